@@ -1,0 +1,55 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "PartialFC",
+    products: [
+        .executable(name: "coordinator", targets: ["Coordinator"]),
+        .executable(name: "shard-server", targets: ["ShardServer"]),
+        .executable(name: "worker", targets: ["Worker"]),
+    ],
+    targets: [
+        // C libraries: headers and link flags only.
+        .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+        .systemLibrary(name: "CFreeType", pkgConfig: "freetype2", providers: [.apt(["libfreetype-dev"])]),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        // Hot loops. -ffp-contract=off: the same bits whatever the compiler fuses.
+        .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
+        .target(name: "CWire", dependencies: ["CProtobufC"]),
+
+        .target(name: "Tensors", swiftSettings: settings),
+        .target(name: "Determinism", dependencies: ["CKernels"], swiftSettings: settings),
+        .target(name: "Dataset", dependencies: ["Tensors", "Determinism", "CFreeType", "CTurboJPEG", "CPNG", "CKernels"], swiftSettings: settings),
+        .target(name: "Verification", dependencies: ["Tensors", "Determinism", "Dataset", "CPNG", "CKernels"], swiftSettings: settings),
+        .target(name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
+        .target(name: "CenterStore", dependencies: ["Tensors", "Determinism", "CKernels"], swiftSettings: settings),
+        .target(name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"], swiftSettings: settings),
+        .target(name: "StepProtocol", swiftSettings: settings),
+        .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], swiftSettings: settings),
+
+        .executableTarget(name: "Coordinator", dependencies: ["Wire", "StepProtocol"], swiftSettings: settings),
+        .executableTarget(name: "ShardServer", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone"], swiftSettings: settings),
+        .executableTarget(name: "Worker", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone", "Dataset", "Verification"], swiftSettings: settings),
+
+        .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
+        .testTarget(name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"], swiftSettings: settings),
+        .testTarget(name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism"], swiftSettings: settings),
+        .testTarget(name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
+        .testTarget(name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
+        .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors"], swiftSettings: settings),
+    ]
+)

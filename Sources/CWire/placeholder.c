@@ -1,0 +1,1 @@
+#include "cwire_placeholder.h"

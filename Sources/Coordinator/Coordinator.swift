@@ -1,0 +1,2 @@
+@main
+enum CoordinatorCommand { static func main() {} }

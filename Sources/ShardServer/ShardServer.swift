@@ -1,0 +1,2 @@
+@main
+enum ShardServerCommand { static func main() {} }

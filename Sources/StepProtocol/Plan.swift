@@ -1,0 +1,72 @@
+/// The coordinator's answer at a step boundary: what the world does next.
+public struct Plan: Sendable, Hashable {
+    /// The step to compute. Meaningful while `activity` is `.train`.
+    public var id: StepID
+    /// The last committed step, -1 before the first.
+    public var committed: Int
+    /// Version of the slice map in `shards`.
+    public var mapVersion: Int
+    public var exchange: Exchange
+    public var learningRate: Float
+    /// The workers of this attempt, by rank.
+    public var ranks: [Rank]
+    /// The shards, in order of their number.
+    public var shards: [Shard]
+    public var activity: Activity
+
+    /// A worker's part of the global batch.
+    public struct Rank: Sendable, Hashable {
+        public var worker: MemberID
+        /// The micro-batches it computes; may be empty.
+        public var microBatches: Range<Int>
+
+        public init(worker: MemberID, microBatches: Range<Int>) {
+            self.worker = worker
+            self.microBatches = microBatches
+        }
+    }
+
+    /// A shard's part of the model.
+    public struct Shard: Sendable, Hashable {
+        public var shard: MemberID
+        /// Where workers reach it: a ZeroMQ endpoint.
+        public var endpoint: String
+        /// The slices of class centers it owns.
+        public var slices: Range<Int>
+        /// The dense slices (backbone parameters) it owns.
+        public var denseSlices: Range<Int>
+
+        public init(shard: MemberID, endpoint: String, slices: Range<Int>, denseSlices: Range<Int>) {
+            self.shard = shard
+            self.endpoint = endpoint
+            self.slices = slices
+            self.denseSlices = denseSlices
+        }
+    }
+
+    /// What members do until the next plan.
+    public enum Activity: Sendable, Hashable {
+        /// Compute step `id`.
+        case train
+        /// Do nothing yet; the reason is for the operator ("waiting for 1 of 2 shards").
+        case wait(reason: String)
+        /// All steps are committed; members may leave.
+        case finished
+        /// The run cannot go on.
+        case failed(reason: String)
+    }
+
+    public init(
+        id: StepID, committed: Int, mapVersion: Int, exchange: Exchange, learningRate: Float, ranks: [Rank], shards: [Shard],
+        activity: Activity
+    ) {
+        self.id = id
+        self.committed = committed
+        self.mapVersion = mapVersion
+        self.exchange = exchange
+        self.learningRate = learningRate
+        self.ranks = ranks
+        self.shards = shards
+        self.activity = activity
+    }
+}

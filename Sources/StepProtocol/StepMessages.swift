@@ -1,0 +1,94 @@
+/// The requests a worker makes of every shard during a step, in this order (docs/protocol.md).
+public enum StepPhase: UInt8, Sendable, Hashable, Codable, CaseIterable, Comparable {
+    /// Read the backbone parameters of the last committed step. Only when the worker does not hold them.
+    case parameters = 0
+    /// Announce the labels of the rank's micro-batches. Answered when every rank has begun and the shard has sampled.
+    case begin = 1
+    /// `features`: partial softmax of the rank's features. `rows`: the sampled rows.
+    case forward = 2
+    /// `features`: the log-normalizers. `rows`: the row gradients. Acknowledged at once, applied when every rank has sent it.
+    case backward = 3
+    /// The backbone gradient. Answered with its squared norms when every rank has sent it.
+    case dense = 4
+    /// The squared norm of the whole backbone gradient. Answered with the new parameters: the shard is *prepared*.
+    case update = 5
+
+    public static func < (a: StepPhase, b: StepPhase) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// A request of the step protocol. The payload is opaque here: tensors on the wire, numbers in the simulation.
+public struct StepRequest<Payload: Sendable>: Sendable {
+    public var id: StepID
+    public var rank: Int
+    public var worldSize: Int
+    public var mapVersion: Int
+    public var phase: StepPhase
+    /// The last step that the sender knows to be committed. A shard that is prepared for it commits.
+    public var committed: Int
+    public var exchange: Exchange
+    public var learningRate: Float
+    /// The micro-batches of the rank.
+    public var microBatches: Range<Int>
+    public var payload: Payload
+
+    public init(
+        id: StepID, rank: Int, worldSize: Int, mapVersion: Int, phase: StepPhase, committed: Int, exchange: Exchange,
+        learningRate: Float, microBatches: Range<Int>, payload: Payload
+    ) {
+        self.id = id
+        self.rank = rank
+        self.worldSize = worldSize
+        self.mapVersion = mapVersion
+        self.phase = phase
+        self.committed = committed
+        self.exchange = exchange
+        self.learningRate = learningRate
+        self.microBatches = microBatches
+        self.payload = payload
+    }
+}
+
+/// A shard's answer to a `StepRequest`; `id`, `rank` and `phase` repeat the request's.
+public struct StepReply<Payload: Sendable>: Sendable {
+    public var id: StepID
+    public var rank: Int
+    public var phase: StepPhase
+    public var outcome: Outcome
+
+    public enum Outcome: Sendable {
+        case done(Payload)
+        /// The request belongs to a step or attempt that the shard has left behind. Nothing was applied.
+        case stale(current: StepID, committed: Int)
+        /// The request cannot be answered yet (an earlier phase was not seen); send the earlier phases again.
+        case notReady(current: StepID, committed: Int)
+        /// The request is wrong and will stay so.
+        case refused(code: RefusalCode, message: String)
+    }
+
+    public init(id: StepID, rank: Int, phase: StepPhase, outcome: Outcome) {
+        self.id = id
+        self.rank = rank
+        self.phase = phase
+        self.outcome = outcome
+    }
+}
+
+/// Why a message was refused, with the number it has on the wire.
+public enum RefusalCode: UInt16, Sendable, Hashable, Codable, CaseIterable {
+    case malformed = 1
+    case protocolVersion = 2
+    case clusterID = 3
+    case embeddingSize = 4
+    case classCount = 5
+    case configuration = 6
+    case labelOutOfRange = 7
+    case notFinite = 8
+    case mapVersion = 9
+    case incarnation = 10
+    case tooLarge = 11
+    case notWelcomed = 12
+    case stateLost = 13
+    case instructionSet = 14
+    case unknownRequest = 15
+    case internalError = 16
+}

@@ -1,0 +1,2 @@
+@main
+enum WorkerCommand { static func main() {} }
