@@ -10,12 +10,20 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
 let package = Package(
     name: "PartialFC",
     products: [
         .executable(name: "coordinator", targets: ["Coordinator"]),
         .executable(name: "shard-server", targets: ["ShardServer"]),
         .executable(name: "worker", targets: ["Worker"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         // C libraries: headers and link flags only.
@@ -40,9 +48,11 @@ let package = Package(
         .target(name: "StepProtocol", swiftSettings: settings),
         .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], swiftSettings: settings),
 
-        .executableTarget(name: "Coordinator", dependencies: ["Wire", "StepProtocol"], swiftSettings: settings),
-        .executableTarget(name: "ShardServer", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone"], swiftSettings: settings),
-        .executableTarget(name: "Worker", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone", "Dataset", "Verification"], swiftSettings: settings),
+        .target(name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
+
+        .executableTarget(name: "Coordinator", dependencies: ["Wire", "StepProtocol", "RunConfiguration", arguments, logging], swiftSettings: settings),
+        .executableTarget(name: "ShardServer", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", arguments, logging], swiftSettings: settings),
+        .executableTarget(name: "Worker", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone", "Dataset", "Verification", "RunConfiguration", arguments, logging], swiftSettings: settings),
 
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"], swiftSettings: settings),
@@ -50,6 +60,7 @@ let package = Package(
         .testTarget(name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
         .testTarget(name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
+        .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors"], swiftSettings: settings),
     ]
 )

@@ -1,0 +1,50 @@
+# The commands of this repository. `make demo` and `make test` install what they need.
+
+SWIFT_FLAGS := -c release
+BIN := .build/release
+GOLDEN_DIR ?= $(abspath ../shared/golden)
+DATA_DIR ?= $(abspath ../shared/data)
+export GOLDEN_DIR DATA_DIR
+
+.PHONY: all build demo test bench equivalence golden format lint proto clean
+
+all: build
+
+build:
+	@scripts/install-dependencies build
+	swift build $(SWIFT_FLAGS)
+
+# Trains on a local cluster of real processes. DATA=path trains on a rec folder or identity folder instead of glyphs.
+demo:
+	@scripts/install-dependencies $(if $(DATA),build,demo)
+	swift build $(SWIFT_FLAGS)
+	@BIN=$(BIN) scripts/demo $(DATA)
+
+test:
+	@scripts/install-dependencies build
+	swift build $(SWIFT_FLAGS) --build-tests
+	swift test $(SWIFT_FLAGS) --skip-build
+
+bench: build
+	@$(BIN)/experiments bench
+
+# 300 steps with 1-4 shards, 1-3 workers, 1-2 threads: the same losses and hashes, bit for bit.
+equivalence: build
+	@$(BIN)/experiments equivalence
+
+# The golden cases through real processes, as a table of errors.
+golden: build
+	@$(BIN)/experiments golden
+
+format:
+	swift format --in-place --recursive Sources Tests Benchmarks Package.swift
+
+lint:
+	swift format lint --strict --recursive Sources Tests Benchmarks Package.swift
+
+# Regenerates the protobuf-c code from Sources/CWire/wire.proto.
+proto:
+	cd Sources/CWire && protoc-c --c_out=. wire.proto && mv wire.pb-c.h include/
+
+clean:
+	rm -rf .build run demo

@@ -1,0 +1,137 @@
+/// Everything that decides the result of a run, and nothing else: two runs with equal configurations and equal data end
+/// in the same bits, whatever processes computed them.
+///
+/// One YAML file describes it; `docs/configuration.md` documents every key. An empty string or a zero means "not set"
+/// where a key says so.
+public struct RunConfiguration: Codable, Sendable, Hashable {
+    /// Key of every random number of the run.
+    public var seed: UInt64 = 1
+    /// Directory for the backbone, the metrics and the plots.
+    public var output = "run"
+    public var data = Data()
+    public var backbone = Backbone()
+    public var head = Head()
+    public var batch = Batch()
+    public var optimizer = Optimizer()
+    public var schedule = Schedule()
+    public var evaluation = Evaluation()
+    public var cluster = Cluster()
+
+    public init() {}
+
+    /// Where samples come from.
+    public struct Data: Codable, Sendable, Hashable {
+        /// `rec`, `folder`, `glyphs`, or `features` (stored embeddings: the head alone is trained).
+        public var kind = "glyphs"
+        /// The folder of `train.rec`, the folder of identities, the glyph cache, or the safetensors file.
+        public var path = ""
+        /// Height and width of the images that the backbone sees, in pixels.
+        public var imageSize = 32
+        /// 1 for gray, 3 for colour.
+        public var channels = 1
+        /// Uses the first so many identities only; 0 for all.
+        public var maximumClasses = 0
+        /// Uses identities with at least so many images.
+        public var minimumImages = 1
+        /// Identities held out from training for verification (the last ones of a keyed permutation); glyph caches bring
+        /// their own.
+        public var heldOutClasses = 0
+        /// Mirrors images at random: right for faces, wrong for characters.
+        public var flip = false
+        /// Shifts images at random by up to so many pixels.
+        public var shift = 0
+        /// What a corrupt image does: `skip` or `fail`.
+        public var corruptImages = "skip"
+        /// Number of classes trained; 0 to read it from the data.
+        public var classes = 0
+        /// Number of samples; 0 to read it from the data.
+        public var samples = 0
+    }
+
+    /// The network that makes embeddings.
+    public struct Backbone: Codable, Sendable, Hashable {
+        /// `iresnet-small`, `iresnet18`, `iresnet34`, `iresnet50`, `iresnet100`, or `none` for stored features.
+        public var name = "iresnet-small"
+        /// D: length of an embedding.
+        public var embeddingSize = 128
+        /// Blocks of each stage; empty for those of `name`.
+        public var depths: [Int] = []
+        /// Channels of each stage; empty for those of `name`.
+        public var widths: [Int] = []
+        /// Number of dense slices into which the parameters are cut.
+        public var denseSlices = 16
+    }
+
+    /// The class centers and the loss.
+    public struct Head: Codable, Sendable, Hashable {
+        /// s: scale of the logits.
+        public var scale: Float = 64
+        /// m1, m2, m3 of cos(m1·θ + m2) − m3.
+        public var m1: Float = 1
+        public var m2: Float = 0.5
+        public var m3: Float = 0
+        /// Cosines above this are ignored for other classes than the target; 0 switches it off.
+        public var interclassFilter: Float = 0
+        /// r: fraction of each slice's classes that take part in a step.
+        public var sampleRate: Double = 0.1
+        /// N: number of slices, a power of two.
+        public var slices = 16
+        /// `features`, `rows`, or `auto`.
+        public var exchange = "auto"
+        /// A safetensors file with `centers` and perhaps `momentum` to start from; empty for random ones.
+        public var initial = ""
+        /// A safetensors file whose `sampled` replaces random negatives in every step; empty for random ones.
+        public var sampled = ""
+    }
+
+    /// How the global batch is made up.
+    public struct Batch: Codable, Sendable, Hashable {
+        /// B: samples of the global batch.
+        public var size = 128
+        /// g: samples of a micro-batch; divides B. Batch normalisation uses the statistics of one micro-batch.
+        public var microBatch = 32
+    }
+
+    /// Stochastic gradient descent with momentum.
+    public struct Optimizer: Codable, Sendable, Hashable {
+        public var momentum: Float = 0.9
+        public var weightDecay: Float = 5e-4
+        /// The backbone's gradient is scaled down to this norm; 0 switches it off.
+        public var clipNorm: Double = 5
+    }
+
+    /// Number of steps and the learning rate.
+    public struct Schedule: Codable, Sendable, Hashable {
+        /// Passes over the data; used if `steps` is 0.
+        public var epochs: Double = 2
+        /// Number of steps; 0 to count epochs.
+        public var steps = 0
+        public var learningRate: Float = 0.1
+        /// Steps of linear warm-up, as a fraction of all steps.
+        public var warmup: Double = 0.05
+        /// Power of the polynomial decay to zero.
+        public var decayPower: Double = 2
+    }
+
+    /// Verification during and after training.
+    public struct Evaluation: Codable, Sendable, Hashable {
+        /// Steps between evaluations; 0 for only one at the end.
+        public var every = 0
+        /// Held-out pairs to compare; 0 for none.
+        public var heldOutPairs = 6000
+        /// InsightFace `.bin` verification sets.
+        public var sets: [String] = []
+    }
+
+    /// The processes that the run starts with. Does not change the result.
+    public struct Cluster: Codable, Sendable, Hashable {
+        /// Shard servers to wait for.
+        public var shards = 1
+        /// Workers to wait for.
+        public var workers = 1
+        /// Seconds without a heartbeat after which a member counts as lost.
+        public var leaseSeconds: Double = 10
+        /// Refuse members whose kernels were chosen for another instruction set: their sums may round differently.
+        public var sameInstructionSet = true
+    }
+}
