@@ -40,25 +40,55 @@ let package = Package(
 
         .target(name: "Tensors", swiftSettings: settings),
         .target(name: "Determinism", dependencies: ["CKernels"], swiftSettings: settings),
-        .target(name: "Dataset", dependencies: ["Tensors", "Determinism", "CFreeType", "CTurboJPEG", "CPNG", "CKernels"], swiftSettings: settings),
-        .target(name: "Verification", dependencies: ["Tensors", "Determinism", "Dataset", "CPNG", "CKernels"], swiftSettings: settings),
-        .target(name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
+        .target(
+            name: "Dataset", dependencies: ["Tensors", "Determinism", "CFreeType", "CTurboJPEG", "CPNG", "CKernels"],
+            swiftSettings: settings),
+        .target(
+            name: "Verification", dependencies: ["Tensors", "Determinism", "Dataset", "CPNG", "CKernels"],
+            swiftSettings: settings),
+        .target(
+            name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
         .target(name: "CenterStore", dependencies: ["Tensors", "Determinism", "CKernels"], swiftSettings: settings),
-        .target(name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"], swiftSettings: settings),
+        .target(
+            name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"],
+            swiftSettings: settings),
         .target(name: "StepProtocol", swiftSettings: settings),
         .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], swiftSettings: settings),
 
-        .target(name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
+        .target(name: "ProcessSupport", dependencies: [logging], swiftSettings: settings),
+        .target(
+            name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
-        .executableTarget(name: "Coordinator", dependencies: ["Wire", "StepProtocol", "RunConfiguration", arguments, logging], swiftSettings: settings),
-        .executableTarget(name: "ShardServer", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", arguments, logging], swiftSettings: settings),
-        .executableTarget(name: "Worker", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone", "Dataset", "Verification", "RunConfiguration", arguments, logging], swiftSettings: settings),
+        .executableTarget(
+            name: "Coordinator",
+            dependencies: ["ProcessSupport", "Wire", "StepProtocol", "RunConfiguration", arguments, logging],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "ShardServer",
+            dependencies: [
+                "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", arguments,
+                logging,
+            ], swiftSettings: settings),
+        .executableTarget(
+            name: "Worker",
+            dependencies: [
+                "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "Dataset", "Verification",
+                "RunConfiguration", arguments, logging,
+            ], swiftSettings: settings),
+
+        // Clusters of real processes, for tests and experiments.
+        .target(name: "ClusterHarness", path: "Benchmarks/ClusterHarness", swiftSettings: settings),
 
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
-        .testTarget(name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"], swiftSettings: settings),
-        .testTarget(name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism"], swiftSettings: settings),
-        .testTarget(name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
-        .testTarget(name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
+        .testTarget(
+            name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism"], swiftSettings: settings),
+        .testTarget(
+            name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
+        .testTarget(
+            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors"], swiftSettings: settings),

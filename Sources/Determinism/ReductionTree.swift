@@ -15,7 +15,9 @@ public struct ReductionTree: Sendable, Hashable {
             self.index = index
         }
 
-        public static func < (a: Node, b: Node) -> Bool { (a.index << a.level, a.level) < (b.index << b.level, b.level) }
+        public static func < (a: Node, b: Node) -> Bool {
+            (a.index << a.level, a.level) < (b.index << b.level, b.level)
+        }
     }
 
     public let leafCount: Int
@@ -44,7 +46,8 @@ public struct ReductionTree: Sendable, Hashable {
 
     /// The largest subtrees that lie wholly inside `range`, in order of their leaves.
     public func subtrees(of range: Range<Int>) -> [Node] {
-        precondition(range.isEmpty || (range.lowerBound >= 0 && range.upperBound <= leafCount), "\(range) of \(leafCount)")
+        precondition(
+            range.isEmpty || (range.lowerBound >= 0 && range.upperBound <= leafCount), "\(range) of \(leafCount)")
         var nodes: [Node] = []
         func visit(_ node: Node) {
             let covered = leaves(of: node)

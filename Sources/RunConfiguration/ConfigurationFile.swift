@@ -30,7 +30,9 @@ extension RunConfiguration {
                 throw ConfigurationError(key: setting, problem: "has a value that is not YAML: \(error)")
             }
             for key in keys.reversed() { value = [key: value] }
-            guard let mapping = value as? [String: Any] else { throw ConfigurationError(key: setting, problem: "names no key") }
+            guard let mapping = value as? [String: Any] else {
+                throw ConfigurationError(key: setting, problem: "names no key")
+            }
             try Self.overlay(mapping, on: &tree, path: "")
         }
         do {
@@ -87,7 +89,9 @@ extension RunConfiguration {
 
     private static func mapping(_ text: String) throws(ConfigurationError) -> [String: Any] {
         let value: Any?
-        do { value = try Yams.load(yaml: text) } catch { throw ConfigurationError(key: "", problem: "is not YAML: \(error)") }
+        do { value = try Yams.load(yaml: text) } catch {
+            throw ConfigurationError(key: "", problem: "is not YAML: \(error)")
+        }
         guard let value, !(value is NSNull) else { return [:] }
         guard let mapping = value as? [String: Any] else {
             throw ConfigurationError(key: "", problem: "must be a mapping of sections to keys")

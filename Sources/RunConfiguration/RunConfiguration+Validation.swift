@@ -4,7 +4,8 @@ extension RunConfiguration {
 
     /// Number of steps of the run. `data.samples` must be known if the schedule counts epochs.
     public var totalSteps: Int {
-        schedule.steps > 0 ? schedule.steps : Int((schedule.epochs * Double(data.samples) / Double(batch.size)).rounded(.up))
+        schedule.steps > 0
+            ? schedule.steps : Int((schedule.epochs * Double(data.samples) / Double(batch.size)).rounded(.up))
     }
 
     /// Steps of linear warm-up.
@@ -14,12 +15,15 @@ extension RunConfiguration {
     ///
     /// - Throws: `ConfigurationError` naming the first key that does not fit, its value and the range.
     public func validate() throws(ConfigurationError) {
-        func require(_ condition: Bool, _ key: String, _ problem: @autoclosure () -> String) throws(ConfigurationError) {
+        func require(_ condition: Bool, _ key: String, _ problem: @autoclosure () -> String) throws(ConfigurationError)
+        {
             if !condition { throw ConfigurationError(key: key, problem: problem()) }
         }
-        try require(["rec", "folder", "glyphs", "features"].contains(data.kind), "data.kind",
+        try require(
+            ["rec", "folder", "glyphs", "features"].contains(data.kind), "data.kind",
             "is \(data.kind); use rec, folder, glyphs or features")
-        try require(["skip", "fail"].contains(data.corruptImages), "data.corrupt_images",
+        try require(
+            ["skip", "fail"].contains(data.corruptImages), "data.corrupt_images",
             "is \(data.corruptImages); use skip or fail")
         try require((8...1024).contains(data.imageSize), "data.image_size", "is \(data.imageSize), not in 8...1024")
         try require([1, 3].contains(data.channels), "data.channels", "is \(data.channels), neither 1 nor 3")
@@ -27,37 +31,56 @@ extension RunConfiguration {
             data.maximumClasses >= 0 && data.minimumImages >= 1 && data.heldOutClasses >= 0 && data.classes >= 0
                 && data.samples >= 0, "data", "has a negative count")
         try require((0...16).contains(data.shift), "data.shift", "is \(data.shift), not in 0...16")
-        try require((1...8192).contains(backbone.embeddingSize), "backbone.embedding_size",
+        try require(
+            (1...8192).contains(backbone.embeddingSize), "backbone.embedding_size",
             "is \(backbone.embeddingSize), not in 1...8192")
-        try require((1...4096).contains(backbone.denseSlices), "backbone.dense_slices", "is \(backbone.denseSlices), not in 1...4096")
-        try require((backbone.name == "none") == (data.kind == "features"), "backbone.name",
-            "is \(backbone.name) with data.kind \(data.kind); stored features go with backbone none, images with a network")
-        try require((1...65536).contains(head.slices) && head.slices & (head.slices - 1) == 0, "head.slices",
+        try require(
+            (1...4096).contains(backbone.denseSlices), "backbone.dense_slices",
+            "is \(backbone.denseSlices), not in 1...4096")
+        try require(
+            (backbone.name == "none") == (data.kind == "features"), "backbone.name",
+            "is \(backbone.name) with data.kind \(data.kind); stored features go with backbone none, images with a network"
+        )
+        try require(
+            (1...65536).contains(head.slices) && head.slices & (head.slices - 1) == 0, "head.slices",
             "is \(head.slices), not a power of two up to 65536")
         try require(head.scale.isFinite && head.scale > 0, "head.scale", "is \(head.scale), must be positive")
-        try require(head.m1.isFinite && head.m2.isFinite && head.m3.isFinite && head.m1 > 0, "head.m1", "and m2, m3 must be finite, m1 positive")
-        try require((0...1).contains(head.interclassFilter), "head.interclass_filter", "is \(head.interclassFilter), not in 0...1")
+        try require(
+            head.m1.isFinite && head.m2.isFinite && head.m3.isFinite && head.m1 > 0, "head.m1",
+            "and m2, m3 must be finite, m1 positive")
+        try require(
+            (0...1).contains(head.interclassFilter), "head.interclass_filter",
+            "is \(head.interclassFilter), not in 0...1")
         try require((0...1).contains(head.sampleRate), "head.sample_rate", "is \(head.sampleRate), not in 0...1")
-        try require(["auto", "rows", "features"].contains(head.exchange), "head.exchange",
+        try require(
+            ["auto", "rows", "features"].contains(head.exchange), "head.exchange",
             "is \(head.exchange); use auto, rows or features")
         try require((1...1_048_576).contains(batch.size), "batch.size", "is \(batch.size), not in 1...1048576")
-        try require(batch.microBatch >= 1 && batch.size % batch.microBatch == 0, "batch.micro_batch",
+        try require(
+            batch.microBatch >= 1 && batch.size % batch.microBatch == 0, "batch.micro_batch",
             "is \(batch.microBatch), which does not divide batch.size \(batch.size)")
-        try require((0..<1).contains(optimizer.momentum), "optimizer.momentum", "is \(optimizer.momentum), not in 0..<1")
-        try require(optimizer.weightDecay >= 0 && optimizer.weightDecay.isFinite, "optimizer.weight_decay",
+        try require(
+            (0..<1).contains(optimizer.momentum), "optimizer.momentum", "is \(optimizer.momentum), not in 0..<1")
+        try require(
+            optimizer.weightDecay >= 0 && optimizer.weightDecay.isFinite, "optimizer.weight_decay",
             "is \(optimizer.weightDecay), must not be negative")
-        try require(optimizer.clipNorm >= 0 && optimizer.clipNorm.isFinite, "optimizer.clip_norm",
+        try require(
+            optimizer.clipNorm >= 0 && optimizer.clipNorm.isFinite, "optimizer.clip_norm",
             "is \(optimizer.clipNorm), must not be negative")
-        try require(schedule.steps >= 0 && schedule.epochs >= 0 && schedule.epochs < 1e6, "schedule", "has a negative length")
-        try require(schedule.learningRate >= 0 && schedule.learningRate.isFinite, "schedule.learning_rate",
+        try require(
+            schedule.steps >= 0 && schedule.epochs >= 0 && schedule.epochs < 1e6, "schedule", "has a negative length")
+        try require(
+            schedule.learningRate >= 0 && schedule.learningRate.isFinite, "schedule.learning_rate",
             "is \(schedule.learningRate), must not be negative")
         try require((0...1).contains(schedule.warmup), "schedule.warmup", "is \(schedule.warmup), a fraction in 0...1")
-        try require(schedule.decayPower >= 0 && schedule.decayPower <= 100, "schedule.decay_power",
+        try require(
+            schedule.decayPower >= 0 && schedule.decayPower <= 100, "schedule.decay_power",
             "is \(schedule.decayPower), not in 0...100")
         try require(evaluation.every >= 0 && evaluation.heldOutPairs >= 0, "evaluation", "has a negative count")
         try require((1...1024).contains(cluster.shards), "cluster.shards", "is \(cluster.shards), not in 1...1024")
         try require((1...4096).contains(cluster.workers), "cluster.workers", "is \(cluster.workers), not in 1...4096")
-        try require((0.2...3600).contains(cluster.leaseSeconds), "cluster.lease_seconds",
+        try require(
+            (0.2...3600).contains(cluster.leaseSeconds), "cluster.lease_seconds",
             "is \(cluster.leaseSeconds), not in 0.2...3600")
     }
 }

@@ -27,7 +27,8 @@ public struct SafeTensors: Sendable {
         guard data.count >= 8 else { throw fail("is \(data.count) bytes long, shorter than a safetensors header") }
         let length = data.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
         guard length <= UInt64(min(Self.headerByteLimit, data.count - 8)) else {
-            throw fail("has a header length of \(length) in a file of \(data.count) bytes: truncated, or not safetensors")
+            throw fail(
+                "has a header length of \(length) in a file of \(data.count) bytes: truncated, or not safetensors")
         }
         let start = 8 + Int(length)
         let header: [String: HeaderEntry]
@@ -49,10 +50,14 @@ public struct SafeTensors: Sendable {
                     guard extent >= 0, !overflow else { throw fail("tensor \(name) has the impossible shape \(shape)") }
                     count = product
                 }
-                guard offsets.count == 2, offsets[0] >= 0, offsets[1] - offsets[0] == count, offsets[1] <= data.count - start
-                else { throw fail("tensor \(name) of shape \(shape) does not fit its offsets \(offsets): truncated file?") }
+                guard offsets.count == 2, offsets[0] >= 0, offsets[1] <= data.count - start, offsets[0] <= offsets[1],
+                    offsets[1] - offsets[0] == count
+                else {
+                    throw fail("tensor \(name) of shape \(shape) does not fit its offsets \(offsets): truncated file?")
+                }
                 let storage = TensorStorage(byteCount: count)
-                data.copyBytes(to: UnsafeMutableRawBufferPointer(start: storage.base, count: count),
+                data.copyBytes(
+                    to: UnsafeMutableRawBufferPointer(start: storage.base, count: count),
                     from: start + offsets[0]..<start + offsets[1])
                 tensors[name] = Tensor(dtype: dtype, shape: shape, storage: storage)
             }
@@ -64,7 +69,8 @@ public struct SafeTensors: Sendable {
     /// - Throws: `SafeTensorsError` if it is missing or of another type.
     public func tensor(_ name: String, _ dtype: DType, in path: String) throws(SafeTensorsError) -> Tensor {
         guard let tensor = tensors[name] else {
-            throw SafeTensorsError(path: path, problem: "has no tensor \(name); it has \(tensors.keys.sorted().joined(separator: ", "))")
+            throw SafeTensorsError(
+                path: path, problem: "has no tensor \(name); it has \(tensors.keys.sorted().joined(separator: ", "))")
         }
         guard tensor.dtype == dtype else {
             throw SafeTensorsError(path: path, problem: "tensor \(name) is \(tensor.dtype), expected \(dtype)")
@@ -92,7 +98,9 @@ public struct SafeTensors: Sendable {
             var data = Data(capacity: 8 + json.count + offset)
             withUnsafeBytes(of: UInt64(json.count).littleEndian) { data.append(contentsOf: $0) }
             data.append(json)
-            for (_, tensor) in ordered { data.append(tensor.rawPointer.assumingMemoryBound(to: UInt8.self), count: tensor.byteCount) }
+            for (_, tensor) in ordered {
+                data.append(tensor.rawPointer.assumingMemoryBound(to: UInt8.self), count: tensor.byteCount)
+            }
             try data.write(to: URL(fileURLWithPath: path), options: .atomic)
         } catch {
             throw SafeTensorsError(path: path, problem: "cannot be written: \(error.localizedDescription)")
@@ -110,7 +118,8 @@ private enum HeaderEntry: Codable {
     init(from decoder: any Decoder) throws {
         if let fields = try? decoder.container(keyedBy: Keys.self), fields.contains(.offsets) {
             self = .tensor(
-                dtype: try fields.decode(String.self, forKey: .dtype), shape: try fields.decode([Int].self, forKey: .shape),
+                dtype: try fields.decode(String.self, forKey: .dtype),
+                shape: try fields.decode([Int].self, forKey: .shape),
                 offsets: try fields.decode([Int].self, forKey: .offsets))
         } else {
             self = .metadata(try decoder.singleValueContainer().decode([String: String].self))

@@ -27,14 +27,17 @@ public struct Tensor: Sendable {
         self.shape = shape
         self.storage = storage
         self.byteOffset = byteOffset
-        precondition(byteOffset >= 0 && byteOffset + shape.reduce(1, *) * dtype.size <= storage.byteCount,
+        precondition(
+            byteOffset >= 0 && byteOffset + shape.reduce(1, *) * dtype.size <= storage.byteCount,
             "a tensor of shape \(shape) and type \(dtype) at offset \(byteOffset) exceeds \(storage.byteCount) bytes")
         precondition(UInt(bitPattern: storage.base + byteOffset) % UInt(dtype.size) == 0, "misaligned tensor storage")
     }
 
     /// A tensor of uninitialised elements.
     public init<Element: TensorElement>(uninitialized type: Element.Type, shape: [Int]) {
-        self.init(dtype: Element.dtype, shape: shape, storage: TensorStorage(byteCount: shape.reduce(1, *) * Element.dtype.size))
+        self.init(
+            dtype: Element.dtype, shape: shape,
+            storage: TensorStorage(byteCount: shape.reduce(1, *) * Element.dtype.size))
     }
 
     /// A tensor of zeros.
@@ -67,7 +70,8 @@ public struct Tensor: Sendable {
 
     /// Rows `range` of the first axis, sharing storage.
     public func rows(_ range: Range<Int>) -> Tensor {
-        precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "rows \(range) of a tensor of shape \(shape)")
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= shape[0], "rows \(range) of a tensor of shape \(shape)")
         let rowBytes = shape.dropFirst().reduce(1, *) * dtype.size
         return Tensor(
             dtype: dtype, shape: [range.count] + shape.dropFirst(), storage: storage,

@@ -1,0 +1,18 @@
+internal import Foundation
+
+/// What the operating system says of this process's memory.
+public enum ProcessMemory {
+    /// Resident bytes now; 0 where `/proc` is missing.
+    public static var residentBytes: Int { field("VmRSS:") }
+
+    /// The most bytes that were ever resident; 0 where `/proc` is missing.
+    public static var peakResidentBytes: Int { field("VmHWM:") }
+
+    private static func field(_ name: String) -> Int {
+        guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return 0 }
+        for line in text.split(separator: "\n") where line.hasPrefix(name) {
+            return (Int(line.dropFirst(name.count).filter(\.isNumber)) ?? 0) * 1024
+        }
+        return 0
+    }
+}
