@@ -113,7 +113,11 @@ private enum HeaderEntry: Codable {
     case metadata([String: String])
     case tensor(dtype: String, shape: [Int], offsets: [Int])
 
-    private enum Keys: String, CodingKey { case dtype, shape, offsets = "data_offsets" }
+    private enum Keys: String, CodingKey {
+        case dtype
+        case shape
+        case offsets = "data_offsets"
+    }
 
     init(from decoder: any Decoder) throws {
         if let fields = try? decoder.container(keyedBy: Keys.self), fields.contains(.offsets) {
