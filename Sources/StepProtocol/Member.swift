@@ -17,7 +17,9 @@ public struct MemberID: Hashable, Comparable, Sendable, Codable, CustomStringCon
         self.number = number
     }
 
-    public static func < (a: MemberID, b: MemberID) -> Bool { (a.role.rawValue, a.number) < (b.role.rawValue, b.number) }
+    public static func < (a: MemberID, b: MemberID) -> Bool {
+        (a.role.rawValue, a.number) < (b.role.rawValue, b.number)
+    }
 
     public var description: String { "\(role)-\(number)" }
 }

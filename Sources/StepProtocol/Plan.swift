@@ -57,7 +57,8 @@ public struct Plan: Sendable, Hashable {
     }
 
     public init(
-        id: StepID, committed: Int, mapVersion: Int, exchange: Exchange, learningRate: Float, ranks: [Rank], shards: [Shard],
+        id: StepID, committed: Int, mapVersion: Int, exchange: Exchange, learningRate: Float, ranks: [Rank],
+        shards: [Shard],
         activity: Activity
     ) {
         self.id = id

@@ -74,7 +74,8 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
             }
             covered = range.upperBound
         }
-        return covered == microBatchCount ? nil : "micro-batches \(covered)..<\(microBatchCount) of \(id) are not computed"
+        return covered == microBatchCount
+            ? nil : "micro-batches \(covered)..<\(microBatchCount) of \(id) are not computed"
     }
 
     /// Drops every payload except the answers: the attempt has failed.

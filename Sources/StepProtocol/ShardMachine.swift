@@ -71,7 +71,9 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     private mutating func follow(_ plan: Plan) -> [Action] {
         mapVersion = max(mapVersion ?? plan.mapVersion, plan.mapVersion)
         var actions = learn(committed: plan.committed)
-        if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed { actions += adopt(plan.id) }
+        if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
+            actions += adopt(plan.id)
+        }
         return actions
     }
 

@@ -32,7 +32,9 @@ extension WorkerMachine {
         guard let plan, let attempt else { return [] }
         switch phase {
         case .parameters:
-            guard attempt.allAnswered(.parameters), let payloads = self.attempt?.takeReplies(.parameters) else { return [] }
+            guard attempt.allAnswered(.parameters), let payloads = self.attempt?.takeReplies(.parameters) else {
+                return []
+            }
             held = .committed(plan.committed)
             return compute(.install(committed: plan.committed, payloads: payloads, after: nil), now)
                 + startComputing(now)
