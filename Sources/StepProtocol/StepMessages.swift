@@ -91,4 +91,6 @@ public enum RefusalCode: UInt16, Sendable, Hashable, Codable, CaseIterable {
     case instructionSet = 14
     case unknownRequest = 15
     case internalError = 16
+    /// A shard has not answered for too long.
+    case unresponsive = 17
 }

@@ -1,0 +1,93 @@
+/// What a worker knows of the attempt that it is computing.
+struct WorkerAttempt<Payload: Sendable>: Sendable {
+    /// A request that waits for its answer.
+    struct Outstanding: Sendable {
+        var payload: Payload
+        let firstSent: Duration
+        var nextSend: Duration
+        var nextComplaint: Duration
+    }
+
+    /// The conversation with one shard. Replies are dropped once a computation has taken them.
+    struct Shard: Sendable {
+        var outstanding: [StepPhase: Outstanding] = [:]
+        var answered: Set<StepPhase> = []
+        var replies: [StepPhase: Payload] = [:]
+    }
+
+    /// What keeps an attempt from sending.
+    enum State: Sendable {
+        case running
+        /// A shard has left the attempt behind: only a newer plan helps.
+        case superseded
+        /// Reported to the coordinator, again and again until a newer plan comes.
+        case reported(WorkerReport, nextReport: Duration)
+    }
+
+    let id: StepID
+    let rank: Int
+    let microBatches: Range<Int>
+    var shards: [Shard]
+    var state = State.running
+    var features: Payload?
+    var lossSums: [Double] = []
+    var gradientNorm = 0.0
+    var clock: WorkerClock
+
+    init(plan: Plan, rank: Int, at now: Duration) {
+        id = plan.id
+        self.rank = rank
+        microBatches = plan.ranks[rank].microBatches
+        shards = Array(repeating: Shard(), count: plan.shards.count)
+        clock = WorkerClock(start: now)
+    }
+
+    /// Every shard is prepared, and the coordinator is being told so.
+    var isDone: Bool {
+        if case .reported(.done, _) = state { true } else { false }
+    }
+
+    func allAnswered(_ phase: StepPhase) -> Bool { shards.allSatisfy { $0.answered.contains(phase) } }
+
+    /// Takes every shard's reply of `phase`, by shard number.
+    mutating func takeReplies(_ phase: StepPhase) -> [Payload] {
+        shards.indices.compactMap { shards[$0].replies.removeValue(forKey: phase) }
+    }
+
+    /// Payloads held by this attempt.
+    var payloadCount: Int {
+        shards.reduce(0) { $0 + $1.outstanding.count + $1.replies.count } + (features == nil ? 0 : 1)
+    }
+
+    /// What the coordinator is told when every shard is prepared.
+    func result(at now: Duration) -> StepResult {
+        let total = now - clock.start
+        return StepResult(
+            id: id, microBatches: microBatches, lossSums: lossSums, gradientNorm: gradientNorm,
+            backboneSeconds: clock.backbone / .seconds(1), exchangeSeconds: (total - clock.busy) / .seconds(1),
+            totalSeconds: total / .seconds(1))
+    }
+}
+
+/// Tells computation from waiting: computations run one after the other.
+struct WorkerClock: Sendable {
+    let start: Duration
+    private(set) var busy = Duration.zero
+    private(set) var backbone = Duration.zero
+    private var pending = 0
+    private var taskStart = Duration.zero
+
+    init(start: Duration) { self.start = start }
+
+    mutating func queued(at now: Duration) {
+        if pending == 0 { taskStart = now }
+        pending += 1
+    }
+
+    mutating func completed(isBackbone: Bool, at now: Duration) {
+        busy += now - taskStart
+        if isBackbone { backbone += now - taskStart }
+        taskStart = now
+        pending = max(0, pending - 1)
+    }
+}

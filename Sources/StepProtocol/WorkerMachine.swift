@@ -1,0 +1,181 @@
+/// The worker's side of the step protocol: computes its rank of each planned step with every shard.
+///
+/// A value without I/O or clock. The shell feeds it events and executes its actions; it never looks into a payload.
+/// The rules are in docs/step-protocol.md.
+public struct WorkerMachine<Payload: Sendable>: Sendable {
+    /// Whose parameters the shell's backbone holds.
+    enum Held: Sendable, Hashable {
+        case none
+        case committed(Int)
+        /// Those of an attempt that is not known to be committed.
+        case tentative(StepID)
+    }
+
+    public let member: MemberID
+    let timing: WorkerTiming
+    let empty: Payload
+    var attempt: WorkerAttempt<Payload>?
+    var held = Held.none
+    var nextAsk: Duration?
+    var askInterval: Duration
+    /// The newest plan.
+    public private(set) var plan: Plan?
+
+    /// - Parameters:
+    ///   - member: the number that the coordinator gave. A worker that gets another number needs a new machine.
+    ///   - empty: the payload of a request that carries nothing (`parameters`, `forward` of the rows exchange).
+    public init(member: MemberID, timing: WorkerTiming = WorkerTiming(), empty: Payload) {
+        self.member = member
+        self.timing = timing
+        self.empty = empty
+        askInterval = timing.askInterval
+        nextAsk = .zero
+    }
+
+    /// Payloads held, for limits and tests.
+    public var payloadCount: Int { attempt?.payloadCount ?? 0 }
+
+    /// The attempt that is being computed or reported, or nil.
+    public var current: StepID? { attempt?.id }
+
+    /// When the machine wants a `.tick`.
+    public var nextDeadline: Duration? {
+        var deadline = nextAsk
+        func consider(_ other: Duration) { deadline = min(deadline ?? other, other) }
+        guard let attempt else { return deadline }
+        switch attempt.state {
+        case .superseded: break
+        case .reported(_, let nextReport): consider(nextReport)
+        case .running:
+            for shard in attempt.shards {
+                for request in shard.outstanding.values { consider(min(request.nextSend, request.nextComplaint)) }
+            }
+        }
+        return deadline
+    }
+
+    /// Takes an event and returns what the shell must do, in order.
+    public mutating func handle(_ event: Event, at now: Duration) -> [Action] {
+        switch event {
+        case .plan(let plan): follow(plan, now)
+        case .reply(let shard, let reply): receive(reply, from: shard, now)
+        case .computed(let id, let result): complete(id, result, now)
+        case .failed(let id, let task, let code, let message): fail(id, task, code, message, now)
+        case .tick: tick(now)
+        }
+    }
+
+    // MARK: Plans
+
+    private mutating func follow(_ plan: Plan, _ now: Duration) -> [Action] {
+        if let known = self.plan {
+            let isRepeated = plan.id == known.id && plan.activity == known.activity
+            if isRepeated || !plan.supersedes(known) { return [] }
+        }
+        self.plan = plan
+        postponeAsking(now)
+        var actions: [Action] = []
+        if let attempt, attempt.id != plan.id || plan.activity != .train {
+            if !attempt.isDone { actions.append(.abandon(attempt.id)) }
+            self.attempt = nil
+        }
+        settle(committed: plan.committed)
+        switch plan.activity {
+        case .finished, .failed: nextAsk = nil
+        case .wait: break
+        case .train:
+            if let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
+                attempt = WorkerAttempt(plan: plan, rank: rank, at: now)
+                actions += start(now)
+            }
+        }
+        return actions
+    }
+
+    /// What the held parameters are worth now that `committed` is known.
+    ///
+    /// Tentative ones of an attempt count even if another attempt of that step was committed meanwhile: an attempt's
+    /// result does not depend on who computed it.
+    private mutating func settle(committed: Int) {
+        switch held {
+        case .none: break
+        case .committed(let step): if step != committed { held = .none }
+        case .tentative(let id): held = id.step == committed ? .committed(committed) : .none
+        }
+    }
+
+    private mutating func start(_ now: Duration) -> [Action] {
+        guard let plan, let attempt else { return [] }
+        if held == .committed(plan.committed) { return startComputing(now) }
+        held = .none
+        return attempt.shards.indices.flatMap { request(.parameters, of: $0, empty, now) }
+    }
+
+    mutating func startComputing(_ now: Duration) -> [Action] {
+        guard let microBatches = attempt?.microBatches else { return [] }
+        return compute(.labels(microBatches: microBatches), now) + compute(.embed(microBatches: microBatches), now)
+    }
+
+    // MARK: Sending
+
+    mutating func compute(_ computation: WorkerComputation<Payload>, _ now: Duration) -> [Action] {
+        guard let id = attempt?.id else { return [] }
+        if case .install = computation {} else { attempt?.clock.queued(at: now) }
+        return [.compute(id, computation)]
+    }
+
+    mutating func request(_ phase: StepPhase, of shard: Int, _ payload: Payload, _ now: Duration) -> [Action] {
+        let outstanding = WorkerAttempt.Outstanding(
+            payload: payload, firstSent: now, nextSend: now + timing.retryInterval,
+            nextComplaint: now + timing.requestDeadline)
+        attempt?.shards[shard].outstanding[phase] = outstanding
+        return [send(phase, to: shard, payload)].compactMap(\.self)
+    }
+
+    func send(_ phase: StepPhase, to shard: Int, _ payload: Payload) -> Action? {
+        guard let plan, let attempt, plan.shards.indices.contains(shard) else { return nil }
+        return .send(
+            plan.shards[shard].shard,
+            StepRequest(
+                id: attempt.id, rank: attempt.rank, worldSize: plan.ranks.count, mapVersion: plan.mapVersion,
+                phase: phase, committed: plan.committed, exchange: plan.exchange, learningRate: plan.learningRate,
+                microBatches: attempt.microBatches, payload: payload))
+    }
+
+    mutating func report(_ report: WorkerReport, _ now: Duration) -> [Action] {
+        let nextReport = now + timing.retryInterval
+        attempt?.state = .reported(report, nextReport: nextReport)
+        nextAsk = nil  // the report is answered with the plan
+        return [.report(report)]
+    }
+
+    /// Something happened: asking starts over.
+    mutating func postponeAsking(_ now: Duration) {
+        askInterval = timing.askInterval
+        nextAsk = now + askInterval
+    }
+
+    mutating func ask(_ now: Duration) -> [Action] {
+        askInterval = min(askInterval * 2, timing.maximumAskInterval)
+        nextAsk = now + askInterval
+        return [.ask]
+    }
+}
+
+extension Plan {
+    /// Whether this plan was made after `other`. Plans are ordered by attempt; one that waits comes before the one that
+    /// trains the same attempt, and a run's end after both.
+    public func supersedes(_ other: Plan) -> Bool {
+        (id, activity.order) >= (other.id, other.activity.order)
+    }
+}
+
+extension Plan.Activity {
+    fileprivate var order: Int {
+        switch self {
+        case .wait: 0
+        case .train: 1
+        case .finished, .failed: 2
+        }
+    }
+}
