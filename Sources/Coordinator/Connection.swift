@@ -1,0 +1,97 @@
+import ArgumentParser
+import ClusterStatus
+import Foundation
+import StepProtocol
+import Wire
+
+/// A command that asks or tells a running coordinator.
+protocol OperatorCommand: ParsableCommand {}
+
+/// How operator commands reach the coordinator and print its answer.
+struct Connection: ParsableArguments {
+    @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
+    var coordinator = ProcessInfo.processInfo.environment["PARTIALFC_COORDINATOR"] ?? "tcp://127.0.0.1:7400"
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @Option(help: "Seconds to wait for an answer.")
+    var timeout = 5.0
+
+    func validate() throws {
+        guard timeout > 0, timeout < 86_400 else { throw ValidationError("--timeout \(timeout) is not a number of seconds") }
+    }
+
+    /// The cluster's status.
+    func status() throws -> ClusterStatus { try ask("status", as: ClusterStatus.self) }
+
+    /// Sends a command and decodes its answer; ends the process if there is none.
+    func ask<Answer: Decodable>(_ command: String, as type: Answer.Type) throws -> Answer {
+        let client = try connect(coordinator)
+        defer { client.close() }
+        return try ask(command, as: type, of: client)
+    }
+
+    /// Sends a command over an open connection and decodes its answer.
+    func ask<Answer: Decodable>(_ command: String, as type: Answer.Type, of client: OperatorClient) throws -> Answer {
+        let answer = try request(.operatorRequest(OperatorRequest(command: command)), of: client)
+        guard case .operatorReply(let reply) = answer else { throw unexpected(answer) }
+        guard reply.exitCode == 0 else {
+            complain(reply.json)
+            throw ExitCode(Int32(reply.exitCode))
+        }
+        return try JSONDecoder().decode(type, from: Data(reply.json.utf8))
+    }
+
+    /// The hashes of every shard, asked of the shards themselves.
+    func hashes() throws -> StateHashes {
+        let status = try status()
+        var hashes = StateHashes(step: status.committed)
+        for shard in status.shards {
+            let client = try connect(shard.endpoint)
+            defer { client.close() }
+            let answer = try request(.readSliceHashes, of: client)
+            guard case .sliceHashes(let part) = answer else { throw unexpected(answer) }
+            guard part.step == status.committed else {
+                complain("\(shard.name) holds step \(part.step), the cluster committed \(status.committed): pause it first")
+                throw ExitCode(75)
+            }
+            hashes.slices.merge(part.slices) { $1 }
+            hashes.denseSlices.merge(part.denseSlices) { $1 }
+        }
+        return hashes
+    }
+
+    /// Connects, or ends the process with exit code 69.
+    func connect(_ endpoint: String) throws -> OperatorClient {
+        do { return try OperatorClient(connect: endpoint, deadline: .seconds(timeout)) } catch {
+            complain("\(error)")
+            throw ExitCode(69)
+        }
+    }
+
+    /// Prints the answer: JSON if asked for, else `text`.
+    func print(_ answer: some Encodable, text: () -> String) {
+        guard json else {
+            Swift.print(text())
+            return
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        if let data = try? encoder.encode(answer) { Swift.print(String(decoding: data, as: UTF8.self)) }
+    }
+
+    private func request(_ message: WireMessage, of client: OperatorClient) throws -> WireMessage {
+        do { return try client.request(message, deadline: .seconds(timeout)) } catch {
+            complain("\(error)")
+            throw ExitCode(69)
+        }
+    }
+
+    private func unexpected(_ answer: WireMessage) -> ExitCode {
+        complain("the answer was a \(answer.name), which answers something else")
+        return ExitCode(76)
+    }
+
+    private func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }
+}

@@ -1,0 +1,19 @@
+import Wire
+
+/// What the coordinator knows of a member besides what the state machine needs.
+struct MemberNotes {
+    var host: String
+    var processID: Int
+    var threads: Int
+    /// The figures of its last heartbeat.
+    var statistics: [String: Double] = [:]
+
+    init(_ hello: Hello) {
+        host = hello.host
+        processID = hello.processID
+        threads = hello.threads
+    }
+
+    /// A count among the figures, 0 if it is missing.
+    func count(_ name: String) -> Int { statistics[name].flatMap { Int(exactly: $0.rounded()) } ?? 0 }
+}

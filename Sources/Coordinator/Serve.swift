@@ -1,0 +1,58 @@
+import ArgumentParser
+import Foundation
+import Logging
+import ProcessSupport
+import RunConfiguration
+import RunSetup
+import Wire
+
+/// `coordinator serve`.
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the coordinator of a cluster.",
+        discussion: """
+            Reads the run's configuration, opens the data to count classes and samples (unless data.classes and \
+            data.samples are set), waits for cluster.shards shard servers and cluster.workers workers, and plans steps \
+            until all are committed. Then it stays, so that the result can be inspected, until it gets SIGTERM.
+            """)
+
+    @Option(help: "The YAML file that describes the run.", completion: .file(extensions: ["yaml", "yml"]))
+    var config: String
+
+    @Option(
+        name: .customLong("set"), parsing: .singleValue,
+        help: ArgumentHelp("Override a key of the configuration; may be repeated.", valueName: "section.key=value"))
+    var settings: [String] = []
+
+    @Option(help: "Where to listen: tcp://ADDRESS:PORT; port * lets the system choose.")
+    var bind = "tcp://127.0.0.1:7400"
+
+    @Option(help: "Write the endpoint to this file once listening.", completion: .file())
+    var endpointFile: String?
+
+    @Option(help: "What to log: debug, info, warning or error.")
+    var logLevel = "info"
+
+    @Flag(help: "End when the parent process ends.")
+    var exitWithParent = false
+
+    func validate() throws {
+        guard Logger.Level(rawValue: logLevel) != nil else { throw ValidationError("--log-level \(logLevel) is not a level") }
+    }
+
+    func run() throws {
+        let level = Logger.Level(rawValue: logLevel) ?? .info
+        let log = Logger(label: "coordinator") { StandardErrorLog(label: $0, level: level) }
+        do {
+            let setup = try RunSetup(RunConfiguration(file: config, settings: settings).countingData())
+            let service = try CoordinatorService(setup: setup, bind: bind, log: log)
+            if let endpointFile { try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic) }
+            let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
+            service.run()
+            withExtendedLifetime(signals) {}
+        } catch {
+            log.error("\(error)")
+            throw ExitCode(error is ConfigurationError ? 78 : 70)
+        }
+    }
+}

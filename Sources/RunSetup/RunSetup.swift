@@ -1,0 +1,76 @@
+public import Backbone
+public import PartialFC
+public import RunConfiguration
+public import StepProtocol
+
+/// A run configuration in the terms of the modules that compute it.
+///
+/// Made from a configuration whose numbers of classes and samples are known, by every process alike.
+public struct RunSetup: Sendable {
+    public let configuration: RunConfiguration
+    public let head: HeadConfiguration
+    public let backbone: BackboneConfiguration
+    public let layout: ParameterLayout
+    public let optimizer: DenseOptimizer
+    public let schedule: LearningRateSchedule
+    public let exchange: Exchange
+    /// Why this exchange was chosen.
+    public let exchangeReason: String
+
+    /// - Throws: `ConfigurationError`, `BackboneError` or `HeadError` that names what does not fit.
+    public init(_ configuration: RunConfiguration) throws {
+        try configuration.validate()
+        guard configuration.data.classes > 0 else {
+            throw ConfigurationError(key: "data.classes", problem: "is not known; the data was not read")
+        }
+        guard configuration.totalSteps > 0 else {
+            throw ConfigurationError(key: "schedule", problem: "has no step: set schedule.steps or schedule.epochs")
+        }
+        self.configuration = configuration
+        let head = configuration.head
+        self.head = HeadConfiguration(
+            classCount: configuration.data.classes, embeddingSize: configuration.backbone.embeddingSize,
+            sliceCount: head.slices, seed: configuration.seed, scale: Double(head.scale),
+            margins: HeadMargins(m1: Double(head.m1), m2: Double(head.m2), m3: Double(head.m3)),
+            interclassFilter: Double(head.interclassFilter), sampleRate: head.sampleRate,
+            momentum: Double(configuration.optimizer.momentum), weightDecay: Double(configuration.optimizer.weightDecay))
+        _ = try self.head.validate()
+        backbone = try configuration.backboneShape()
+        layout = try ParameterLayout(backbone)
+        let clip = configuration.optimizer.clipNorm
+        optimizer = DenseOptimizer(
+            momentum: configuration.optimizer.momentum, weightDecay: configuration.optimizer.weightDecay,
+            clipNorm: clip > 0 ? clip : .infinity)
+        schedule = LearningRateSchedule(
+            base: Double(configuration.schedule.learningRate), warmUpSteps: configuration.warmupSteps,
+            totalSteps: configuration.totalSteps, power: configuration.schedule.decayPower)
+        switch head.exchange {
+        case "rows": (exchange, exchangeReason) = (.rows, "rows: as configured")
+        case "features": (exchange, exchangeReason) = (.features, "features: as configured")
+        default:
+            let sampled = max(Int(head.sampleRate * Double(configuration.data.classes)), configuration.batch.size)
+            (exchange, exchangeReason) = ExchangeChoice.automatic(
+                batch: configuration.batch.size, embeddingSize: configuration.backbone.embeddingSize,
+                sampledRows: sampled, workers: configuration.cluster.workers, shards: configuration.cluster.shards)
+        }
+    }
+}
+
+extension RunConfiguration {
+    /// The shape of the backbone.
+    ///
+    /// - Throws: `BackboneError` if the name is unknown or the input does not fit.
+    func backboneShape() throws -> BackboneConfiguration {
+        if backbone.name == "none" { return .identity(embeddingSize: backbone.embeddingSize) }
+        var shape = try BackboneConfiguration.named(
+            backbone.name, channels: data.channels, height: data.imageSize, width: data.imageSize,
+            embeddingSize: backbone.embeddingSize)
+        if !backbone.depths.isEmpty { shape.depths = backbone.depths }
+        if !backbone.widths.isEmpty {
+            shape.widths = backbone.widths
+            shape.stemWidth = backbone.widths[0]
+        }
+        try shape.validate()
+        return shape
+    }
+}
