@@ -1,0 +1,7 @@
+/// Where the rows of a table come from.
+public enum CenterSource: Sendable, Hashable {
+    /// Normal numbers of mean 0 and deviation 0.01, a function of (seed, class id); momentum zero.
+    case random(seed: UInt64)
+    /// A safetensors file with `centers` [C, D] and, if it has it, `momentum` [C, D].
+    case safeTensors(path: String)
+}

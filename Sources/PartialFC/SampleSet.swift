@@ -1,0 +1,143 @@
+internal import CKernels
+internal import CenterStore
+internal import Determinism
+internal import Tensors
+
+/// The samples of one or more ranks in the order of the batch: features, their directions, labels and targets.
+///
+/// Written while it is set up, read by the blocks afterwards.
+final class SampleSet: @unchecked Sendable {
+    let count: Int
+    let embeddingSize: Int
+    let microBatchSize: Int
+    /// The micro-batches the samples are of.
+    let microBatches: Range<Int>
+    /// Class of each sample.
+    let labels: ArraySlice<Int64>
+    /// x [n, D], as received.
+    let features: Tensor
+    /// x/|x| [n, D].
+    let normalized: Tensor
+    /// Position of the target's slice among the rows at hand, -1 if it is not there.
+    let targetSlice: Tensor
+    /// Position of the target's row in its slice.
+    let targetRow: Tensor
+    /// s·t and dt/dcos of the target.
+    let targetLogit: Tensor
+    let targetDerivative: Tensor
+
+    /// Joins the features of consecutive ranks.
+    ///
+    /// - Throws: `HeadError` if shapes do not fit or a feature is not finite; the sample is named by its place in the batch.
+    init(
+        features parts: [Tensor], labels: ArraySlice<Int64>, microBatchSize: Int, microBatches: Range<Int>,
+        embeddingSize: Int, parallel: ParallelBlocks
+    ) throws(HeadError) {
+        let first = microBatches.lowerBound * microBatchSize
+        var sampleCount = 0
+        for (rank, part) in parts.enumerated() {
+            let sender = parts.count == 1 ? "the rank" : "rank \(rank)"
+            guard part.dtype == .f32, part.shape.count == 2, part.shape[1] == embeddingSize else {
+                throw HeadError(
+                    .malformed,
+                    "features of \(sender) are \(part.dtype) \(part.shape), expected f32 [n, \(embeddingSize)]")
+            }
+            guard part.shape[0] % microBatchSize == 0 else {
+                throw HeadError(
+                    .malformed,
+                    "\(sender) has \(part.shape[0]) samples, which is not a whole number of micro-batches of \(microBatchSize)"
+                )
+            }
+            if let bad = Payload.firstNonFinite(part) {
+                throw HeadError(
+                    .notFinite, "the feature of sample \(first + sampleCount + bad / embeddingSize) of the batch is not finite")
+            }
+            sampleCount += part.shape[0]
+        }
+        guard sampleCount == microBatches.count * microBatchSize, sampleCount == labels.count else {
+            throw HeadError(
+                .malformed,
+                "features of \(sampleCount) samples for \(microBatches.count) micro-batches of \(microBatchSize) with \(labels.count) labels"
+            )
+        }
+        count = sampleCount
+        self.embeddingSize = embeddingSize
+        self.microBatchSize = microBatchSize
+        self.microBatches = microBatches
+        self.labels = labels
+        features = Tensor(uninitialized: Float.self, shape: [sampleCount, embeddingSize])
+        normalized = Tensor(uninitialized: Float.self, shape: [sampleCount, embeddingSize])
+        targetSlice = Tensor(uninitialized: Int32.self, shape: [sampleCount])
+        targetRow = Tensor(zeros: Int32.self, shape: [sampleCount])
+        targetLogit = Tensor(zeros: Float.self, shape: [sampleCount])
+        targetDerivative = Tensor(zeros: Float.self, shape: [sampleCount])
+        targetSlice.mutable(Int32.self).initialize(repeating: -1)
+        var offset = 0
+        for part in parts where part.count > 0 {
+            (features.rawPointer + offset).copyMemory(from: part.rawPointer, byteCount: part.byteCount)
+            offset += part.byteCount
+        }
+        parallel.forEach(microBatches.count) { [self] block, _ in
+            let start = block * microBatchSize * embeddingSize
+            pfc_head_normalize(
+                features.pointer(Float.self) + start, microBatchSize, embeddingSize,
+                normalized.pointer(Float.self) + start)
+        }
+    }
+
+    /// Finds the targets that are among `rows` and computes their logits.
+    ///
+    /// - Throws: `HeadError` if a label lies in a slice of `rows` and is not among the sampled classes of it.
+    func findTargets(in rows: SampledRows, margin: pfc_head_margin, parallel: ParallelBlocks) throws(HeadError) {
+        let (slices, positions) = (targetSlice.mutable(Int32.self), targetRow.mutable(Int32.self))
+        let position = rows.positionOfSlice
+        for (sample, label) in labels.enumerated() {
+            guard let index = position[rows.layout.slice(ofClass: Int(label))] else { continue }
+            let ids = rows.slices[index].ids
+            let row = ids.lowerBound(sorted: label)
+            guard row < ids.count, ids[row] == label else {
+                throw HeadError(
+                    .malformed,
+                    "class \(label), the label of sample \(microBatches.lowerBound * microBatchSize + sample) of the batch, is not among the sampled classes"
+                )
+            }
+            slices[sample] = Int32(index)
+            positions[sample] = Int32(row)
+        }
+        parallel.forEach(microBatches.count) { [self] block, _ in
+            var margin = margin
+            for sample in block * microBatchSize..<(block + 1) * microBatchSize {
+                guard let row = targetRowPointer(sample, in: rows) else { continue }
+                pfc_head_target(
+                    &margin, features.pointer(Float.self) + sample * embeddingSize, row, embeddingSize,
+                    targetLogit.pointer(Float.self) + sample, targetDerivative.pointer(Float.self) + sample)
+            }
+        }
+    }
+
+    /// The center of a sample's class, if it is among `rows`.
+    func targetRowPointer(_ sample: Int, in rows: SampledRows) -> UnsafePointer<Float>? {
+        let slice = Int(targetSlice.buffer(Int32.self)[sample])
+        if slice < 0 { return nil }
+        return rows.slices[slice].rows + Int(targetRow.buffer(Int32.self)[sample]) * embeddingSize
+    }
+
+    /// The column of each sample's target inside a tile of rows, or -1.
+    func targetColumns(
+        microBatch: Int, slice: Int, tile: Range<Int>, into columns: UnsafeMutablePointer<Int32>
+    ) {
+        let first = (microBatch - microBatches.lowerBound) * microBatchSize
+        let (slices, positions) = (targetSlice.buffer(Int32.self), targetRow.buffer(Int32.self))
+        for i in 0..<microBatchSize {
+            let row = Int(positions[first + i])
+            columns[i] = slices[first + i] == slice && tile.contains(row) ? Int32(row - tile.lowerBound) : -1
+        }
+    }
+}
+
+extension Tensor {
+    /// The first element. Tensors always have memory behind them, even empty ones.
+    func pointer<Element: TensorElement>(_ type: Element.Type) -> UnsafeMutablePointer<Element> {
+        rawPointer.assumingMemoryBound(to: type)
+    }
+}
