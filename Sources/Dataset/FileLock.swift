@@ -1,0 +1,24 @@
+internal import Foundation
+
+/// An advisory lock on a file that one process at a time holds; given back when the value is released or the process ends.
+final class FileLock {
+    private let descriptor: Int32
+
+    /// Waits for the lock on `path`, which is created if needed.
+    ///
+    /// - Throws: `DatasetError` if the file cannot be created.
+    init(path: String) throws(DatasetError) {
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else {
+            throw DatasetError(.unwritableFile, path: path, "cannot be created: \(String(cString: strerror(errno)))")
+        }
+        while flock(descriptor, LOCK_EX) != 0 {
+            guard errno == EINTR else {
+                close(descriptor)
+                throw DatasetError(.unwritableFile, path: path, "cannot be locked: \(String(cString: strerror(errno)))")
+            }
+        }
+    }
+
+    deinit { close(descriptor) }
+}
