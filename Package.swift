@@ -59,6 +59,12 @@ let package = Package(
         .target(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
+        .target(name: "ClusterStatus", swiftSettings: settings),
+        .target(
+            name: "RunSetup",
+            dependencies: ["RunConfiguration", "PartialFC", "CenterStore", "Backbone", "Dataset", "Determinism", "StepProtocol", "COpenBLAS"],
+            swiftSettings: settings),
+
         .executableTarget(
             name: "Coordinator",
             dependencies: ["ProcessSupport", "Wire", "StepProtocol", "RunConfiguration", arguments, logging],

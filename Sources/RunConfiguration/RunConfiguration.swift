@@ -46,6 +46,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var classes = 0
         /// Number of samples; 0 to read it from the data.
         public var samples = 0
+        /// Fingerprint of the samples that workers must find; empty to read it from the data.
+        public var fingerprint = ""
     }
 
     /// The network that makes embeddings.

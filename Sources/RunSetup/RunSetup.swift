@@ -56,6 +56,13 @@ public struct RunSetup: Sendable {
     }
 }
 
+extension RunSetup {
+    /// The classes of a range of slices.
+    public func classes(ofSlices slices: Range<Int>) -> Range<Int> {
+        head.classCount * slices.lowerBound / head.sliceCount..<head.classCount * slices.upperBound / head.sliceCount
+    }
+}
+
 extension RunConfiguration {
     /// The shape of the backbone.
     ///

@@ -1,0 +1,111 @@
+public import Dataset
+internal import Determinism
+public import RunConfiguration
+
+/// The samples of a run, and those held out of it.
+public struct TrainingData: Sendable {
+    public let samples: Samples
+    /// Images of identities that are never trained on, for verification.
+    public let heldOut: (any Dataset)?
+    /// What was wrong with samples that were left out.
+    public let problems: [DatasetError]
+
+    /// What the worker trains on.
+    public enum Samples: Sendable {
+        case images(any Dataset)
+        /// Stored embeddings: there is no backbone.
+        case features(FeatureDataset)
+    }
+
+    /// Opens the data that a configuration describes.
+    ///
+    /// - Throws: `DatasetError` if it cannot be read; `ConfigurationError` if it is not the data that the run was planned for.
+    public init(_ configuration: RunConfiguration) throws {
+        let data = configuration.data
+        guard !data.path.isEmpty else { throw ConfigurationError(key: "data.path", problem: "is not set") }
+        let options = DatasetOptions(
+            imageShape: ImageShape(channels: data.channels, height: data.imageSize, width: data.imageSize),
+            badSamples: data.corruptImages == "fail" ? .fatal : .skip)
+        switch data.kind {
+        case "features":
+            samples = .features(try FeatureDataset(path: data.path, classCount: data.classes > 0 ? data.classes : nil))
+            heldOut = nil
+        case "glyphs":
+            let cache = try GlyphCache(path: data.path)
+            guard cache.training.imageShape == options.imageShape else {
+                throw ConfigurationError(
+                    key: "data.image_size",
+                    problem: "with data.channels asks for \(options.imageShape?.description ?? ""); \(data.path) has \(cache.training.imageShape)")
+            }
+            samples = .images(try Self.select(cache.training, data))
+            heldOut = cache.heldOut
+        default:
+            let all: any Dataset =
+                data.kind == "rec"
+                ? try RecordDataset(path: data.path, options: options) : try FolderDataset(root: data.path, options: options)
+            let selected = try Self.select(all, data)
+            if data.heldOutClasses > 0 {
+                let split = try ClassSelection.split(selected, heldOutClasses: data.heldOutClasses, seed: configuration.seed)
+                samples = .images(split.training)
+                heldOut = split.heldOut
+            } else {
+                samples = .images(selected)
+                heldOut = nil
+            }
+        }
+        problems = switch samples {
+        case .images(let dataset): dataset.problems
+        case .features: []
+        }
+        if !data.fingerprint.isEmpty && data.fingerprint != fingerprint {
+            throw ConfigurationError(
+                key: "data.path",
+                problem: "\(data.path) here has fingerprint \(fingerprint), the run was planned for \(data.fingerprint): the data differ")
+        }
+    }
+
+    private static func select(_ dataset: any Dataset, _ data: RunConfiguration.Data) throws -> any Dataset {
+        guard data.maximumClasses > 0 || data.minimumImages > 1 else { return dataset }
+        let classes = data.maximumClasses > 0 ? min(data.maximumClasses, dataset.classCount) : dataset.classCount
+        return try ClassSelection(of: dataset, labels: 0..<classes, minimumImages: data.minimumImages)
+    }
+
+    /// Number of classes to train.
+    public var classCount: Int {
+        switch samples {
+        case .images(let dataset): dataset.classCount
+        case .features(let features): features.classCount
+        }
+    }
+
+    /// Number of samples to train on.
+    public var sampleCount: Int {
+        switch samples {
+        case .images(let dataset): dataset.sampleCount
+        case .features(let features): features.sampleCount
+        }
+    }
+
+    /// A number that differs when the samples do, in hexadecimal.
+    public var fingerprint: String {
+        switch samples {
+        case .images(let dataset): String(dataset.fingerprint, radix: 16)
+        case .features(let features): String(features.fingerprint, radix: 16)
+        }
+    }
+}
+
+extension RunConfiguration {
+    /// This configuration with classes, samples and fingerprint of its data, which is opened unless all are given.
+    ///
+    /// - Throws: `DatasetError` if the data cannot be read.
+    public func countingData() throws -> RunConfiguration {
+        if data.classes > 0 && data.samples > 0 && !data.fingerprint.isEmpty { return self }
+        let opened = try TrainingData(self)
+        var resolved = self
+        resolved.data.classes = opened.classCount
+        resolved.data.samples = opened.sampleCount
+        resolved.data.fingerprint = opened.fingerprint
+        return resolved
+    }
+}
