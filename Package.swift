@@ -28,7 +28,7 @@ let package = Package(
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         // Hot loops. -ffp-contract=off: the same bits whatever the compiler fuses.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
-        .target(name: "CWire", dependencies: ["CProtobufC"]),
+        .target(name: "CWire", dependencies: ["CProtobufC"], exclude: ["wire.proto"]),
 
         .target(name: "Tensors", swiftSettings: settings),
         .target(name: "Determinism", dependencies: ["CKernels"], swiftSettings: settings),
@@ -38,7 +38,7 @@ let package = Package(
         .target(name: "CenterStore", dependencies: ["Tensors", "Determinism", "CKernels"], swiftSettings: settings),
         .target(name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"], swiftSettings: settings),
         .target(name: "StepProtocol", swiftSettings: settings),
-        .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], swiftSettings: settings),
+        .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"], swiftSettings: settings),
 
         .executableTarget(name: "Coordinator", dependencies: ["Wire", "StepProtocol"], swiftSettings: settings),
         .executableTarget(name: "ShardServer", dependencies: ["Wire", "StepProtocol", "PartialFC", "Backbone"], swiftSettings: settings),
@@ -50,6 +50,6 @@ let package = Package(
         .testTarget(name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
         .testTarget(name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
-        .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors"], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors", "CZeroMQ"], swiftSettings: settings),
     ]
 )
