@@ -36,7 +36,7 @@ let package = Package(
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         // Hot loops. -ffp-contract=off: the same bits whatever the compiler fuses.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
-        .target(name: "CWire", dependencies: ["CProtobufC"]),
+        .target(name: "CWire", dependencies: ["CProtobufC"], exclude: ["wire.proto"]),
 
         .target(name: "Tensors", swiftSettings: settings),
         .target(name: "Determinism", dependencies: ["CKernels"], swiftSettings: settings),
@@ -53,7 +53,7 @@ let package = Package(
             name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"],
             swiftSettings: settings),
         .target(name: "StepProtocol", swiftSettings: settings),
-        .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], swiftSettings: settings),
+        .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"], swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging], swiftSettings: settings),
         .target(
@@ -67,19 +67,19 @@ let package = Package(
 
         .executableTarget(
             name: "Coordinator",
-            dependencies: ["ProcessSupport", "Wire", "StepProtocol", "RunConfiguration", arguments, logging],
+            dependencies: ["ProcessSupport", "Wire", "StepProtocol", "RunConfiguration", "RunSetup", "ClusterStatus", arguments, logging],
             swiftSettings: settings),
         .executableTarget(
             name: "ShardServer",
             dependencies: [
-                "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", arguments,
-                logging,
+                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "CenterStore", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
+                arguments, logging,
             ], swiftSettings: settings),
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "Dataset", "Verification",
-                "RunConfiguration", arguments, logging,
+                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC", "Backbone", "Dataset", "Verification",
+                "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
 
         // Clusters of real processes, for tests and experiments.
@@ -95,8 +95,8 @@ let package = Package(
             name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
         .testTarget(
             name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
-        .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
-        .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors"], swiftSettings: settings),
+        .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
+        .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors", "CZeroMQ"], swiftSettings: settings),
     ]
 )

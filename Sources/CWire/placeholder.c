@@ -1,1 +1,0 @@
-#include "cwire_placeholder.h"

@@ -1,0 +1,74 @@
+import StepProtocol
+
+/// What happens at a client's socket.
+public enum ClientEvent: Sendable {
+    /// The handshake succeeded: at first, and again after the server was restarted or forgot us. What was sent before and
+    /// is not answered must be sent again.
+    case welcomed(Welcome)
+    /// The server refused the hello. The connection stays silent until `greet` is called.
+    case refused(Refusal)
+    /// No answer to the hello for `TransportOptions.helloDeadline`; the connection goes on trying.
+    case unanswered(endpoint: String)
+    /// A message; `request` is the number of our request that it answers, or 0.
+    case received(request: UInt64, message: WireMessage)
+}
+
+/// A connection to one server, which says hello by itself and again whenever the server asks for it.
+///
+/// Until it is welcomed nothing can be sent. All methods may be called from any thread and do not wait.
+public final class ClientConnection: Sendable {
+    public let endpoint: String
+    private let core: ClientCore
+    private let thread: IOThread
+    private let ownsThread: Bool
+
+    /// Starts to connect and to say hello; the outcome is an event.
+    ///
+    /// - Parameters:
+    ///   - thread: the thread to run on, shared with other connections; its own one if nil.
+    /// - Throws: `WireError` for an endpoint that is none.
+    public init(
+        connect endpoint: String, hello: Hello, options: TransportOptions = TransportOptions(), thread: IOThread? = nil,
+        events: Sink<ClientEvent>
+    ) throws(WireError) {
+        let io: IOThread
+        if let thread { io = thread } else { io = try IOThread() }
+        self.thread = io
+        self.endpoint = endpoint
+        ownsThread = thread == nil
+        core = try ClientCore(
+            context: io.core.context, endpoint: endpoint, hello: hello, options: options, events: events)
+        try core.socket.connect(endpoint)
+        core.wake = { [weak io = io.core] in io?.wake() }
+        events.whenDrained { [weak io = io.core] in io?.wake() }
+        try io.core.add(core)
+    }
+
+    /// Sends a message under `request`, or under the next free number.
+    ///
+    /// The tensors' storage must not change any more: it is read until ZeroMQ has sent it.
+    @discardableResult
+    public func send(_ message: WireMessage, request: UInt64? = nil) -> SendResult {
+        core.send(message, request: request)
+    }
+
+    /// Replaces the hello that is said at the next handshake, for instance when the state it speaks of has moved on.
+    public func update(_ hello: Hello) { core.update(hello) }
+
+    /// Says hello (again), with a new one if given, and waits for the welcome before anything else is sent.
+    public func greet(_ hello: Hello? = nil) { core.greet(hello) }
+
+    public var isWelcomed: Bool { core.isWelcomed }
+
+    public var counters: WireCounters { core.counters }
+
+    /// Bytes that wait to be sent.
+    public var waitingByteCount: Int { core.waitingByteCount }
+
+    /// Closes the connection and waits for it. May be called again.
+    public func close() {
+        if ownsThread { thread.close() } else { thread.core.remove(core) }
+    }
+
+    deinit { close() }
+}

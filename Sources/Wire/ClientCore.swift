@@ -1,0 +1,216 @@
+internal import CZeroMQ
+import StepProtocol
+import Tensors
+
+/// The part of a `ClientConnection` that its thread drives.
+final class ClientCore: SocketDriver, @unchecked Sendable {
+    private enum Handshake {
+        /// Say hello at `next`; no answer by `deadline` is reported.
+        case greeting(next: ContinuousClock.Instant, deadline: ContinuousClock.Instant)
+        case welcomed
+        case refused
+    }
+
+    private struct State {
+        var hello: Hello
+        var handshake: Handshake
+        var queue: [OutgoingMessage] = []
+        var counters = WireCounters()
+        var isClosed = false
+        var lastRequest: UInt64 = 0
+        /// Request numbers of hellos since the handshake began.
+        var hellos: Set<UInt64> = []
+    }
+
+    let socket: ZMQSocket
+    private let endpoint: String
+    private let options: TransportOptions
+    private let limits: WireLimits
+    private let events: Sink<ClientEvent>
+    private let account: SendAccount
+    private let state: Monitor<State>
+    /// Set once, before the thread knows the socket.
+    var wake: @Sendable () -> Void = {}
+
+    init(
+        context: ZMQContext, endpoint: String, hello: Hello, options: TransportOptions, events: Sink<ClientEvent>
+    ) throws(WireError) {
+        self.endpoint = endpoint
+        self.options = options
+        self.events = events
+        limits = WireLimits(
+            headerByteCount: WireLimits.client.headerByteCount, messageByteCount: options.messageByteCount)
+        account = SendAccount(capacity: options.sendByteCapacity)
+        state = Monitor(
+            State(hello: hello, handshake: .greeting(next: .now, deadline: .now + options.helloDeadline)))
+        socket = try ZMQSocket(ZMQ_DEALER, context: context, options: options)
+        // An identity that outlives a broken connection, and that nobody else guesses.
+        var random = SystemRandomNumberGenerator()
+        try socket.set(ZMQ_ROUTING_ID, bytes: [1] + (0..<15).map { _ in UInt8.random(in: 0...255, using: &random) })
+        try socket.set(ZMQ_RECONNECT_IVL, Int32(100))
+        try socket.set(ZMQ_RECONNECT_IVL_MAX, Int32(1000))
+    }
+
+    // MARK: Any thread
+
+    var counters: WireCounters { state.withLock { $0.counters } }
+    var waitingByteCount: Int { account.byteCount }
+    var isWelcomed: Bool { state.withLock { if case .welcomed = $0.handshake { true } else { false } } }
+
+    func update(_ hello: Hello) { state.withLock { $0.hello = hello } }
+
+    func greet(_ hello: Hello?) {
+        state.withLock { state in
+            if let hello { state.hello = hello }
+            greet(&state)
+        }
+        wake()
+    }
+
+    private func greet(_ state: inout State) {
+        state.handshake = .greeting(next: .now, deadline: .now + options.helloDeadline)
+        state.hellos = []
+        state.queue = []
+    }
+
+    func send(_ message: WireMessage, request: UInt64?) -> SendResult {
+        let number = state.withLock { state in
+            if request == nil { state.lastRequest += 1 }
+            return request ?? state.lastRequest
+        }
+        let encoded: EncodedMessage
+        do { encoded = try WireCodec.encode(message, request: number) } catch {
+            state.withLock { $0.counters.unencodable += 1 }
+            return .unencodable(error)
+        }
+        let result: SendResult = state.withLock { state in
+            guard !state.isClosed else { return .closed }
+            guard case .welcomed = state.handshake else { return .notWelcomed }
+            guard let charge = account.charge(encoded) else {
+                state.counters.overfull += 1
+                return .full
+            }
+            state.queue.append(OutgoingMessage(encoded: encoded, charge: charge))
+            return .queued(request: number)
+        }
+        if case .queued = result { wake() }
+        return result
+    }
+
+    // MARK: The socket's thread
+
+    var wantsMessages: Bool { !events.isFull() }
+
+    func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        let (queue, next, isOverdue) = state.withLock { state in
+            let (next, isOverdue) = advanceHandshake(&state, now)
+            defer { state.queue = [] }
+            return (state.queue, next, isOverdue)
+        }
+        for message in queue {
+            let outcome = socket.send(message, to: nil)
+            state.withLock { state in
+                guard case .sent = outcome else {
+                    state.counters.unreachable += 1
+                    return
+                }
+                state.counters.sent += 1
+                state.counters.bytesOut += message.encoded.byteCount
+            }
+        }
+        if isOverdue { events.post(.unanswered(endpoint: endpoint), 0) }
+        return next
+    }
+
+    /// Queues a hello when one is due; returns the time of the next and whether the deadline passed.
+    private func advanceHandshake(
+        _ state: inout State, _ now: ContinuousClock.Instant
+    ) -> (ContinuousClock.Instant?, Bool) {
+        guard case .greeting(var next, var deadline) = state.handshake else { return (nil, false) }
+        if now >= next {
+            next = now + options.helloInterval
+            state.lastRequest += 1
+            do {
+                let encoded = try WireCodec.encode(.hello(state.hello), request: state.lastRequest)
+                // A server that is away gets one hello when it comes, not one for each time we tried.
+                let isFirst = state.hellos.isEmpty || account.byteCount == 0
+                if isFirst, let charge = account.charge(encoded) {
+                    state.hellos.insert(state.lastRequest)
+                    state.queue.append(OutgoingMessage(encoded: encoded, charge: charge))
+                }
+            } catch {
+                state.counters.unencodable += 1
+                state.handshake = .refused
+                events.post(.refused(Refusal(.malformed, "our own hello: \(error.message)")), 0)
+                return (nil, false)
+            }
+        }
+        let isOverdue = now >= deadline
+        if isOverdue { deadline = now + options.helloDeadline }
+        state.handshake = .greeting(next: next, deadline: deadline)
+        return (min(next, deadline), isOverdue)
+    }
+
+    func receive() {
+        for _ in 0..<256 where wantsMessages {
+            guard let frames = socket.receive(limit: Bound.tensors + 2), let header = frames.first else { return }
+            let byteCount = frames.reduce(0) { $0 + $1.byteCount }
+            state.withLock { $0.counters.bytesIn += byteCount }
+            do {
+                let (request, message) = try WireCodec.decode(
+                    header: UnsafeRawBufferPointer(start: header.base, count: header.byteCount),
+                    frames: Array(frames.dropFirst()), limits: limits)
+                accept(message, request: request, byteCount: byteCount)
+            } catch {
+                state.withLock { $0.counters.reject(error.refusalCode) }
+            }
+        }
+    }
+
+    private func accept(_ message: WireMessage, request: UInt64, byteCount: Int) {
+        let event: ClientEvent? = state.withLock { state in
+            state.counters.received += 1
+            switch message {
+            case .welcome(let welcome):
+                guard case .greeting = state.handshake, state.hellos.contains(request) else { return nil }
+                if let refusal = objection(to: welcome, hello: state.hello) {
+                    state.handshake = .refused
+                    return .refused(refusal)
+                }
+                state.handshake = .welcomed
+                return .welcomed(welcome)
+            case .refused(let refusal) where refusal.code == .notWelcomed:
+                // The server was restarted or has forgotten us.
+                if case .welcomed = state.handshake { greet(&state) }
+                return nil
+            case .refused(let refusal) where state.hellos.contains(request):
+                guard case .greeting = state.handshake else { return nil }
+                state.handshake = .refused
+                return .refused(refusal)
+            default: return .received(request: request, message: message)
+            }
+        }
+        if let event { events.post(event, byteCount) }
+    }
+
+    /// What is wrong with a server's welcome.
+    private func objection(to welcome: Welcome, hello: Hello) -> Refusal? {
+        if welcome.protocolVersion != wireProtocolVersion {
+            return Refusal(
+                .protocolVersion,
+                "\(endpoint) speaks protocol version \(welcome.protocolVersion), this process \(wireProtocolVersion)")
+        }
+        if !hello.clusterID.isEmpty && welcome.clusterID != hello.clusterID {
+            return Refusal(
+                .clusterID, "\(endpoint) belongs to cluster \"\(welcome.clusterID)\", not \"\(hello.clusterID)\"")
+        }
+        return nil
+    }
+
+    func detach() {
+        state.withLock { state in
+            state.isClosed = true
+            state.queue = []
+        }
+    }
+}

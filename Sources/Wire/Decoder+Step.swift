@@ -1,0 +1,111 @@
+internal import CWire
+import StepProtocol
+import Tensors
+
+extension Decoder {
+    static func plan(_ c: Partialfc__Plan) throws -> Plan {
+        let reason = try text(c.reason, "reason", limit: Bound.textBytes)
+        let activity: Plan.Activity
+        switch c.activity {
+        case 0: activity = .train
+        case 1: activity = .wait(reason: reason)
+        case 2: activity = .finished
+        case 3: activity = .failed(reason: reason)
+        default: throw WireError(.field, "activity is \(c.activity), which names nothing")
+        }
+        let ranks = try entries(c.ranks, c.n_ranks, "ranks", limit: Bound.members).map { rank in
+            Plan.Rank(
+                worker: try member(rank.worker), microBatches: try range(rank.micro_batches, "micro_batches"))
+        }
+        let shards = try entries(c.shards, c.n_shards, "shards", limit: Bound.members).map { shard in
+            Plan.Shard(
+                shard: try member(shard.shard), endpoint: try text(shard.endpoint, "endpoint"),
+                slices: try range(shard.slices, "slices"),
+                denseSlices: try range(shard.dense_slices, "dense_slices"))
+        }
+        return Plan(
+            id: try step(c.id), committed: try Field.orNone(c.committed, "committed"),
+            mapVersion: try Field.number(c.map_version, "map_version"),
+            exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
+            learningRate: try Field.learningRate(c.learning_rate), ranks: ranks, shards: shards, activity: activity)
+    }
+
+    static func stepDone(_ c: Partialfc__StepDone) throws -> StepDone {
+        let microBatches = try range(c.micro_batches, "micro_batches")
+        let count = try Field.count(c.n_loss_sums, "loss_sums", limit: Bound.lossSums)
+        try Field.lossSums(count, microBatches: microBatches)
+        let result = StepResult(
+            id: try step(c.id), microBatches: microBatches,
+            lossSums: Array(UnsafeBufferPointer(start: c.loss_sums, count: count)),
+            gradientNorm: try Field.measure(c.gradient_norm, "gradient_norm"),
+            backboneSeconds: try Field.measure(c.backbone_seconds, "backbone_seconds"),
+            exchangeSeconds: try Field.measure(c.exchange_seconds, "exchange_seconds"),
+            totalSeconds: try Field.measure(c.total_seconds, "total_seconds"))
+        return StepDone(member: try member(c.member), incarnation: c.incarnation, result: result)
+    }
+
+    static func stepFailed(_ c: Partialfc__StepFailed) throws -> StepFailed {
+        StepFailed(
+            member: try member(c.member), incarnation: c.incarnation, id: try step(c.id),
+            code: try Field.value(RefusalCode.self, c.code, "code"),
+            message: try text(c.message, "message", limit: Bound.textBytes))
+    }
+
+    static func stepRequest(_ c: Partialfc__StepRequest, payload: [Tensor]) throws -> WireMessage {
+        let request = StepRequest(
+            id: try step(c.id), rank: try Field.number(c.rank, "rank"),
+            worldSize: try Field.number(c.world_size, "world_size"),
+            mapVersion: try Field.number(c.map_version, "map_version"),
+            phase: try Field.value(StepPhase.self, c.phase, "phase"),
+            committed: try Field.orNone(c.committed, "committed"),
+            exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
+            learningRate: try Field.learningRate(c.learning_rate),
+            microBatches: try range(c.micro_batches, "micro_batches"), payload: payload)
+        try Field.rank(request.rank, worldSize: request.worldSize)
+        return .stepRequest(request, incarnation: c.incarnation)
+    }
+
+    static func stepReply(_ c: Partialfc__StepReply, payload: [Tensor]) throws -> StepReply<[Tensor]> {
+        let outcome: StepReply<[Tensor]>.Outcome
+        switch c.outcome_case {
+        case PARTIALFC__STEP_REPLY__OUTCOME_DONE: outcome = .done(payload)
+        case PARTIALFC__STEP_REPLY__OUTCOME_STALE:
+            let (current, committed) = try position(c.stale, "stale")
+            outcome = .stale(current: current, committed: committed)
+        case PARTIALFC__STEP_REPLY__OUTCOME_NOT_READY:
+            let (current, committed) = try position(c.not_ready, "not_ready")
+            outcome = .notReady(current: current, committed: committed)
+        case PARTIALFC__STEP_REPLY__OUTCOME_REFUSED:
+            let refusal = try refusal(Field.required(c.refused, "refused"))
+            outcome = .refused(code: refusal.code, message: refusal.message)
+        default: throw WireError(.field, "outcome is missing")
+        }
+        if case .done = outcome {
+        } else if !payload.isEmpty {
+            throw WireError(.tensor, "only a step_reply that is done has tensors, but \(payload.count) came with it")
+        }
+        return StepReply(
+            id: try step(c.id), rank: try Field.number(c.rank, "rank"),
+            phase: try Field.value(StepPhase.self, c.phase, "phase"), outcome: outcome)
+    }
+
+    private static func position(
+        _ pointer: UnsafeMutablePointer<Partialfc__StepReply__Position>?, _ field: String
+    ) throws -> (StepID, Int) {
+        let c = try Field.required(pointer, field)
+        return (try step(c.current), try Field.orNone(c.committed, "committed"))
+    }
+
+    static func step(_ pointer: UnsafeMutablePointer<Partialfc__StepID>?) throws -> StepID {
+        let c = try Field.required(pointer, "id of a step")
+        return StepID(step: try Field.number(c.step, "step"), attempt: try Field.number(c.attempt, "attempt"))
+    }
+
+    static func range(_ pointer: UnsafeMutablePointer<Partialfc__Range>?, _ field: String) throws -> Range<Int> {
+        let c = try Field.required(pointer, field)
+        let lower: Int = try Field.number(c.lower, "lower of \(field)")
+        let upper: Int = try Field.number(c.upper, "upper of \(field)")
+        guard lower <= upper else { throw WireError(.field, "\(field) runs from \(lower) down to \(upper)") }
+        return lower..<upper
+    }
+}

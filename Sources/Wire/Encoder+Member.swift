@@ -1,0 +1,124 @@
+internal import CWire
+import StepProtocol
+
+extension Encoder {
+    func hello(_ hello: Hello) throws -> UnsafeMutablePointer<Partialfc__Hello> {
+        try arena.make(partialfc__hello__init) {
+            $0.role = UInt32(hello.role.rawValue)
+            $0.protocol_version = try Field.small(hello.protocolVersion, "protocol_version")
+            $0.cluster_id = try arena.text(hello.clusterID, "cluster_id")
+            $0.name = try arena.text(hello.name, "name")
+            $0.incarnation = hello.incarnation
+            $0.endpoint = try arena.text(hello.endpoint, "endpoint")
+            $0.embedding_size = try Field.number(hello.embeddingSize, "embedding_size")
+            $0.class_count = try Field.number(hello.classCount, "class_count")
+            $0.configuration_hash = try arena.text(hello.configurationHash, "configuration_hash")
+            $0.instruction_set = try arena.text(hello.instructionSet, "instruction_set")
+            $0.threads = try Field.small(hello.threads, "threads")
+            $0.process_id = try Field.small(hello.processID, "process_id", limit: Bound.processID)
+            $0.host = try arena.text(hello.host, "host")
+            $0.previous_number = try Field.orNone(hello.previousNumber, "previous_number")
+            $0.state_step = try Field.orNone(hello.stateStep, "state_step")
+        }
+    }
+
+    func welcome(_ welcome: Welcome) throws -> UnsafeMutablePointer<Partialfc__Welcome> {
+        try arena.make(partialfc__welcome__init) {
+            $0.protocol_version = try Field.small(welcome.protocolVersion, "protocol_version")
+            $0.cluster_id = try arena.text(welcome.clusterID, "cluster_id")
+            $0.member = try member(welcome.member)
+            $0.configuration = try arena.text(
+                welcome.configuration, "configuration", limit: Bound.configurationBytes)
+            $0.configuration_hash = try arena.text(welcome.configurationHash, "configuration_hash")
+            $0.heartbeat_milliseconds = try Field.small(welcome.heartbeatMilliseconds, "heartbeat_milliseconds")
+            $0.lease_milliseconds = try Field.small(welcome.leaseMilliseconds, "lease_milliseconds")
+        }
+    }
+
+    func refused(_ code: RefusalCode, _ message: String) throws -> UnsafeMutablePointer<Partialfc__Refused> {
+        try arena.make(partialfc__refused__init) {
+            $0.code = UInt32(code.rawValue)
+            $0.message = try arena.prose(message, "message")
+        }
+    }
+
+    func heartbeat(_ heartbeat: Heartbeat) throws -> UnsafeMutablePointer<Partialfc__Heartbeat> {
+        try arena.make(partialfc__heartbeat__init) {
+            $0.member = try member(heartbeat.member)
+            $0.incarnation = heartbeat.incarnation
+            $0.n_statistics = heartbeat.statistics.count
+            $0.statistics = try numbers(heartbeat.statistics, "statistics")
+            $0.n_notes = heartbeat.notes.count
+            $0.notes = try texts(heartbeat.notes, "notes")
+        }
+    }
+
+    func heartbeatReply(_ reply: HeartbeatReply) throws -> UnsafeMutablePointer<Partialfc__HeartbeatReply> {
+        try arena.make(partialfc__heartbeat_reply__init) {
+            $0.committed = try Field.orNone(reply.committed, "committed")
+            $0.map_version = try Field.number(reply.mapVersion, "map_version")
+            $0.state = try arena.prose(reply.state, "state")
+        }
+    }
+
+    func ready(_ ready: Ready) throws -> UnsafeMutablePointer<Partialfc__Ready> {
+        try arena.make(partialfc__ready__init) {
+            $0.member = try member(ready.member)
+            $0.incarnation = ready.incarnation
+            if let held = ready.held { $0.held = try step(held) }
+        }
+    }
+
+    func evaluation(_ evaluation: Evaluation) throws -> UnsafeMutablePointer<Partialfc__Evaluation> {
+        try arena.make(partialfc__evaluation__init) {
+            $0.member = try member(evaluation.member)
+            $0.incarnation = evaluation.incarnation
+            $0.step = try Field.number(evaluation.step, "step")
+            $0.name = try arena.text(evaluation.name, "name")
+            $0.n_values = evaluation.values.count
+            $0.values = try numbers(evaluation.values, "values")
+        }
+    }
+
+    func leave(_ leave: Leave) throws -> UnsafeMutablePointer<Partialfc__Leave> {
+        try arena.make(partialfc__leave__init) {
+            $0.member = try member(leave.member)
+            $0.incarnation = leave.incarnation
+            $0.reason = try arena.prose(leave.reason, "reason")
+        }
+    }
+
+    func member(_ member: MemberID) throws -> UnsafeMutablePointer<Partialfc__Member> {
+        try arena.make(partialfc__member__init) {
+            $0.role = UInt32(member.role.rawValue)
+            $0.number = try Field.small(member.number, "number of a member")
+        }
+    }
+
+    /// Sorted by name, so that equal messages have equal bytes.
+    func numbers(
+        _ numbers: [String: Double], _ field: String
+    ) throws -> UnsafeMutablePointer<UnsafeMutablePointer<Partialfc__NamedNumber>?>? {
+        _ = try Field.count(numbers.count, field, limit: Bound.entries)
+        return arena.messages(
+            try numbers.sorted { $0.key < $1.key }.map { name, value in
+                try arena.make(partialfc__named_number__init) {
+                    $0.name = try arena.text(name, "a name in \(field)")
+                    $0.value = value
+                }
+            })
+    }
+
+    func texts(
+        _ texts: [String: String], _ field: String
+    ) throws -> UnsafeMutablePointer<UnsafeMutablePointer<Partialfc__NamedText>?>? {
+        _ = try Field.count(texts.count, field, limit: Bound.entries)
+        return arena.messages(
+            try texts.sorted { $0.key < $1.key }.map { name, value in
+                try arena.make(partialfc__named_text__init) {
+                    $0.name = try arena.text(name, "a name in \(field)")
+                    $0.value = try arena.text(value, "\(name) in \(field)", limit: Bound.textBytes)
+                }
+            })
+    }
+}

@@ -1,0 +1,69 @@
+public import StepProtocol
+
+/// The version of the protocol that this module speaks. Peers of another one are refused.
+public let wireProtocolVersion = 1
+
+/// The first message on a connection: who connects, and what it expects to find.
+public struct Hello: Sendable, Equatable {
+    public var role: MemberRole
+    public var protocolVersion = wireProtocolVersion
+    /// The cluster to join. Empty: any; the answer tells which it is.
+    public var clusterID = ""
+    /// For people; need not be unique.
+    public var name = ""
+    /// Grows with every start of the process, so that a message of an earlier life is recognised.
+    public var incarnation: UInt64
+    /// Where workers reach a shard: a ZeroMQ endpoint. Empty for other roles.
+    public var endpoint = ""
+    /// Values the peer is configured with. 0: as the cluster is configured.
+    public var embeddingSize = 0
+    public var classCount = 0
+    /// Hash of the configuration the peer holds. Empty: none.
+    public var configurationHash = ""
+    /// The instruction set of the peer's kernels, on which rounding depends.
+    public var instructionSet = ""
+    public var threads = 1
+    public var processID = 0
+    public var host = ""
+    /// The member number the peer had before, -1 for none.
+    public var previousNumber = -1
+    /// The last committed step in a shard's state, -1 for a fresh one.
+    public var stateStep = -1
+
+    public init(role: MemberRole, incarnation: UInt64) {
+        self.role = role
+        self.incarnation = incarnation
+    }
+}
+
+/// The answer to an accepted `Hello`.
+public struct Welcome: Sendable, Equatable {
+    public var protocolVersion = wireProtocolVersion
+    public var clusterID: String
+    /// The number the peer has from now on.
+    public var member: MemberID
+    /// The run's configuration, YAML, at most 1 MiB.
+    public var configuration = ""
+    public var configurationHash = ""
+    /// How often the member sends a heartbeat, and after how long without one it is taken for dead.
+    public var heartbeatMilliseconds = 1000
+    public var leaseMilliseconds = 5000
+
+    public init(clusterID: String, member: MemberID) {
+        self.clusterID = clusterID
+        self.member = member
+    }
+}
+
+/// Why something was refused. Nothing of the refused message was applied.
+public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
+    public var code: RefusalCode
+    public var message: String
+
+    public init(_ code: RefusalCode, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    public var description: String { "\(message) (\(code))" }
+}

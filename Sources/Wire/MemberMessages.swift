@@ -1,0 +1,113 @@
+public import StepProtocol
+
+/// A member is alive; sent at the interval that its `Welcome` says.
+public struct Heartbeat: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    /// Figures for the operator, by name; at most 256.
+    public var statistics: [String: Double]
+    /// Texts for the operator, by name; at most 256.
+    public var notes: [String: String]
+
+    public init(
+        member: MemberID, incarnation: UInt64, statistics: [String: Double] = [:], notes: [String: String] = [:]
+    ) {
+        self.member = member
+        self.incarnation = incarnation
+        self.statistics = statistics
+        self.notes = notes
+    }
+}
+
+/// The coordinator's answer to a `Heartbeat`.
+public struct HeartbeatReply: Sendable, Equatable {
+    /// The last committed step, -1 before the first.
+    public var committed: Int
+    /// The map version of the current plan.
+    public var mapVersion: Int
+    /// What the cluster does, for people.
+    public var state: String
+
+    public init(committed: Int, mapVersion: Int, state: String) {
+        self.committed = committed
+        self.mapVersion = mapVersion
+        self.state = state
+    }
+}
+
+/// A worker asks for its plan. May be repeated.
+public struct Ready: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    /// The plan that the worker holds, if any.
+    public var held: StepID?
+
+    public init(member: MemberID, incarnation: UInt64, held: StepID? = nil) {
+        self.member = member
+        self.incarnation = incarnation
+        self.held = held
+    }
+}
+
+/// A worker reports that every shard is prepared for a step.
+public struct StepDone: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    public var result: StepResult
+
+    public init(member: MemberID, incarnation: UInt64, result: StepResult) {
+        self.member = member
+        self.incarnation = incarnation
+        self.result = result
+    }
+}
+
+/// A worker or shard reports that a step cannot be done.
+public struct StepFailed: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    public var id: StepID
+    public var code: RefusalCode
+    public var message: String
+
+    public init(member: MemberID, incarnation: UInt64, id: StepID, code: RefusalCode, message: String) {
+        self.member = member
+        self.incarnation = incarnation
+        self.id = id
+        self.code = code
+        self.message = message
+    }
+}
+
+/// Figures of an evaluation during training; answered with `acknowledged`.
+public struct Evaluation: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    /// The step whose parameters were evaluated.
+    public var step: Int
+    /// Name of the evaluation set.
+    public var name: String
+    /// Figures by name; at most 256.
+    public var values: [String: Double]
+
+    public init(member: MemberID, incarnation: UInt64, step: Int, name: String, values: [String: Double]) {
+        self.member = member
+        self.incarnation = incarnation
+        self.step = step
+        self.name = name
+        self.values = values
+    }
+}
+
+/// A member goes on purpose; answered with `acknowledged`.
+public struct Leave: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    public var reason: String
+
+    public init(member: MemberID, incarnation: UInt64, reason: String = "") {
+        self.member = member
+        self.incarnation = incarnation
+        self.reason = reason
+    }
+}

@@ -1,0 +1,61 @@
+import StepProtocol
+
+/// A connection for commands: every call waits for its answer, with a deadline.
+public final class OperatorClient: Sendable {
+    private let mailbox = Mailbox<ClientEvent>()
+    private let connection: ClientConnection
+
+    /// Connects to a coordinator or shard.
+    ///
+    /// - Throws: `WireError` when there is no answer within `deadline` or the server refuses.
+    public init(
+        connect endpoint: String, hello: Hello? = nil,
+        options: TransportOptions = TransportOptions(), deadline: Duration = .seconds(5)
+    ) throws(WireError) {
+        var options = options
+        options.helloInterval = min(options.helloInterval, .milliseconds(500))
+        connection = try ClientConnection(
+            connect: endpoint, hello: hello ?? Hello(role: .operator, incarnation: 0), options: options,
+            events: mailbox.sink { $0 })
+        let end = ContinuousClock.now + deadline
+        while let event = mailbox.next(until: end) {
+            switch event {
+            case .welcomed: return
+            case .refused(let refusal): throw WireError(.refused, "\(endpoint) refused: \(refusal.message)")
+            case .unanswered, .received: continue
+            }
+        }
+        throw WireError(.overdue, "no answer from \(endpoint) within \(deadline)")
+    }
+
+    /// Sends a message and waits for the answer.
+    ///
+    /// - Throws: `WireError` when there is no answer within `deadline`, the server refuses, or the message cannot be sent.
+    public func request(_ message: WireMessage, deadline: Duration = .seconds(10)) throws(WireError) -> WireMessage {
+        let end = ContinuousClock.now + deadline
+        var expected = try send(message)
+        while let event = mailbox.next(until: end) {
+            switch event {
+            case .received(expected, .refused(let refusal)):
+                throw WireError(.refused, "the server refused \(message.name): \(refusal.message)")
+            case .received(expected, let answer): return answer
+            case .refused(let refusal): throw WireError(.refused, "the server refused: \(refusal.message)")
+            case .welcomed: expected = try send(message)
+            case .received, .unanswered: continue
+            }
+        }
+        throw WireError(.overdue, "no answer to \(message.name) from \(connection.endpoint) within \(deadline)")
+    }
+
+    private func send(_ message: WireMessage) throws(WireError) -> UInt64 {
+        switch connection.send(message) {
+        case .queued(let request): return request
+        case .unencodable(let error): throw error
+        case .notWelcomed: return .max  // The answer to the next hello sends it again.
+        case .full: throw WireError(.tooLarge, "too much waits to be sent to \(connection.endpoint)")
+        case .closed: throw WireError(.closed, "the connection to \(connection.endpoint) is closed")
+        }
+    }
+
+    public func close() { connection.close() }
+}

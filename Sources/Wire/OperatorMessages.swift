@@ -1,0 +1,40 @@
+/// A command of the operator's to the coordinator.
+public struct OperatorRequest: Sendable, Equatable {
+    public var command: String
+    /// At most 256.
+    public var arguments: [String: String]
+
+    public init(command: String, arguments: [String: String] = [:]) {
+        self.command = command
+        self.arguments = arguments
+    }
+}
+
+/// The answer to an `OperatorRequest`.
+public struct OperatorReply: Sendable, Equatable {
+    /// What the operator's process exits with, 0 to 255.
+    public var exitCode: Int
+    /// At most 16 MiB.
+    public var json: String
+
+    public init(exitCode: Int, json: String) {
+        self.exitCode = exitCode
+        self.json = json
+    }
+}
+
+/// Hashes of everything that a shard holds, to compare runs.
+public struct SliceHashes: Sendable, Equatable {
+    /// The committed step of the state that was hashed, -1 before the first.
+    public var step: Int
+    /// Hash of each owned slice of class centers, hexadecimal, by number of the slice; at most 65536.
+    public var slices: [Int: String]
+    /// Hash of each owned dense slice, hexadecimal, by number; at most 65536.
+    public var denseSlices: [Int: String]
+
+    public init(step: Int, slices: [Int: String], denseSlices: [Int: String]) {
+        self.step = step
+        self.slices = slices
+        self.denseSlices = denseSlices
+    }
+}

@@ -1,0 +1,188 @@
+internal import CZeroMQ
+import StepProtocol
+import Tensors
+
+/// The part of a `ServerEndpoint` that its thread drives.
+final class ServerCore: SocketDriver, @unchecked Sendable {
+    private struct Peer {
+        let account: SendAccount
+        var isWelcomed = false
+        var lastHeard: Int
+    }
+
+    private struct State {
+        var queue: [(peer: PeerID, message: OutgoingMessage)] = []
+        var peers: [PeerID: Peer] = [:]
+        var counters = WireCounters()
+        var isClosed = false
+        /// Counts messages; orders peers by when they were heard last.
+        var clock = 0
+    }
+
+    let socket: ZMQSocket
+    private let options: TransportOptions
+    private let limits: WireLimits
+    private let events: Sink<ServerEvent>
+    private let state = Monitor(State())
+    /// Set once, before the thread knows the socket.
+    var wake: @Sendable () -> Void = {}
+
+    init(context: ZMQContext, options: TransportOptions, events: Sink<ServerEvent>) throws(WireError) {
+        self.options = options
+        self.events = events
+        limits = WireLimits(
+            headerByteCount: WireLimits.server.headerByteCount, messageByteCount: options.messageByteCount)
+        socket = try ZMQSocket(ZMQ_ROUTER, context: context, options: options)
+        try socket.set(ZMQ_ROUTER_MANDATORY, Int32(1))
+        // A client that reconnects before its old connection is known to be dead takes its identity over.
+        try socket.set(ZMQ_ROUTER_HANDOVER, Int32(1))
+    }
+
+    // MARK: Any thread
+
+    var counters: WireCounters { state.withLock { $0.counters } }
+
+    func setWelcomed(_ peer: PeerID) { state.withLock { $0.peers[peer]?.isWelcomed = true } }
+
+    func forget(_ peer: PeerID) { state.withLock { $0.peers[peer]?.isWelcomed = false } }
+
+    func waitingByteCount(for peer: PeerID) -> Int { state.withLock { $0.peers[peer]?.account.byteCount ?? 0 } }
+
+    func refuse(_ peer: PeerID, request: UInt64, _ refusal: Refusal) -> SendResult {
+        state.withLock { $0.counters.reject(refusal.code) }
+        return send(.refused(refusal), to: peer, request: request)
+    }
+
+    func send(_ message: WireMessage, to peer: PeerID, request: UInt64) -> SendResult {
+        let encoded: EncodedMessage
+        do { encoded = try WireCodec.encode(message, request: request) } catch {
+            state.withLock { $0.counters.unencodable += 1 }
+            return .unencodable(error)
+        }
+        var isRefusal = false
+        if case .refused = message { isRefusal = true }
+        let result: SendResult = state.withLock { state in
+            guard !state.isClosed else { return .closed }
+            guard let known = state.peers[peer], known.isWelcomed || isRefusal else { return .notWelcomed }
+            guard let charge = known.account.charge(encoded) else {
+                state.counters.overfull += 1
+                state.peers[peer]?.isWelcomed = false
+                state.queue.removeAll { $0.peer == peer }
+                return .full
+            }
+            state.queue.append((peer, OutgoingMessage(encoded: encoded, charge: charge)))
+            return .queued(request: request)
+        }
+        switch result {
+        case .queued: wake()
+        case .full: events.post(.dropped(peer: peer), 0)
+        default: break
+        }
+        return result
+    }
+
+    // MARK: The socket's thread
+
+    var wantsMessages: Bool { !events.isFull() }
+
+    func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        let queue = state.withLock { state in
+            defer { state.queue = [] }
+            return state.queue
+        }
+        guard !queue.isEmpty else { return nil }
+        var counters = WireCounters()
+        for (peer, message) in queue {
+            switch socket.send(message, to: peer) {
+            case .sent:
+                counters.sent += 1
+                counters.bytesOut += message.encoded.byteCount
+            case .unreachable, .busy: counters.unreachable += 1
+            }
+        }
+        state.withLock { state in
+            state.counters.sent += counters.sent
+            state.counters.bytesOut += counters.bytesOut
+            state.counters.unreachable += counters.unreachable
+        }
+        return nil
+    }
+
+    func receive() {
+        // A bound, so that answers go out and other sockets have their turn.
+        for _ in 0..<256 where wantsMessages {
+            guard let frames = socket.receive(limit: Bound.tensors + 3) else { return }
+            accept(frames)
+        }
+    }
+
+    private func accept(_ frames: [TensorStorage]) {
+        guard let identity = frames.first else { return }
+        let peer = PeerID(bytes: Array(UnsafeRawBufferPointer(start: identity.base, count: identity.byteCount)))
+        let byteCount = frames.dropFirst().reduce(0) { $0 + $1.byteCount }
+        let isWelcomed = heard(peer, byteCount: byteCount)
+        do {
+            guard frames.count > 1 else { throw WireError(.frameCount, "the message has no frames") }
+            let (request, message) = try WireCodec.decode(
+                header: UnsafeRawBufferPointer(start: frames[1].base, count: frames[1].byteCount),
+                frames: Array(frames.dropFirst(2)), limits: limits)
+            guard message.isForServers else {
+                throw WireError(.unknownMessage, "a server does not take \(message.name)", request: request)
+            }
+            var isHello = false
+            if case .hello = message { isHello = true }
+            guard isWelcomed || isHello else {
+                let refusal = Refusal(.notWelcomed, "say hello before \(message.name)")
+                _ = refuse(peer, request: request, refusal)
+                return
+            }
+            state.withLock { $0.counters.received += 1 }
+            events.post(.received(peer: peer, request: request, message: message), byteCount)
+        } catch {
+            let error = error as? WireError ?? WireError(.header, "\(error)")
+            _ = refuse(peer, request: error.request, Refusal(error.refusalCode, error.message))
+        }
+    }
+
+    /// Notes that a peer is there; says whether it was welcomed.
+    private func heard(_ peer: PeerID, byteCount: Int) -> Bool {
+        state.withLock { state in
+            state.clock += 1
+            state.counters.bytesIn += byteCount
+            if state.peers[peer] == nil {
+                if state.peers.count >= options.peerCapacity {
+                    let oldest = state.peers.min {
+                        ($0.value.isWelcomed ? 1 : 0, $0.value.lastHeard) < (
+                            $1.value.isWelcomed ? 1 : 0, $1.value.lastHeard
+                        )
+                    }
+                    if let oldest { state.peers[oldest.key] = nil }
+                }
+                state.peers[peer] = Peer(
+                    account: SendAccount(capacity: options.sendByteCapacity), lastHeard: state.clock)
+            }
+            state.peers[peer]?.lastHeard = state.clock
+            return state.peers[peer]?.isWelcomed ?? false
+        }
+    }
+
+    func detach() {
+        state.withLock { state in
+            state.isClosed = true
+            state.queue = []
+            state.peers = [:]
+        }
+    }
+}
+
+extension WireMessage {
+    /// Whether a server takes the message. Answers it does not: refusing a refusal would never end.
+    var isForServers: Bool {
+        switch self {
+        case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .stepRequest,
+            .operatorRequest, .readRows, .readSliceHashes:
+            true
+        case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .operatorReply, .rows, .sliceHashes: false
+        }
+    }
+}

@@ -1,0 +1,99 @@
+import StepProtocol
+
+/// A connection as a server sees it: the ZeroMQ routing id. Good for answers, not for knowing who it is.
+public struct PeerID: Hashable, Sendable, CustomStringConvertible {
+    let bytes: [UInt8]
+
+    public var description: String {
+        bytes.map { byte in
+            let text = String(byte, radix: 16)
+            return text.count == 1 ? "0" + text : text
+        }.joined()
+    }
+}
+
+/// What happens at a server's socket.
+public enum ServerEvent: Sendable {
+    /// A message that decodes, of a peer that was welcomed, or a hello of any. Answers repeat `request`.
+    case received(peer: PeerID, request: UInt64, message: WireMessage)
+    /// The peer's handshake is void: too much waited to be sent to it. It must say hello again.
+    case dropped(peer: PeerID)
+}
+
+/// A socket that many peers connect to.
+///
+/// What does not decode, or comes before the handshake, is refused and counted here; the owner sees the rest. The owner
+/// answers every hello with `welcome` or `refuse`. All methods may be called from any thread and do not wait.
+public final class ServerEndpoint: Sendable {
+    /// Where it listens, with the port that the system chose.
+    public let endpoint: String
+    private let core: ServerCore
+    private let thread: IOThread
+    private let ownsThread: Bool
+
+    /// Listens.
+    ///
+    /// - Parameters:
+    ///   - endpoint: `tcp://ADDRESS:PORT` or `ipc://PATH`; port `*` or 0 lets the system choose.
+    ///   - thread: the thread to run on; its own one if nil.
+    ///   - events: where events go.
+    /// - Throws: `WireError`, for instance when the port is taken.
+    public init(
+        bind endpoint: String, options: TransportOptions = TransportOptions(), thread: IOThread? = nil,
+        events: Sink<ServerEvent>
+    ) throws(WireError) {
+        let io: IOThread
+        if let thread { io = thread } else { io = try IOThread() }
+        self.thread = io
+        ownsThread = thread == nil
+        core = try ServerCore(context: io.core.context, options: options, events: events)
+        // ZeroMQ writes the wildcard port as `*`.
+        let wildcard = endpoint.hasPrefix("tcp://") && endpoint.hasSuffix(":0")
+        self.endpoint = try core.socket.bind(wildcard ? endpoint.dropLast() + "*" : endpoint)
+        core.wake = { [weak io = io.core] in io?.wake() }
+        events.whenDrained { [weak io = io.core] in io?.wake() }
+        try io.core.add(core)
+    }
+
+    /// The endpoint under another host name or address, for peers on other machines.
+    public func advertised(host: String) -> String {
+        guard endpoint.hasPrefix("tcp://"), let colon = endpoint.lastIndex(of: ":") else { return endpoint }
+        return "tcp://\(host)\(endpoint[colon...])"
+    }
+
+    /// Accepts a peer: from now on its messages are delivered.
+    @discardableResult
+    public func welcome(_ peer: PeerID, request: UInt64, _ welcome: Welcome) -> SendResult {
+        core.setWelcomed(peer)
+        return core.send(.welcome(welcome), to: peer, request: request)
+    }
+
+    /// Answers with a refusal and counts it. A peer that was welcomed stays so.
+    @discardableResult
+    public func refuse(_ peer: PeerID, request: UInt64, _ refusal: Refusal) -> SendResult {
+        core.refuse(peer, request: request, refusal)
+    }
+
+    /// Sends a message; an answer repeats the request's number, 0 is for messages nobody asked for.
+    ///
+    /// The tensors' storage must not change any more: it is read until ZeroMQ has sent it.
+    @discardableResult
+    public func send(_ message: WireMessage, to peer: PeerID, request: UInt64 = 0) -> SendResult {
+        core.send(message, to: peer, request: request)
+    }
+
+    /// Makes a peer say hello again before anything else of it is delivered.
+    public func forget(_ peer: PeerID) { core.forget(peer) }
+
+    /// Bytes that wait to be sent to a peer.
+    public func waitingByteCount(for peer: PeerID) -> Int { core.waitingByteCount(for: peer) }
+
+    public var counters: WireCounters { core.counters }
+
+    /// Stops listening and closes all connections; waits for it. May be called again.
+    public func close() {
+        if ownsThread { thread.close() } else { thread.core.remove(core) }
+    }
+
+    deinit { close() }
+}

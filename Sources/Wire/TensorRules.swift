@@ -1,0 +1,47 @@
+import StepProtocol
+import Tensors
+
+/// What is true of the tensors of every message.
+enum TensorRules {
+    /// The bytes of a tensor.
+    ///
+    /// Extents of 0 are counted as 1 for the overflow check, so that products of some of the extents are safe as well.
+    ///
+    /// - Throws: `WireError` for more than 8 axes or a size that no frame can have.
+    static func byteCount(dtype: DType, shape: [Int]) throws -> Int {
+        _ = try Field.count(shape.count, "axes of a tensor", limit: Bound.axes)
+        var bytes = dtype.size
+        for extent in shape {
+            let (product, overflow) = bytes.multipliedReportingOverflow(by: max(extent, 1))
+            guard extent >= 0, !overflow, product <= Bound.number else {
+                throw WireError(.tensor, "a tensor of shape \(shape) is too large")
+            }
+            bytes = product
+        }
+        return shape.contains(0) ? 0 : bytes
+    }
+
+    /// Number, types and axes of a message's tensors. The step protocol checks its payloads itself: they depend on the phase.
+    static func check(_ tensors: [(dtype: DType, shape: [Int])], of message: WireMessage) throws {
+        switch message {
+        case .stepRequest, .stepReply:
+            _ = try Field.count(tensors.count, "tensors", limit: Bound.tensors)
+        case .readRows:
+            guard tensors.count == 1, tensors[0].dtype == .i64, tensors[0].shape.count == 1 else {
+                throw WireError(.tensor, "read_rows needs one tensor i64 [n], not \(describe(tensors))")
+            }
+        case .rows:
+            guard tensors.count == 2, tensors.allSatisfy({ $0.dtype == .f32 && $0.shape.count == 2 }),
+                tensors[0].shape == tensors[1].shape
+            else { throw WireError(.tensor, "rows needs two tensors f32 [n, D], not \(describe(tensors))") }
+        default:
+            guard tensors.isEmpty else {
+                throw WireError(.tensor, "\(message.name) has no tensors, but \(tensors.count) came with it")
+            }
+        }
+    }
+
+    private static func describe(_ tensors: [(dtype: DType, shape: [Int])]) -> String {
+        tensors.isEmpty ? "none" : tensors.map { "\($0.dtype) \($0.shape)" }.joined(separator: ", ")
+    }
+}

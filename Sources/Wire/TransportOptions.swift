@@ -1,0 +1,26 @@
+/// Times and sizes of sockets.
+public struct TransportOptions: Sendable {
+    /// Bytes that may wait for one peer, in our queue and in ZeroMQ's. A message on its own may exceed it.
+    public var sendByteCapacity = 1 << 30
+    /// Longest message that is accepted, in bytes; a longer frame closes the connection before it is read.
+    public var messageByteCount = 1 << 30
+    /// How often ZeroMQ asks whether the other side lives, and after how long of silence it closes the connection.
+    public var keepAlive = Duration.seconds(2)
+    public var keepAliveTimeout = Duration.seconds(15)
+    /// How often a client repeats a hello that is not answered, and after how long it reports that.
+    public var helloInterval = Duration.seconds(2)
+    public var helloDeadline = Duration.seconds(10)
+    /// Peers that a server remembers. When there are more, those silent for longest are forgotten.
+    public var peerCapacity = 4096
+
+    public init() {}
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded up, as ZeroMQ wants them.
+    var milliseconds: Int32 {
+        let (seconds, attoseconds) = components
+        let milliseconds = seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+        return Int32(clamping: milliseconds)
+    }
+}

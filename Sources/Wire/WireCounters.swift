@@ -1,0 +1,26 @@
+public import StepProtocol
+
+/// What an endpoint has seen since it was opened.
+public struct WireCounters: Sendable, Equatable {
+    /// Messages that were delivered, and bytes of everything that came in, rejected or not.
+    public var received = 0
+    public var bytesIn = 0
+    /// Messages that were handed to ZeroMQ.
+    public var sent = 0
+    public var bytesOut = 0
+    /// Messages that were not delivered but refused, by reason, and those that the owner refused.
+    public var rejected: [RefusalCode: Int] = [:]
+    /// Messages for peers that are not connected.
+    public var unreachable = 0
+    /// Peers (of a server) or messages (of a client) dropped because too much waited for the other side.
+    public var overfull = 0
+    /// Messages that could not be encoded.
+    public var unencodable = 0
+
+    /// All rejections.
+    public var rejectedTotal: Int { rejected.values.reduce(0, +) }
+
+    public init() {}
+
+    mutating func reject(_ code: RefusalCode) { rejected[code, default: 0] += 1 }
+}

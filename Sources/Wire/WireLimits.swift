@@ -1,0 +1,38 @@
+/// Bounds that every decoder enforces before it believes a message.
+public struct WireLimits: Sendable {
+    /// Longest header frame, in bytes.
+    public var headerByteCount: Int
+    /// Longest message, all frames together, in bytes.
+    public var messageByteCount: Int
+
+    public init(headerByteCount: Int, messageByteCount: Int = 1 << 30) {
+        self.headerByteCount = headerByteCount
+        self.messageByteCount = messageByteCount
+    }
+
+    /// For those that receive requests: headers up to 1.25 MiB.
+    public static let server = WireLimits(headerByteCount: 5 << 18)
+    /// For those that receive answers: headers up to 17 MiB, for an operator's listings.
+    public static let client = WireLimits(headerByteCount: 17 << 20)
+}
+
+/// Bounds of single fields, the same for encoder and decoder.
+enum Bound {
+    /// Steps, attempts, versions, class ids, extents: sums and increments of these cannot overflow.
+    static let number = 1 << 48
+    /// Ranks, slices, micro-batches, milliseconds, threads.
+    static let small = 1 << 24
+    static let processID = Int(UInt32.max)
+    static let tensors = 64
+    static let axes = 8
+    /// Ranks and shards of a plan.
+    static let members = 4096
+    static let hashes = 1 << 16
+    static let lossSums = 1 << 16
+    /// Entries of a dictionary.
+    static let entries = 256
+    static let nameBytes = 256
+    static let textBytes = 4096
+    static let configurationBytes = 1 << 20
+    static let jsonBytes = 16 << 20
+}

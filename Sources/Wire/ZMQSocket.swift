@@ -1,0 +1,156 @@
+internal import CZeroMQ
+import Glibc
+import Tensors
+
+/// A ZeroMQ socket. Used by one thread at a time: by the one that makes it until it is handed to an `IOThread`.
+final class ZMQSocket: @unchecked Sendable {
+    let handle: UnsafeMutableRawPointer
+    private var isClosed = false
+
+    enum SendOutcome {
+        case sent
+        /// No connection with that identity.
+        case unreachable
+        /// ZeroMQ takes nothing now.
+        case busy
+    }
+
+    init(_ type: Int32, context: ZMQContext, options: TransportOptions) throws(WireError) {
+        guard let handle = zmq_socket(context.handle, type) else { throw ZMQSocket.error("cannot open a socket") }
+        self.handle = handle
+        try set(ZMQ_LINGER, context.linger.milliseconds)
+        try set(ZMQ_HEARTBEAT_IVL, options.keepAlive.milliseconds)
+        try set(ZMQ_HEARTBEAT_TIMEOUT, options.keepAliveTimeout.milliseconds)
+        // Bytes are bounded by SendAccount, so messages need not be. What is received waits in TCP rather than here.
+        try set(ZMQ_SNDHWM, 0)
+        try set(ZMQ_RCVHWM, 32)
+        try set(ZMQ_MAXMSGSIZE, Int64(options.messageByteCount))
+    }
+
+    func set<Value: FixedWidthInteger>(_ option: Int32, _ value: Value) throws(WireError) {
+        var value = value
+        guard zmq_setsockopt(handle, option, &value, MemoryLayout<Value>.size) == 0 else {
+            throw ZMQSocket.error("cannot set socket option \(option)")
+        }
+    }
+
+    func set(_ option: Int32, bytes: [UInt8]) throws(WireError) {
+        guard zmq_setsockopt(handle, option, bytes, bytes.count) == 0 else {
+            throw ZMQSocket.error("cannot set socket option \(option)")
+        }
+    }
+
+    /// Binds and returns the endpoint with the port that the system chose.
+    func bind(_ endpoint: String) throws(WireError) -> String {
+        try ZMQSocket.checkScheme(endpoint)
+        guard zmq_bind(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot listen at \(endpoint)") }
+        var name = [CChar](repeating: 0, count: 1024)
+        var count = name.count
+        guard zmq_getsockopt(handle, ZMQ_LAST_ENDPOINT, &name, &count) == 0 else {
+            throw ZMQSocket.error("cannot read back the endpoint of \(endpoint)")
+        }
+        return String(decoding: name.prefix(max(count - 1, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    func connect(_ endpoint: String) throws(WireError) {
+        try ZMQSocket.checkScheme(endpoint)
+        guard zmq_connect(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot connect to \(endpoint)") }
+    }
+
+    /// The frames of the next message, or nil when there is none now. Frames after the first `limit` are thrown away.
+    func receive(limit: Int) -> [TensorStorage]? {
+        var frames: [TensorStorage] = []
+        while true {
+            let message = UnsafeMutablePointer<zmq_msg_t>.allocate(capacity: 1)
+            zmq_msg_init(message)
+            var result = zmq_msg_recv(message, handle, ZMQ_DONTWAIT)
+            while result < 0 && zmq_errno() == EINTR { result = zmq_msg_recv(message, handle, ZMQ_DONTWAIT) }
+            guard result >= 0, let base = zmq_msg_data(message) else {
+                zmq_msg_close(message)
+                message.deallocate()
+                return nil
+            }
+            let address = UInt(bitPattern: message)
+            let frame = TensorStorage(foreign: base, byteCount: zmq_msg_size(message)) {
+                guard let message = UnsafeMutablePointer<zmq_msg_t>(bitPattern: address) else { return }
+                zmq_msg_close(message)
+                message.deallocate()
+            }
+            let more = zmq_msg_more(message) != 0
+            if frames.count < limit { frames.append(frame) }
+            if !more { return frames }
+        }
+    }
+
+    /// Sends frames as one message without copying them; their storage is released when ZeroMQ is done with it.
+    func send(_ message: OutgoingMessage, to peer: PeerID?) -> SendOutcome {
+        if let peer {
+            let result = peer.bytes.withUnsafeBytes {
+                zmq_send(handle, $0.baseAddress, $0.count, ZMQ_DONTWAIT | ZMQ_SNDMORE)
+            }
+            if result < 0 { return zmq_errno() == EAGAIN ? .busy : .unreachable }
+        }
+        let frames = message.encoded.frames
+        for (index, frame) in frames.enumerated() {
+            var part = zmq_msg_t()
+            let lease = FrameLease(frame.storage, message.charge)
+            zmq_msg_init_data(
+                &part, frame.rawPointer, frame.byteCount,
+                { _, hint in
+                    if let hint { Unmanaged<FrameLease>.fromOpaque(hint).release() }
+                }, Unmanaged.passRetained(lease).toOpaque())
+            let flags = ZMQ_DONTWAIT | (index + 1 < frames.count ? ZMQ_SNDMORE : 0)
+            if zmq_msg_send(&part, handle, flags) < 0 {
+                let busy = zmq_errno() == EAGAIN
+                zmq_msg_close(&part)
+                return busy ? .busy : .unreachable
+            }
+        }
+        return .sent
+    }
+
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        zmq_close(handle)
+    }
+
+    deinit { close() }
+
+    private static func checkScheme(_ endpoint: String) throws(WireError) {
+        guard endpoint.hasPrefix("tcp://") || endpoint.hasPrefix("ipc://") else {
+            throw WireError(.system, "\"\(endpoint)\" is no endpoint: write tcp://HOST:PORT or ipc://PATH")
+        }
+    }
+
+    static func error(_ what: String) -> WireError {
+        WireError(.system, "\(what): \(String(cString: zmq_strerror(zmq_errno())))")
+    }
+}
+
+/// Keeps a frame's bytes while ZeroMQ reads them.
+private final class FrameLease {
+    private let storage: TensorStorage
+    private let charge: SendCharge
+
+    init(_ storage: TensorStorage, _ charge: SendCharge) {
+        self.storage = storage
+        self.charge = charge
+    }
+}
+
+/// A ZeroMQ context: its I/O threads and sockets.
+final class ZMQContext: @unchecked Sendable {
+    let handle: UnsafeMutableRawPointer
+    /// How long closed sockets go on sending.
+    let linger: Duration
+
+    init(linger: Duration) throws(WireError) {
+        guard let handle = zmq_ctx_new() else { throw ZMQSocket.error("cannot start ZeroMQ") }
+        self.handle = handle
+        self.linger = linger
+    }
+
+    /// Waits until every socket's last messages are sent or have lingered.
+    func terminate() { while zmq_ctx_term(handle) != 0 && zmq_errno() == EINTR {} }
+}

@@ -1,0 +1,104 @@
+import StepProtocol
+import Tensors
+import Wire
+
+/// Messages of every kind, with every field set to something that is not its default.
+enum Samples {
+    static let worker = MemberID(.worker, 3)
+    static let id = StepID(step: 70_000, attempt: 2)
+
+    static func all() -> [WireMessage] {
+        [.hello(hello), .welcome(welcome), .refused(Refusal(.classCount, "5530 classes, not 3000: ü")), .acknowledged]
+            + members + plans + steps + inspection
+    }
+
+    static var hello: Hello {
+        var hello = Hello(role: .shard, incarnation: .max)
+        hello.clusterID = "glyphs"
+        hello.name = "shard on the left"
+        hello.endpoint = "tcp://127.0.0.1:7000"
+        hello.embeddingSize = 512
+        hello.classCount = 10_000_000
+        hello.configurationHash = "abc"
+        hello.instructionSet = "avx512"
+        hello.threads = 16
+        hello.processID = 4_194_304
+        hello.host = "höst"
+        hello.previousNumber = 1
+        hello.stateStep = 69_999
+        return hello
+    }
+
+    static var welcome: Welcome {
+        var welcome = Welcome(clusterID: "glyphs", member: worker)
+        welcome.configuration = "classes: 5530\n"
+        welcome.configurationHash = "abc"
+        welcome.heartbeatMilliseconds = 500
+        welcome.leaseMilliseconds = 3000
+        return welcome
+    }
+
+    static let members: [WireMessage] = [
+        .heartbeat(
+            Heartbeat(member: worker, incarnation: 7, statistics: ["a": 1.5, "b": -2], notes: ["phase": "begin"])),
+        .heartbeatReply(HeartbeatReply(committed: -1, mapVersion: 4, state: "training")),
+        .ready(Ready(member: worker, incarnation: 7, held: id)),
+        .ready(Ready(member: worker, incarnation: 7)),
+        .stepDone(
+            StepDone(
+                member: worker, incarnation: 7,
+                result: StepResult(
+                    id: id, microBatches: 2..<4, lossSums: [1.25, .infinity], gradientNorm: 5, backboneSeconds: 0.5,
+                    exchangeSeconds: 0.25, totalSeconds: 1))),
+        .stepFailed(
+            StepFailed(member: worker, incarnation: 7, id: id, code: .labelOutOfRange, message: "label 6000 of 5530")),
+        .evaluation(Evaluation(member: worker, incarnation: 7, step: 9, name: "lfw", values: ["accuracy": 0.99])),
+        .leave(Leave(member: worker, incarnation: 7, reason: "asked to")),
+    ]
+
+    static let plans: [WireMessage] = [
+        .plan(plan(.train)), .plan(plan(.wait(reason: "1 of 2 shards"))), .plan(plan(.finished)),
+        .plan(plan(.failed(reason: "state lost"))),
+    ]
+
+    static func plan(_ activity: Plan.Activity) -> Plan {
+        Plan(
+            id: id, committed: 69_999, mapVersion: 5, exchange: .features, learningRate: 0.1,
+            ranks: [
+                .init(worker: worker, microBatches: 0..<3), .init(worker: MemberID(.worker, 9), microBatches: 3..<3),
+            ],
+            shards: [
+                .init(shard: MemberID(.shard, 1), endpoint: "tcp://h:1", slices: 0..<64, denseSlices: 1..<8)
+            ],
+            activity: activity)
+    }
+
+    static func request(_ payload: [Tensor]) -> WireMessage {
+        .stepRequest(
+            StepRequest(
+                id: id, rank: 1, worldSize: 2, mapVersion: 5, phase: .dense, committed: 69_999, exchange: .features,
+                learningRate: 0.05, microBatches: 2..<4, payload: payload), incarnation: 77)
+    }
+
+    static func reply(_ outcome: StepReply<[Tensor]>.Outcome) -> WireMessage {
+        .stepReply(StepReply(id: id, rank: 1, phase: .forward, outcome: outcome))
+    }
+
+    static let steps: [WireMessage] = [
+        request([Tensor([Int32](0..<6), shape: [3, 2]), Tensor([Float](repeating: 0.5, count: 24), shape: [3, 2, 4])]),
+        request([]), reply(.done([Tensor([1.5, 2.5])])), reply(.done([Tensor([UInt8](), shape: [0, 4])])),
+        reply(.stale(current: StepID(step: 70_001, attempt: 0), committed: 70_000)),
+        reply(.notReady(current: id, committed: -1)), reply(.refused(code: .notFinite, message: "a NaN at 7")),
+    ]
+
+    static let inspection: [WireMessage] = [
+        .operatorRequest(OperatorRequest(command: "status", arguments: ["json": "true"])),
+        .operatorReply(OperatorReply(exitCode: 2, json: "{\"step\": 1}")),
+        .readRows(ids: Tensor([Int64](0..<5))),
+        .rows(
+            rows: Tensor([Float](repeating: 1, count: 10), shape: [5, 2]),
+            momentum: Tensor([Float](repeating: 2, count: 10), shape: [5, 2])),
+        .readSliceHashes,
+        .sliceHashes(SliceHashes(step: 12, slices: [0: "aa", 7: "bb"], dense: "cc")),
+    ]
+}
