@@ -67,7 +67,7 @@ let package = Package(
 
         .executableTarget(
             name: "Coordinator",
-            dependencies: ["ProcessSupport", "Wire", "StepProtocol", "RunConfiguration", "RunSetup", "ClusterStatus", arguments, logging],
+            dependencies: ["ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup", "ClusterStatus", arguments, logging],
             swiftSettings: settings),
         .executableTarget(
             name: "ShardServer",
@@ -83,7 +83,9 @@ let package = Package(
             ], swiftSettings: settings),
 
         // Clusters of real processes, for tests and experiments.
-        .target(name: "ClusterHarness", path: "Benchmarks/ClusterHarness", swiftSettings: settings),
+        .target(
+            name: "ClusterHarness", dependencies: ["Tensors", "Wire", "StepProtocol", "ClusterStatus"], path: "Benchmarks/ClusterHarness",
+            swiftSettings: settings),
 
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(

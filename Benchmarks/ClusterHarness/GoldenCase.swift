@@ -1,4 +1,4 @@
-public import Foundation
+internal import Foundation
 public import Tensors
 
 /// One golden case: inputs of a single step of the head and its answers in double precision.

@@ -1,4 +1,6 @@
 import ClusterStatus
+import PartialFC
+import RunConfiguration
 import RunSetup
 import StepProtocol
 

@@ -1,7 +1,9 @@
+import Backbone
 import ClusterStatus
 import Foundation
 import Logging
 import ProcessSupport
+import RunConfiguration
 import RunSetup
 import StepProtocol
 import Synchronization

@@ -1,6 +1,7 @@
 import Backbone
 import CenterStore
 import PartialFC
+import RunConfiguration
 import RunSetup
 import StepProtocol
 import Tensors

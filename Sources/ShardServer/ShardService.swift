@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import PartialFC
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -71,7 +72,7 @@ final class ShardService: @unchecked Sendable {
         server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
         hello = Hello(role: .shard, incarnation: incarnation)
         hello.name = name
-        hello.endpoint = advertise.map { server.advertised(host: $0) } ?? server.endpoint
+        hello.endpoint = if let advertise { server.advertised(host: advertise) } else { server.endpoint }
         hello.instructionSet = KernelChoice.description
         hello.threads = threads
         hello.processID = Int(ProcessInfo.processInfo.processIdentifier)

@@ -1,2 +1,0 @@
-@main
-enum CoordinatorCommand { static func main() {} }
