@@ -25,6 +25,7 @@ struct Frames: Equatable {
             return TensorStorage(foreign: memory.base + offset, byteCount: bytes.count) { _ = memory }
         }
         let header = storages.first
+        defer { withExtendedLifetime(header) {} }
         return try WireCodec.decode(
             header: UnsafeRawBufferPointer(start: header?.base, count: header?.byteCount ?? 0),
             frames: Array(storages.dropFirst()), limits: limits)
