@@ -46,6 +46,11 @@ func fields(_ message: WireMessage) -> String {
     case .heartbeat(let heartbeat):
         return "\(heartbeat.member) \(heartbeat.incarnation) \(heartbeat.statistics.sorted { $0.key < $1.key }) "
             + "\(heartbeat.notes.sorted { $0.key < $1.key })"
+    case .evaluation(let evaluation):
+        return "\(evaluation.member) \(evaluation.incarnation) \(evaluation.step) \(evaluation.name) "
+            + "\(evaluation.values.sorted { $0.key < $1.key })"
+    case .operatorRequest(let request):
+        return "\(request.command) \(request.arguments.sorted { $0.key < $1.key })"
     case .sliceHashes(let hashes):
         return "\(hashes.step) \(hashes.slices.sorted { $0.key < $1.key }) \(hashes.dense)"
     default: return "\(message)"
