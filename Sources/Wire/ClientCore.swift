@@ -153,13 +153,11 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
 
     func receive() {
         for _ in 0..<256 where wantsMessages {
-            guard let frames = socket.receive(limit: Bound.tensors + 2), let header = frames.first else { return }
+            guard let frames = socket.receive(limit: Bound.tensors + 2) else { return }
             let byteCount = frames.reduce(0) { $0 + $1.byteCount }
             state.withLock { $0.counters.bytesIn += byteCount }
             do {
-                let (request, message) = try WireCodec.decode(
-                    header: UnsafeRawBufferPointer(start: header.base, count: header.byteCount),
-                    frames: Array(frames.dropFirst()), limits: limits)
+                let (request, message) = try WireCodec.decode(frames[...], limits: limits)
                 accept(message, request: request, byteCount: byteCount)
             } catch {
                 state.withLock { $0.counters.reject(error.refusalCode) }

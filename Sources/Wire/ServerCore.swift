@@ -122,10 +122,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         let byteCount = frames.dropFirst().reduce(0) { $0 + $1.byteCount }
         let isWelcomed = heard(peer, byteCount: byteCount)
         do {
-            guard frames.count > 1 else { throw WireError(.frameCount, "the message has no frames") }
-            let (request, message) = try WireCodec.decode(
-                header: UnsafeRawBufferPointer(start: frames[1].base, count: frames[1].byteCount),
-                frames: Array(frames.dropFirst(2)), limits: limits)
+            let (request, message) = try WireCodec.decode(frames.dropFirst(), limits: limits)
             guard message.isForServers else {
                 throw WireError(.unknownMessage, "a server does not take \(message.name)", request: request)
             }

@@ -74,6 +74,18 @@ public enum WireCodec {
         }
     }
 
+    /// The same, of a message whose first frame is the header.
+    static func decode(
+        _ frames: ArraySlice<TensorStorage>, limits: WireLimits
+    ) throws(WireError) -> (request: UInt64, message: WireMessage) {
+        guard let header = frames.first else { throw WireError(.frameCount, "the message has no frames") }
+        // The header's bytes are reached by a pointer, which does not keep them alive.
+        defer { withExtendedLifetime(header) {} }
+        return try decode(
+            header: UnsafeRawBufferPointer(start: header.base, count: header.byteCount),
+            frames: Array(frames.dropFirst()), limits: limits)
+    }
+
     private static func checkSizes(header: Int, frames: [TensorStorage], limits: WireLimits) throws {
         guard header <= limits.headerByteCount else {
             throw WireError(

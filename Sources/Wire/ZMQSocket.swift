@@ -24,14 +24,11 @@ final class ZMQSocket: @unchecked Sendable {
         // Bytes are bounded by SendAccount, so messages need not be. What is received waits in TCP rather than here.
         try set(ZMQ_SNDHWM, 0)
         try set(ZMQ_RCVHWM, 32)
-        try set(ZMQ_MAXMSGSIZE, Int64(options.messageByteCount))
+        try set(ZMQ_MAXMSGSIZE, bytes: withUnsafeBytes(of: Int64(options.messageByteCount)) { Array($0) })
     }
 
-    func set<Value: FixedWidthInteger>(_ option: Int32, _ value: Value) throws(WireError) {
-        var value = value
-        guard zmq_setsockopt(handle, option, &value, MemoryLayout<Value>.size) == 0 else {
-            throw ZMQSocket.error("cannot set socket option \(option)")
-        }
+    func set(_ option: Int32, _ value: Int32) throws(WireError) {
+        try set(option, bytes: withUnsafeBytes(of: value) { Array($0) })
     }
 
     func set(_ option: Int32, bytes: [UInt8]) throws(WireError) {

@@ -25,6 +25,7 @@ struct Frames: Equatable {
             return TensorStorage(foreign: memory.base + offset, byteCount: bytes.count) { _ = memory }
         }
         let header = storages.first
+        defer { withExtendedLifetime(header) {} }
         return try WireCodec.decode(
             header: UnsafeRawBufferPointer(start: header?.base, count: header?.byteCount ?? 0),
             frames: Array(storages.dropFirst()), limits: limits)
@@ -45,6 +46,11 @@ func fields(_ message: WireMessage) -> String {
     case .heartbeat(let heartbeat):
         return "\(heartbeat.member) \(heartbeat.incarnation) \(heartbeat.statistics.sorted { $0.key < $1.key }) "
             + "\(heartbeat.notes.sorted { $0.key < $1.key })"
+    case .evaluation(let evaluation):
+        return "\(evaluation.member) \(evaluation.incarnation) \(evaluation.step) \(evaluation.name) "
+            + "\(evaluation.values.sorted { $0.key < $1.key })"
+    case .operatorRequest(let request):
+        return "\(request.command) \(request.arguments.sorted { $0.key < $1.key })"
     case .sliceHashes(let hashes):
         return "\(hashes.step) \(hashes.slices.sorted { $0.key < $1.key }) \(hashes.dense)"
     default: return "\(message)"

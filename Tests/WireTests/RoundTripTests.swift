@@ -39,6 +39,7 @@ import Wire
             Samples.request([Tensor([Float](repeating: 1, count: 4096))]), request: 1)
         #expect(encoded.tensors[0].rawPointer == encoded.frames[1].rawPointer)
         let header = UnsafeRawBufferPointer(start: encoded.header.rawPointer, count: encoded.header.byteCount)
+        defer { withExtendedLifetime(encoded) {} }
         let (_, decoded) = try WireCodec.decode(
             header: header, frames: [encoded.tensors[0].storage], limits: .server)
         #expect(tensors(decoded).first?.rawPointer == encoded.tensors[0].rawPointer)
