@@ -49,7 +49,7 @@ let package = Package(
         .testTarget(name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
         .testTarget(name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
-        .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
+        .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors"], swiftSettings: settings),
     ]
 )

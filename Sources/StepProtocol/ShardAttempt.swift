@@ -69,8 +69,8 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
         for range in ranges {
             if range.lowerBound != covered {
                 let what = range.lowerBound < covered ? "computed twice" : "not computed"
-                let where_ = min(range.lowerBound, covered)..<max(range.lowerBound, covered)
-                return "micro-batches \(where_) of \(id) are \(what)"
+                let missing = min(range.lowerBound, covered)..<max(range.lowerBound, covered)
+                return "micro-batches \(missing) of \(id) are \(what)"
             }
             covered = range.upperBound
         }
