@@ -98,7 +98,8 @@ let package = Package(
         .testTarget(
             name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
-        .testTarget(name: "StepProtocolTests", dependencies: ["StepProtocol"], swiftSettings: settings),
+        .testTarget(
+            name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
         .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors", "CZeroMQ"], swiftSettings: settings),
     ]
 )

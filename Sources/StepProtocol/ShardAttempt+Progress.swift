@@ -23,7 +23,7 @@ extension ShardAttempt {
         guard backward == .idle, all(.backward) else { return [] }
         backward = .running
         let action = Action.compute(
-            id, .backward(forward: ranks.compactMap(\.forward), backward: ranks.compactMap(\.backward)))
+            id, .backward(forward: ranks.compactMap { $0.forward }, backward: ranks.compactMap { $0.backward }))
         for rank in ranks.indices {
             ranks[rank].forward = nil
             ranks[rank].backward = nil
@@ -34,7 +34,7 @@ extension ShardAttempt {
     mutating func startDense() -> [Action] {
         guard dense == .idle, all(.dense) else { return [] }
         dense = .running
-        let action = Action.compute(id, .dense(ranks.compactMap(\.dense)))
+        let action = Action.compute(id, .dense(ranks.compactMap { $0.dense }))
         for rank in ranks.indices { ranks[rank].dense = nil }
         return [action]
     }

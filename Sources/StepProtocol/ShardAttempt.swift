@@ -65,12 +65,12 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     /// What is wrong with the micro-batches that the ranks announced, or nil: they must cover 0..<count once.
     func gap(microBatchCount: Int) -> String? {
         var covered = 0
-        let ranges = ranks.compactMap(\.microBatches).filter { !$0.isEmpty }.sorted { $0.lowerBound < $1.lowerBound }
+        let ranges = ranks.compactMap { $0.microBatches }.filter { !$0.isEmpty }.sorted { $0.lowerBound < $1.lowerBound }
         for range in ranges {
             if range.lowerBound != covered {
                 let what = range.lowerBound < covered ? "computed twice" : "not computed"
-                let where_ = min(range.lowerBound, covered)..<max(range.lowerBound, covered)
-                return "micro-batches \(where_) of \(id) are \(what)"
+                let missing = min(range.lowerBound, covered)..<max(range.lowerBound, covered)
+                return "micro-batches \(missing) of \(id) are \(what)"
             }
             covered = range.upperBound
         }

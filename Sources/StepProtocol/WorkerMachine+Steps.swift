@@ -127,7 +127,7 @@ extension WorkerMachine {
             var request = request
             if request.nextSend <= now {
                 request.nextSend = now + timing.retryInterval
-                actions += [send(phase, to: shard, request.payload)].compactMap(\.self)
+                actions += send(phase, to: shard, request.payload)
             }
             if request.nextComplaint <= now {
                 request.nextComplaint = now + timing.requestDeadline

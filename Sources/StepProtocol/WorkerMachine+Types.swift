@@ -23,7 +23,7 @@ extension WorkerMachine {
         case ask
         /// Append to the computations. The shell executes them one after the other, in the order they were given.
         case compute(StepID, WorkerComputation<Payload>)
-        /// The attempt is over: drop its queued computations and intermediate results. Parameters stay as they are.
+        /// The attempt is over: drop its queued computations, except `install`, and its intermediate results.
         case abandon(StepID)
     }
 }

@@ -129,17 +129,16 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
             payload: payload, firstSent: now, nextSend: now + timing.retryInterval,
             nextComplaint: now + timing.requestDeadline)
         attempt?.shards[shard].outstanding[phase] = outstanding
-        return [send(phase, to: shard, payload)].compactMap(\.self)
+        return send(phase, to: shard, payload)
     }
 
-    func send(_ phase: StepPhase, to shard: Int, _ payload: Payload) -> Action? {
-        guard let plan, let attempt, plan.shards.indices.contains(shard) else { return nil }
-        return .send(
-            plan.shards[shard].shard,
-            StepRequest(
-                id: attempt.id, rank: attempt.rank, worldSize: plan.ranks.count, mapVersion: plan.mapVersion,
-                phase: phase, committed: plan.committed, exchange: plan.exchange, learningRate: plan.learningRate,
-                microBatches: attempt.microBatches, payload: payload))
+    func send(_ phase: StepPhase, to shard: Int, _ payload: Payload) -> [Action] {
+        guard let plan, let attempt, plan.shards.indices.contains(shard) else { return [] }
+        let request = StepRequest(
+            id: attempt.id, rank: attempt.rank, worldSize: plan.ranks.count, mapVersion: plan.mapVersion,
+            phase: phase, committed: plan.committed, exchange: plan.exchange, learningRate: plan.learningRate,
+            microBatches: attempt.microBatches, payload: payload)
+        return [.send(plan.shards[shard].shard, request)]
     }
 
     mutating func report(_ report: WorkerReport, _ now: Duration) -> [Action] {

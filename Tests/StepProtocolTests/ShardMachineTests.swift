@@ -1,0 +1,293 @@
+internal import StepProtocol
+import Testing
+
+/// The rules of docs/step-protocol.md for a shard, one test each.
+@Suite struct ShardMachineTests {
+    typealias Machine = ShardMachine<String, String>
+
+    private var machine = Machine(microBatchCount: 4, empty: "")
+
+    init() { tell(.plan(.test(id: 0, shards: 1))) }
+
+    /// Gives the event to the machine and returns its actions as words.
+    @discardableResult
+    private mutating func tell(_ event: Machine.Event) -> [String] {
+        machine.handle(event, at: .zero).map { action in
+            switch action {
+            case .compute(let id, let computation): "\(id): \(Self.words(computation))"
+            case .reply(let peer, let reply): "\(peer) < \(reply.phase) \(Self.words(reply.outcome))"
+            }
+        }
+    }
+
+    private static func words(_ computation: ShardComputation<String>) -> String {
+        switch computation {
+        case .sample(let ranks, _, _): "sample \(ranks.map { "\($0.microBatches)\($0.payload)" }.joined(separator: " "))"
+        case .forward(let rank, let payload): "forward \(rank) \(payload)"
+        case .backward(let forward, let backward): "backward \(forward.joined()) \(backward.joined())"
+        case .dense(let payloads): "dense \(payloads.joined())"
+        case .update(let payload, _): "update \(payload)"
+        case .parameters(let rank): "parameters \(rank)"
+        case .rollback: "rollback"
+        case .commit: "commit"
+        }
+    }
+
+    private static func words(_ outcome: StepReply<String>.Outcome) -> String {
+        switch outcome {
+        case .done(let payload): "done \(payload)"
+        case .stale(let current, let committed): "stale \(current.step).\(current.attempt) \(committed)"
+        case .notReady: "notReady"
+        case .refused(let code, _): "refused \(code)"
+        }
+    }
+
+    /// A request of one of `world` ranks, which share four micro-batches. The peer is `w` and the rank.
+    private func request(
+        _ phase: StepPhase, _ rank: Int, _ payload: String = "", step: Int = 0, attempt: Int = 0, world: Int = 2,
+        mapVersion: Int = 1, learningRate: Float = 0.5, exchange: Exchange = .features, microBatches: Range<Int>? = nil,
+        peer: String? = nil
+    ) -> Machine.Event {
+        let own = 4 * rank / max(world, 1)..<4 * (rank + 1) / max(world, 1)
+        return .request(
+            peer ?? "w\(rank)",
+            StepRequest(
+                id: StepID(step: step, attempt: attempt), rank: rank, worldSize: world, mapVersion: mapVersion,
+                phase: phase, committed: step - 1, exchange: exchange, learningRate: learningRate,
+                microBatches: microBatches ?? own, payload: payload))
+    }
+
+    private func computed(_ result: ShardResult<String>, step: Int = 0, attempt: Int = 0) -> Machine.Event {
+        .computed(StepID(step: step, attempt: attempt), result)
+    }
+
+    /// Goes through a step with two ranks up to and including `last`.
+    private mutating func advance(to last: StepPhase, step: Int = 0, attempt: Int = 0) {
+        for rank in 0..<2 { tell(request(.begin, rank, "l\(rank)", step: step, attempt: attempt)) }
+        tell(computed(.sample("s"), step: step, attempt: attempt))
+        if last == .begin { return }
+        for rank in 0..<2 {
+            tell(request(.forward, rank, "f\(rank)", step: step, attempt: attempt))
+            tell(computed(.forward(rank: rank, "p\(rank)"), step: step, attempt: attempt))
+        }
+        if last == .forward { return }
+        for rank in 0..<2 { tell(request(.backward, rank, "z\(rank)", step: step, attempt: attempt)) }
+        tell(computed(.backward, step: step, attempt: attempt))
+        if last == .backward { return }
+        for rank in 0..<2 { tell(request(.dense, rank, "d\(rank)", step: step, attempt: attempt)) }
+        tell(computed(.dense("n"), step: step, attempt: attempt))
+        if last == .dense { return }
+        tell(request(.update, 0, "N", step: step, attempt: attempt))
+        tell(computed(.update("P"), step: step, attempt: attempt))
+    }
+
+    @Test mutating func aStepGoesThroughItsPhases() {
+        #expect(tell(request(.begin, 0, "a")) == [])
+        #expect(tell(request(.begin, 1, "b")) == ["step 0: sample 0..<2a 2..<4b"])
+        #expect(tell(computed(.sample("s"))) == ["w0 < begin done s", "w1 < begin done s"])
+        #expect(tell(request(.forward, 1, "g")) == ["step 0: forward 1 g"])
+        #expect(tell(computed(.forward(rank: 1, "q"))) == ["w1 < forward done q"])
+        #expect(tell(request(.forward, 0, "f")) == ["step 0: forward 0 f"])
+        #expect(tell(computed(.forward(rank: 0, "p"))) == ["w0 < forward done p"])
+        #expect(tell(request(.backward, 1, "y")) == ["w1 < backward done "])
+        #expect(tell(request(.backward, 0, "x")) == ["w0 < backward done ", "step 0: backward fg xy"])
+        #expect(tell(request(.dense, 0, "d")) == [])
+        #expect(tell(request(.dense, 1, "e")) == ["step 0: dense de"])
+        #expect(tell(computed(.dense("n"))) == ["w0 < dense done n", "w1 < dense done n"])
+        #expect(tell(request(.update, 0, "N")) == [], "backward is still being computed")
+        #expect(tell(computed(.backward)) == ["step 0: update N"])
+        #expect(tell(request(.update, 1, "N")) == [])
+        #expect(tell(computed(.update("P"))) == ["w0 < update done P", "w1 < update done P"])
+        #expect(machine.prepared == StepID(step: 0, attempt: 0))
+        #expect(machine.committed == -1)
+        #expect(tell(.committed(0)) == ["step 0: commit"])
+        #expect(machine.committed == 0)
+        #expect(machine.payloadCount == 0)
+    }
+
+    @Test mutating func aRepeatedRequestIsAnsweredAgainAndAppliedOnce() {
+        tell(request(.begin, 0, "a"))
+        #expect(tell(request(.begin, 0, "a", peer: "again")) == [], "the answer comes once, to the latest connection")
+        tell(request(.begin, 1, "b"))
+        #expect(tell(request(.begin, 1, "b")) == [])
+        #expect(tell(computed(.sample("s"))) == ["again < begin done s", "w1 < begin done s"])
+        #expect(tell(request(.begin, 0, "a")) == ["w0 < begin done s"])
+        tell(request(.forward, 0, "f"))
+        #expect(tell(request(.forward, 0, "f")) == [])
+        tell(computed(.forward(rank: 0, "p")))
+        #expect(tell(request(.forward, 0, "f")) == ["w0 < forward done p"])
+        tell(request(.forward, 1, "g"))
+        tell(computed(.forward(rank: 1, "q")))
+        tell(request(.backward, 0, "x"))
+        #expect(tell(request(.backward, 0, "x")) == ["w0 < backward done "])
+        #expect(tell(request(.backward, 1, "y")) == ["w1 < backward done ", "step 0: backward fg xy"])
+        #expect(tell(request(.backward, 1, "y")) == ["w1 < backward done "])
+        #expect(tell(request(.forward, 0, "f")) == ["w0 < forward stale 0.0 -1"], "the worker has had this answer")
+        tell(computed(.backward))
+        tell(request(.dense, 0, "d"))
+        tell(request(.dense, 1, "e"))
+        #expect(tell(request(.dense, 1, "e")) == [])
+        tell(computed(.dense("n")))
+        #expect(tell(request(.dense, 1, "e")) == ["w1 < dense done n"])
+        #expect(tell(request(.update, 0, "N")) == ["step 0: update N"])
+        #expect(tell(request(.update, 0, "N")) == [])
+        tell(computed(.update("P")))
+        #expect(tell(request(.update, 0, "N")) == ["w0 < update done P"])
+        #expect(tell(request(.update, 1, "N")) == ["w1 < update done P"])
+        tell(.committed(0))
+        #expect(tell(request(.update, 1, "N")) == ["w1 < update stale 0.0 0"])
+        #expect(tell(.committed(0)) == [])
+    }
+
+    @Test(arguments: [StepPhase.begin, .forward, .backward, .dense, .update])
+    mutating func aNewerAttemptPutsEverythingBack(_ reached: StepPhase) {
+        advance(to: reached)
+        // With another world: one rank has all micro-batches.
+        #expect(tell(request(.begin, 0, "c", attempt: 1, world: 1)) == ["step 0: rollback", "step 0 attempt 1: sample 0..<4c"])
+        #expect(machine.prepared == nil)
+        #expect(tell(request(.begin, 1, "l1")) == ["w1 < begin stale 0.1 -1"])
+        #expect(tell(request(.update, 1, "N")) == ["w1 < update stale 0.1 -1"])
+        #expect(tell(computed(.update("P"))) == [], "a result of the attempt that was left")
+        #expect(tell(.committed(0)) == [], "nothing is prepared")
+        #expect(tell(computed(.sample("t"), attempt: 1)) == ["w0 < begin done t"])
+    }
+
+    @Test mutating func anAttemptThatHasNotSampledNeedsNoRollback() {
+        tell(request(.begin, 0, "a"))
+        #expect(tell(request(.begin, 0, "a", attempt: 2)) == [])
+        #expect(machine.current == StepID(step: 0, attempt: 2))
+    }
+
+    @Test mutating func aPlanForANewerAttemptPutsBackToo() {
+        advance(to: .update)
+        #expect(tell(.plan(.test(id: 0, attempt: 1, shards: 1))) == ["step 0: rollback"])
+        #expect(machine.payloadCount == 0)
+        #expect(tell(.plan(.test(id: 0, attempt: 0, shards: 1))) == [], "an old plan")
+        #expect(tell(request(.begin, 0, "a")) == ["w0 < begin stale 0.1 -1"])
+    }
+
+    @Test mutating func theNextStepCommitsTheOneThatIsPrepared() {
+        advance(to: .update)
+        #expect(tell(request(.begin, 0, "a", step: 1, world: 1)) == ["step 0: commit", "step 1: sample 0..<4a"])
+        #expect(machine.committed == 0)
+    }
+
+    @Test mutating func theNextStepIsNotReadyWhileThisOneIsNotPrepared() {
+        advance(to: .dense)
+        #expect(tell(request(.begin, 0, "a", step: 1)) == ["w0 < begin notReady"])
+        #expect(tell(request(.begin, 0, "a", step: 7)) == ["w0 < begin notReady"])
+        #expect(machine.committed == -1)
+        #expect(machine.current == StepID(step: 0, attempt: 0), "nothing was left behind")
+    }
+
+    @Test(arguments: [StepPhase.forward, .backward, .dense, .update])
+    mutating func aPhaseBeforeItsPredecessorIsNotReady(_ phase: StepPhase) {
+        #expect(tell(request(phase, 0)) == ["w0 < \(phase) notReady"])
+        tell(request(.begin, 0))
+        #expect(tell(request(phase, 0)) == ["w0 < \(phase) notReady"])
+        #expect(tell(request(phase, 0, attempt: 1)) == ["w0 < \(phase) notReady"])
+        tell(request(.begin, 1))
+        tell(computed(.sample("s")))
+        if phase != .forward { #expect(tell(request(phase, 0)) == ["w0 < \(phase) notReady"]) }
+    }
+
+    @Test mutating func ranksMustAgree() {
+        tell(request(.begin, 0))
+        #expect(tell(request(.begin, 1, world: 3)) == ["w1 < begin refused malformed"])
+        #expect(tell(request(.begin, 1, learningRate: 0.25)) == ["w1 < begin refused malformed"])
+        #expect(tell(request(.begin, 1, exchange: .rows)) == ["w1 < begin refused malformed"])
+        #expect(tell(request(.begin, 0, microBatches: 0..<1)) == ["w0 < begin refused malformed"])
+        #expect(tell(request(.begin, 1, "b")) == ["step 0: sample 0..<2 2..<4b"], "none of this did harm")
+    }
+
+    @Test mutating func requestsOutOfBoundsAreRefused() {
+        for bad in [
+            request(.begin, 0, world: 0), request(.begin, 2), request(.begin, -1), request(.begin, 0, world: 1_000_000),
+            request(.begin, 0, microBatches: 0..<5), request(.begin, 0, step: -1), request(.begin, 0, attempt: -1),
+            request(.begin, 0, microBatches: -1..<2),
+        ] {
+            let answer = tell(bad)
+            #expect(answer.count == 1 && answer[0].hasSuffix("refused malformed"), "\(answer)")
+        }
+        #expect(machine.payloadCount == 0)
+    }
+
+    @Test(arguments: [(0..<2, 3..<4), (0..<3, 2..<4), (0..<2, 2..<3), (1..<2, 2..<4), (0..<4, 0..<4)])
+    mutating func microBatchesMustCoverTheBatchOnce(_ first: Range<Int>, _ second: Range<Int>) {
+        tell(request(.begin, 0, microBatches: first))
+        let answers = tell(request(.begin, 1, microBatches: second))
+        #expect(answers == ["w0 < begin refused malformed", "w1 < begin refused malformed"])
+        #expect(tell(request(.begin, 0, microBatches: first)) == ["w0 < begin refused malformed"])
+        #expect(tell(request(.begin, 0, attempt: 1, world: 1)) == ["step 0 attempt 1: sample 0..<4"])
+    }
+
+    @Test mutating func emptyRanksTakePart() {
+        tell(request(.begin, 0, world: 3, microBatches: 0..<4))
+        tell(request(.begin, 1, world: 3, microBatches: 4..<4))
+        #expect(
+            tell(request(.begin, 2, world: 3, microBatches: 0..<0)) == ["step 0: sample 0..<4 4..<4 0..<0"])
+    }
+
+    @Test mutating func aFailedComputationRefusesTheAttemptUntilANewerOneBegins() {
+        advance(to: .begin)
+        tell(request(.forward, 0, "f"))
+        tell(request(.forward, 1, "nan"))
+        let failed = Machine.Event.failed(
+            StepID(step: 0, attempt: 0), .forward(rank: 1), code: .notFinite, message: "feature 3 is nan")
+        #expect(tell(failed) == ["w0 < forward refused notFinite", "w1 < forward refused notFinite"])
+        #expect(tell(computed(.forward(rank: 0, "p"))) == [])
+        #expect(tell(request(.forward, 0, "f")) == ["w0 < forward refused notFinite"])
+        #expect(tell(failed) == [])
+        #expect(tell(request(.begin, 0, attempt: 1, world: 1)) == ["step 0: rollback", "step 0 attempt 1: sample 0..<4"])
+    }
+
+    @Test mutating func parametersAreReadBeforeTheUpdateAndAfterTheRollback() {
+        #expect(tell(request(.parameters, 0)) == ["step 0: parameters 0"])
+        #expect(tell(request(.parameters, 0)) == [], "being read")
+        #expect(tell(computed(.parameters(rank: 0, "W"))) == ["w0 < parameters done W"])
+        #expect(tell(request(.parameters, 0)) == ["step 0: parameters 0"], "parameters are not kept")
+        tell(computed(.parameters(rank: 0, "W")))
+        advance(to: .update)
+        #expect(tell(request(.parameters, 0)) == ["w0 < parameters stale 0.0 -1"])
+        #expect(tell(request(.parameters, 0, attempt: 1)) == ["step 0: rollback", "step 0 attempt 1: parameters 0"])
+        #expect(tell(request(.parameters, 0, step: 1)) == ["w0 < parameters notReady"])
+    }
+
+    @Test mutating func parametersOfTheNextStepCommitThePreparedOne() {
+        advance(to: .update)
+        #expect(tell(request(.parameters, 1, step: 1)) == ["step 0: commit", "step 1: parameters 1"])
+    }
+
+    @Test mutating func theSliceMapMustBeTheShards() {
+        var machine = Machine(microBatchCount: 4, empty: "")
+        guard case .reply(_, let early)? = machine.handle(request(.begin, 0), at: .zero).first,
+            case .notReady = early.outcome
+        else {
+            Issue.record("a shard without a plan must not answer begin")
+            return
+        }
+        #expect(tell(request(.begin, 0, mapVersion: 2)) == ["w0 < begin notReady"])
+        #expect(tell(request(.begin, 0, mapVersion: 0)) == ["w0 < begin refused mapVersion"])
+    }
+}
+
+extension Plan {
+    /// A plan for `ranks` workers and `shards` shards that share four micro-batches and eight slices.
+    static func test(
+        id step: Int, attempt: Int = 0, ranks: Int = 1, shards: Int, exchange: Exchange = .features,
+        activity: Activity = .train
+    ) -> Plan {
+        Plan(
+            id: StepID(step: step, attempt: attempt), committed: step - 1, mapVersion: 1, exchange: exchange,
+            learningRate: 0.5,
+            ranks: (0..<ranks).map {
+                Rank(worker: MemberID(.worker, $0), microBatches: 4 * $0 / ranks..<4 * ($0 + 1) / ranks)
+            },
+            shards: (0..<shards).map {
+                Shard(
+                    shard: MemberID(.shard, $0), endpoint: "e\($0)", slices: 8 * $0 / shards..<8 * ($0 + 1) / shards,
+                    denseSlices: 4 * $0 / shards..<4 * ($0 + 1) / shards)
+            },
+            activity: activity)
+    }
+}
