@@ -96,7 +96,8 @@ let package = Package(
         .testTarget(
             name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
         .testTarget(
-            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], swiftSettings: settings),
+            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], exclude: ["Reference"],
+            swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),

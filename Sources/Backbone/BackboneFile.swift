@@ -57,9 +57,11 @@ public enum BackboneFile {
                     "\(path): \(segment.name) has shape \(tensor.shape), \(layout.configuration.name) has \(segment.shape)"
                 )
             }
-            let target = parameters.mutable(Float.self)
-            _ = UnsafeMutableBufferPointer(rebasing: target[segment.range]).update(
-                fromContentsOf: tensor.buffer(Float.self))
+            withExtendedLifetime(tensor) {
+                let target = parameters.mutable(Float.self)
+                _ = UnsafeMutableBufferPointer(rebasing: target[segment.range])
+                    .update(fromContentsOf: tensor.buffer(Float.self))
+            }
         }
         return (layout, parameters)
     }
