@@ -15,10 +15,6 @@ public struct FolderDataset: Dataset {
     private let paths: [String]
     private let labels: [Int32]
 
-    static let extensions: Set<String> = ["jpg", "jpeg", "png", "pgm", "ppm"]
-    /// The largest image file that is read.
-    static let maximumFileByteCount = 256 << 20
-
     /// Lists the images below `root`. They are opened when they are decoded, except the first, whose shape is taken unless
     /// the options give one.
     ///
@@ -37,7 +33,7 @@ public struct FolderDataset: Dataset {
             }
             let before = paths.count
             for file in try Self.list(folderPath)
-            where Self.extensions.contains((file as NSString).pathExtension.lowercased()) {
+            where ImageDecoder.extensions.contains((file as NSString).pathExtension.lowercased()) {
                 let path = folderPath + "/" + file
                 let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int
                 guard let size, size > 0 else {
@@ -78,29 +74,16 @@ public struct FolderDataset: Dataset {
     public func origin(of index: Int) -> String { paths[index] }
 
     public func image(at index: Int, into pixels: UnsafeMutableBufferPointer<UInt8>) throws(DatasetError) {
-        do throws(DatasetError) {
-            let bytes = try Self.contents(of: paths[index])
-            try bytes.withBytes { raw throws(DatasetError) in
-                try ImageDecoder.decode(raw, shape: imageShape, into: pixels)
-            }
-        } catch { throw error.at(index, path: paths[index]) }
-    }
-
-    /// The bytes of an image file of at most `maximumFileByteCount`.
-    static func contents(of path: String) throws(DatasetError) -> [UInt8] {
-        let file = try RecordFile(path: path)
-        guard file.byteCount <= maximumFileByteCount else {
-            throw DatasetError(
-                .corruptImage, path: path, "is \(file.byteCount) bytes long; at most \(maximumFileByteCount) are read")
-        }
-        return try file.bytes(at: 0, count: file.byteCount)
+        try ImageDecoder.decode(file: paths[index], index: index, shape: imageShape, into: pixels)
     }
 
     private static func firstShape(_ paths: [String], policy: BadSamplePolicy) throws(DatasetError) -> ImageShape {
         var first: DatasetError?
         for (index, path) in paths.enumerated() {
             do throws(DatasetError) {
-                return try contents(of: path).withBytes { raw throws(DatasetError) in try ImageDecoder.shape(of: raw) }
+                return try ImageDecoder.contents(of: path).withBytes { raw throws(DatasetError) in
+                    try ImageDecoder.shape(of: raw)
+                }
             } catch {
                 first = first ?? error.at(index, path: path)
                 if policy == .fatal { break }

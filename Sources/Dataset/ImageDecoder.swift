@@ -89,3 +89,32 @@ public enum ImageDecoder {
         return ImageShape(channels: channels, height: height, width: width)
     }
 }
+
+extension ImageDecoder {
+    /// The endings of image files, lower case.
+    public static let extensions: Set<String> = ["jpg", "jpeg", "png", "pgm", "ppm"]
+    /// The largest image file that is read.
+    public static let maximumFileByteCount = 256 << 20
+
+    /// Decodes the image file at `path`, as `decode(_:shape:into:)`.
+    ///
+    /// - Parameter index: the sample's index, for the error.
+    /// - Throws: `DatasetError` with path and index if the file cannot be read or decoded.
+    public static func decode(
+        file path: String, index: Int, shape: ImageShape, into pixels: UnsafeMutableBufferPointer<UInt8>
+    ) throws(DatasetError) {
+        do throws(DatasetError) {
+            try contents(of: path).withBytes { raw throws(DatasetError) in try decode(raw, shape: shape, into: pixels) }
+        } catch { throw error.at(index, path: path) }
+    }
+
+    /// The bytes of an image file of at most `maximumFileByteCount`.
+    static func contents(of path: String) throws(DatasetError) -> [UInt8] {
+        let file = try RecordFile(path: path)
+        guard file.byteCount <= maximumFileByteCount else {
+            throw DatasetError(
+                .corruptImage, path: path, "is \(file.byteCount) bytes long; at most \(maximumFileByteCount) are read")
+        }
+        return try file.bytes(at: 0, count: file.byteCount)
+    }
+}

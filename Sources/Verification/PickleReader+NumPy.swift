@@ -1,0 +1,98 @@
+internal import Dataset
+
+/// What the names of `PickleGlobal` mean.
+extension PickleReader {
+    /// The text of a value of at most 256 bytes.
+    func text(_ number: Int32) throws(DatasetError) -> String {
+        switch self[number] {
+        case .text(let range), .bytes(let range):
+            guard range.count <= 256 else { throw fail("a name of \(range.count) bytes") }
+            return String(decoding: bytes[range], as: UTF8.self)
+        default: throw fail("a text was expected")
+        }
+    }
+
+    /// REDUCE: the value that calling `callable` with `arguments` stands for.
+    mutating func reduce(_ callable: Int32, _ arguments: Int32) throws(DatasetError) {
+        guard case .global(let global) = self[callable], case .tuple(let arguments) = self[arguments] else {
+            throw fail("only the known NumPy names can be called")
+        }
+        switch global {
+        case .reconstruct: store(.emptyArray)
+        case .dtype:
+            guard let name = arguments.first else { throw fail("a dtype without a name") }
+            store(.elementType(try text(name)))
+        case .frombuffer:
+            guard arguments.count >= 3 else { throw fail("an array without contents, type and shape") }
+            store(try array(type: arguments[1], shape: arguments[2], contents: arguments[0]))
+        case .scalar:
+            guard arguments.count == 2, case .elementType(let type) = self[arguments[0]], type.hasSuffix("b1"),
+                let contents = contents(arguments[1]), contents.count == 1
+            else { throw fail("only NumPy scalars of type bool are read") }
+            store(.bool(contents[contents.startIndex] != 0))
+        case .encode:
+            guard arguments.count == 2, case .text(let range) = self[arguments[0]] else {
+                throw fail("encode without a text")
+            }
+            guard ["latin1", "latin-1"].contains(try text(arguments[1])) else {
+                throw fail("only latin1 text is read as bytes")
+            }
+            decodedByteCount += range.count
+            guard decodedByteCount <= bytes.count else { throw fail("the same text is decoded repeatedly") }
+            var decoded: [UInt8] = []
+            decoded.reserveCapacity(range.count)
+            for scalar in String(decoding: bytes[range], as: UTF8.self).unicodeScalars {
+                guard scalar.value < 256 else { throw fail("a character beyond latin1") }
+                decoded.append(UInt8(scalar.value))
+            }
+            store(.decodedBytes(decoded))
+        case .ndarray: throw fail("an array is made by _reconstruct or _frombuffer")
+        }
+    }
+
+    /// BUILD: gives an array its contents; the state of an element type is not needed for bytes and bools.
+    mutating func build(_ object: Int32, _ state: Int32) throws(DatasetError) {
+        switch (self[object], self[state]) {
+        case (.elementType, .tuple): return
+        case (.emptyArray, .tuple(let fields)):
+            guard fields.count == 5 else { throw fail("an array state of \(fields.count) fields, expected 5") }
+            replace(object, with: try array(type: fields[2], shape: fields[1], contents: fields[4]))
+        default: throw fail("only a NumPy array or its type can be given a state")
+        }
+    }
+
+    /// The bytes of a value, if it has any.
+    func contents(_ number: Int32) -> ArraySlice<UInt8>? {
+        switch self[number] {
+        case .bytes(let range): bytes[range]
+        case .decodedBytes(let decoded): decoded[...]
+        case .array(let type, _, let inner) where type.hasSuffix("u1"):
+            // The contents of an array are never an array: `array(type:shape:contents:)` checks it.
+            contents(inner)
+        default: nil
+        }
+    }
+
+    private func array(type: Int32, shape: Int32, contents number: Int32) throws(DatasetError) -> PickleValue {
+        guard case .elementType(let type) = self[type], type.hasSuffix("u1") || type.hasSuffix("b1") else {
+            throw fail("only arrays of unsigned bytes (u1) and bools (b1) are read")
+        }
+        guard case .tuple(let extents) = self[shape], extents.count <= 8 else { throw fail("an array without a shape") }
+        var count = 1
+        var lengths: [Int] = []
+        for extent in extents {
+            guard case .integer(let length) = self[extent], length >= 0 else {
+                throw fail("a shape that is not made of lengths")
+            }
+            let (product, overflow) = count.multipliedReportingOverflow(by: length)
+            guard !overflow else { throw fail("an impossible shape") }
+            count = product
+            lengths.append(length)
+        }
+        if case .array = self[number] { throw fail("an array inside an array") }
+        guard let contents = contents(number), contents.count == count else {
+            throw fail("an array of \(count) elements whose contents are missing or of another length")
+        }
+        return .array(type: type, shape: lengths, contents: number)
+    }
+}
