@@ -42,3 +42,6 @@ extension CenterTable {
         return result
     }
 }
+
+/// XXH64 of bytes, the hash that slices are compared by.
+public func contentHash(of bytes: [UInt8], seed: UInt64 = 0) -> UInt64 { pfc_head_hash(bytes, bytes.count, seed) }

@@ -80,7 +80,9 @@ public final class CenterTable {
         }
     }
 
-    private func copy(_ tensor: Tensor, named name: String, path: String, to buffer: HugeBuffer) throws(CenterStoreError) {
+    private func copy(_ tensor: Tensor, named name: String, path: String, to buffer: HugeBuffer)
+        throws(CenterStoreError)
+    {
         guard tensor.shape == [layout.classCount, embeddingSize] else {
             throw CenterStoreError(
                 .file,

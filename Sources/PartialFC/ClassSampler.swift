@@ -40,7 +40,7 @@ public struct ClassSampler: Sendable {
         // At most positives.count of the first `wanted` values are positives, so these always hold enough negatives.
         var evaluations: UInt64 = 0
         let values = [UInt64](unsafeUninitializedCapacity: wanted) { buffer, count in
-            evaluations = pfc_head_permute(key.next(), UInt64(classes.count), 0, UInt64(wanted), buffer.baseAddress)
+            evaluations = pfc_head_permute(key.next(), UInt64(classes.count), UInt64(wanted), buffer.baseAddress)
             count = wanted
         }
         var ids = Array(positives)

@@ -59,7 +59,8 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         try check((-100...100).contains(margins.m2), "margin m2", margins.m2, "in -100...100 radians")
         try check((-100...100).contains(margins.m3), "margin m3", margins.m3, "in -100...100")
         try check(
-            (0...1).contains(interclassFilter), "the interclass filter", interclassFilter, "0 (off) or a cosine up to 1")
+            (0...1).contains(interclassFilter), "the interclass filter", interclassFilter, "0 (off) or a cosine up to 1"
+        )
         try check((0...1).contains(sampleRate), "the sample rate", sampleRate, "in 0...1")
         try check(momentum >= 0 && momentum < 1, "the momentum", momentum, "in 0..<1")
         try check(weightDecay >= 0 && weightDecay <= 1, "the weight decay", weightDecay, "in 0...1")

@@ -1,3 +1,5 @@
+internal import CKernels
+
 /// The margins of the target logit: t = cos(m1·θ + m2) − m3, θ the angle between a feature and its class center.
 public struct HeadMargins: Sendable, Hashable, Codable {
     /// Factor of the angle.
@@ -21,4 +23,15 @@ public struct HeadMargins: Sendable, Hashable, Codable {
     public static func sphereFace(_ margin: Double = 1.35) -> HeadMargins { HeadMargins(m1: margin, m2: 0, m3: 0) }
     /// Normalised softmax without a margin.
     public static var plain: HeadMargins { HeadMargins(m1: 1, m2: 0, m3: 0) }
+
+    /// t and dt/dcos at a cosine (clamped to [−1, 1]), in double precision.
+    ///
+    /// The derivative m1·sin(m1·θ + m2)/sin θ grows without bound towards θ = 0 and π; it is held at what it is 1e-6 away
+    /// from them.
+    public func value(atCosine cosine: Double) -> (t: Double, derivative: Double) {
+        var margin = pfc_head_margin(scale: 1, m1: m1, m2: m2, m3: m3, filter: .infinity)
+        var result = (t: 0.0, derivative: 0.0)
+        pfc_head_margin_at(&margin, cosine, &result.t, &result.derivative)
+        return result
+    }
 }

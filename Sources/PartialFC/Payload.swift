@@ -12,7 +12,9 @@ enum Payload {
     }
 
     /// Checks type and shape.
-    static func check(_ tensor: Tensor, _ name: String, _ dtype: DType, _ shape: [Int], from sender: String) throws(HeadError) {
+    static func check(_ tensor: Tensor, _ name: String, _ dtype: DType, _ shape: [Int], from sender: String)
+        throws(HeadError)
+    {
         guard tensor.dtype == dtype, tensor.shape == shape else {
             throw HeadError(
                 .malformed, "\(name) from \(sender) is \(tensor.dtype) \(tensor.shape), expected \(dtype) \(shape)")
@@ -20,14 +22,22 @@ enum Payload {
     }
 
     /// The position of the first number of an f32 tensor that is not finite.
-    static func firstNonFinite(_ tensor: Tensor) -> Int? {
-        let values = tensor.buffer(Float.self)
-        let index = pfc_head_first_nonfinite(values.baseAddress, values.count)
-        return index < 0 ? nil : index
+    static func firstNonFinite(_ tensor: Tensor, parallel: ParallelBlocks) -> Int? {
+        let (count, block) = (tensor.count, 1 << 16)
+        let found = Tensor([Int64](repeating: -1, count: (count + block - 1) / block))
+        let values = Shared(tensor.pointer(Float.self))
+        parallel.forEach(found.count) { index, _ in
+            let start = index * block
+            let bad = pfc_head_first_nonfinite(values.value + start, min(block, count - start))
+            if bad >= 0 { found.mutable(Int64.self)[index] = Int64(start + bad) }
+        }
+        return found.buffer(Int64.self).first { $0 >= 0 }.map(Int.init)
     }
 
     /// The tree nodes of an i32 tensor [K, 2] of (level, index).
-    static func nodes(_ tensor: Tensor, of tree: ReductionTree, from sender: String) throws(HeadError) -> [ReductionTree.Node] {
+    static func nodes(_ tensor: Tensor, of tree: ReductionTree, from sender: String) throws(HeadError) -> [ReductionTree
+        .Node]
+    {
         guard tensor.dtype == .i32, tensor.shape.count == 2, tensor.shape[1] == 2 else {
             throw HeadError(.malformed, "nodes from \(sender) are \(tensor.dtype) \(tensor.shape), expected i32 [K, 2]")
         }

@@ -48,9 +48,10 @@ final class SampleSet: @unchecked Sendable {
                     "\(sender) has \(part.shape[0]) samples, which is not a whole number of micro-batches of \(microBatchSize)"
                 )
             }
-            if let bad = Payload.firstNonFinite(part) {
+            if let bad = Payload.firstNonFinite(part, parallel: parallel) {
                 throw HeadError(
-                    .notFinite, "the feature of sample \(first + sampleCount + bad / embeddingSize) of the batch is not finite")
+                    .notFinite,
+                    "the feature of sample \(first + sampleCount + bad / embeddingSize) of the batch is not finite")
             }
             sampleCount += part.shape[0]
         }

@@ -16,7 +16,8 @@ extension ShardHead {
         let (g, size, parallel) = (step.microBatchSize, configuration.embeddingSize, blocks.parallel)
         guard microBatches.lowerBound >= 0, microBatches.upperBound <= step.microBatchTree.leafCount else {
             throw HeadError(
-                .malformed, "micro-batches \(microBatches) are not all among the \(step.microBatchTree.leafCount) of the batch")
+                .malformed,
+                "micro-batches \(microBatches) are not all among the \(step.microBatchTree.leafCount) of the batch")
         }
         let samples = try SampleSet(
             features: [features], labels: step.labels[microBatches.lowerBound * g..<microBatches.upperBound * g],
@@ -126,9 +127,12 @@ extension ShardHead {
         }
         try Payload.checkCover(all, of: tree, leaf: "micro-batch")
         for node in all {
-            guard let part = parts[node], let bad = Payload.firstNonFinite(part) else { continue }
+            guard let part = parts[node], let bad = Payload.firstNonFinite(part, parallel: blocks.parallel) else {
+                continue
+            }
             throw HeadError(
-                .notFinite, "the gradient of the center of class \(step.ids.buffer(Int64.self)[bad / size]) is not finite")
+                .notFinite,
+                "the gradient of the center of class \(step.ids.buffer(Int64.self)[bad / size]) is not finite")
         }
         let gradient = newGradient(rows: count)
         let known = parts

@@ -30,7 +30,9 @@ extension WorkerHead {
         let slots = rows.slices.indices.map { PartialSlot(scratch, $0, samples: n, size: size) }
         blocks.forward(samples: samples, rows: rows, slots: slots)
         var leaves: [ReductionTree.Node: Int] = [:]
-        for (index, slice) in rows.slices.enumerated() { leaves[ReductionTree.Node(level: 0, index: slice.number)] = index }
+        for (index, slice) in rows.slices.enumerated() {
+            leaves[ReductionTree.Node(level: 0, index: slice.number)] = index
+        }
         var steps: [MergeStep] = []
         let root = PartialSoftmax.plan(
             sliceTree, leaves, at: sliceTree.root, writable: slots.count, steps: &steps
@@ -86,7 +88,9 @@ extension WorkerHead {
         return parts
     }
 
-    private func part(_ payload: [Tensor], slices: Range<Int>, from sender: String) throws(HeadError) -> SampledRows.Part {
+    private func part(_ payload: [Tensor], slices: Range<Int>, from sender: String) throws(HeadError)
+        -> SampledRows.Part
+    {
         let size = configuration.embeddingSize
         try Payload.expect(payload, count: 3, from: sender)
         try Payload.check(payload[0], "sampled counts", .i32, [slices.count], from: sender)
@@ -95,7 +99,8 @@ extension WorkerHead {
         for (slice, count) in zip(slices, counts) {
             let classes = layout.classes(of: slice)
             guard (0...classes.count).contains(count) else {
-                throw HeadError(.malformed, "\(sender) sampled \(count) of the \(classes.count) classes of slice \(slice)")
+                throw HeadError(
+                    .malformed, "\(sender) sampled \(count) of the \(classes.count) classes of slice \(slice)")
             }
             total += count
         }
@@ -109,13 +114,14 @@ extension WorkerHead {
             for id in ids[offset..<offset + count] {
                 guard id >= least, id < Int64(classes.upperBound) else {
                     throw HeadError(
-                        .malformed, "\(sender) sent class \(id) in slice \(slice), which has classes \(classes), or out of order")
+                        .malformed,
+                        "\(sender) sent class \(id) in slice \(slice), which has classes \(classes), or out of order")
                 }
                 least = id + 1
             }
             offset += count
         }
-        if let bad = Payload.firstNonFinite(payload[2]) {
+        if let bad = Payload.firstNonFinite(payload[2], parallel: blocks.parallel) {
             throw HeadError(.notFinite, "the center of class \(ids[bad / size]) from \(sender) is not finite")
         }
         return SampledRows.Part(slices: slices, counts: counts, ids: payload[1], rows: payload[2])

@@ -82,7 +82,8 @@ public final class WorkerHead {
             try Payload.check(reply[1], "maximum", .f32, [nodes.count, n], from: sender)
             try Payload.check(reply[2], "sum", .f32, [nodes.count, n], from: sender)
             try Payload.check(reply[3], "numerator", .f32, [nodes.count, n, size], from: sender)
-            try checkFinite(maximum: reply[1], sum: reply[2], numerator: reply[3], first: firstSample(batch), from: sender)
+            try checkFinite(
+                maximum: reply[1], sum: reply[2], numerator: reply[3], first: firstSample(batch), from: sender)
             try targets.take(reply[4], reply[5], reply[6], first: firstSample(batch), from: sender)
             for (k, node) in nodes.enumerated() {
                 parts[node] = slots.count
@@ -116,7 +117,8 @@ public final class WorkerHead {
     /// The rank's samples, after a check of the batch.
     func sampleSet(_ batch: Batch) throws(HeadError) -> SampleSet {
         let (b, g) = (batch.globalBatchSize, batch.microBatchSize)
-        guard g > 0, b > 0, b % g == 0, batch.microBatches.lowerBound >= 0, batch.microBatches.upperBound <= b / g else {
+        guard g > 0, b > 0, b % g == 0, batch.microBatches.lowerBound >= 0, batch.microBatches.upperBound <= b / g
+        else {
             throw HeadError(
                 .malformed, "micro-batches \(batch.microBatches) of \(g) samples are no part of a batch of \(b)")
         }
@@ -148,12 +150,14 @@ public final class WorkerHead {
         }
         for sample in 0..<n {
             guard losses.buffer(Double.self)[sample].isFinite, logZ.buffer(Double.self)[sample].isFinite else {
-                throw HeadError(.notFinite, "the loss of sample \(firstSample(batch) + sample) of the batch is not finite")
+                throw HeadError(
+                    .notFinite, "the loss of sample \(firstSample(batch) + sample) of the batch is not finite")
             }
         }
-        if let bad = Payload.firstNonFinite(gradient) {
+        if let bad = Payload.firstNonFinite(gradient, parallel: blocks.parallel) {
             throw HeadError(
-                .notFinite, "the gradient by the feature of sample \(firstSample(batch) + bad / size) of the batch is not finite")
+                .notFinite,
+                "the gradient by the feature of sample \(firstSample(batch) + bad / size) of the batch is not finite")
         }
         var lossSums = [Double](repeating: 0, count: samples.microBatches.count)
         for sample in 0..<n { lossSums[sample / g] += losses.buffer(Double.self)[sample] }
@@ -177,59 +181,11 @@ public final class WorkerHead {
                 )
             }
         }
-        if let bad = Payload.firstNonFinite(numerator) {
+        if let bad = Payload.firstNonFinite(numerator, parallel: blocks.parallel) {
             throw HeadError(
                 .notFinite,
-                "the partial softmax numerator of sample \(first + bad / size % n) of the batch from \(sender) is not finite")
-        }
-    }
-}
-
-/// Target logits [n] and numerators [n, D] of a rank, collected from the shards that own the classes.
-final class Targets: @unchecked Sendable {
-    let logits: Tensor
-    let numerators: Tensor
-    private var found: [Bool]
-
-    init(samples: Int, size: Int) {
-        logits = Tensor(zeros: Float.self, shape: [samples])
-        numerators = Tensor(zeros: Float.self, shape: [samples, size])
-        found = Array(repeating: false, count: samples)
-    }
-
-    /// Takes one shard's entries. `first` is the place of the rank's first sample in the batch.
-    func take(_ samples: Tensor, _ logit: Tensor, _ numerator: Tensor, first: Int, from sender: String) throws(HeadError) {
-        guard samples.shape.count == 1, samples.shape[0] <= found.count else {
-            throw HeadError(.malformed, "\(sender) sent targets of shape \(samples.shape) for \(found.count) samples")
-        }
-        let (count, size) = (samples.shape[0], numerators.shape[1])
-        try Payload.check(samples, "target samples", .i32, [count], from: sender)
-        try Payload.check(logit, "target logit", .f32, [count], from: sender)
-        try Payload.check(numerator, "target numerator", .f32, [count, size], from: sender)
-        for index in 0..<count {
-            let sample = Int(samples.buffer(Int32.self)[index])
-            guard found.indices.contains(sample), !found[sample] else {
-                throw HeadError(
-                    .malformed,
-                    "\(sender) sent a target for sample \(sample) of the rank's \(found.count), which is not one of them or came twice"
-                )
-            }
-            let row = numerator.rows(index..<index + 1)
-            guard logit.buffer(Float.self)[index].isFinite, Payload.firstNonFinite(row) == nil else {
-                throw HeadError(.notFinite, "the target logit of sample \(first + sample) of the batch from \(sender) is not finite")
-            }
-            found[sample] = true
-            logits.mutable(Float.self)[sample] = logit.buffer(Float.self)[index]
-            (numerators.pointer(Float.self) + sample * size).update(from: row.pointer(Float.self), count: size)
-        }
-    }
-
-    /// Checks that every sample has its target.
-    func checkComplete(labels: [Int64], first: Int) throws(HeadError) {
-        if let sample = found.firstIndex(of: false) {
-            throw HeadError(
-                .malformed,
-                "no shard sent the target of sample \(first + sample) of the batch, class \(labels[sample])")
+                "the partial softmax numerator of sample \(first + bad / size % n) of the batch from \(sender) is not finite"
+            )
         }
     }
 }

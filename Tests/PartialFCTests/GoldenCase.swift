@@ -63,4 +63,6 @@ func relativeError(_ actual: [Double], _ expected: [Double]) -> Double {
     return (difference / max(length, 1e-300)).squareRoot()
 }
 
-func relativeError(_ actual: [Float], _ expected: [Double]) -> Double { relativeError(actual.map(Double.init), expected) }
+func relativeError(_ actual: [Float], _ expected: [Double]) -> Double {
+    relativeError(actual.map(Double.init), expected)
+}

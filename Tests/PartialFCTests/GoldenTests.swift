@@ -45,7 +45,8 @@ struct GoldenTests {
                 #expect(outcome.ids == sampled)
                 let errors = try Self.errors(golden, outcome)
                 for (quantity, error) in zip(Self.quantities, errors) {
-                    #expect(error < 1e-4, "\(quantity) of \(name), \(slices) slices, \(spread): relative error \(error)")
+                    #expect(
+                        error < 1e-4, "\(quantity) of \(name), \(slices) slices, \(spread): relative error \(error)")
                 }
                 worst = zip(worst, errors).map { max($0, $1) }
                 // Rows that were not sampled have not changed in any way.

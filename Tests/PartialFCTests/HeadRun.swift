@@ -72,7 +72,8 @@ final class HeadRun {
                 outputs.append(try worker.merge(replies: replies, batch: batch))
             case .rows:
                 outputs.append(
-                    try worker.softmax(pulled: try shards.map { try $0.rowsReply() }, slices: shards.map(\.slices), batch: batch))
+                    try worker.softmax(
+                        pulled: try shards.map { try $0.rowsReply() }, slices: shards.map(\.slices), batch: batch))
             }
         }
         for (k, shard) in shards.enumerated() {

@@ -6,9 +6,9 @@
 
 // MARK: sampling, initial rows, hashing
 
-/// Writes values `first ..< first + count` of the pseudo-random permutation of 0..<size that `key` selects.
+/// Writes the first `count` <= `size` values of the pseudo-random permutation of 0..<size that `key` selects.
 /// Returns how often the underlying bijection was evaluated.
-uint64_t pfc_head_permute(uint64_t key, uint64_t size, uint64_t first, uint64_t count, uint64_t *values);
+uint64_t pfc_head_permute(uint64_t key, uint64_t size, uint64_t count, uint64_t *values);
 
 /// Fills `row` with normal numbers of mean 0 and deviation `deviation`, a function of `key`.
 void pfc_head_normal_row(uint64_t key, float deviation, ptrdiff_t size, float *row);

@@ -1,0 +1,120 @@
+import CenterStore
+import Foundation
+import PartialFC
+import Testing
+
+/// Negatives are uniform, without replacement, independent between steps and slices, and cheap.
+struct SamplingTests {
+    static func sampler(_ classes: Int, slices: Int = 1, rate: Double, seed: UInt64 = 1) throws -> ClassSampler {
+        ClassSampler(layout: try SliceLayout(classCount: classes, sliceCount: slices), seed: seed, sampleRate: rate)
+    }
+
+    /// How many standard deviations a chi-square statistic is from its mean (Wilson and Hilferty 1931).
+    static func deviations(_ chiSquare: Double, freedom: Double) -> Double {
+        let spread = 2 / (9 * freedom)
+        return (cbrt(chiSquare / freedom) - (1 - spread)) / spread.squareRoot()
+    }
+
+    @Test(arguments: [5, 7, 12, 37, 100, 257, 1000, 1500]) func everyClassIsEquallyLikely(classes: Int) throws {
+        let steps = 200_000 / classes
+        let sampler = try Self.sampler(classes, rate: 0.4)
+        let chosen = sampler.target(classCount: classes)
+        var counts = [Double](repeating: 0, count: classes)
+        for step in 0..<steps {
+            for id in sampler.sample(step: step, slice: 0, positives: []).ids { counts[Int(id)] += 1 }
+        }
+        // Without replacement the variance of a count is that of a Bernoulli trial with a negative covariance.
+        let p = Double(chosen) / Double(classes)
+        let mean = Double(steps) * p
+        let chi =
+            counts.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / (mean * (1 - p)) * Double(classes - 1)
+            / Double(classes)
+        #expect(abs(Self.deviations(chi, freedom: Double(classes - 1))) < 4.5)
+    }
+
+    @Test(arguments: [5, 8, 12, 257, 300]) func everyPairIsEquallyLikely(classes: Int) throws {
+        let sampler = try Self.sampler(classes, rate: 2.01 / Double(classes))
+        var counts: [[Int64]: Double] = [:]
+        let pairs = Double(classes * (classes - 1) / 2)
+        let steps = max(60_000, Int(pairs) * 8)
+        for step in 0..<steps { counts[sampler.sample(step: step, slice: 0, positives: []).ids, default: 0] += 1 }
+        let mean = Double(steps) / pairs
+        // Pairs that never came are mean² / mean each.
+        let chi =
+            counts.values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) / mean } + (pairs - Double(counts.count)) * mean
+        #expect(abs(Self.deviations(chi, freedom: pairs - 1)) < 4.5)
+    }
+
+    @Test func stepsSlicesAndSeedsAreIndependent() throws {
+        // The overlap of two choices of k of n is hypergeometric.
+        let (n, rate) = (512, 0.25)
+        let (a, b) = (
+            try Self.sampler(n * 4, slices: 4, rate: rate), try Self.sampler(n * 4, slices: 4, rate: rate, seed: 2)
+        )
+        let k = Double(n) * rate
+        func overlap(_ x: [Int64], _ y: [Int64]) -> Double {
+            Double(Set(x.map { $0 % Int64(n) }).intersection(y.map { $0 % Int64(n) }).count)
+        }
+        let steps = 500
+        var sums = [0.0, 0.0, 0.0, 0.0]
+        for step in 0..<steps {
+            let here = a.sample(step: step, slice: 0, positives: []).ids
+            sums[0] += overlap(here, a.sample(step: step + 1, slice: 0, positives: []).ids)
+            sums[1] += overlap(here, a.sample(step: step, slice: 1, positives: []).ids)
+            sums[2] += overlap(here, b.sample(step: step, slice: 0, positives: []).ids)
+            sums[3] += overlap(here, a.sample(step: step + 1, slice: 3, positives: []).ids)
+        }
+        let mean = k * rate
+        let deviation = (mean * (1 - rate) * (Double(n) - k) / Double(n - 1) / Double(steps)).squareRoot()
+        for sum in sums { #expect(abs(sum / Double(steps) - mean) < 4.5 * deviation) }
+    }
+
+    @Test func positivesAreNeverDropped() throws {
+        let sampler = try Self.sampler(1000, slices: 4, rate: 0.1)
+        let positives: [Int64] = [250, 251, 300, 333, 499]
+        let ids = sampler.sample(step: 3, slice: 1, positives: positives[...]).ids
+        #expect(ids.count == 25 && Set(ids).count == 25 && ids == ids.sorted())
+        #expect(Set(ids).isSuperset(of: positives))
+        #expect(ids.allSatisfy { (250..<500).contains($0) })
+        // More positives than the rate allows: they alone.
+        let many = (500..<560).map(Int64.init)
+        #expect(sampler.sample(step: 3, slice: 2, positives: many[...]).ids == many)
+        // The negatives beside positives are those that were first without them.
+        let without = sampler.sample(step: 3, slice: 1, positives: []).ids
+        #expect(Set(ids).subtracting(positives).isSubset(of: Set(without).union(ids)))
+        #expect(Set(ids).subtracting(positives).isSubset(of: without))
+        let none = try Self.sampler(1000, rate: 0)
+        #expect(none.sample(step: 0, slice: 0, positives: [4, 9]).ids == [4, 9])
+        let all = try Self.sampler(10, rate: 1)
+        #expect(all.sample(step: 0, slice: 0, positives: [4, 9]).ids == Array(0..<10))
+        #expect(sampler.target(classCount: 29) == 2)
+        #expect(try Self.sampler(100, rate: 0.29).target(classCount: 100) == 29)
+    }
+
+    @Test func workGrowsWithTheSampleAlone() throws {
+        for classes in [1 << 12, 1 << 16, (1 << 16) + 1, 1 << 20, (1 << 24) + 1, 10_000_000] {
+            let sampler = try Self.sampler(classes, rate: 1000.5 / Double(classes))
+            let choice = sampler.sample(step: 0, slice: 0, positives: [1, 2, 3])
+            #expect(choice.ids.count == 1000)
+            // Cycle walking: the domain is less than twice the slice.
+            #expect(choice.evaluations >= 1000 && choice.evaluations < 2300)
+        }
+    }
+
+    @Test func shardsDoNotMatter() throws {
+        let configuration = HeadConfiguration(classCount: 1003, embeddingSize: 4, sliceCount: 16, sampleRate: 0.2)
+        let (_, labels) = makeBatch(configuration, size: 32)
+        var expected: [Int64]?
+        for count in [1, 2, 3, 7, 16] {
+            var ids: [Int64] = []
+            for slices in evenRanges(16, count) {
+                let shard = try ShardHead(configuration: configuration, slices: slices, threads: 2)
+                try shard.begin(step: 5, microBatchSize: 8, labels: labels)
+                ids += shard.sampledIDs
+            }
+            #expect(expected == nil || expected == ids)
+            expected = ids
+        }
+        #expect(Set(expected ?? []).isSuperset(of: labels))
+    }
+}
