@@ -38,10 +38,16 @@ public final class ClientConnection: Sendable {
         ownsThread = thread == nil
         core = try ClientCore(
             context: io.core.context, endpoint: endpoint, hello: hello, options: options, events: events)
-        try core.socket.connect(endpoint)
         core.wake = { [weak io = io.core] in io?.wake() }
+        do throws(WireError) {
+            try core.socket.connect(endpoint)
+            try io.core.add(core)
+        } catch {
+            // The thread's end waits for its sockets.
+            core.socket.close()
+            throw error
+        }
         events.whenDrained { [weak io = io.core] in io?.wake() }
-        try io.core.add(core)
     }
 
     /// Sends a message under `request`, or under the next free number.

@@ -40,7 +40,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         self.events = events
         limits = WireLimits(
             headerByteCount: WireLimits.client.headerByteCount, messageByteCount: options.messageByteCount)
-        account = SendAccount(capacity: options.sendByteCapacity)
+        account = SendAccount()
         state = Monitor(
             State(hello: hello, handshake: .greeting(next: .now, deadline: .now + options.helloDeadline)))
         socket = try ZMQSocket(ZMQ_DEALER, context: context, options: options)
@@ -86,7 +86,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         let result: SendResult = state.withLock { state in
             guard !state.isClosed else { return .closed }
             guard case .welcomed = state.handshake else { return .notWelcomed }
-            guard let charge = account.charge(encoded) else {
+            guard let charge = account.charge(encoded, capacity: options.sendByteCapacity) else {
                 state.counters.overfull += 1
                 return .full
             }
@@ -134,7 +134,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
                 let encoded = try WireCodec.encode(.hello(state.hello), request: state.lastRequest)
                 // A server that is away gets one hello when it comes, not one for each time we tried.
                 let isFirst = state.hellos.isEmpty || account.byteCount == 0
-                if isFirst, let charge = account.charge(encoded) {
+                if isFirst, let charge = account.charge(encoded, capacity: options.sendByteCapacity) {
                     state.hellos.insert(state.lastRequest)
                     state.queue.append(OutgoingMessage(encoded: encoded, charge: charge))
                 }

@@ -13,7 +13,8 @@
 /// `post` itself always succeeds, so that a computation can hand in its result.
 public final class Mailbox<Event: Sendable>: Sendable {
     private struct State {
-        var events: [(event: Event, byteCount: Int)] = []
+        /// What was taken is nil, so that it is not kept alive until the array is shortened.
+        var events: [(event: Event, byteCount: Int)?] = []
         var first = 0
         var byteCount = 0
         var isClosed = false
@@ -50,9 +51,11 @@ public final class Mailbox<Event: Sendable>: Sendable {
     public func next(until deadline: ContinuousClock.Instant) -> Event? {
         var drained: [@Sendable () -> Void] = []
         let event: Event?? = monitor.wait(until: deadline) { state in
-            guard state.first < state.events.count else { return state.isClosed ? .some(nil) : nil }
+            guard state.first < state.events.count, let (event, byteCount) = state.events[state.first] else {
+                return state.isClosed ? .some(nil) : nil
+            }
             let wasFull = isFull(state)
-            let (event, byteCount) = state.events[state.first]
+            state.events[state.first] = nil
             state.first += 1
             state.byteCount -= byteCount
             if state.first == state.events.count || state.first > 512 {

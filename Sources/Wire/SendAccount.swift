@@ -5,13 +5,13 @@ final class SendAccount: Sendable {
     /// What a message costs beyond its frames, so that a bound on bytes bounds their number too.
     static let messageOverhead = 256
 
-    private let capacity: Int
+    /// What may wait for a peer before its handshake, where only refusals are sent.
+    static let strangerCapacity = 1 << 20
+
     private let used = Atomic(0)
 
-    init(capacity: Int) { self.capacity = capacity }
-
     /// Reserves room for a message; nil when there is none. A message always fits when nothing else waits.
-    func charge(_ message: EncodedMessage) -> SendCharge? {
+    func charge(_ message: EncodedMessage, capacity: Int) -> SendCharge? {
         let byteCount = message.byteCount + SendAccount.messageOverhead
         let (before, _) = used.add(byteCount, ordering: .relaxed)
         guard before == 0 || before + byteCount <= capacity else {

@@ -61,10 +61,17 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         }
         var isRefusal = false
         if case .refused = message { isRefusal = true }
+        var wasWelcomed = false
         let result: SendResult = state.withLock { state in
             guard !state.isClosed else { return .closed }
             guard let known = state.peers[peer], known.isWelcomed || isRefusal else { return .notWelcomed }
-            guard let charge = known.account.charge(encoded) else {
+            let capacity = known.isWelcomed ? options.sendByteCapacity : SendAccount.strangerCapacity
+            guard let charge = known.account.charge(encoded, capacity: capacity) else {
+                guard known.isWelcomed else {
+                    state.counters.unanswered += 1
+                    return .full
+                }
+                wasWelcomed = true
                 state.counters.overfull += 1
                 state.peers[peer]?.isWelcomed = false
                 state.queue.removeAll { $0.peer == peer }
@@ -75,7 +82,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         }
         switch result {
         case .queued: wake()
-        case .full: events.post(.dropped(peer: peer), 0)
+        case .full where wasWelcomed: events.post(.dropped(peer: peer), 0)
         default: break
         }
         return result
@@ -155,8 +162,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
                     }
                     if let oldest { state.peers[oldest.key] = nil }
                 }
-                state.peers[peer] = Peer(
-                    account: SendAccount(capacity: options.sendByteCapacity), lastHeard: state.clock)
+                state.peers[peer] = Peer(account: SendAccount(), lastHeard: state.clock)
             }
             state.peers[peer]?.lastHeard = state.clock
             return state.peers[peer]?.isWelcomed ?? false

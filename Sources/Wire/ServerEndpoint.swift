@@ -49,10 +49,16 @@ public final class ServerEndpoint: Sendable {
         core = try ServerCore(context: io.core.context, options: options, events: events)
         // ZeroMQ writes the wildcard port as `*`.
         let wildcard = endpoint.hasPrefix("tcp://") && endpoint.hasSuffix(":0")
-        self.endpoint = try core.socket.bind(wildcard ? endpoint.dropLast() + "*" : endpoint)
         core.wake = { [weak io = io.core] in io?.wake() }
+        do throws(WireError) {
+            self.endpoint = try core.socket.bind(wildcard ? endpoint.dropLast() + "*" : endpoint)
+            try io.core.add(core)
+        } catch {
+            // The thread's end waits for its sockets.
+            core.socket.close()
+            throw error
+        }
         events.whenDrained { [weak io = io.core] in io?.wake() }
-        try io.core.add(core)
     }
 
     /// The endpoint under another host name or address, for peers on other machines.

@@ -4,9 +4,10 @@ public struct TransportOptions: Sendable {
     public var sendByteCapacity = 1 << 30
     /// Longest message that is accepted, in bytes; a longer frame closes the connection before it is read.
     public var messageByteCount = 1 << 30
-    /// How often ZeroMQ asks whether the other side lives, and after how long of silence it closes the connection.
-    public var keepAlive = Duration.seconds(2)
-    public var keepAliveTimeout = Duration.seconds(15)
+    /// How often ZeroMQ asks whether the other side lives, and after how long of silence it closes the connection. It counts
+    /// whole messages: the time-out must be longer than the longest message takes.
+    public var keepAlive = Duration.seconds(5)
+    public var keepAliveTimeout = Duration.seconds(60)
     /// How often a client repeats a hello that is not answered, and after how long it reports that.
     public var helloInterval = Duration.seconds(2)
     public var helloDeadline = Duration.seconds(10)

@@ -14,6 +14,8 @@ public struct WireCounters: Sendable, Equatable {
     public var unreachable = 0
     /// Peers (of a server) or messages (of a client) dropped because too much waited for the other side.
     public var overfull = 0
+    /// Refusals that a peer without a handshake did not get because it reads none.
+    public var unanswered = 0
     /// Messages that could not be encoded.
     public var unencodable = 0
 

@@ -16,8 +16,7 @@ final class ZMQSocket: @unchecked Sendable {
     }
 
     init(_ type: Int32, context: ZMQContext, options: TransportOptions) throws(WireError) {
-        guard let handle = zmq_socket(context.handle, type) else { throw ZMQSocket.error("cannot open a socket") }
-        self.handle = handle
+        handle = try context.openSocket(type)
         try set(ZMQ_LINGER, context.linger.milliseconds)
         try set(ZMQ_HEARTBEAT_IVL, options.keepAlive.milliseconds)
         try set(ZMQ_HEARTBEAT_TIMEOUT, options.keepAliveTimeout.milliseconds)
@@ -138,16 +137,32 @@ private final class FrameLease {
 
 /// A ZeroMQ context: its I/O threads and sockets.
 final class ZMQContext: @unchecked Sendable {
-    let handle: UnsafeMutableRawPointer
+    /// nil once it was terminated.
+    private let handle: Monitor<UnsafeMutableRawPointer?>
     /// How long closed sockets go on sending.
     let linger: Duration
 
     init(linger: Duration) throws(WireError) {
         guard let handle = zmq_ctx_new() else { throw ZMQSocket.error("cannot start ZeroMQ") }
-        self.handle = handle
+        self.handle = Monitor(handle)
         self.linger = linger
     }
 
+    func openSocket(_ type: Int32) throws(WireError) -> UnsafeMutableRawPointer {
+        try handle.withLock { handle throws(WireError) in
+            guard let handle else { throw WireError(.closed, "the thread of the socket was closed") }
+            guard let socket = zmq_socket(handle, type) else { throw ZMQSocket.error("cannot open a socket") }
+            return socket
+        }
+    }
+
     /// Waits until every socket's last messages are sent or have lingered.
-    func terminate() { while zmq_ctx_term(handle) != 0 && zmq_errno() == EINTR {} }
+    func terminate() {
+        let handle = handle.withLock { handle in
+            defer { handle = nil }
+            return handle
+        }
+        guard let handle else { return }
+        while zmq_ctx_term(handle) != 0 && zmq_errno() == EINTR {}
+    }
 }

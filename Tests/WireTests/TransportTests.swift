@@ -132,6 +132,10 @@ import Wire
         thread.close()
         thread.close()
         for client in clients { client.close() }
+        #expect(throws: WireError.self) {
+            try ClientConnection(
+                connect: clients[0].endpoint, hello: worker(), thread: thread, events: mailbox.sink { (0, $0) })
+        }
     }
 
     @Test func whatWaitsForAPeerIsBounded() throws {
@@ -181,6 +185,46 @@ import Wire
         while count < 100, mailbox.next(until: deadline) != nil { count += 1 }
         #expect(count == 100)
         #expect(server.counters.received == 100)
+    }
+
+    @Test func strangersThatReadNothingAreNotAnsweredForEver() throws {
+        let mailbox = Mailbox<ServerEvent>()
+        let server = try ServerEndpoint(bind: "tcp://127.0.0.1:*", events: mailbox.sink { $0 })
+        defer { server.close() }
+        let peer = RawPeer(server.endpoint)
+        let deadline = ContinuousClock.now + .seconds(60)
+        var sent = 0
+        while server.counters.unanswered == 0, .now < deadline {
+            for _ in 0..<1000 { peer.send([[0xff]]) }
+            sent += 1000
+        }
+        #expect(server.counters.unanswered > 0)
+        while server.counters.rejectedTotal < sent, .now < deadline {}
+        #expect(server.counters.rejected == [.malformed: sent])
+        #expect(mailbox.count == 0)
+    }
+
+    @Test func whatWasTakenIsLetGo() throws {
+        let mailbox = Mailbox<Tensor>()
+        let released = Mailbox<Int>()
+        for number in 0..<4 {
+            let memory = TensorStorage(byteCount: 64)
+            let storage = TensorStorage(foreign: memory.base, byteCount: 64) {
+                _ = memory
+                released.post(number)
+            }
+            mailbox.post(Tensor(dtype: .f32, shape: [16], storage: storage))
+        }
+        for number in 0..<3 {
+            #expect(mailbox.next(within: .seconds(1)) != nil)
+            #expect(released.next(within: .seconds(1)) == number)
+        }
+        #expect(released.count == 0)
+        mailbox.close()
+        #expect(mailbox.next(within: .seconds(1)) != nil)
+        #expect(mailbox.next(within: .seconds(1)) == nil)
+        mailbox.post(Tensor([Float(1)]))
+        #expect(mailbox.count == 0)
     }
 
     @Test func commandsWaitForTheirAnswer() throws {
