@@ -144,6 +144,9 @@ import Testing
         #expect(tell(computed(.labels("l"))) == [])
         #expect(tell(reply(0, .begin, "c")) == [])
         #expect(tell(computed(.labels("k"), attempt: 1)) == ["shard-0 begin k"])
+        tell(computed(.embed("f"), attempt: 1))
+        #expect(tell(reply(0, .begin, "c")) == [], "a late answer of the attempt that was left")
+        #expect(tell(reply(0, .begin, "c", attempt: 1)) == ["shard-0 forward f"])
     }
 
     @Test mutating func parametersOfAnAttemptThatWasAbortedArePulledAgain() {
