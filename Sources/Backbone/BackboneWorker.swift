@@ -25,6 +25,8 @@ public final class BackboneWorker: @unchecked Sendable {
     private var threads: [ComputeThread] = []
     /// Activations of the micro-batches that are kept, then one context for each thread.
     private var contexts: [FloatMemory] = []
+    /// Gradients of micro-batches that wait for their siblings, kept from step to step.
+    private var spareGradients: [FloatMemory] = []
     private var parameters: PackedParameters?
     private var lastImages: (images: Tensor, order: ImageLayout, kept: Int)?
 
@@ -134,7 +136,8 @@ public final class BackboneWorker: @unchecked Sendable {
             )
         }
         let sums = TreeAccumulator(
-            tree: ReductionTree(leafCount: microBatchCount), microBatches: microBatches, elements: layout.count)
+            tree: ReductionTree(leafCount: microBatchCount), microBatches: microBatches, elements: layout.count,
+            spare: spareGradients)
         if let network {
             let parameters = try loaded()
             let failure = FirstFailure()
@@ -154,6 +157,7 @@ public final class BackboneWorker: @unchecked Sendable {
                 }
             }
             try failure.check()
+            spareGradients = sums.spare
         }
         let nodes = sums.nodes.flatMap { [Int32($0.level), Int32($0.index)] }
         return (Tensor(nodes, shape: [sums.nodes.count, 2]), sums.result)
@@ -191,7 +195,7 @@ public final class BackboneWorker: @unchecked Sendable {
 
     /// Memory held, in bytes: activations, buffers, packed weights.
     public var memoryBytes: Int {
-        contexts.reduce(0) { $0 + $1.byteCount } + threads.reduce(0) { $0 + $1.memoryBytes }
+        (contexts + spareGradients).reduce(0) { $0 + $1.byteCount } + threads.reduce(0) { $0 + $1.memoryBytes }
             + (parameters?.memoryBytes ?? 0)
     }
 

@@ -93,6 +93,8 @@ public struct DenseShard: Sendable {
         guard before == nil else {
             throw BackboneError(.wrongPhase, "gradients arrived before the last update was committed or rolled back")
         }
+        let previous = pfc_flush_denormals_enter()
+        defer { pfc_flush_denormals_leave(previous) }
         let total = try GradientSum(elements: range.count, microBatchCount: microBatchCount).total(pushed)
         let norms = try squaredNorms(total)
         gradient = total
@@ -145,6 +147,8 @@ public struct DenseShard: Sendable {
         guard learningRate.isFinite, learningRate >= 0 else {
             throw BackboneError(.invalidPayload, "the learning rate \(learningRate) is not a finite number from 0 up")
         }
+        let previous = pfc_flush_denormals_enter()
+        defer { pfc_flush_denormals_leave(previous) }
         let nextParameters = fresh()
         let nextMomentum = fresh()
         let clip = optimizer.clipCoefficient(squaredNorm: totalSquaredNorm)

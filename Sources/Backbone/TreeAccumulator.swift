@@ -15,20 +15,25 @@ final class TreeAccumulator: Sendable {
     /// The sums: f32 [K, elements].
     let result: Tensor
     private let elements: Int
-    private let waiting = Mutex<Waiting>(Waiting())
+    private let waiting: Mutex<Waiting>
 
     private struct Waiting {
         var done: [ReductionTree.Node: Slot] = [:]
         var free: [FloatMemory] = []
     }
 
-    init(tree: ReductionTree, microBatches: Range<Int>, elements: Int) {
+    /// `spare` is memory of `elements` floats each, to use before any is allocated.
+    init(tree: ReductionTree, microBatches: Range<Int>, elements: Int, spare: [FloatMemory]) {
         self.tree = tree
         self.microBatches = microBatches
         self.elements = elements
+        waiting = Mutex(Waiting(free: spare))
         nodes = tree.subtrees(of: microBatches)
         result = Tensor(uninitialized: Float.self, shape: [nodes.count, elements])
     }
+
+    /// Memory that can be used again, once all is finished.
+    var spare: [FloatMemory] { waiting.withLock { $0.free } }
 
     /// Where the gradient of one micro-batch is to be written. The first leaf of a result writes into the result itself,
     /// since sums are kept in their left operand.

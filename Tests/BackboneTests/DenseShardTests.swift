@@ -126,6 +126,18 @@ import Testing
         #expect(bits(handedOut) == before)
     }
 
+    @Test func denormalsAreZeroOnAnyThread() throws {
+        var shard = try shard(optimizer: DenseOptimizer(weightDecay: 0))
+        let tiny = (0..<Self.microBatches).map { leaf in
+            let gradient = Tensor(
+                [Float](repeating: Float.leastNormalMagnitude / 64, count: layout.count), shape: [1, layout.count])
+            return [Tensor([0, Int32(leaf)], shape: [1, 2]), gradient]
+        }
+        #expect(try shard.dense(pushed: tiny)[0].array(Double.self) == [0])
+        _ = try shard.update(totalSquaredNorm: 0, learningRate: 1)
+        #expect(shard.momentum.array(Float.self).allSatisfy { $0 == 0 })
+    }
+
     @Test func stateRestoresAShard() throws {
         var original = try shard(0..<4, of: 4)
         _ = try original.dense(pushed: pushed(0..<layout.count))
