@@ -22,7 +22,8 @@ struct NumberedImages: Dataset {
 }
 
 private func loader(
-    _ images: NumberedImages = .init(), augmentation: Augmentation = .init(), layout: ImageLayout = .nchw, threads: Int = 2,
+    _ images: NumberedImages = .init(), augmentation: Augmentation = .init(), layout: ImageLayout = .nchw,
+    threads: Int = 2,
     badSamples: BadSamplePolicy = .fatal
 ) throws -> BatchLoader {
     var options = BatchLoaderOptions()
@@ -58,7 +59,11 @@ struct BatchLoaderTests {
         let last = try loader(layout: .nhwc).batch(step: 3, microBatches: 0..<1).images
         #expect(last.shape == [2, 2, 3, 3])
         for n in 0..<2 {
-            for pixel in 0..<6 { for c in 0..<3 { #expect(last.array(Float.self)[(n * 6 + pixel) * 3 + c] == planar[(n * 3 + c) * 6 + pixel]) } }
+            for pixel in 0..<6 {
+                for c in 0..<3 {
+                    #expect(last.array(Float.self)[(n * 6 + pixel) * 3 + c] == planar[(n * 3 + c) * 6 + pixel])
+                }
+            }
         }
     }
 
@@ -75,7 +80,9 @@ struct BatchLoaderTests {
                 let batch = try parts.batch(step: step, microBatches: from..<to)
                 images += batch.images.array(Float.self)
                 labels += batch.labels.array(Int64.self)
-                #expect(parts.labels(step: step, microBatches: from..<to).array(Int64.self) == batch.labels.array(Int64.self))
+                #expect(
+                    parts.labels(step: step, microBatches: from..<to).array(Int64.self)
+                        == batch.labels.array(Int64.self))
             }
             #expect(images == expected.images.array(Float.self))
             #expect(labels == expected.labels.array(Int64.self))
@@ -113,7 +120,9 @@ struct BatchLoaderTests {
         #expect(normalized { $0.flip = true } == [2, 1, 0, 5, 4, 3])
         #expect(normalized { $0.shiftX = 1 } == [0, 0, 1, 3, 3, 4])
         #expect(normalized { $0.shiftY = -1 } == [3, 4, 5, 3, 4, 5])
-        let choices = (0..<4000).map { Augmentation(flip: true, maximumShift: 2).choice(seed: 1, step: $0 / 40, position: $0 % 40) }
+        let choices = (0..<4000).map {
+            Augmentation(flip: true, maximumShift: 2).choice(seed: 1, step: $0 / 40, position: $0 % 40)
+        }
         #expect((1800..<2200).contains(choices.count { $0.flip }))
         for shift in -2...2 { #expect((640..<960).contains(choices.count { $0.shiftX == shift })) }
         #expect((0..<100).allSatisfy { !Augmentation(maximumShift: 2).choice(seed: 1, step: $0, position: 0).flip })
@@ -147,8 +156,12 @@ struct BatchLoaderTests {
 
     @Test func sizesMustFit() throws {
         let order = try DataOrder(seed: 4, sampleCount: 40, batchSize: 12)
-        #expect(throws: DatasetError.self) { try BatchLoader(dataset: NumberedImages(), order: order, microBatchSize: 5) }
-        #expect(throws: DatasetError.self) { try BatchLoader(dataset: NumberedImages(sampleCount: 41), order: order, microBatchSize: 2) }
+        #expect(throws: DatasetError.self) {
+            try BatchLoader(dataset: NumberedImages(), order: order, microBatchSize: 5)
+        }
+        #expect(throws: DatasetError.self) {
+            try BatchLoader(dataset: NumberedImages(sampleCount: 41), order: order, microBatchSize: 2)
+        }
         #expect(try loader().batch(step: 0, microBatches: 3..<3).images.shape == [0, 3, 2, 3])
     }
 }

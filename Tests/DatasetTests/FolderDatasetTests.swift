@@ -4,7 +4,9 @@ import Tensors
 import Testing
 
 private func write(_ images: [(String, UInt8)], to folder: TemporaryFolder) throws {
-    for (name, value) in images { _ = try folder.write(pgm([UInt8](repeating: value, count: 4), width: 2, height: 2), to: name) }
+    for (name, value) in images {
+        _ = try folder.write(pgm([UInt8](repeating: value, count: 4), width: 2, height: 2), to: name)
+    }
 }
 
 struct FolderDatasetTests {
@@ -18,6 +20,17 @@ struct FolderDatasetTests {
         #expect(set.imageShape == ImageShape(channels: 1, height: 2, width: 2))
         #expect((0..<4).map { set.label(of: $0) } == [0, 1, 1, 2])
         #expect(try (0..<4).map { try set.pixels(of: $0)[0] } == [1, 2, 3, 4])
+    }
+
+    @Test func theFormatIsFoundOut() throws {
+        let folder = try TemporaryFolder()
+        try write([("a/1.pgm", 1)], to: folder)
+        #expect(try DatasetReader.open(path: folder.path) is FolderDataset)
+        var writer = RecordWriter()
+        writer.add(key: 1, image: pgm([1, 2, 3, 4], width: 2, height: 2))
+        let path = try writer.write(to: folder)
+        #expect(try DatasetReader.open(path: folder.path) is RecordDataset)
+        #expect(try DatasetReader.open(path: path) is RecordDataset)
     }
 
     @Test func problemsNameTheFile() throws {
@@ -38,7 +51,9 @@ struct FolderDatasetTests {
 
     @Test func selectionsRelabelDensely() throws {
         let folder = try TemporaryFolder()
-        try write([("a/1.pgm", 1), ("b/1.pgm", 2), ("b/2.pgm", 3), ("c/1.pgm", 4), ("d/1.pgm", 5), ("d/2.pgm", 6)], to: folder)
+        try write(
+            [("a/1.pgm", 1), ("b/1.pgm", 2), ("b/2.pgm", 3), ("c/1.pgm", 4), ("d/1.pgm", 5), ("d/2.pgm", 6)], to: folder
+        )
         let base = try FolderDataset(root: folder.path)
         let pairs = try ClassSelection(of: base, minimumImages: 2)
         #expect(pairs.originalLabels == [1, 3])
@@ -66,8 +81,10 @@ struct FolderDatasetTests {
         #expect(labels.array(Int64.self) == [1, 0])
         let error = try #require(throws: DatasetError.self) { try FeatureDataset(path: path, classCount: 4) }
         #expect(error.code == .labelOutOfRange && error.index == 1)
-        try SafeTensors(tensors: ["features": Tensor([1, 2] as [Float], shape: [1, 2]), "labels": Tensor([0, 1] as [Int64])])
-            .write(to: path)
+        try SafeTensors(tensors: [
+            "features": Tensor([1, 2] as [Float], shape: [1, 2]), "labels": Tensor([0, 1] as [Int64]),
+        ])
+        .write(to: path)
         #expect(throws: DatasetError.self) { try FeatureDataset(path: path) }
     }
 }

@@ -29,7 +29,9 @@ struct GlyphTests {
             for index in 0..<set.sampleCount {
                 let pixels = try set.pixels(of: index)
                 #expect(pixels.contains { $0 > 100 } && pixels.contains(0), "\(set.origin(of: index)) is blank")
-                #expect(images[set.label(of: index), default: []].insert(pixels).inserted, "\(set.origin(of: index)) is a duplicate")
+                #expect(
+                    images[set.label(of: index), default: []].insert(pixels).inserted,
+                    "\(set.origin(of: index)) is a duplicate")
             }
         }
         // Rendering again, with other threads, gives the same file; opening it again builds nothing.
@@ -37,11 +39,15 @@ struct GlyphTests {
         _ = try GlyphCache.open(path: again, recipe: smallRecipe(), parallel: ParallelBlocks(threads: 1))
         #expect(FileManager.default.contentsEqual(atPath: path, andPath: again))
         var reports: [String] = []
-        let reopened = try GlyphCache.open(path: path, recipe: smallRecipe(), parallel: ParallelBlocks(threads: 1)) { reports.append($0) }
+        let reopened = try GlyphCache.open(path: path, recipe: smallRecipe(), parallel: ParallelBlocks(threads: 1)) {
+            reports.append($0)
+        }
         #expect(reports.isEmpty && reopened.training.fingerprint == training.fingerprint)
         var other = smallRecipe()
         other.heldOutCount = 12
-        let rebuilt = try GlyphCache.open(path: path, recipe: other, parallel: ParallelBlocks(threads: 2)) { reports.append($0) }
+        let rebuilt = try GlyphCache.open(path: path, recipe: other, parallel: ParallelBlocks(threads: 2)) {
+            reports.append($0)
+        }
         #expect(reports.count == 1 && rebuilt.heldOut?.classCount == 12)
     }
 
@@ -72,7 +78,8 @@ struct GlyphTests {
         recipe.fonts = (0..<9).map { GlyphFont(package: "fonts-nowhere-\($0 % 2)", path: "/nowhere/\($0).ttf") }
         let folder = try TemporaryFolder()
         let error = try #require(throws: DatasetError.self) {
-            try GlyphCache.open(path: folder.path + "/glyphs.cache", recipe: recipe, parallel: ParallelBlocks(threads: 1))
+            try GlyphCache.open(
+                path: folder.path + "/glyphs.cache", recipe: recipe, parallel: ParallelBlocks(threads: 1))
         }
         #expect(error.code == .missingFonts)
         #expect(error.message.contains("apt-get install fonts-nowhere-0 fonts-nowhere-1"))
@@ -88,7 +95,8 @@ struct GlyphTests {
             var recipe = smallRecipe()
             change(&recipe)
             #expect(throws: DatasetError.self) {
-                try GlyphCache.open(path: folder.path + "/g.cache", recipe: recipe, parallel: ParallelBlocks(threads: 1))
+                try GlyphCache.open(
+                    path: folder.path + "/g.cache", recipe: recipe, parallel: ParallelBlocks(threads: 1))
             }
         }
     }

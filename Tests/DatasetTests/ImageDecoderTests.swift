@@ -51,11 +51,17 @@ struct ImageDecoderTests {
         let halved = try decode(pgm(ramp, width: 8, height: 8), ImageShape(channels: 1, height: 4, width: 4))
         #expect(halved == (0..<16).map { (index: Int) -> UInt8 in UInt8(12 + 32 * (index / 4) + 16 * (index % 4)) })
         // 3 → 2: each output covers 1.5 inputs: (0·1 + 90·0.5)/1.5 = 30.
-        #expect(try decode(pgm([0, 90, 240], width: 3, height: 1), ImageShape(channels: 1, height: 1, width: 2)) == [30, 190])
+        #expect(
+            try decode(pgm([0, 90, 240], width: 3, height: 1), ImageShape(channels: 1, height: 1, width: 2)) == [
+                30, 190,
+            ])
         // 2 → 4: centres at −0.25 (the border), 0.25, 0.75, 1.25.
         #expect(
-            try decode(pgm([0, 100], width: 2, height: 1), ImageShape(channels: 1, height: 1, width: 4)) == [0, 25, 75, 100])
-        let constant = try decode(pgm([UInt8](repeating: 255, count: 35), width: 5, height: 7), ImageShape(channels: 3, height: 13, width: 3))
+            try decode(pgm([0, 100], width: 2, height: 1), ImageShape(channels: 1, height: 1, width: 4)) == [
+                0, 25, 75, 100,
+            ])
+        let constant = try decode(
+            pgm([UInt8](repeating: 255, count: 35), width: 5, height: 7), ImageShape(channels: 3, height: 13, width: 3))
         #expect(constant.allSatisfy { $0 == 255 })
     }
 

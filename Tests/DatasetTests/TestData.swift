@@ -67,7 +67,9 @@ struct RecordWriter {
     }
 }
 
-func little<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+func little<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
+    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+}
 
 extension ImageSource {
     func pixels(of index: Int) throws -> [UInt8] {
