@@ -13,7 +13,7 @@ public struct GlyphFont: Sendable, Hashable, Codable {
         self.face = face
     }
 
-    /// The default set: faces of Debian fonts, 215 MB to download, that differ visibly and share most of their characters:
+    /// The default set: faces of Debian fonts, 213 MB to download, that differ visibly and share most of their characters:
     /// sans-serif, serif, round, pen, brush and handwriting styles of China, Taiwan and Japan.
     public static let standard: [GlyphFont] =
         font("fonts-noto-cjk", "opentype/noto/NotoSansCJK-Regular.ttc", 0, 2)
@@ -41,7 +41,6 @@ public struct GlyphFont: Sendable, Hashable, Codable {
         + font("fonts-kiloji", "truetype/kiloji/kiloji_b.ttf")
         + font("fonts-komatuna", "truetype/komatuna/komatuna.ttf")
         + font("fonts-seto", "truetype/seto/setofont.ttf")
-        + font("fonts-konatu", "truetype/konatu/Konatu.ttf")
         + font("fonts-migmix", "truetype/migmix/migmix-1p-bold.ttf")
         + font("fonts-yozvox-yozfont-standard-kana", "truetype/yozvox-yozfont/YOzRS_.ttf")
         + font("fonts-dejima-mincho", "truetype/dejima-mincho/dejima-mincho-r227.ttf")
