@@ -44,7 +44,7 @@ let package = Package(
             name: "Dataset", dependencies: ["Tensors", "Determinism", "CFreeType", "CTurboJPEG", "CPNG", "CKernels"],
             swiftSettings: settings),
         .target(
-            name: "Verification", dependencies: ["Tensors", "Determinism", "Dataset", "CPNG", "CKernels"],
+            name: "Verification", dependencies: ["Tensors", "Determinism", "Dataset", "CFreeType", "CPNG"],
             swiftSettings: settings),
         .target(
             name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
@@ -55,7 +55,7 @@ let package = Package(
         .target(name: "StepProtocol", swiftSettings: settings),
         .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"], swiftSettings: settings),
 
-        .target(name: "ProcessSupport", dependencies: [logging], swiftSettings: settings),
+        .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
         .target(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
@@ -94,7 +94,7 @@ let package = Package(
         .testTarget(
             name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
-            name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors"], swiftSettings: settings),
+            name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
             name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], exclude: ["Reference"],
             swiftSettings: settings),

@@ -1,3 +1,4 @@
+internal import CKernels
 internal import Foundation
 
 /// What the operating system says of this process's memory.
@@ -14,5 +15,14 @@ public enum ProcessMemory {
             return (Int(line.dropFirst(name.count).filter(\.isNumber)) ?? 0) * 1024
         }
         return 0
+    }
+}
+
+extension ProcessMemory {
+    /// Makes the allocator keep freed memory and not map large blocks anew.
+    ///
+    /// A step allocates and frees the same tens of megabytes; fresh pages cost more than the arithmetic on them.
+    public static func keepFreedMemory() {
+        pfc_keep_freed_memory()
     }
 }

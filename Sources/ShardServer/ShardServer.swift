@@ -42,6 +42,7 @@ struct ShardServerCommand: ParsableCommand {
     }
 
     func run() throws {
+        ProcessMemory.keepFreedMemory()
         let level = Logger.Level(rawValue: logLevel) ?? .info
         let log = Logger(label: "shard-server") { StandardErrorLog(label: $0, level: level) }
         do {

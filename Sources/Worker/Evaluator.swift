@@ -1,0 +1,64 @@
+import Backbone
+import Dataset
+import Determinism
+import RunConfiguration
+import RunSetup
+import Tensors
+import Verification
+
+/// Verifies a backbone on the run's held-out identities and verification sets.
+final class Evaluator: @unchecked Sendable {
+    /// Images per call of the network.
+    private static let batchSize = 64
+
+    let sets: [VerificationSet]
+    private let backbone: BackboneWorker
+
+    /// Opens the sets that the configuration names.
+    ///
+    /// - Throws: `DatasetError` if one cannot be read, `BackboneError` if the network cannot be built.
+    init(setup: RunSetup, data: TrainingData, threads: Int) throws {
+        let configuration = setup.configuration
+        let shape = ImageShape(
+            channels: configuration.data.channels, height: configuration.data.imageSize, width: configuration.data.imageSize)
+        var sets: [VerificationSet] = []
+        if let heldOut = data.heldOut, configuration.evaluation.heldOutPairs > 0 {
+            sets.append(
+                try VerificationSet(
+                    heldOut: heldOut, pairsPerKind: max(10, configuration.evaluation.heldOutPairs / 2),
+                    seed: configuration.seed, flips: configuration.data.flip))
+        }
+        for path in configuration.evaluation.sets {
+            var set = try VerificationSet(binPath: path, imageShape: shape)
+            set.flips = configuration.data.flip
+            sets.append(set)
+        }
+        self.sets = sets
+        backbone = try BackboneWorker(
+            configuration: setup.backbone, microBatchSize: Self.batchSize, blocks: ParallelBlocks(threads: threads))
+    }
+
+    /// Evaluates parameters f32 [P] on every set. One call at a time.
+    ///
+    /// - Throws: `DatasetError` or `BackboneError`.
+    func evaluate(_ parameters: Tensor) throws -> [VerificationReport] {
+        try backbone.load(parameters)
+        var options = EvaluationOptions()
+        options.batchSize = Self.batchSize * backbone.blocks.threads
+        options.layout = .nhwc
+        options.threads = backbone.blocks.threads
+        options.badSamples = .skip
+        return try sets.map { set in
+            try set.evaluate(options: options) { try backbone.embed(images: $0, order: .nhwc) }
+        }
+    }
+}
+
+extension VerificationReport {
+    /// The figures that the coordinator shows.
+    var figures: [String: Double] {
+        var figures = ["accuracy": accuracy, "auc": auc]
+        for point in operating { figures["tar@far=\(point.far)"] = point.tar }
+        return figures
+    }
+}

@@ -1,0 +1,53 @@
+import ArgumentParser
+import Dataset
+import Determinism
+import Foundation
+
+/// `worker glyphs`.
+struct Glyphs: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Render the glyph data set from installed fonts into one file.",
+        discussion: """
+            Han characters are the identities, one image per character and font face. Does nothing if the file was made \
+            from the same recipe and fonts.
+            """)
+
+    @Option(help: "The file to write.", completion: .file())
+    var output: String
+
+    @Option(help: "Characters to train on.")
+    var classes = 3000
+
+    @Option(help: "Characters to hold out for verification.")
+    var heldOut = 500
+
+    @Option(help: "Height and width of the images, in pixels.")
+    var imageSize = 32
+
+    @Option(help: "Which characters are held out.")
+    var seed: UInt64 = 1
+
+    @Option(help: "Threads that render.")
+    var threads = ProcessInfo.processInfo.activeProcessorCount
+
+    func run() throws {
+        var recipe = GlyphRecipe()
+        recipe.classCount = classes
+        recipe.heldOutCount = heldOut
+        recipe.imageSize = imageSize
+        recipe.emSize = imageSize * 7 / 8
+        recipe.seed = seed
+        do {
+            let cache = try GlyphCache.open(path: output, recipe: recipe, parallel: ParallelBlocks(threads: max(1, threads))) {
+                print($0)
+            }
+            let training = cache.training
+            print(
+                "\(output): \(training.sampleCount) images of \(training.classCount) characters, and \(cache.heldOut?.classCount ?? 0) characters held out"
+            )
+        } catch {
+            FileHandle.standardError.write(Data("worker glyphs: \(error)\n".utf8))
+            throw ExitCode(error.code == .missingFonts ? 69 : 70)
+        }
+    }
+}

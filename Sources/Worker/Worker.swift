@@ -1,2 +1,0 @@
-@main
-enum WorkerCommand { static func main() {} }
