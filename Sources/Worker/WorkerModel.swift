@@ -88,7 +88,7 @@ final class WorkerModel {
         case .images(let loader):
             return try backbone.forward(images: loader.batch(step: step, microBatches: range).images, order: .nhwc)
         case .features(let stored, _, _):
-            return stored.samples(source.indices(step: step, microBatches: range)).features
+            return try backbone.forward(images: stored.samples(source.indices(step: step, microBatches: range)).features)
         }
     }
 

@@ -54,6 +54,8 @@ final class WorkerService: @unchecked Sendable {
     private var evaluator: Evaluator?
     private var evaluationIsRunning = false
     private var shards: [MemberID: ClientConnection] = [:]
+    /// Requests that wait for the handshake with a shard.
+    private var unsent: [MemberID: [StepRequest<[Tensor]>]] = [:]
     private var progress = ProgressLine(totalSteps: 0, batchSize: 0)
     private var rank: Int?
     /// The newest parameters and the step they come after.
@@ -122,7 +124,7 @@ final class WorkerService: @unchecked Sendable {
         case .shard(let shard, .received(_, .refused(let refusal))): log.warning("\(shard) refused a message: \(refusal.message)")
         case .shard(let shard, .refused(let refusal)): retry(shard, after: refusal)
         case .shard(let shard, .unanswered(let endpoint)): log.warning("no answer from \(shard) at \(endpoint); trying on")
-        case .shard(_, .welcomed): drive(.tick)
+        case .shard(let shard, .welcomed): flush(shard)
         case .shard: break
         case .computed(let id, let result):
             if case .softmax(_, let lossSums) = result { note(id, lossSums) }
@@ -272,8 +274,7 @@ final class WorkerService: @unchecked Sendable {
     private func drive(_ event: Machine.Event) {
         for action in machine?.handle(event, at: now) ?? [] {
             switch action {
-            case .send(let shard, let request):
-                shards[shard]?.send(.stepRequest(request, incarnation: incarnation))
+            case .send(let shard, let request): send(request, to: shard)
             case .report(let report): send(report)
             case .ask:
                 guard let welcome else { break }
@@ -284,6 +285,17 @@ final class WorkerService: @unchecked Sendable {
                 compute.submit { model.value.abandon() }
             }
         }
+    }
+
+    private func send(_ request: StepRequest<[Tensor]>, to shard: MemberID) {
+        if case .notWelcomed? = shards[shard]?.send(.stepRequest(request, incarnation: incarnation)) {
+            unsent[shard, default: []].append(request)
+        }
+    }
+
+    /// Sends what waited for the handshake with a shard and still belongs to the attempt in hand.
+    private func flush(_ shard: MemberID) {
+        for request in unsent.removeValue(forKey: shard) ?? [] where request.id == machine?.current { send(request, to: shard) }
     }
 
     private func send(_ report: WorkerReport) {
