@@ -4,6 +4,9 @@ import StepProtocol
 public struct PeerID: Hashable, Sendable, CustomStringConvertible {
     let bytes: [UInt8]
 
+    /// The connection with a routing id of 1 to 255 bytes.
+    public init(bytes: [UInt8]) { self.bytes = bytes }
+
     public var description: String {
         bytes.map { byte in
             let text = String(byte, radix: 16)

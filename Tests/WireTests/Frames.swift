@@ -52,7 +52,8 @@ func fields(_ message: WireMessage) -> String {
     case .operatorRequest(let request):
         return "\(request.command) \(request.arguments.sorted { $0.key < $1.key })"
     case .sliceHashes(let hashes):
-        return "\(hashes.step) \(hashes.slices.sorted { $0.key < $1.key }) \(hashes.dense)"
+        return "\(hashes.step) \(hashes.slices.sorted { $0.key < $1.key }) "
+            + "\(hashes.denseSlices.sorted { $0.key < $1.key })"
     default: return "\(message)"
     }
 }

@@ -99,6 +99,6 @@ enum Samples {
             rows: Tensor([Float](repeating: 1, count: 10), shape: [5, 2]),
             momentum: Tensor([Float](repeating: 2, count: 10), shape: [5, 2])),
         .readSliceHashes,
-        .sliceHashes(SliceHashes(step: 12, slices: [0: "aa", 7: "bb"], dense: "cc")),
+        .sliceHashes(SliceHashes(step: 12, slices: [0: "aa", 7: "bb"], denseSlices: [1: "cc", 2: "dd"])),
     ]
 }

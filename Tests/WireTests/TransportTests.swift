@@ -3,6 +3,10 @@ import Tensors
 import Testing
 import Wire
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 @Suite(.serialized) struct TransportTests {
     private func worker() -> Hello { Hello(role: .worker, incarnation: 1) }
 
@@ -179,7 +183,7 @@ import Wire
         let hello = try Frames(.hello(worker())).frames
         for _ in 0..<100 { peer.send(hello) }
         let deadline = ContinuousClock.now + .seconds(20)
-        while mailbox.count < 4 && .now < deadline {}
+        while mailbox.count < 4 && .now < deadline { usleep(1000) }
         #expect(mailbox.count == 4)
         var count = 0
         while count < 100, mailbox.next(until: deadline) != nil { count += 1 }
@@ -197,11 +201,38 @@ import Wire
         while server.counters.unanswered == 0, .now < deadline {
             for _ in 0..<1000 { peer.send([[0xff]]) }
             sent += 1000
+            while server.counters.rejectedTotal < sent, .now < deadline { _ = mailbox.next(within: .milliseconds(1)) }
         }
         #expect(server.counters.unanswered > 0)
-        while server.counters.rejectedTotal < sent, .now < deadline {}
         #expect(server.counters.rejected == [.malformed: sent])
         #expect(mailbox.count == 0)
+    }
+
+    @Test func aServerClosesUnderLoad() throws {
+        for _ in 0..<3 {
+            let server = try TestServer(policy: nil)
+            let stop = Mailbox<Bool>()
+            let stopped = Mailbox<Bool>()
+            let endpoint = server.server.endpoint
+            let hello = try Frames(.hello(worker())).frames
+            Thread.start {
+                let peer = RawPeer(endpoint)
+                while !stop.isClosed {
+                    for _ in 0..<100 { peer.send(hello) }
+                    while peer.receive(waiting: false) != nil {}
+                    usleep(500)
+                }
+                stopped.post(true)
+            }
+            let deadline = ContinuousClock.now + .seconds(20)
+            while server.server.counters.received < 1000, .now < deadline { usleep(1000) }
+            server.close()
+            server.close()
+            #expect(server.server.counters.received >= 1000)
+            #expect(server.server.send(.acknowledged, to: PeerID(bytes: [1])) == .closed)
+            stop.close()
+            #expect(stopped.next(within: .seconds(20)) == true)
+        }
     }
 
     @Test func whatWasTakenIsLetGo() throws {
