@@ -65,7 +65,9 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     /// What is wrong with the micro-batches that the ranks announced, or nil: they must cover 0..<count once.
     func gap(microBatchCount: Int) -> String? {
         var covered = 0
-        let ranges = ranks.compactMap { $0.microBatches }.filter { !$0.isEmpty }.sorted { $0.lowerBound < $1.lowerBound }
+        let ranges = ranks.compactMap { $0.microBatches }.filter { !$0.isEmpty }.sorted {
+            $0.lowerBound < $1.lowerBound
+        }
         for range in ranges {
             if range.lowerBound != covered {
                 let what = range.lowerBound < covered ? "computed twice" : "not computed"

@@ -282,7 +282,10 @@ import Testing
     @Test(arguments: [([Double.nan, 0, 0, 0], 1.0), ([0, 0, 0, 0], .infinity)])
     mutating func aLossThatIsNotFiniteEndsTheRun(_ losses: [Double], _ norm: Double) {
         start(workers: 1)
-        #expect(tell(done(0, result(0, norm: norm, losses: losses))).contains { $0.hasPrefix("failed: step 0: the loss is") })
+        #expect(
+            tell(done(0, result(0, norm: norm, losses: losses))).contains {
+                $0.hasPrefix("failed: step 0: the loss is")
+            })
         #expect(machine.committed == -1)
     }
 

@@ -22,7 +22,8 @@ import Testing
 
     private static func words(_ computation: ShardComputation<String>) -> String {
         switch computation {
-        case .sample(let ranks, _, _): "sample \(ranks.map { "\($0.microBatches)\($0.payload)" }.joined(separator: " "))"
+        case .sample(let ranks, _, _):
+            "sample \(ranks.map { "\($0.microBatches)\($0.payload)" }.joined(separator: " "))"
         case .forward(let rank, let payload): "forward \(rank) \(payload)"
         case .backward(let forward, let backward): "backward \(forward.joined()) \(backward.joined())"
         case .dense(let payloads): "dense \(payloads.joined())"
@@ -143,7 +144,10 @@ import Testing
     mutating func aNewerAttemptPutsEverythingBack(_ reached: StepPhase) {
         advance(to: reached)
         // With another world: one rank has all micro-batches.
-        #expect(tell(request(.begin, 0, "c", attempt: 1, world: 1)) == ["step 0: rollback", "step 0 attempt 1: sample 0..<4c"])
+        #expect(
+            tell(request(.begin, 0, "c", attempt: 1, world: 1)) == [
+                "step 0: rollback", "step 0 attempt 1: sample 0..<4c",
+            ])
         #expect(machine.prepared == nil)
         #expect(tell(request(.begin, 1, "l1")) == ["w1 < begin stale 0.1 -1"])
         #expect(tell(request(.update, 1, "N")) == ["w1 < update stale 0.1 -1"])
@@ -238,7 +242,8 @@ import Testing
         #expect(tell(computed(.forward(rank: 0, "p"))) == [])
         #expect(tell(request(.forward, 0, "f")) == ["w0 < forward refused notFinite"])
         #expect(tell(failed) == [])
-        #expect(tell(request(.begin, 0, attempt: 1, world: 1)) == ["step 0: rollback", "step 0 attempt 1: sample 0..<4"])
+        #expect(
+            tell(request(.begin, 0, attempt: 1, world: 1)) == ["step 0: rollback", "step 0 attempt 1: sample 0..<4"])
     }
 
     @Test mutating func parametersAreReadBeforeTheUpdateAndAfterTheRollback() {

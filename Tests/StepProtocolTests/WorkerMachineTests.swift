@@ -25,7 +25,8 @@ import Testing
             case .abandon(let id): "abandon \(id)"
             case .compute(_, .labels(let range)): "labels \(range)"
             case .compute(_, .embed(let range)): "embed \(range)"
-            case .compute(_, .softmax(let exchange, let replies)): "softmax \(exchange) \(replies.joined(separator: " "))"
+            case .compute(_, .softmax(let exchange, let replies)):
+                "softmax \(exchange) \(replies.joined(separator: " "))"
             case .compute(_, .backpropagate): "backpropagate"
             case .compute(_, .norm(let replies)): "norm \(replies.joined(separator: " "))"
             case .compute(_, .install(let step, let payloads, let after)):
@@ -181,7 +182,8 @@ import Testing
         #expect(
             actions == [
                 "2: shard-0 parameters ", "4: shard-0 parameters ", "6: shard-0 parameters ", "7: \(silent) 7 s",
-                "8: shard-0 parameters ", "10: shard-0 parameters ", "12: shard-0 parameters ", "14: shard-0 parameters ",
+                "8: shard-0 parameters ", "10: shard-0 parameters ", "12: shard-0 parameters ",
+                "14: shard-0 parameters ",
                 "14: \(silent) 14 s",
             ])
         #expect(tell(reply(0, .parameters, "P")) == ["install -1 P", "labels 0..<4", "embed 0..<4"])

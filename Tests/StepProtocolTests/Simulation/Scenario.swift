@@ -21,6 +21,8 @@ struct Scenario {
     var faultInterval: Int64
     /// Whether shards may lose their state, which only a run without a committed step survives.
     var shardsCrash: Bool
+    /// Long enough in half of the runs that only repetition helps.
+    var requestDeadline: Duration
     var sabotage: Sabotage?
 
     init(seed: UInt64) {
@@ -39,6 +41,7 @@ struct Scenario {
         calm = 2_000 + Int64(random.below(20_000))
         faultInterval = pick([500, 1_500, 4_000, 1_000_000])
         shardsCrash = random.below(20) == 0
+        requestDeadline = pick([.seconds(3), .seconds(3_600)])
     }
 
     static let lease: Int64 = 2_000
@@ -56,9 +59,11 @@ struct Scenario {
             learningRate: Toy.learningRate)
     }
 
-    static let timing = WorkerTiming(
-        retryInterval: .milliseconds(400), requestDeadline: .seconds(15), askInterval: .milliseconds(300),
-        maximumAskInterval: .seconds(2))
+    var timing: WorkerTiming {
+        WorkerTiming(
+            retryInterval: .milliseconds(400), requestDeadline: requestDeadline, askInterval: .milliseconds(300),
+            maximumAskInterval: .seconds(2))
+    }
 
     var summary: String {
         "\(shards) shards, \(workers) workers, \(microBatches) micro-batches, \(steps) steps, \(exchange), loss \(loss), "

@@ -88,6 +88,14 @@ extension Simulation {
         reports.append(report)
     }
 
+    /// The coordinator may only say that it has finished when every shard that it can reach has committed the last step.
+    func checkFinished() {
+        let alive = coordinator.status(at: instant).members.filter { $0.isAlive && $0.id.role == .shard }.map(\.id)
+        for shard in shards.values where shard.member.map(alive.contains) == true {
+            check(shard.machine.committed == reports.count - 1, "finished while \(shard.name) has to commit")
+        }
+    }
+
     /// After the run: every shard has committed every step and holds nothing else.
     func checkEnd() {
         if let failure {

@@ -193,7 +193,9 @@ final class Simulation {
                 send(.plan(plan), from: 0, to: peer)
             case .committed(let report): checkCommit(report, attempted: before)
             case .event(_, let text): note("coordinator: \(text)")
-            case .finished: isFinished = true
+            case .finished:
+                isFinished = true
+                checkFinished()
             case .failed(let reason): failure = reason
             }
         }

@@ -22,7 +22,7 @@ final class WorkerProcess {
         switch message {
         case .welcome(let member):
             guard machine == nil else { return }
-            machine = WorkerMachine(member: member, timing: Scenario.timing, empty: [])
+            machine = WorkerMachine(member: member, timing: simulation.scenario.timing, empty: [])
             generation += 1
             handle(.tick, simulation)
         case .refuse(let code, _):
