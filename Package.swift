@@ -84,8 +84,12 @@ let package = Package(
 
         // Clusters of real processes, for tests and experiments.
         .target(
-            name: "ClusterHarness", dependencies: ["Tensors", "Wire", "StepProtocol", "ClusterStatus"], path: "Benchmarks/ClusterHarness",
-            swiftSettings: settings),
+            name: "ClusterHarness", dependencies: ["Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ"],
+            path: "Benchmarks/ClusterHarness", swiftSettings: settings),
+        .executableTarget(
+            name: "experiments",
+            dependencies: ["ClusterHarness", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments],
+            path: "Benchmarks/Experiments", swiftSettings: settings),
 
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
