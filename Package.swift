@@ -53,7 +53,9 @@ let package = Package(
             name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"],
             swiftSettings: settings),
         .target(name: "StepProtocol", swiftSettings: settings),
-        .target(name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"], swiftSettings: settings),
+        .target(
+            name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"],
+            swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
         .target(
@@ -62,23 +64,31 @@ let package = Package(
         .target(name: "ClusterStatus", swiftSettings: settings),
         .target(
             name: "RunSetup",
-            dependencies: ["RunConfiguration", "PartialFC", "CenterStore", "Backbone", "Dataset", "Determinism", "StepProtocol", "COpenBLAS"],
+            dependencies: [
+                "RunConfiguration", "PartialFC", "CenterStore", "Backbone", "Dataset", "Determinism", "StepProtocol",
+                "COpenBLAS",
+            ],
             swiftSettings: settings),
 
         .executableTarget(
             name: "Coordinator",
-            dependencies: ["ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup", "ClusterStatus", arguments, logging],
+            dependencies: [
+                "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
+                "ClusterStatus", arguments, logging,
+            ],
             swiftSettings: settings),
         .executableTarget(
             name: "ShardServer",
             dependencies: [
-                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "CenterStore", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
+                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "CenterStore", "PartialFC", "Backbone",
+                "RunConfiguration", "RunSetup",
                 arguments, logging,
             ], swiftSettings: settings),
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC", "Backbone", "Dataset", "Verification",
+                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC", "Backbone", "Dataset",
+                "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
 
@@ -91,6 +101,8 @@ let package = Package(
             dependencies: ["ClusterHarness", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
+        .testTarget(
+            name: "ClusterTests", dependencies: ["ClusterHarness", "Tensors"], swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"],
@@ -98,13 +110,15 @@ let package = Package(
         .testTarget(
             name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
-            name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors", "Determinism"], swiftSettings: settings),
+            name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors", "Determinism"],
+            swiftSettings: settings),
         .testTarget(
             name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], exclude: ["Reference"],
             swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
-        .testTarget(name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors", "CZeroMQ"], swiftSettings: settings),
+        .testTarget(
+            name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors", "CZeroMQ"], swiftSettings: settings),
     ]
 )

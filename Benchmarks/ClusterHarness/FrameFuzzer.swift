@@ -39,7 +39,9 @@ public struct FrameFuzzer {
     private mutating func send(_ socket: UnsafeMutableRawPointer) {
         let frames = Int(random.below(4)) + 1
         for index in 0..<frames {
-            var frame = index == 0 && random.below(4) != 0 ? header() : bytes(Int(random.below(random.below(50) == 0 ? 70_000 : 64)))
+            var frame =
+                index == 0 && random.below(4) != 0
+                ? header() : bytes(Int(random.below(random.below(50) == 0 ? 70_000 : 64)))
             for _ in 0..<random.below(4) where !frame.isEmpty {
                 frame[Int(random.below(UInt64(frame.count)))] = UInt8(truncatingIfNeeded: random.next())
             }
@@ -66,7 +68,9 @@ public struct FrameFuzzer {
         return bytes
     }
 
-    private mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) } }
+    private mutating func bytes(_ count: Int) -> [UInt8] {
+        (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+    }
 
     private func drain(_ socket: UnsafeMutableRawPointer) -> Int {
         var answers = 0

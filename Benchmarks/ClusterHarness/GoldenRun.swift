@@ -25,7 +25,8 @@ public struct GoldenErrors: Sendable {
     public func merged(with other: GoldenErrors) -> GoldenErrors {
         GoldenErrors(
             loss: max(loss, other.loss), logNormalizer: max(logNormalizer, other.logNormalizer),
-            targetLogit: max(targetLogit, other.targetLogit), featureGradient: max(featureGradient, other.featureGradient),
+            targetLogit: max(targetLogit, other.targetLogit),
+            featureGradient: max(featureGradient, other.featureGradient),
             centerGradient: max(centerGradient, other.centerGradient),
             updatedMomentum: max(updatedMomentum, other.updatedMomentum),
             updatedCenters: max(updatedCenters, other.updatedCenters))
@@ -101,7 +102,9 @@ extension LocalCluster {
         guard let shards = try object("status")["shards"] as? [[String: Any]] else { throw HarnessError("no shards") }
         var found: [Int64: (rows: [Double], momentum: [Double])] = [:]
         for shard in shards {
-            guard let endpoint = shard["endpoint"] as? String, let classes = shard["classes"] as? [Int] else { continue }
+            guard let endpoint = shard["endpoint"] as? String, let classes = shard["classes"] as? [Int] else {
+                continue
+            }
             let owned = ids.filter { $0 >= classes[0] && $0 < classes[1] }
             if owned.isEmpty { continue }
             let client = try OperatorClient(connect: endpoint)

@@ -29,12 +29,9 @@ public final class LocalCluster {
 
     deinit { stop() }
 
-    /// The directory of the running executable, or of the test bundle.
+    /// The directory of the running executable: tests and experiments are built beside the cluster's programs.
     public static var builtBinaries: URL {
-        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path.contains(
-            ".build")
-            ? URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-            : Bundle.main.bundleURL
+        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     }
 
     /// Starts a coordinator for the configuration text and waits until it listens.
@@ -150,18 +147,37 @@ public final class LocalCluster {
         process.waitUntilExit()
     }
 
-    /// Ends every process: SIGTERM, and SIGKILL for those that are still there after five seconds.
+    /// Ends every process: SIGTERM, and SIGKILL for those that are still there after five seconds. The coordinator goes
+    /// last, so that it hears the others' goodbye.
     public func stop() {
-        let all = workers + shards + [coordinator].compactMap(\.self)
-        for process in all where process.isRunning { process.terminate() }
-        let end = Date(timeIntervalSinceNow: 5)
-        for process in all {
-            while process.isRunning && Date() < end { Thread.sleep(forTimeInterval: 0.01) }
-            if process.isRunning { kill(process) }
+        for group in [workers + shards, [coordinator].compactMap(\.self)] {
+            for process in group where process.isRunning { process.terminate() }
+            let end = Date(timeIntervalSinceNow: 5)
+            for process in group {
+                while process.isRunning && Date() < end { Thread.sleep(forTimeInterval: 0.01) }
+                if process.isRunning { kill(process) }
+            }
         }
         workers = []
         shards = []
         coordinator = nil
+    }
+
+    /// Runs one of the programs to its end.
+    ///
+    /// - Returns: its exit code and what it printed, standard output and standard error together.
+    public static func run(_ program: String, _ arguments: [String]) throws -> (code: Int32, text: String) {
+        let process = Process()
+        process.executableURL = builtBinaries.appending(path: program)
+        process.arguments = arguments
+        let output = Pipe()
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: data, as: UTF8.self))
     }
 
     private func launch(_ name: String, _ arguments: [String], log: String) throws -> Process {

@@ -62,7 +62,9 @@ public struct TrainingRun {
 
     /// The first difference from another run, nil if losses and hashes are equal.
     public func difference(from other: TrainingRun) -> String? {
-        for (a, b) in zip(losses, other.losses) where a != b { return "step \(a.step): loss \(a.bits), expected \(b.bits)" }
+        for (a, b) in zip(losses, other.losses) where a != b {
+            return "step \(a.step): loss \(a.bits), expected \(b.bits)"
+        }
         if losses.count != other.losses.count { return "\(losses.count) steps, expected \(other.losses.count)" }
         return hashes == other.hashes ? nil : "the hashes differ"
     }

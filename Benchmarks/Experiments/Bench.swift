@@ -38,7 +38,8 @@ struct Bench: ParsableCommand {
     func run() throws {
         ProcessMemory.keepFreedMemory()
         var table = TextTable([
-            "classes", "sampled", "blocks", "slices", "micro-batch", "begin ms", "forward ms", "backward ms", "update ms",
+            "classes", "sampled", "blocks", "slices", "micro-batch", "begin ms", "forward ms", "backward ms",
+            "update ms",
             "step ms", "ratio",
         ])
         for count in classes {
@@ -54,7 +55,9 @@ struct Bench: ParsableCommand {
                 baseline = baseline ?? total
                 table.add(
                     ["\(count)", "\(sampled)", cut.name, "\(cut.slices)", "\(cut.microBatch)"]
-                        + (phases + [total]).map { Units.fixed($0 * 1000, 2) } + [Units.fixed(total / (baseline ?? total), 2)])
+                        + (phases + [total]).map { Units.fixed($0 * 1000, 2) } + [
+                            Units.fixed(total / (baseline ?? total), 2)
+                        ])
             }
         }
         Experiments.say(table.render())
@@ -71,7 +74,8 @@ struct Bench: ParsableCommand {
         let shard = try ShardHead(configuration: configuration, slices: 0..<cut.slices, threads: threads)
         let worker = try WorkerHead(configuration: configuration, threads: threads)
         var random = KeyedRandom(seed: 1, purpose: .test)
-        let features = Tensor((0..<batch * embeddingSize).map { _ in Float(random.unit() - 0.5) }, shape: [batch, embeddingSize])
+        let features = Tensor(
+            (0..<batch * embeddingSize).map { _ in Float(random.unit() - 0.5) }, shape: [batch, embeddingSize])
         let microBatches = 0..<batch / cut.microBatch
         var seconds = [[Double]](repeating: [], count: 4)
         var sampled = 0
@@ -88,7 +92,8 @@ struct Bench: ParsableCommand {
                 output = try worker.merge(
                     replies: [reply],
                     batch: WorkerHead.Batch(
-                        globalBatchSize: batch, microBatchSize: cut.microBatch, microBatches: microBatches, labels: labels,
+                        globalBatchSize: batch, microBatchSize: cut.microBatch, microBatches: microBatches,
+                        labels: labels,
                         features: features))
             }
             guard let output else { continue }

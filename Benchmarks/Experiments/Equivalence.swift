@@ -6,7 +6,8 @@ import ProcessSupport
 /// `experiments equivalence`.
 struct Equivalence: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Train on faces with 1-4 shards, 1-3 workers, 1-2 threads and both exchanges: the bits must be the same.")
+        abstract:
+            "Train on faces with 1-4 shards, 1-3 workers, 1-2 threads and both exchanges: the bits must be the same.")
 
     @OptionGroup var training: FaceTraining
 
@@ -17,7 +18,9 @@ struct Equivalence: ParsableCommand {
         var worlds: [(TrainingRun.World, String)] = []
         for threads in 1...2 {
             for workers in 1...3 {
-                for shards in 1...4 { worlds.append((.init(shards: shards, workers: workers, threads: threads), "features")) }
+                for shards in 1...4 {
+                    worlds.append((.init(shards: shards, workers: workers, threads: threads), "features"))
+                }
             }
         }
         worlds.append((.init(shards: 1, workers: 1), "rows"))
@@ -33,7 +36,8 @@ struct Equivalence: ParsableCommand {
                 "\(world.shards)", "\(world.workers)", "\(world.threads)", exchange, Units.fixed(run.stepsPerSecond, 1),
                 run.losses.last?.bits ?? "–", difference ?? "yes",
             ])
-            Experiments.say("\(world), \(exchange): \(difference ?? "same bits"), \(Units.fixed(run.stepsPerSecond, 1)) steps/s")
+            Experiments.say(
+                "\(world), \(exchange): \(difference ?? "same bits"), \(Units.fixed(run.stepsPerSecond, 1)) steps/s")
         }
         Experiments.say("\n" + table.render())
         Experiments.say("\(training.steps) steps, \(worlds.count) worlds, \(differences) differ")
@@ -49,11 +53,13 @@ struct Equivalence: ParsableCommand {
         for _ in 0..<3 {
             fixed.append(
                 try TrainingRun.run(
-                    configuration: training.configuration(), world: world, in: Experiments.directory("fixed"), seconds: 600
+                    configuration: training.configuration(), world: world, in: Experiments.directory("fixed"),
+                    seconds: 600
                 ).stepsPerSecond)
             free.append(
                 try TrainingRun.run(
-                    configuration: training.configuration(slices: world.shards, microBatch: training.batch / world.workers),
+                    configuration: training.configuration(
+                        slices: world.shards, microBatch: training.batch / world.workers),
                     world: world, in: Experiments.directory("free"), seconds: 600
                 ).stepsPerSecond)
         }

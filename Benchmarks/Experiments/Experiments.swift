@@ -12,7 +12,8 @@ struct Experiments: ParsableCommand {
 
     /// A new directory for a cluster; removed by nobody, so that logs can be read.
     static func directory(_ name: String) -> URL {
-        FileManager.default.temporaryDirectory.appending(path: "partialfc-experiments/\(name)-\(UUID().uuidString.prefix(8))")
+        FileManager.default.temporaryDirectory.appending(
+            path: "partialfc-experiments/\(name)-\(UUID().uuidString.prefix(8))")
     }
 
     /// Prints at once, also into a pipe.

@@ -6,15 +6,19 @@ import ProcessSupport
 /// `experiments recovery`.
 struct Recovery: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Kill -9 one of two workers in the middle of a training, let another join later; the bits must be the same.")
+        abstract:
+            "Kill -9 one of two workers in the middle of a training, let another join later; the bits must be the same."
+    )
 
     @OptionGroup var training: FaceTraining
 
     func run() throws {
         let world = TrainingRun.World(shards: 2, workers: 2)
         let undisturbed = try TrainingRun.run(
-            configuration: training.configuration(), world: world, in: Experiments.directory("undisturbed"), seconds: 600)
-        Experiments.say("undisturbed: \(undisturbed.losses.count) steps, \(Units.fixed(undisturbed.stepsPerSecond, 1)) steps/s")
+            configuration: training.configuration(), world: world, in: Experiments.directory("undisturbed"),
+            seconds: 600)
+        Experiments.say(
+            "undisturbed: \(undisturbed.losses.count) steps, \(Units.fixed(undisturbed.stepsPerSecond, 1)) steps/s")
         for joins in [false, true] {
             var killedAfter = -1
             let run = try TrainingRun.run(

@@ -6,7 +6,9 @@ extension ClusterStatus {
     var summary: String {
         var lines = ["cluster   \(clusterID): \(state)" + (reason.isEmpty ? "" : " (\(reason))")]
         let share = totalSteps > 0 ? Units.fixed(100 * Double(committed + 1) / Double(totalSteps), 1) : "–"
-        lines.append("step      \(committed + 1) of \(totalSteps) committed (\(share) %)" + (attempt > 0 ? ", attempt \(attempt)" : ""))
+        lines.append(
+            "step      \(committed + 1) of \(totalSteps) committed (\(share) %)"
+                + (attempt > 0 ? ", attempt \(attempt)" : ""))
         if let loss, let learningRate, let gradientNorm {
             lines.append(
                 "loss      \(Units.fixed(loss, 4))   learning rate \(Units.fixed(Double(learningRate), 5))   gradient norm \(Units.fixed(gradientNorm, 3))"
@@ -41,10 +43,13 @@ extension ClusterStatus {
 
     /// The shard servers as a table.
     var shardTable: String {
-        var table = TextTable(["shard", "state", "slices", "classes", "dense", "step", "model", "resident", "refused", "endpoint"])
+        var table = TextTable([
+            "shard", "state", "slices", "classes", "dense", "step", "model", "resident", "refused", "endpoint",
+        ])
         for shard in shards {
             table.add([
-                shard.name, state(alive: shard.alive, late: shard.late, age: shard.age), text(shard.slices), text(shard.classes),
+                shard.name, state(alive: shard.alive, late: shard.late, age: shard.age), text(shard.slices),
+                text(shard.classes),
                 text(shard.denseSlices), "\(shard.committed)", Units.bytes(shard.memoryBytes),
                 Units.bytes(shard.residentBytes), "\(shard.refused)", shard.endpoint,
             ])

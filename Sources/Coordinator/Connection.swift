@@ -19,7 +19,9 @@ struct Connection: ParsableArguments {
     var timeout = 5.0
 
     func validate() throws {
-        guard timeout > 0, timeout < 86_400 else { throw ValidationError("--timeout \(timeout) is not a number of seconds") }
+        guard timeout > 0, timeout < 86_400 else {
+            throw ValidationError("--timeout \(timeout) is not a number of seconds")
+        }
     }
 
     /// The cluster's status.
@@ -53,7 +55,8 @@ struct Connection: ParsableArguments {
             let answer = try request(.readSliceHashes, of: client)
             guard case .sliceHashes(let part) = answer else { throw unexpected(answer) }
             guard part.step == status.committed else {
-                complain("\(shard.name) holds step \(part.step), the cluster committed \(status.committed): pause it first")
+                complain(
+                    "\(shard.name) holds step \(part.step), the cluster committed \(status.committed): pause it first")
                 throw ExitCode(75)
             }
             hashes.slices.merge(part.slices) { $1 }

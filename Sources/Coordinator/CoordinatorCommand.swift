@@ -12,7 +12,8 @@ struct CoordinatorCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Serve.self, Status.self, Shards.self, Workers.self, Slices.self, Watch.self, Hashes.self, Pause.self, Resume.self,
+            Serve.self, Status.self, Shards.self, Workers.self, Slices.self, Watch.self, Hashes.self, Pause.self,
+            Resume.self,
             Stop.self,
         ])
 }

@@ -71,7 +71,8 @@ final class CoordinatorService: @unchecked Sendable {
             let deadline = machine.nextDeadline.map { origin + $0 } ?? .now + .seconds(1)
             switch mailbox.next(until: deadline) {
             case .server(.received(let peer, let request, let message)): receive(message, from: peer, request)
-            case .server(.dropped(let peer)): log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+            case .server(.dropped(let peer)):
+                log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
             case .stop(let reason):
                 log.info("stopping: \(reason)")
                 server.close()
@@ -97,7 +98,8 @@ final class CoordinatorService: @unchecked Sendable {
                 .heartbeatReply(
                     HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
                 to: peer, request: request)
-            perform(machine.handle(.heartbeat(peer, beat.member, incarnation: beat.incarnation, stateStep: step), at: now))
+            perform(
+                machine.handle(.heartbeat(peer, beat.member, incarnation: beat.incarnation, stateStep: step), at: now))
         case .ready(let ready):
             perform(machine.handle(.ready(peer, ready.member, incarnation: ready.incarnation), at: now))
         case .stepDone(let done):
@@ -120,7 +122,8 @@ final class CoordinatorService: @unchecked Sendable {
         default:
             server.refuse(
                 peer, request: request,
-                Refusal(.unknownRequest, "a coordinator does not take \(message.name); send it to a shard or not at all"))
+                Refusal(
+                    .unknownRequest, "a coordinator does not take \(message.name); send it to a shard or not at all"))
         }
     }
 
@@ -218,7 +221,9 @@ final class CoordinatorService: @unchecked Sendable {
             perform(machine.handle(.stop, at: now))
             return json(status)
         default:
-            return OperatorReply(exitCode: 64, json: #"{"error":"unknown command; this coordinator knows status, slices, pause, resume, stop"}"#)
+            return OperatorReply(
+                exitCode: 64,
+                json: #"{"error":"unknown command; this coordinator knows status, slices, pause, resume, stop"}"#)
         }
     }
 
@@ -228,7 +233,8 @@ final class CoordinatorService: @unchecked Sendable {
         machine.plan.shards.flatMap { shard in
             shard.slices.map { slice in
                 let classes = setup.classes(ofSlices: slice..<slice + 1)
-                return SliceStatus(slice: slice, classes: [classes.lowerBound, classes.upperBound], owner: "\(shard.shard)")
+                return SliceStatus(
+                    slice: slice, classes: [classes.lowerBound, classes.upperBound], owner: "\(shard.shard)")
             }
         }
     }

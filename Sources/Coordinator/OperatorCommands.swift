@@ -5,7 +5,8 @@ import ProcessSupport
 
 /// `coordinator status`.
 struct Status: OperatorCommand {
-    static let configuration = CommandConfiguration(abstract: "Show what the cluster does: step, loss, speed, time left.")
+    static let configuration = CommandConfiguration(
+        abstract: "Show what the cluster does: step, loss, speed, time left.")
     @OptionGroup var connection: Connection
 
     func run() throws {
@@ -17,7 +18,8 @@ struct Status: OperatorCommand {
 
 /// `coordinator shards`.
 struct Shards: OperatorCommand {
-    static let configuration = CommandConfiguration(abstract: "List the shard servers: what they own and how much memory it takes.")
+    static let configuration = CommandConfiguration(
+        abstract: "List the shard servers: what they own and how much memory it takes.")
     @OptionGroup var connection: Connection
 
     func run() throws {
@@ -28,7 +30,8 @@ struct Shards: OperatorCommand {
 
 /// `coordinator workers`.
 struct Workers: OperatorCommand {
-    static let configuration = CommandConfiguration(abstract: "List the workers: rank, micro-batches, where their time goes, who is late.")
+    static let configuration = CommandConfiguration(
+        abstract: "List the workers: rank, micro-batches, where their time goes, who is late.")
     @OptionGroup var connection: Connection
 
     func run() throws {
@@ -49,7 +52,8 @@ struct Slices: OperatorCommand {
             for slice in slices {
                 let count = slice.classes[1] - slice.classes[0]
                 table.add([
-                    "\(slice.slice)", count > 0 ? "\(slice.classes[0])" : "–", count > 0 ? "\(slice.classes[1] - 1)" : "–",
+                    "\(slice.slice)", count > 0 ? "\(slice.classes[0])" : "–",
+                    count > 0 ? "\(slice.classes[1] - 1)" : "–",
                     "\(count)", slice.owner,
                 ])
             }
@@ -68,7 +72,9 @@ struct Hashes: OperatorCommand {
         let hashes = try connection.hashes()
         connection.print(hashes) {
             var table = TextTable(["what", "number", "hash after step \(hashes.step)"])
-            for (number, hash) in hashes.slices.sorted(by: { $0.key < $1.key }) { table.add(["slice", "\(number)", hash]) }
+            for (number, hash) in hashes.slices.sorted(by: { $0.key < $1.key }) {
+                table.add(["slice", "\(number)", hash])
+            }
             for (number, hash) in hashes.denseSlices.sorted(by: { $0.key < $1.key }) {
                 table.add(["dense slice", "\(number)", hash])
             }

@@ -37,7 +37,9 @@ struct Serve: ParsableCommand {
     var exitWithParent = false
 
     func validate() throws {
-        guard Logger.Level(rawValue: logLevel) != nil else { throw ValidationError("--log-level \(logLevel) is not a level") }
+        guard Logger.Level(rawValue: logLevel) != nil else {
+            throw ValidationError("--log-level \(logLevel) is not a level")
+        }
     }
 
     func run() throws {
@@ -46,7 +48,9 @@ struct Serve: ParsableCommand {
         do {
             let setup = try RunSetup(RunConfiguration(file: config, settings: settings).countingData())
             let service = try CoordinatorService(setup: setup, bind: bind, log: log)
-            if let endpointFile { try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic) }
+            if let endpointFile {
+                try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
+            }
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
             service.run()
             withExtendedLifetime(signals) {}

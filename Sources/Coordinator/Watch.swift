@@ -15,7 +15,9 @@ struct Watch: OperatorCommand {
     var interval = 1.0
 
     func validate() throws {
-        guard interval >= 0.1, interval < 86_400 else { throw ValidationError("--interval \(interval) is not in 0.1..<86400") }
+        guard interval >= 0.1, interval < 86_400 else {
+            throw ValidationError("--interval \(interval) is not in 0.1..<86400")
+        }
     }
 
     func run() throws {

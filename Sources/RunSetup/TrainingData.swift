@@ -35,17 +35,21 @@ public struct TrainingData: Sendable {
             guard cache.training.imageShape == options.imageShape else {
                 throw ConfigurationError(
                     key: "data.image_size",
-                    problem: "with data.channels asks for \(options.imageShape?.description ?? ""); \(data.path) has \(cache.training.imageShape)")
+                    problem:
+                        "with data.channels asks for \(options.imageShape?.description ?? ""); \(data.path) has \(cache.training.imageShape)"
+                )
             }
             samples = .images(try Self.select(cache.training, data))
             heldOut = cache.heldOut
         default:
             let all: any Dataset =
                 data.kind == "rec"
-                ? try RecordDataset(path: data.path, options: options) : try FolderDataset(root: data.path, options: options)
+                ? try RecordDataset(path: data.path, options: options)
+                : try FolderDataset(root: data.path, options: options)
             let selected = try Self.select(all, data)
             if data.heldOutClasses > 0 {
-                let split = try ClassSelection.split(selected, heldOutClasses: data.heldOutClasses, seed: configuration.seed)
+                let split = try ClassSelection.split(
+                    selected, heldOutClasses: data.heldOutClasses, seed: configuration.seed)
                 samples = .images(split.training)
                 heldOut = split.heldOut
             } else {
@@ -53,14 +57,17 @@ public struct TrainingData: Sendable {
                 heldOut = nil
             }
         }
-        problems = switch samples {
-        case .images(let dataset): dataset.problems
-        case .features: []
-        }
+        problems =
+            switch samples {
+            case .images(let dataset): dataset.problems
+            case .features: []
+            }
         if !data.fingerprint.isEmpty && data.fingerprint != fingerprint {
             throw ConfigurationError(
                 key: "data.path",
-                problem: "\(data.path) here has fingerprint \(fingerprint), the run was planned for \(data.fingerprint): the data differ")
+                problem:
+                    "\(data.path) here has fingerprint \(fingerprint), the run was planned for \(data.fingerprint): the data differ"
+            )
         }
     }
 

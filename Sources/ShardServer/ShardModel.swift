@@ -50,7 +50,8 @@ final class ShardModel {
         case .sample(let ranks, _, let exchange):
             self.exchange = exchange
             try head.begin(
-                step: id.step, microBatchSize: setup.configuration.batch.microBatch, labels: labels(of: ranks), sampled: sampled)
+                step: id.step, microBatchSize: setup.configuration.batch.microBatch, labels: labels(of: ranks),
+                sampled: sampled)
             return .sample(try head.beginReply())
         case .forward(let rank, let payload):
             if exchange == .rows { return .forward(rank: rank, try head.rowsReply()) }
@@ -120,7 +121,8 @@ final class ShardModel {
             guard labels.dtype == .i64, labels.shape == [input.microBatches.count * size] else {
                 throw HeadError(
                     .malformed,
-                    "the labels of rank \(rank) are \(labels.dtype) \(labels.shape), expected i64 [\(input.microBatches.count * size)]")
+                    "the labels of rank \(rank) are \(labels.dtype) \(labels.shape), expected i64 [\(input.microBatches.count * size)]"
+                )
             }
         }
         ranges = ranks.map(\.microBatches)
@@ -130,7 +132,9 @@ final class ShardModel {
     }
 
     private func single(_ payload: [Tensor], _ what: String) throws -> Tensor {
-        guard payload.count == 1 else { throw HeadError(.malformed, "\(what) are \(payload.count) tensors, expected 1") }
+        guard payload.count == 1 else {
+            throw HeadError(.malformed, "\(what) are \(payload.count) tensors, expected 1")
+        }
         return payload[0]
     }
 }
@@ -142,7 +146,9 @@ extension Refusal {
         case let error as HeadError:
             self.init(error.code.refusal, error.message)
         case let error as BackboneError:
-            self.init(error.code == .nonFinite ? .notFinite : error.code == .invalidPayload ? .malformed : .internalError, error.message)
+            self.init(
+                error.code == .nonFinite ? .notFinite : error.code == .invalidPayload ? .malformed : .internalError,
+                error.message)
         case let error as Refusal: self = error
         default: self.init(.internalError, "\(error)")
         }

@@ -8,7 +8,8 @@ import ProcessSupport
 struct ShardServerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "shard-server",
-        abstract: "Hold a part of the class centers and backbone parameters, and serve the steps of a training cluster.",
+        abstract:
+            "Hold a part of the class centers and backbone parameters, and serve the steps of a training cluster.",
         discussion: """
             Joins the coordinator, which says what to train and which slices to own. Ends on SIGTERM with exit code 0. \
             Refused by the coordinator: 77. Lost its part of the run: 70.
@@ -38,7 +39,9 @@ struct ShardServerCommand: ParsableCommand {
 
     func validate() throws {
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
-        guard Logger.Level(rawValue: logLevel) != nil else { throw ValidationError("--log-level \(logLevel) is not a level") }
+        guard Logger.Level(rawValue: logLevel) != nil else {
+            throw ValidationError("--log-level \(logLevel) is not a level")
+        }
     }
 
     func run() throws {

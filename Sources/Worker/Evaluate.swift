@@ -14,7 +14,8 @@ struct Evaluate: ParsableCommand {
             ten-fold cross-validation and the true accept rate at false accept rates 1e-2, 1e-3 and 1e-4.
             """)
 
-    @Option(help: "The backbone: a safetensors file that training wrote.", completion: .file(extensions: ["safetensors"]))
+    @Option(
+        help: "The backbone: a safetensors file that training wrote.", completion: .file(extensions: ["safetensors"]))
     var backbone: String
 
     @Option(

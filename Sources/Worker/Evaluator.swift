@@ -20,7 +20,8 @@ final class Evaluator: @unchecked Sendable {
     init(setup: RunSetup, data: TrainingData, threads: Int) throws {
         let configuration = setup.configuration
         let shape = ImageShape(
-            channels: configuration.data.channels, height: configuration.data.imageSize, width: configuration.data.imageSize)
+            channels: configuration.data.channels, height: configuration.data.imageSize,
+            width: configuration.data.imageSize)
         var sets: [VerificationSet] = []
         if let heldOut = data.heldOut, configuration.evaluation.heldOutPairs > 0 {
             sets.append(

@@ -38,7 +38,9 @@ struct Glyphs: ParsableCommand {
         recipe.emSize = imageSize * 7 / 8
         recipe.seed = seed
         do {
-            let cache = try GlyphCache.open(path: output, recipe: recipe, parallel: ParallelBlocks(threads: max(1, threads))) {
+            let cache = try GlyphCache.open(
+                path: output, recipe: recipe, parallel: ParallelBlocks(threads: max(1, threads))
+            ) {
                 print($0)
             }
             let training = cache.training

@@ -42,7 +42,8 @@ struct ProgressLine {
         if isTerminal {
             let width = 24
             let filled = min(width, (step + 1) * width / max(totalSteps, 1))
-            parts.append("[" + String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled) + "]")
+            parts.append(
+                "[" + String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled) + "]")
         }
         parts.append("step \(step + 1)/\(totalSteps)")
         if let smoothedLoss { parts.append("loss \(Units.fixed(smoothedLoss, 3))") }

@@ -11,7 +11,8 @@ enum StepSource {
     /// - Throws: `DatasetError` if the batch does not fit the data.
     init(_ data: TrainingData, _ configuration: RunConfiguration) throws {
         let order = try DataOrder(
-            seed: configuration.seed, sampleCount: data.sampleCount, batchSize: configuration.batch.size, remainder: .carry)
+            seed: configuration.seed, sampleCount: data.sampleCount, batchSize: configuration.batch.size,
+            remainder: .carry)
         switch data.samples {
         case .images(let dataset):
             var options = BatchLoaderOptions()
@@ -39,7 +40,8 @@ enum StepSource {
         switch self {
         case .images(let loader):
             let size = loader.microBatchSize
-            return loader.order.indices(step: step, positions: microBatches.lowerBound * size..<microBatches.upperBound * size)
+            return loader.order.indices(
+                step: step, positions: microBatches.lowerBound * size..<microBatches.upperBound * size)
         case .features(_, let order, let size):
             return order.indices(step: step, positions: microBatches.lowerBound * size..<microBatches.upperBound * size)
         }

@@ -39,7 +39,9 @@ struct Train: ParsableCommand {
 
     func validate() throws {
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
-        guard Logger.Level(rawValue: logLevel) != nil else { throw ValidationError("--log-level \(logLevel) is not a level") }
+        guard Logger.Level(rawValue: logLevel) != nil else {
+            throw ValidationError("--log-level \(logLevel) is not a level")
+        }
     }
 
     func run() throws {
@@ -49,7 +51,8 @@ struct Train: ParsableCommand {
         do {
             let service = try WorkerService(
                 options: WorkerService.Options(
-                    coordinator: coordinator, threads: threads, data: data, record: record, summary: summary, name: name),
+                    coordinator: coordinator, threads: threads, data: data, record: record, summary: summary, name: name
+                ),
                 log: log)
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
             let code = service.run()

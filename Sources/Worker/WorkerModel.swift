@@ -88,7 +88,8 @@ final class WorkerModel {
         case .images(let loader):
             return try backbone.forward(images: loader.batch(step: step, microBatches: range).images, order: .nhwc)
         case .features(let stored, _, _):
-            return try backbone.forward(images: stored.samples(source.indices(step: step, microBatches: range)).features)
+            return try backbone.forward(
+                images: stored.samples(source.indices(step: step, microBatches: range)).features)
         }
     }
 
@@ -130,11 +131,14 @@ final class WorkerModel {
         var total = 0.0
         for (reply, shard) in zip(replies, shards) {
             guard reply.count == 1, reply[0].dtype == .f64, reply[0].shape == [shard.denseSlices.count] else {
-                throw Refusal(.malformed, "the squared norms of \(shard.shard) are not f64 [\(shard.denseSlices.count)]")
+                throw Refusal(
+                    .malformed, "the squared norms of \(shard.shard) are not f64 [\(shard.denseSlices.count)]")
             }
             for value in reply[0].buffer(Double.self) { total += value }
         }
-        guard total.isFinite else { throw Refusal(.notFinite, "the norm of the backbone gradient is \(total.squareRoot())") }
+        guard total.isFinite else {
+            throw Refusal(.notFinite, "the norm of the backbone gradient is \(total.squareRoot())")
+        }
         return total
     }
 

@@ -1,0 +1,118 @@
+import ClusterHarness
+import Foundation
+import Tensors
+import Testing
+
+/// What processes do when something is wrong: say so, and lose nothing.
+@Suite struct FaultTests {
+    @Test func aServerUnderFireKeepsServing() throws {
+        let seed = ProcessInfo.processInfo.environment["FUZZ_SEED"].flatMap(UInt64.init) ?? .random(in: 0...1_000_000)
+        print("FUZZ_SEED=\(seed)")
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let run = try TrainingRun.run(
+                configuration: folderTraining(data, steps: 60), world: .init(shards: 1, workers: 1), in: directory,
+                seconds: 120
+            ) { cluster in
+                try cluster.waitUntil("a step is committed", seconds: 60) { try cluster.committedStep() >= 0 }
+                var fuzzer = FrameFuzzer(seed: seed)
+                for endpoint in [cluster.endpoint, try cluster.shardEndpoint(0)] {
+                    let answers = try fuzzer.attack(endpoint, count: 3000)
+                    #expect(answers > 0, "nothing was answered")
+                }
+                try cluster.waitUntil("rejections are counted", seconds: 20) {
+                    let status = try cluster.object("status")
+                    let refused = (status["refused"] as? [String: Int])?.values.reduce(0, +) ?? 0
+                    let shard = (status["shards"] as? [[String: Any]])?.first?["refused"] as? Int ?? 0
+                    return refused > 1000 && shard > 1000
+                }
+            }
+            #expect(run.gap == nil, "FUZZ_SEED=\(seed)")
+        }
+    }
+
+    @Test func aNotFiniteFeatureEndsTheRunWithItsPlace() throws {
+        try withDirectory { directory in
+            let path = directory.appending(path: "features.safetensors").path
+            let features = Tensor((0..<64).map { Float($0 % 7) - 3 }, shape: [8, 8])
+            features.mutable(Float.self)[3 * 8 + 2] = .nan
+            try SafeTensors(tensors: ["features": features, "labels": Tensor((0..<8).map(Int64.init))]).write(to: path)
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.startCoordinator(
+                configuration: """
+                    data: {kind: features, path: "\(path)"}
+                    backbone: {name: none, embedding_size: 8}
+                    head: {slices: 2}
+                    batch: {size: 8, micro_batch: 4}
+                    schedule: {steps: 2}
+                    evaluation: {held_out_pairs: 0}
+                    """)
+            try cluster.addShard()
+            try cluster.addWorker()
+            var reason = ""
+            try cluster.waitUntil("the run fails", seconds: 30) {
+                let (code, text) = try LocalCluster.run("coordinator", ["status", "--coordinator", cluster.endpoint])
+                reason = text
+                return code == 1
+            }
+            #expect(reason.contains("failed"))
+            #expect(reason.contains("not finite") && reason.contains("sample"), "\(reason)")
+            #expect(cluster.coordinator?.isRunning == true)
+            #expect(cluster.shards[0].isRunning)
+        }
+    }
+
+    @Test func aLostShardIsNamed() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.startCoordinator(
+                configuration: folderTraining(data, steps: 100_000, lease: 1), settings: ["cluster.shards=2"])
+            for _ in 0..<2 { try cluster.addShard() }
+            try cluster.addWorker()
+            try cluster.waitUntil("steps are committed", seconds: 60) { try cluster.committedStep() >= 2 }
+            cluster.kill(cluster.shards[1])
+            try cluster.waitUntil("the lost shard is named", seconds: 30) {
+                let status = try cluster.object("status")
+                return status["state"] as? String == "waiting"
+                    && (status["reason"] as? String ?? "").contains("shard-1")
+            }
+        }
+    }
+
+    @Test func aWorkerWithOtherDataStops() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let other = try writeFolderDataset(to: directory.appending(path: "other"))
+            try FileManager.default.removeItem(at: other.appending(path: "id03/2.pgm"))
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.startCoordinator(configuration: folderTraining(data, steps: 10))
+            let worker = try cluster.addWorker(arguments: ["--data", other.path])
+            worker.waitUntilExit()
+            #expect(worker.terminationStatus == 78)
+            #expect(cluster.log("worker-0").contains("the data differ"), "\(cluster.log("worker-0"))")
+        }
+    }
+
+    @Test func everyProcessEndsOrderlyOnSIGTERM() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.startCoordinator(configuration: folderTraining(data, steps: 100_000))
+            let shard = try cluster.addShard()
+            let worker = try cluster.addWorker()
+            try cluster.waitUntil("a step is committed", seconds: 60) { try cluster.committedStep() >= 0 }
+            let coordinator = try #require(cluster.coordinator)
+            for process in [worker, shard, coordinator] {
+                process.terminate()
+                process.waitUntilExit()
+                #expect(process.terminationStatus == 0)
+                #expect(process.terminationReason == .exit)
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+import ClusterHarness
+import Foundation
+import Testing
+
+/// The golden cases through real processes over ZeroMQ.
+@Suite struct GoldenProcessTests {
+    private static let cases = (try? GoldenCase.all(in: GoldenCase.directory)) ?? []
+
+    @Test(
+        .enabled(if: !cases.isEmpty, "there are no golden cases in GOLDEN_DIR (default ../shared/golden)"),
+        arguments: cases.map(\.name), ["features", "rows"])
+    func processesGiveTheAnswers(name: String, exchange: String) throws {
+        let golden = try #require(Self.cases.first { $0.name == name })
+        for (shards, workers) in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2)] {
+            let errors = try withDirectory {
+                try golden.run(exchange: exchange, shards: shards, workers: workers, in: $0)
+            }
+            #expect(errors.largest <= 1e-4, "\(name), \(exchange), \(shards) shards, \(workers) workers: \(errors)")
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import ClusterHarness
+import Foundation
+import Testing
+
+/// The operator's commands against a running cluster, and their exit codes.
+@Suite struct OperatorTests {
+    @Test func commandsShowTheCluster() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.startCoordinator(
+                configuration: folderTraining(data, steps: 100_000), settings: ["cluster.shards=2"])
+            for _ in 0..<2 { try cluster.addShard() }
+            try cluster.addWorker()
+            try cluster.waitUntil("steps are committed", seconds: 60) { try cluster.committedStep() >= 5 }
+            func text(_ command: String) throws -> String {
+                let (code, text) = try LocalCluster.run("coordinator", [command, "--coordinator", cluster.endpoint])
+                #expect(code == 0, "\(text)")
+                return text
+            }
+            #expect(try text("status").contains("samples/s"))
+            #expect(try text("shards").contains("shard-1"))
+            #expect(try text("workers").contains("worker-0"))
+            #expect(try text("slices").split(separator: "\n").count == 9)
+            let slices = try JSONSerialization.jsonObject(with: cluster.query("slices")) as? [[String: Any]]
+            #expect(slices?.compactMap { $0["classes"] as? [Int] }.map { $0[1] - $0[0] }.reduce(0, +) == 12)
+
+            _ = try text("pause")
+            try cluster.waitUntil("it pauses", seconds: 20) {
+                try cluster.object("status")["state"] as? String == "paused"
+            }
+            let paused = try cluster.committedStep()
+            #expect(try text("hashes").contains("dense slice"))
+            #expect(try cluster.committedStep() == paused)
+            _ = try text("resume")
+            try cluster.waitUntil("it goes on", seconds: 20) { try cluster.committedStep() > paused }
+            _ = try text("stop")
+            #expect(try LocalCluster.run("coordinator", ["watch", "--coordinator", cluster.endpoint]).code == 0)
+            let worker = cluster.workers[0]
+            worker.waitUntilExit()
+            #expect(worker.terminationStatus == 0)
+        }
+    }
+
+    @Test func exitCodesTellScriptsWhatIsWrong() throws {
+        try withDirectory { directory in
+            let nobody = try LocalCluster.run(
+                "coordinator", ["status", "--coordinator", "tcp://127.0.0.1:1", "--timeout", "0.5"])
+            #expect(nobody.code == 69, "\(nobody.text)")
+            #expect(nobody.text.contains("no answer"))
+
+            let file = directory.appending(path: "run.yaml")
+            try "head: {slices: 12}\n".write(to: file, atomically: true, encoding: .utf8)
+            let wrong = try LocalCluster.run("coordinator", ["serve", "--config", file.path])
+            #expect(wrong.code == 78)
+            #expect(wrong.text.contains("head.slices: is 12, not a power of two"), "\(wrong.text)")
+
+            let missing = try LocalCluster.run("worker", ["evaluate", "--backbone", "/missing", "--bin", "/missing"])
+            #expect(missing.code == 70)
+            #expect(missing.text.contains("/missing"))
+        }
+    }
+
+    @Test(arguments: ["coordinator", "shard-server", "worker"]) func helpAndCompletionsWork(program: String) throws {
+        #expect(try LocalCluster.run(program, ["--help"]).text.contains("USAGE"))
+        for shell in ["bash", "zsh", "fish"] {
+            let (code, script) = try LocalCluster.run(program, ["--generate-completion-script", shell])
+            #expect(code == 0)
+            #expect(script.contains(program))
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import ClusterHarness
+import Foundation
+import Testing
+
+/// A training ends in the same bits whatever processes computed it, and whichever of them died.
+@Suite struct SameBitsTests {
+    private func train(
+        _ data: URL, _ directory: URL, _ world: TrainingRun.World, exchange: String = "features", steps: Int = 40,
+        disturb: (LocalCluster) throws -> Void = { _ in }
+    ) throws -> TrainingRun {
+        try TrainingRun.run(
+            configuration: folderTraining(data, steps: steps, exchange: exchange), world: world,
+            in: directory.appending(path: UUID().uuidString), seconds: 120, disturb: disturb)
+    }
+
+    @Test func worldsAndExchangesDoNotMatter() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let reference = try train(data, directory, .init(shards: 1, workers: 1))
+            #expect(reference.gap == nil)
+            #expect(reference.losses.count == 40)
+            for (world, exchange) in [
+                (TrainingRun.World(shards: 3, workers: 2), "features"),
+                (.init(shards: 2, workers: 3, threads: 2), "features"),
+                (.init(shards: 4, workers: 1, threads: 2), "rows"), (.init(shards: 1, workers: 5), "rows"),
+            ] {
+                let run = try train(data, directory, world, exchange: exchange)
+                let difference = run.gap ?? run.difference(from: reference)
+                #expect(difference == nil, "\(world), \(exchange)")
+            }
+        }
+    }
+
+    @Test func aKilledWorkerLeavesNoTrace() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let world = TrainingRun.World(shards: 2, workers: 2)
+            let reference = try train(data, directory, world, steps: 300)
+            var killedAfter = -1
+            let run = try train(data, directory, world, steps: 300) { cluster in
+                try cluster.waitUntil("some steps are committed", seconds: 60) {
+                    killedAfter = try cluster.committedStep()
+                    return killedAfter >= 20
+                }
+                cluster.kill(cluster.workers[1])
+                try cluster.addWorker()
+            }
+            #expect(killedAfter < 299, "the run was over before the worker was killed")
+            let difference = run.gap ?? run.difference(from: reference)
+            #expect(difference == nil, "killed after step \(killedAfter)")
+        }
+    }
+}
