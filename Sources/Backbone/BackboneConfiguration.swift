@@ -67,7 +67,7 @@ public struct BackboneConfiguration: Sendable, Hashable, Codable {
         } else {
             throw BackboneError(
                 .invalidConfiguration,
-                "there is no backbone named \"\(name)\"; choose one of \(names.joined(separator: ", ")), identity")
+                "there is no backbone named \"\(name)\"; choose one of \(names.joined(separator: ", "))")
         }
         try configuration.validate()
         return configuration
@@ -86,8 +86,10 @@ public struct BackboneConfiguration: Sendable, Hashable, Codable {
     /// Floats in one image.
     public var inputCount: Int { inputChannels * inputHeight * inputWidth }
 
-    /// The product of the strides: what both extents of an image must be a multiple of.
-    public var totalStride: Int { strides.reduce(1, *) }
+    /// Height and width of the last feature map: every stride of 2 halves them, rounding up.
+    var outputExtent: (height: Int, width: Int) {
+        strides.reduce((inputHeight, inputWidth)) { (($0.0 + $1 - 1) / $1, ($0.1 + $1 - 1) / $1) }
+    }
 
     /// Checks that a network of this shape exists.
     ///
@@ -120,11 +122,6 @@ public struct BackboneConfiguration: Sendable, Hashable, Codable {
         guard strides.allSatisfy({ (1...2).contains($0) }) else { throw fail("strides \(strides) are not all 1 or 2") }
         guard inputHeight <= 4096, inputWidth <= 4096 else {
             throw fail("images of \(inputHeight)×\(inputWidth) are larger than 4096×4096")
-        }
-        guard inputHeight % totalStride == 0, inputWidth % totalStride == 0 else {
-            throw fail(
-                "images of \(inputHeight)×\(inputWidth) do not fit strides \(strides): both extents must be multiples of \(totalStride)"
-            )
         }
     }
 }

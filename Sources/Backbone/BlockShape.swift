@@ -9,8 +9,8 @@ struct BlockShape: Sendable {
 
     /// Whether the shortcut is a convolution, because the shape changes.
     var hasDownsample: Bool { stride != 1 || inputs != outputs }
-    var outputHeight: Int { height / stride }
-    var outputWidth: Int { width / stride }
+    var outputHeight: Int { (height + stride - 1) / stride }
+    var outputWidth: Int { (width + stride - 1) / stride }
 }
 
 extension BackboneConfiguration {

@@ -52,7 +52,7 @@ final class Network: Sendable {
         for shape in configuration.blocks { blocks.append(try planner.block(shape)) }
         self.blocks = blocks
         let last = configuration.widths[configuration.widths.count - 1]
-        let (endHeight, endWidth) = (height / configuration.totalStride, width / configuration.totalStride)
+        let (endHeight, endWidth) = configuration.outputExtent
         lastNormalization = planner.normalization("bn2", last, endHeight * endWidth)
         lastActivation = planner.reserve(batch * last * endHeight * endWidth)
         head = try WeightedOperator.linear(

@@ -115,10 +115,8 @@ private struct LayoutBuilder {
         }
         let last = configuration.widths[configuration.widths.count - 1]
         normalization("bn2", last)
-        let pixels =
-            (configuration.inputHeight / configuration.totalStride)
-            * (configuration.inputWidth / configuration.totalStride)
-        let inputs = last * pixels
+        let (height, width) = configuration.outputExtent
+        let inputs = last * height * width
         // PyTorch's default of a linear layer: uniform in ±1/√(inputs), weight and bias.
         let bound = 1 / Float(inputs).squareRoot()
         add("fc.weight", [configuration.embeddingSize, inputs], .parameter, .uniform(bound: bound))

@@ -31,13 +31,16 @@ final class WeightedOperator: Sendable {
         needsInputGradient: Bool
     ) throws(BackboneError) -> WeightedOperator {
         var source = try OneDNN.memory([batch, inputs, height, width], dnnl_nhwc)
-        var target = try OneDNN.memory([batch, outputs, height / stride, width / stride], dnnl_nhwc)
+        let (outputHeight, outputWidth) = ((height + stride - 1) / stride, (width + stride - 1) / stride)
+        var target = try OneDNN.memory([batch, outputs, outputHeight, outputWidth], dnnl_nhwc)
         let shape = [outputs, inputs, kernel, kernel]
         var packed = try OneDNN.memory(shape, dnnl_format_tag_any)
         let strides = [dnnl_dim_t(stride), dnnl_dim_t(stride)]
         let padding = [dnnl_dim_t(kernel / 2), dnnl_dim_t(kernel / 2)]
         // Even extents and stride 2: the last window ends one pixel earlier on the right.
-        let right = [height, width].map { dnnl_dim_t(($0 / stride - 1) * stride + kernel - $0 - kernel / 2) }
+        let right = [(outputHeight, height), (outputWidth, width)].map { output, input in
+            dnnl_dim_t((output - 1) * stride + kernel - input - kernel / 2)
+        }
         let what = "a \(kernel)×\(kernel) convolution \(inputs)→\(outputs) at \(height)×\(width)"
         var operation = dnnl_convolution_desc_t()
         try OneDNN.check(
@@ -61,7 +64,7 @@ final class WeightedOperator: Sendable {
         return try WeightedOperator(
             forward, input, gradient, weights: weights, bias: nil, shape: shape,
             inputCount: batch * inputs * height * width,
-            outputCount: batch * outputs * (height / stride) * (width / stride))
+            outputCount: batch * outputs * outputHeight * outputWidth)
     }
 
     /// A linear layer with bias over NHWC activations; its weights are in the order of the flattened NCHW tensor.

@@ -172,7 +172,7 @@ final class CoordinatorService: @unchecked Sendable {
             case .send(_, let peer, let plan): server.send(.plan(plan), to: peer, request: answered(peer))
             case .committed(let report): write { try metrics.append(report) }
             case .event(let level, let text): log.log(level: level.logLevel, "\(text)")
-            case .finished: log.info("finished: step \(machine.committed) is committed on every shard")
+            case .finished: log.info("finished: every shard that is alive has committed step \(machine.committed)")
             case .failed(let reason): log.error("the run failed: \(reason)")
             }
         }

@@ -11,8 +11,8 @@ struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the coordinator of a cluster.",
         discussion: """
-            Reads the run's configuration, opens the data to count classes and samples (unless data.classes and \
-            data.samples are set), waits for cluster.shards shard servers and cluster.workers workers, and plans steps \
+            Reads the run's configuration, opens the data to count classes and samples (unless data.classes, \
+            data.samples and data.fingerprint are set), waits for cluster.shards shard servers and cluster.workers workers, and plans steps \
             until all are committed. Then it stays, so that the result can be inspected, until it gets SIGTERM.
             """)
 

@@ -18,7 +18,7 @@ struct MergeStep: Sendable {
     var out: Int
 }
 
-/// Partial softmaxes of a group of samples and how they are merged: DESIGN's *partial softmax*, which is online softmax
+/// Partial softmaxes of a group of samples and how they are merged: online softmax
 /// (Milakov and Gimelshein, arXiv 1805.02867) along a fixed tree.
 struct PartialSoftmax {
     let samples: Int

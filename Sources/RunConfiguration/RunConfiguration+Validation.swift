@@ -44,10 +44,10 @@ extension RunConfiguration {
         try require(
             (1...65536).contains(head.slices) && head.slices & (head.slices - 1) == 0, "head.slices",
             "is \(head.slices), not a power of two up to 65536")
-        try require(head.scale.isFinite && head.scale > 0, "head.scale", "is \(head.scale), must be positive")
+        try require(head.scale > 0 && head.scale <= 300, "head.scale", "is \(head.scale), must be above 0 and at most 300")
         try require(
-            head.m1.isFinite && head.m2.isFinite && head.m3.isFinite && head.m1 > 0, "head.m1",
-            "and m2, m3 must be finite, m1 positive")
+            (0.01...100).contains(head.m1) && abs(head.m2) <= 100 && abs(head.m3) <= 100, "head.m1",
+            "must be in 0.01...100, m2 and m3 in -100...100")
         try require(
             (0...1).contains(head.interclassFilter), "head.interclass_filter",
             "is \(head.interclassFilter), not in 0...1")
@@ -62,8 +62,8 @@ extension RunConfiguration {
         try require(
             (0..<1).contains(optimizer.momentum), "optimizer.momentum", "is \(optimizer.momentum), not in 0..<1")
         try require(
-            optimizer.weightDecay >= 0 && optimizer.weightDecay.isFinite, "optimizer.weight_decay",
-            "is \(optimizer.weightDecay), must not be negative")
+            (0...1).contains(optimizer.weightDecay), "optimizer.weight_decay",
+            "is \(optimizer.weightDecay), not in 0...1")
         try require(
             optimizer.clipNorm >= 0 && optimizer.clipNorm.isFinite, "optimizer.clip_norm",
             "is \(optimizer.clipNorm), must not be negative")

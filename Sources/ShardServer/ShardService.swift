@@ -246,7 +246,7 @@ final class ShardService: @unchecked Sendable {
         case .hello(let hello): greet(hello, peer)
         case .stepRequest(let request, _):
             guard isReady else {
-                let current = StepID(step: -1, attempt: 0)
+                let current = StepID(step: 0, attempt: 0)
                 let reply = StepReply<[Tensor]>(
                     id: request.id, rank: request.rank, phase: request.phase,
                     outcome: .notReady(current: current, committed: -1))

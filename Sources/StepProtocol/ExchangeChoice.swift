@@ -22,10 +22,10 @@ public enum ExchangeChoice {
         return (exchange, "\(exchange): \(figures) (batch \(batch), \(sampledRows) sampled rows of \(embeddingSize))")
     }
 
-    /// Bytes per step of `features`: to each shard the features (D per sample) and log-normalizers (1); back K partial
+    /// Bytes per step of `features`: to each shard the features (D per sample) and log-normalizers (2, they are f64); back K partial
     /// softmaxes (D + 2), and once over all shards the target's part (D + 1).
     static func featuresBytes(batch: Int, embeddingSize: Int, shards: Int, subtrees: Int) -> Double {
-        let perShard = Double(embeddingSize + 1) + Double(subtrees) * Double(embeddingSize + 2)
+        let perShard = Double(embeddingSize + 2) + Double(subtrees) * Double(embeddingSize + 2)
         return 4 * Double(batch) * (Double(shards) * perShard + Double(embeddingSize + 1))
     }
 

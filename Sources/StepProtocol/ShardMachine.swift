@@ -103,6 +103,9 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         return nil
     }
 
+    /// `current` in replies that are not about it: a shard that has heard of no step yet names the first.
+    private var announced: StepID { max(current, StepID(step: 0, attempt: 0)) }
+
     private mutating func receive(_ request: StepRequest<Payload>, from peer: Peer) -> [Action] {
         if let message = malformation(of: request) {
             return [reply(request, peer, .refused(code: .malformed, message: message))]
@@ -111,7 +114,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
             return [reply(request, peer, .stale(current: current, committed: committed))]
         }
         guard let mapVersion, request.mapVersion <= mapVersion else {
-            return [reply(request, peer, .notReady(current: current, committed: committed))]
+            return [reply(request, peer, .notReady(current: announced, committed: committed))]
         }
         if request.mapVersion < mapVersion {
             let message = "slice map \(request.mapVersion) is not in use any more; the shard has \(mapVersion)"
@@ -119,7 +122,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         }
         var actions = learn(committed: request.committed)
         if request.id.step != committed + 1 || (request.phase > .begin && (attempt == nil || request.id > current)) {
-            return actions + [reply(request, peer, .notReady(current: current, committed: committed))]
+            return actions + [reply(request, peer, .notReady(current: announced, committed: committed))]
         }
         if request.id > current { actions += adopt(request.id) }
         var attempt = attempt ?? ShardAttempt(request)
@@ -142,7 +145,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         let rank = request.rank
         let isNew = !attempt.ranks[rank].seen.contains(request.phase)
         let stale = StepReply<Payload>.Outcome.stale(current: current, committed: committed)
-        let notReady = StepReply<Payload>.Outcome.notReady(current: current, committed: committed)
+        let notReady = StepReply<Payload>.Outcome.notReady(current: announced, committed: committed)
 
         switch request.phase {
         case .parameters:

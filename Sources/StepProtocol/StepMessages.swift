@@ -1,4 +1,4 @@
-/// The requests a worker makes of every shard during a step, in this order (docs/protocol.md).
+/// The requests a worker makes of every shard during a step, in this order (Sources/Wire/PROTOCOL.md).
 public enum StepPhase: UInt8, Sendable, Hashable, Codable, CaseIterable, Comparable {
     /// Read the backbone parameters of the last committed step. Only when the worker does not hold them.
     case parameters = 0

@@ -21,7 +21,10 @@ extension WorkerMachine {
                 let message = "\(shard) answered begin of \(attempt.id) and knows nothing of it at \(reply.phase)"
                 return [.report(.failed(attempt.id, code: .unresponsive, message: message))]
             }
-            return []  // begin is repeated on its timer until the shard has its plan
+            // The shard has no plan or is still making its slices: ask again soon.
+            let soon = now + min(timing.retryInterval, .milliseconds(100))
+            self.attempt?.shards[index].outstanding[reply.phase]?.nextSend = soon
+            return []
         case .refused(let code, let message):
             return report(.failed(attempt.id, code: code, message: "\(shard): \(message)"), now)
         }

@@ -11,7 +11,7 @@ public struct Hello: Sendable, Equatable {
     public var clusterID = ""
     /// For people; need not be unique.
     public var name = ""
-    /// Grows with every start of the process, so that a message of an earlier life is recognised.
+    /// Drawn at random when the process starts, so that a message of an earlier life is recognised.
     public var incarnation: UInt64
     /// Where workers reach a shard: a ZeroMQ endpoint. Empty for other roles.
     public var endpoint = ""

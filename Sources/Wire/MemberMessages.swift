@@ -62,7 +62,7 @@ public struct StepDone: Sendable, Equatable {
     }
 }
 
-/// A worker or shard reports that a step cannot be done.
+/// A worker reports that a step cannot be done.
 public struct StepFailed: Sendable, Equatable {
     public var member: MemberID
     public var incarnation: UInt64

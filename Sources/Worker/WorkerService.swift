@@ -347,7 +347,7 @@ final class WorkerService: @unchecked Sendable {
     /// Evaluates every so many steps, beside the training, if the last evaluation is done.
     private func installed(_ step: Int, _ parameters: Tensor) {
         newest = (step, parameters)
-        guard let setup, let evaluator, rank == 0, setup.configuration.evaluation.every > 0, !evaluationIsRunning,
+        guard let setup, let evaluator, step >= 0, rank == 0, setup.configuration.evaluation.every > 0, !evaluationIsRunning,
             (step + 1) % setup.configuration.evaluation.every == 0, step + 1 < setup.configuration.totalSteps
         else { return }
         evaluationIsRunning = true

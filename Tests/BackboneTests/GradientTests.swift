@@ -9,6 +9,7 @@ import Testing
     /// All layers behind a tensor take part in its gradient, so this covers the gradients of inputs too.
     @Test(arguments: [
         smallConfiguration(), smallConfiguration(channels: 1, height: 8, width: 12),
+        smallConfiguration(channels: 1, height: 7, width: 9),
         BackboneConfiguration(
             name: "narrow", depths: [1, 2], widths: [5, 7], strides: [1, 2], stemWidth: 5, inputChannels: 2,
             inputHeight: 6, inputWidth: 4, embeddingSize: 3),

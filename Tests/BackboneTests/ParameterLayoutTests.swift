@@ -90,15 +90,15 @@ import Testing
                 return false
             } catch { return error.code == .invalidConfiguration }
         }
-        #expect(refused { $0.inputHeight = 10 })
+        #expect(refused { $0.inputHeight = 5000 })
         #expect(refused { $0.widths = [16] })
         #expect(refused { $0.depths = [0, 1] })
         #expect(refused { $0.strides = [3, 1] })
         #expect(refused { $0.embeddingSize = 0 })
         #expect(refused { $0.inputChannels = -1 })
-        #expect(!refused { $0.inputHeight = 12 })
+        #expect(!refused { $0.inputHeight = 13 })
         #expect(throws: BackboneError.self) { try BackboneConfiguration.named("resnet50") }
-        #expect(throws: BackboneError.self) { try BackboneConfiguration.named("iresnet50", height: 100) }
+        #expect(throws: BackboneError.self) { try BackboneConfiguration.named("iresnet50", height: 0) }
     }
 
     @Test func scheduleWarmsUpAndDecays() throws {

@@ -217,7 +217,8 @@ import Testing
         tell(.plan(.test(id: 0, shards: 1)))
         let notReady = StepReply<String>.Outcome.notReady(current: StepID(step: -1, attempt: 0), committed: -1)
         #expect(tell(outcome(0, .parameters, notReady)) == [])
-        #expect(wait(until: .seconds(2)).contains("2: shard-0 parameters "))
+        // Sooner than the two seconds after which a request without an answer is repeated.
+        #expect(wait(until: .seconds(1)).contains("0: shard-0 parameters "))
         tell(reply(0, .parameters, "P"))
         tell(computed(.labels("l")))
         tell(computed(.embed("f")))
