@@ -50,7 +50,8 @@ final class ShardModel {
         case .sample(let ranks, _, let exchange):
             self.exchange = exchange
             try head.begin(
-                step: id.step, microBatchSize: setup.configuration.batch.microBatch, labels: labels(of: ranks), sampled: sampled)
+                step: id.step, microBatchSize: setup.configuration.batch.microBatch, labels: labels(of: ranks),
+                sampled: sampled)
             return .sample(try head.beginReply())
         case .forward(let rank, let payload):
             if exchange == .rows { return .forward(rank: rank, try head.rowsReply()) }
@@ -99,10 +100,16 @@ final class ShardModel {
 
     /// Rows and momentum of some classes.
     ///
-    /// - Throws: `Refusal` if a class is not held here.
+    /// - Throws: `Refusal` if a class is not held here, or the answer would be longer than a message may be.
     func read(ids: Tensor) throws(Refusal) -> (rows: Tensor, momentum: Tensor) {
         guard ids.dtype == .i64, ids.shape.count == 1 else {
             throw Refusal(.malformed, "class ids are \(ids.dtype) \(ids.shape), expected i64 [n]")
+        }
+        // A row is hundreds of times as long as its id: checked before any memory is asked for.
+        let rowBytes = 2 * setup.head.embeddingSize * MemoryLayout<Float>.stride
+        let limit = (TransportOptions().messageByteCount - WireLimits.server.headerByteCount) / rowBytes
+        guard ids.count <= limit else {
+            throw Refusal(.tooLarge, "\(ids.count) rows are asked for at once; at most \(limit) fit into a message")
         }
         do { return try head.read(ids: ids.array(Int64.self)) } catch { throw Refusal(error) }
     }
@@ -120,7 +127,8 @@ final class ShardModel {
             guard labels.dtype == .i64, labels.shape == [input.microBatches.count * size] else {
                 throw HeadError(
                     .malformed,
-                    "the labels of rank \(rank) are \(labels.dtype) \(labels.shape), expected i64 [\(input.microBatches.count * size)]")
+                    "the labels of rank \(rank) are \(labels.dtype) \(labels.shape), expected i64 [\(input.microBatches.count * size)]"
+                )
             }
         }
         ranges = ranks.map(\.microBatches)
@@ -130,7 +138,9 @@ final class ShardModel {
     }
 
     private func single(_ payload: [Tensor], _ what: String) throws -> Tensor {
-        guard payload.count == 1 else { throw HeadError(.malformed, "\(what) are \(payload.count) tensors, expected 1") }
+        guard payload.count == 1 else {
+            throw HeadError(.malformed, "\(what) are \(payload.count) tensors, expected 1")
+        }
         return payload[0]
     }
 }
@@ -142,7 +152,9 @@ extension Refusal {
         case let error as HeadError:
             self.init(error.code.refusal, error.message)
         case let error as BackboneError:
-            self.init(error.code == .nonFinite ? .notFinite : error.code == .invalidPayload ? .malformed : .internalError, error.message)
+            self.init(
+                error.code == .nonFinite ? .notFinite : error.code == .invalidPayload ? .malformed : .internalError,
+                error.message)
         case let error as Refusal: self = error
         default: self.init(.internalError, "\(error)")
         }
