@@ -19,7 +19,9 @@ struct Connection: ParsableArguments {
     var timeout = 5.0
 
     func validate() throws {
-        guard timeout > 0, timeout < 86_400 else { throw ValidationError("--timeout \(timeout) is not a number of seconds") }
+        guard timeout > 0, timeout < 86_400 else {
+            throw ValidationError("--timeout \(timeout) is not a number of seconds")
+        }
     }
 
     /// The cluster's status.
@@ -40,7 +42,7 @@ struct Connection: ParsableArguments {
             complain(reply.json)
             throw ExitCode(Int32(reply.exitCode))
         }
-        return try JSONDecoder().decode(type, from: Data(reply.json.utf8))
+        return try StatusJSON.decode(type, from: reply.json)
     }
 
     /// The hashes of every shard, asked of the shards themselves.
@@ -53,7 +55,8 @@ struct Connection: ParsableArguments {
             let answer = try request(.readSliceHashes, of: client)
             guard case .sliceHashes(let part) = answer else { throw unexpected(answer) }
             guard part.step == status.committed else {
-                complain("\(shard.name) holds step \(part.step), the cluster committed \(status.committed): pause it first")
+                complain(
+                    "\(shard.name) holds step \(part.step), the cluster committed \(status.committed): pause it first")
                 throw ExitCode(75)
             }
             hashes.slices.merge(part.slices) { $1 }
@@ -76,9 +79,9 @@ struct Connection: ParsableArguments {
             Swift.print(text())
             return
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        if let data = try? encoder.encode(answer) { Swift.print(String(decoding: data, as: UTF8.self)) }
+        if let data = try? StatusJSON.encode(answer, pretty: true) {
+            Swift.print(String(decoding: data, as: UTF8.self))
+        }
     }
 
     private func request(_ message: WireMessage, of client: OperatorClient) throws -> WireMessage {

@@ -30,6 +30,8 @@ final class CoordinatorService: @unchecked Sendable {
     private var hellos: [PeerID: Hello] = [:]
     private var members: [MemberID: MemberNotes] = [:]
     private var evaluations: [String: ClusterStatus.Evaluation] = [:]
+    /// How many evaluation sets the status shows: it must fit into a message.
+    private static let evaluationLimit = 64
     /// The connection and request number of the message in hand: what is sent to that connection answers it.
     private var inHand: (peer: PeerID, request: UInt64)?
 
@@ -71,7 +73,8 @@ final class CoordinatorService: @unchecked Sendable {
             let deadline = machine.nextDeadline.map { origin + $0 } ?? .now + .seconds(1)
             switch mailbox.next(until: deadline) {
             case .server(.received(let peer, let request, let message)): receive(message, from: peer, request)
-            case .server(.dropped(let peer)): log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+            case .server(.dropped(let peer)):
+                log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
             case .stop(let reason):
                 log.info("stopping: \(reason)")
                 server.close()
@@ -91,13 +94,16 @@ final class CoordinatorService: @unchecked Sendable {
         switch message {
         case .hello(let hello): greet(hello, peer, request)
         case .heartbeat(let beat):
-            members[beat.member]?.statistics = beat.statistics
+            if machine.isMember(beat.member, incarnation: beat.incarnation) {
+                members[beat.member]?.statistics = beat.statistics
+            }
             let step = beat.statistics["committed"].flatMap { Int(exactly: $0) }
             server.send(
                 .heartbeatReply(
                     HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
                 to: peer, request: request)
-            perform(machine.handle(.heartbeat(peer, beat.member, incarnation: beat.incarnation, stateStep: step), at: now))
+            perform(
+                machine.handle(.heartbeat(peer, beat.member, incarnation: beat.incarnation, stateStep: step), at: now))
         case .ready(let ready):
             perform(machine.handle(.ready(peer, ready.member, incarnation: ready.incarnation), at: now))
         case .stepDone(let done):
@@ -113,14 +119,23 @@ final class CoordinatorService: @unchecked Sendable {
             server.send(.acknowledged, to: peer, request: request)
             perform(machine.handle(.left(leave.member, incarnation: leave.incarnation), at: now))
         case .evaluation(let evaluation):
+            guard evaluations[evaluation.name] != nil || evaluations.count < Self.evaluationLimit else {
+                let message = "\(Self.evaluationLimit) evaluation sets are kept, \"\(evaluation.name)\" is one more"
+                server.refuse(peer, request: request, Refusal(.tooLarge, message))
+                return
+            }
             record(evaluation)
             server.send(.acknowledged, to: peer, request: request)
         case .operatorRequest(let command):
-            server.send(.operatorReply(answer(command)), to: peer, request: request)
+            // An operator who gets no answer would wait for it.
+            if case .unencodable(let error) = server.send(.operatorReply(answer(command)), to: peer, request: request) {
+                server.refuse(peer, request: request, Refusal(.tooLarge, error.message))
+            }
         default:
             server.refuse(
                 peer, request: request,
-                Refusal(.unknownRequest, "a coordinator does not take \(message.name); send it to a shard or not at all"))
+                Refusal(
+                    .unknownRequest, "a coordinator does not take \(message.name); send it to a shard or not at all"))
         }
     }
 
@@ -198,9 +213,7 @@ final class CoordinatorService: @unchecked Sendable {
 
     private func answer(_ command: OperatorRequest) -> OperatorReply {
         func json(_ value: some Encodable) -> OperatorReply {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let data = try? encoder.encode(value) else {
+            guard let data = try? StatusJSON.encode(value) else {
                 return OperatorReply(exitCode: 70, json: #"{"error":"the answer cannot be encoded"}"#)
             }
             return OperatorReply(exitCode: 0, json: String(decoding: data, as: UTF8.self))
@@ -218,7 +231,9 @@ final class CoordinatorService: @unchecked Sendable {
             perform(machine.handle(.stop, at: now))
             return json(status)
         default:
-            return OperatorReply(exitCode: 64, json: #"{"error":"unknown command; this coordinator knows status, slices, pause, resume, stop"}"#)
+            return OperatorReply(
+                exitCode: 64,
+                json: #"{"error":"unknown command; this coordinator knows status, slices, pause, resume, stop"}"#)
         }
     }
 
@@ -228,7 +243,8 @@ final class CoordinatorService: @unchecked Sendable {
         machine.plan.shards.flatMap { shard in
             shard.slices.map { slice in
                 let classes = setup.classes(ofSlices: slice..<slice + 1)
-                return SliceStatus(slice: slice, classes: [classes.lowerBound, classes.upperBound], owner: "\(shard.shard)")
+                return SliceStatus(
+                    slice: slice, classes: [classes.lowerBound, classes.upperBound], owner: "\(shard.shard)")
             }
         }
     }
