@@ -33,7 +33,8 @@ public struct RunSetup: Sendable {
             sliceCount: head.slices, seed: configuration.seed, scale: Double(head.scale),
             margins: HeadMargins(m1: Double(head.m1), m2: Double(head.m2), m3: Double(head.m3)),
             interclassFilter: Double(head.interclassFilter), sampleRate: head.sampleRate,
-            momentum: Double(configuration.optimizer.momentum), weightDecay: Double(configuration.optimizer.weightDecay))
+            momentum: Double(configuration.optimizer.momentum), weightDecay: Double(configuration.optimizer.weightDecay)
+        )
         _ = try self.head.validate()
         backbone = try configuration.backboneShape()
         layout = try ParameterLayout(backbone)
@@ -57,6 +58,13 @@ public struct RunSetup: Sendable {
 }
 
 extension RunSetup {
+    /// What a plan names that this run does not have, or nil.
+    public func misfit(of plan: Plan) -> String? {
+        plan.misfit(
+            microBatchCount: configuration.microBatchCount, sliceCount: head.sliceCount,
+            denseSliceCount: configuration.backbone.denseSlices, totalSteps: configuration.totalSteps)
+    }
+
     /// The classes of a range of slices.
     public func classes(ofSlices slices: Range<Int>) -> Range<Int> {
         head.classCount * slices.lowerBound / head.sliceCount..<head.classCount * slices.upperBound / head.sliceCount

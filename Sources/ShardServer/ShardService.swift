@@ -65,7 +65,8 @@ final class ShardService: @unchecked Sendable {
     private final class ModelBox: @unchecked Sendable { var model: ShardModel? }
 
     /// - Throws: `WireError` if the endpoint cannot be bound.
-    init(coordinator endpoint: String, bind: String, advertise: String?, name: String, threads: Int, log: Logger) throws {
+    init(coordinator endpoint: String, bind: String, advertise: String?, name: String, threads: Int, log: Logger) throws
+    {
         self.log = log
         self.threads = threads
         io = try IOThread()
@@ -113,10 +114,13 @@ final class ShardService: @unchecked Sendable {
             log.error("the coordinator refused this shard: \(refusal.message)")
             exitCode = 77
             return false
-        case .coordinator(.unanswered(let endpoint)): log.warning("no answer from the coordinator at \(endpoint); trying on")
+        case .coordinator(.unanswered(let endpoint)):
+            log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
-        case .server(.received(let peer, let request, let message)): serve(message, StepPeer(peer: peer, request: request))
-        case .server(.dropped(let peer)): log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+        case .server(.received(let peer, let request, let message)):
+            serve(message, StepPeer(peer: peer, request: request))
+        case .server(.dropped(let peer)):
+            log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
         case .ready(.success(let ready)):
             isReady = true
             memoryBytes = ready.memoryBytes
@@ -133,7 +137,9 @@ final class ShardService: @unchecked Sendable {
         case .answer(let peer, .failure(let refusal)): server.refuse(peer.peer, request: peer.request, refusal)
         case .stop(let reason):
             log.info("stopping: \(reason)")
-            if let welcome { coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason))) }
+            if let welcome {
+                coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
+            }
             return false
         }
         return true
@@ -143,7 +149,8 @@ final class ShardService: @unchecked Sendable {
 
     private func join(_ welcome: Welcome) -> Bool {
         if let known = self.welcome, known.clusterID != welcome.clusterID {
-            log.error("the coordinator now runs cluster \(welcome.clusterID), this shard holds a part of \(known.clusterID)")
+            log.error(
+                "the coordinator now runs cluster \(welcome.clusterID), this shard holds a part of \(known.clusterID)")
             exitCode = 70
             return false
         }
@@ -152,7 +159,8 @@ final class ShardService: @unchecked Sendable {
                 let setup = try RunSetup(RunConfiguration(yaml: welcome.configuration))
                 self.setup = setup
                 policy = HandshakePolicy(
-                    clusterID: welcome.clusterID, embeddingSize: setup.head.embeddingSize, classCount: setup.head.classCount,
+                    clusterID: welcome.clusterID, embeddingSize: setup.head.embeddingSize,
+                    classCount: setup.head.classCount,
                     configurationHash: welcome.configurationHash)
                 machine = Machine(microBatchCount: setup.configuration.microBatchCount, empty: [])
             } catch {
@@ -184,6 +192,11 @@ final class ShardService: @unchecked Sendable {
     /// Learns from the plan which slices are this shard's, and which step is committed.
     private func follow(_ plan: Plan) -> Bool {
         guard let welcome, let setup else { return true }
+        if let misfit = setup.misfit(of: plan) {
+            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
+            exitCode = 70
+            return false
+        }
         if let mine = plan.shards.first(where: { $0.shard == welcome.member }) {
             if let assigned, assigned.slices != mine.slices || assigned.denseSlices != mine.denseSlices {
                 log.error("the plan moves slices \(assigned.slices) to \(mine.slices); this shard cannot")
@@ -192,7 +205,9 @@ final class ShardService: @unchecked Sendable {
             }
             if assigned == nil {
                 assigned = mine
-                log.info("owns slices \(mine.slices) (classes \(setup.classes(ofSlices: mine.slices))), dense slices \(mine.denseSlices)")
+                log.info(
+                    "owns slices \(mine.slices) (classes \(setup.classes(ofSlices: mine.slices))), dense slices \(mine.denseSlices)"
+                )
                 let (mailbox, box, threads) = (mailbox, model, threads)
                 compute.submit {
                     let start = ContinuousClock.now
@@ -201,7 +216,8 @@ final class ShardService: @unchecked Sendable {
                             setup: setup, slices: mine.slices, denseSlices: mine.denseSlices, threads: threads)
                         box.model = model
                         let took = ContinuousClock.now - start
-                        mailbox.post(.ready(.success(Ready(memoryBytes: model.memoryBytes, seconds: took / .seconds(1)))))
+                        mailbox.post(
+                            .ready(.success(Ready(memoryBytes: model.memoryBytes, seconds: took / .seconds(1)))))
                     } catch {
                         mailbox.post(.ready(.failure(Refusal(error))))
                     }
@@ -220,10 +236,12 @@ final class ShardService: @unchecked Sendable {
         coordinator.update(hello)
         let statistics: [String: Double] = [
             "committed": Double(machine?.committed ?? -1), "memory_bytes": Double(memoryBytes),
-            "resident_bytes": Double(ProcessMemory.residentBytes), "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
+            "resident_bytes": Double(ProcessMemory.residentBytes),
+            "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
             "refused": Double(server.counters.rejectedTotal),
         ]
-        coordinator.send(.heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
+        coordinator.send(
+            .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
     }
 
     // MARK: Workers and operators
@@ -235,20 +253,23 @@ final class ShardService: @unchecked Sendable {
             guard isReady else {
                 let current = StepID(step: -1, attempt: 0)
                 let reply = StepReply<[Tensor]>(
-                    id: request.id, rank: request.rank, phase: request.phase, outcome: .notReady(current: current, committed: -1))
+                    id: request.id, rank: request.rank, phase: request.phase,
+                    outcome: .notReady(current: current, committed: -1))
                 server.send(.stepReply(reply), to: peer.peer, request: peer.request)
                 return
             }
             drive(.request(peer, request))
-        case .readRows(let ids): answer(peer) { model, _ throws(Refusal) in
-            let (rows, momentum) = try model.read(ids: ids)
-            return .rows(rows: rows, momentum: momentum)
-        }
+        case .readRows(let ids):
+            answer(peer) { model, _ throws(Refusal) in
+                let (rows, momentum) = try model.read(ids: ids)
+                return .rows(rows: rows, momentum: momentum)
+            }
         case .readSliceHashes: answer(peer) { model, step throws(Refusal) in .sliceHashes(model.hashes(step: step)) }
         default:
             server.refuse(
                 peer.peer, request: peer.request,
-                Refusal(.unknownRequest, "a shard does not take \(message.name); send it to the coordinator or not at all"))
+                Refusal(
+                    .unknownRequest, "a shard does not take \(message.name); send it to the coordinator or not at all"))
         }
     }
 
@@ -279,7 +300,8 @@ final class ShardService: @unchecked Sendable {
         let (mailbox, box, committed) = (mailbox, model, machine?.committed ?? -1)
         compute.submit {
             guard let model = box.model else {
-                mailbox.post(.answer(peer, .failure(Refusal(.notWelcomed, "this shard owns no slices yet; try again later"))))
+                mailbox.post(
+                    .answer(peer, .failure(Refusal(.notWelcomed, "this shard owns no slices yet; try again later"))))
                 return
             }
             do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model, committed)))) } catch {

@@ -118,12 +118,15 @@ final class WorkerService: @unchecked Sendable {
         case .coordinator(.refused(let refusal)):
             log.error("the coordinator refused this worker: \(refusal.message)")
             return end(77)
-        case .coordinator(.unanswered(let endpoint)): log.warning("no answer from the coordinator at \(endpoint); trying on")
+        case .coordinator(.unanswered(let endpoint)):
+            log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
         case .shard(let shard, .received(_, .stepReply(let reply))): drive(.reply(shard, reply))
-        case .shard(let shard, .received(_, .refused(let refusal))): log.warning("\(shard) refused a message: \(refusal.message)")
+        case .shard(let shard, .received(_, .refused(let refusal))):
+            log.warning("\(shard) refused a message: \(refusal.message)")
         case .shard(let shard, .refused(let refusal)): retry(shard, after: refusal)
-        case .shard(let shard, .unanswered(let endpoint)): log.warning("no answer from \(shard) at \(endpoint); trying on")
+        case .shard(let shard, .unanswered(let endpoint)):
+            log.warning("no answer from \(shard) at \(endpoint); trying on")
         case .shard(let shard, .welcomed): flush(shard)
         case .shard: break
         case .computed(let id, let result):
@@ -204,6 +207,10 @@ final class WorkerService: @unchecked Sendable {
     }
 
     private func follow(_ plan: Plan) -> Bool {
+        if let misfit = setup?.misfit(of: plan) {
+            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
+            return end(70)
+        }
         connect(plan)
         if let member = welcome?.member, let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
             self.rank = rank
@@ -229,7 +236,8 @@ final class WorkerService: @unchecked Sendable {
             "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
             "replaced_images": Double(model?.value.replacedSamples ?? 0),
         ]
-        coordinator.send(.heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
+        coordinator.send(
+            .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
     }
 
     private func leave(_ reason: String) {
@@ -278,7 +286,8 @@ final class WorkerService: @unchecked Sendable {
             case .report(let report): send(report)
             case .ask:
                 guard let welcome else { break }
-                coordinator.send(.ready(Ready(member: welcome.member, incarnation: incarnation, held: machine?.current)))
+                coordinator.send(
+                    .ready(Ready(member: welcome.member, incarnation: incarnation, held: machine?.current)))
             case .compute(let id, let computation): perform(id, computation)
             case .abandon:
                 guard let model else { break }
@@ -295,7 +304,9 @@ final class WorkerService: @unchecked Sendable {
 
     /// Sends what waited for the handshake with a shard and still belongs to the attempt in hand.
     private func flush(_ shard: MemberID) {
-        for request in unsent.removeValue(forKey: shard) ?? [] where request.id == machine?.current { send(request, to: shard) }
+        for request in unsent.removeValue(forKey: shard) ?? [] where request.id == machine?.current {
+            send(request, to: shard)
+        }
     }
 
     private func send(_ report: WorkerReport) {
@@ -317,7 +328,9 @@ final class WorkerService: @unchecked Sendable {
             do throws(Refusal) {
                 if let result = try model.value.perform(id, computation, shards: shards) {
                     mailbox.post(.computed(id, result))
-                } else if case .install(let committed, _, let after) = computation, let parameters = model.value.parameters {
+                } else if case .install(let committed, _, let after) = computation,
+                    let parameters = model.value.parameters
+                {
                     mailbox.post(.installed(committed: after?.step ?? committed, parameters))
                 }
             } catch {
@@ -390,7 +403,9 @@ final class WorkerService: @unchecked Sendable {
                 lines = reports.map(\.summary) + ["ROC: \(picture)"] + lines
             }
             let text = lines.joined(separator: "\n")
-            if let summary = options.summary { try (text + "\n").write(toFile: summary, atomically: true, encoding: .utf8) }
+            if let summary = options.summary {
+                try (text + "\n").write(toFile: summary, atomically: true, encoding: .utf8)
+            }
             log.info("finished; \(lines.joined(separator: "; "))")
             // The coordinator's acknowledgement: the figures must be there before this process is gone.
             _ = mailbox.next(within: .seconds(1))
