@@ -17,7 +17,7 @@ extension CenterTable {
             values.mutable(Int64.self)[index] = Int64(bitPattern: pfc_head_hash(momentum.base + offset, bytes, first))
         }
         return Dictionary(
-            uniqueKeysWithValues: zip(slices, values.buffer(Int64.self)).map { slice, value in
+            uniqueKeysWithValues: zip(slices, values.array(Int64.self)).map { slice, value in
                 let digits = String(UInt64(bitPattern: value), radix: 16)
                 return (slice, String(repeating: "0", count: 16 - digits.count) + digits)
             })

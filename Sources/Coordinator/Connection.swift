@@ -42,7 +42,7 @@ struct Connection: ParsableArguments {
             complain(reply.json)
             throw ExitCode(Int32(reply.exitCode))
         }
-        return try JSONDecoder().decode(type, from: Data(reply.json.utf8))
+        return try StatusJSON.decode(type, from: reply.json)
     }
 
     /// The hashes of every shard, asked of the shards themselves.
@@ -79,9 +79,9 @@ struct Connection: ParsableArguments {
             Swift.print(text())
             return
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        if let data = try? encoder.encode(answer) { Swift.print(String(decoding: data, as: UTF8.self)) }
+        if let data = try? StatusJSON.encode(answer, pretty: true) {
+            Swift.print(String(decoding: data, as: UTF8.self))
+        }
     }
 
     private func request(_ message: WireMessage, of client: OperatorClient) throws -> WireMessage {

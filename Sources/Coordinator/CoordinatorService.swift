@@ -30,6 +30,8 @@ final class CoordinatorService: @unchecked Sendable {
     private var hellos: [PeerID: Hello] = [:]
     private var members: [MemberID: MemberNotes] = [:]
     private var evaluations: [String: ClusterStatus.Evaluation] = [:]
+    /// How many evaluation sets the status shows: it must fit into a message.
+    private static let evaluationLimit = 64
     /// The connection and request number of the message in hand: what is sent to that connection answers it.
     private var inHand: (peer: PeerID, request: UInt64)?
 
@@ -92,7 +94,9 @@ final class CoordinatorService: @unchecked Sendable {
         switch message {
         case .hello(let hello): greet(hello, peer, request)
         case .heartbeat(let beat):
-            members[beat.member]?.statistics = beat.statistics
+            if machine.isMember(beat.member, incarnation: beat.incarnation) {
+                members[beat.member]?.statistics = beat.statistics
+            }
             let step = beat.statistics["committed"].flatMap { Int(exactly: $0) }
             server.send(
                 .heartbeatReply(
@@ -115,10 +119,18 @@ final class CoordinatorService: @unchecked Sendable {
             server.send(.acknowledged, to: peer, request: request)
             perform(machine.handle(.left(leave.member, incarnation: leave.incarnation), at: now))
         case .evaluation(let evaluation):
+            guard evaluations[evaluation.name] != nil || evaluations.count < Self.evaluationLimit else {
+                let message = "\(Self.evaluationLimit) evaluation sets are kept, \"\(evaluation.name)\" is one more"
+                server.refuse(peer, request: request, Refusal(.tooLarge, message))
+                return
+            }
             record(evaluation)
             server.send(.acknowledged, to: peer, request: request)
         case .operatorRequest(let command):
-            server.send(.operatorReply(answer(command)), to: peer, request: request)
+            // An operator who gets no answer would wait for it.
+            if case .unencodable(let error) = server.send(.operatorReply(answer(command)), to: peer, request: request) {
+                server.refuse(peer, request: request, Refusal(.tooLarge, error.message))
+            }
         default:
             server.refuse(
                 peer, request: request,
@@ -201,9 +213,7 @@ final class CoordinatorService: @unchecked Sendable {
 
     private func answer(_ command: OperatorRequest) -> OperatorReply {
         func json(_ value: some Encodable) -> OperatorReply {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let data = try? encoder.encode(value) else {
+            guard let data = try? StatusJSON.encode(value) else {
                 return OperatorReply(exitCode: 70, json: #"{"error":"the answer cannot be encoded"}"#)
             }
             return OperatorReply(exitCode: 0, json: String(decoding: data, as: UTF8.self))

@@ -38,11 +38,7 @@ struct MetricsFile {
 
     private func append(line: some Encodable) throws {
         do {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys]
-            encoder.nonConformingFloatEncodingStrategy = .convertToString(
-                positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-            var data = try encoder.encode(line)
+            var data = try StatusJSON.encode(line)
             data.append(0x0A)
             try handle.write(contentsOf: data)
         } catch {

@@ -31,7 +31,7 @@ enum Payload {
             let bad = pfc_head_first_nonfinite(values.value + start, min(block, count - start))
             if bad >= 0 { found.mutable(Int64.self)[index] = Int64(start + bad) }
         }
-        return found.buffer(Int64.self).first { $0 >= 0 }.map(Int.init)
+        return found.array(Int64.self).first { $0 >= 0 }.map(Int.init)
     }
 
     /// The tree nodes of an i32 tensor [K, 2] of (level, index).

@@ -137,7 +137,7 @@ final class SampleSet: @unchecked Sendable {
 }
 
 extension Tensor {
-    /// The first element. Tensors always have memory behind them, even empty ones.
+    /// The first element. Tensors always have memory behind them, even empty ones. Does not keep the tensor alive.
     func pointer<Element: TensorElement>(_ type: Element.Type) -> UnsafeMutablePointer<Element> {
         rawPointer.assumingMemoryBound(to: type)
     }

@@ -4,8 +4,10 @@ internal import Determinism
 internal import Tensors
 
 /// The sampled rows of one or more shards, slice by slice: what the blocks multiply features with.
-struct SampledRows: @unchecked Sendable {
-    /// One slice's sampled rows.
+///
+/// An object, so that whoever uses the pointers of a slice holds the tensors that they point into.
+final class SampledRows: @unchecked Sendable {
+    /// One slice's sampled rows: pointers that are valid as long as the `SampledRows`.
     struct Slice {
         /// Number of the slice.
         var number: Int

@@ -182,7 +182,7 @@ public final class ShardHead {
             pfc_head_scatter(new, ids, base, chunk.count, size, tableRows.base)
             pfc_head_scatter(newMomentum, ids, base, chunk.count, size, tableMomentum.base)
         }
-        if let id = bad.buffer(Int64.self).first(where: { $0 >= 0 }) {
+        if let id = bad.array(Int64.self).first(where: { $0 >= 0 }) {
             restore(step)
             throw HeadError(
                 .notFinite,

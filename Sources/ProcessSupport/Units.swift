@@ -13,7 +13,7 @@ public enum Units {
 
     /// `2 h 05 min`, `3 min 07 s`, `12 s`.
     public static func duration(_ seconds: Double) -> String {
-        guard seconds.isFinite, seconds >= 0 else { return "–" }
+        guard seconds >= 0, seconds < 1e12 else { return "–" }
         let whole = Int(seconds.rounded())
         if whole >= 3600 { return String(format: "%d h %02d min", whole / 3600, whole / 60 % 60) }
         if whole >= 60 { return String(format: "%d min %02d s", whole / 60, whole % 60) }

@@ -1,4 +1,9 @@
 extension RunConfiguration {
+    /// The most steps and samples: sample positions must stay far inside 64 bits.
+    private static let countLimit = 1 << 40
+    /// The most micro-batches of a global batch: a worker reports the loss of each.
+    private static let microBatchLimit = 1 << 16
+
     /// M: micro-batches of a global batch.
     public var microBatchCount: Int { batch.size / batch.microBatch }
 
@@ -60,6 +65,10 @@ extension RunConfiguration {
             batch.microBatch >= 1 && batch.size % batch.microBatch == 0, "batch.micro_batch",
             "is \(batch.microBatch), which does not divide batch.size \(batch.size)")
         try require(
+            microBatchCount <= Self.microBatchLimit, "batch.micro_batch",
+            "is \(batch.microBatch), which cuts the batch into \(microBatchCount) micro-batches; at most \(Self.microBatchLimit) are possible"
+        )
+        try require(
             (0..<1).contains(optimizer.momentum), "optimizer.momentum", "is \(optimizer.momentum), not in 0..<1")
         try require(
             (0...1).contains(optimizer.weightDecay), "optimizer.weight_decay",
@@ -69,6 +78,11 @@ extension RunConfiguration {
             "is \(optimizer.clipNorm), must not be negative")
         try require(
             schedule.steps >= 0 && schedule.epochs >= 0 && schedule.epochs < 1e6, "schedule", "has a negative length")
+        try require(
+            data.samples <= Self.countLimit, "data.samples", "is \(data.samples), more than \(Self.countLimit)")
+        try require(
+            schedule.steps <= Self.countLimit && totalSteps <= Self.countLimit, "schedule",
+            "has more than \(Self.countLimit) steps")
         try require(
             schedule.learningRate >= 0 && schedule.learningRate.isFinite, "schedule.learning_rate",
             "is \(schedule.learningRate), must not be negative")

@@ -58,6 +58,13 @@ public struct RunSetup: Sendable {
 }
 
 extension RunSetup {
+    /// What a plan names that this run does not have, or nil.
+    public func misfit(of plan: Plan) -> String? {
+        plan.misfit(
+            microBatchCount: configuration.microBatchCount, sliceCount: head.sliceCount,
+            denseSliceCount: configuration.backbone.denseSlices, totalSteps: configuration.totalSteps)
+    }
+
     /// The classes of a range of slices.
     public func classes(ofSlices slices: Range<Int>) -> Range<Int> {
         head.classCount * slices.lowerBound / head.sliceCount..<head.classCount * slices.upperBound / head.sliceCount

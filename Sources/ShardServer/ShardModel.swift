@@ -100,10 +100,16 @@ final class ShardModel {
 
     /// Rows and momentum of some classes.
     ///
-    /// - Throws: `Refusal` if a class is not held here.
+    /// - Throws: `Refusal` if a class is not held here, or the answer would be longer than a message may be.
     func read(ids: Tensor) throws(Refusal) -> (rows: Tensor, momentum: Tensor) {
         guard ids.dtype == .i64, ids.shape.count == 1 else {
             throw Refusal(.malformed, "class ids are \(ids.dtype) \(ids.shape), expected i64 [n]")
+        }
+        // A row is hundreds of times as long as its id: checked before any memory is asked for.
+        let rowBytes = 2 * setup.head.embeddingSize * MemoryLayout<Float>.stride
+        let limit = (TransportOptions().messageByteCount - WireLimits.server.headerByteCount) / rowBytes
+        guard ids.count <= limit else {
+            throw Refusal(.tooLarge, "\(ids.count) rows are asked for at once; at most \(limit) fit into a message")
         }
         do { return try head.read(ids: ids.array(Int64.self)) } catch { throw Refusal(error) }
     }

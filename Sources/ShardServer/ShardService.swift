@@ -192,6 +192,11 @@ final class ShardService: @unchecked Sendable {
     /// Learns from the plan which slices are this shard's, and which step is committed.
     private func follow(_ plan: Plan) -> Bool {
         guard let welcome, let setup else { return true }
+        if let misfit = setup.misfit(of: plan) {
+            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
+            exitCode = 70
+            return false
+        }
         if let mine = plan.shards.first(where: { $0.shard == welcome.member }) {
             if let assigned, assigned.slices != mine.slices || assigned.denseSlices != mine.denseSlices {
                 log.error("the plan moves slices \(assigned.slices) to \(mine.slices); this shard cannot")

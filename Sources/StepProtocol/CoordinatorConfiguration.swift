@@ -12,6 +12,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var expectedShards: Int
     /// Workers that must be there before the first step. Later one is enough.
     public var minimumWorkers: Int
+    /// Workers that are let in: a plan that has no room for them could not be sent.
+    public var maximumWorkers: Int
     /// Steps to compute.
     public var totalSteps: Int
     public var exchange: Exchange
@@ -28,7 +30,8 @@ public struct CoordinatorConfiguration: Sendable {
 
     public init(
         batchSize: Int, microBatchCount: Int, sliceCount: Int, denseSliceCount: Int, expectedShards: Int,
-        minimumWorkers: Int, totalSteps: Int, exchange: Exchange, lease: Duration = .seconds(10),
+        minimumWorkers: Int, maximumWorkers: Int = Plan.memberLimit, totalSteps: Int, exchange: Exchange,
+        lease: Duration = .seconds(10),
         unresponsiveLimit: Int = 5, unresponsiveBackoff: Duration = .seconds(1), lossHistory: Int = 200,
         learningRate: @escaping @Sendable (Int) -> Float
     ) {
@@ -38,6 +41,7 @@ public struct CoordinatorConfiguration: Sendable {
         self.denseSliceCount = denseSliceCount
         self.expectedShards = expectedShards
         self.minimumWorkers = minimumWorkers
+        self.maximumWorkers = maximumWorkers
         self.totalSteps = totalSteps
         self.exchange = exchange
         self.lease = lease

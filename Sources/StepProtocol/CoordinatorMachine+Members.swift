@@ -11,6 +11,10 @@ extension CoordinatorMachine {
                 workers[number]?.lastHeard = newcomer.lastHeard
                 return welcome(newcomer, MemberID(.worker, number))
             }
+            guard workers.count < configuration.maximumWorkers else {
+                let message = "there are \(workers.count) workers already; a plan has no room for more"
+                return [.refuse(newcomer.peer, .configuration, message: message)]
+            }
             let member = MemberID(.worker, nextWorkerNumber)
             nextWorkerNumber += 1
             workers[member.number] = newcomer
@@ -85,6 +89,9 @@ extension CoordinatorMachine {
         return returned + body(&self)
     }
 
+    /// Whether the process of this incarnation is the member of this number.
+    public func isMember(_ member: MemberID, incarnation: UInt64) -> Bool { self[member]?.incarnation == incarnation }
+
     subscript(member: MemberID) -> Member? {
         get {
             switch member.role {
@@ -114,7 +121,7 @@ extension CoordinatorMachine {
             guard let shard = shards[number], shard.isAlive, shard.lastHeard + lease <= now else { continue }
             actions += lose(MemberID(.shard, number), "was not heard of for \(lease)")
         }
-        for (number, worker) in workers.sorted(by: { $0.key < $1.key }) where worker.lastHeard + lease <= now {
+        for number in workers.filter({ $0.value.lastHeard + lease <= now }).keys.sorted() {
             actions += lose(MemberID(.worker, number), "was not heard of for \(lease)")
         }
         return actions

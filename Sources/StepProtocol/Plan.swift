@@ -14,6 +14,9 @@ public struct Plan: Sendable, Hashable {
     public var shards: [Shard]
     public var activity: Activity
 
+    /// The most ranks, and the most shards, that a plan has room for.
+    public static let memberLimit = 4096
+
     /// A worker's part of the global batch.
     public struct Rank: Sendable, Hashable {
         public var worker: MemberID
@@ -69,5 +72,23 @@ public struct Plan: Sendable, Hashable {
         self.ranks = ranks
         self.shards = shards
         self.activity = activity
+    }
+
+    /// What this plan names that a run of these sizes does not have, or nil.
+    ///
+    /// Members check it before they follow a plan: what they compute with takes its ranges for granted.
+    public func misfit(microBatchCount: Int, sliceCount: Int, denseSliceCount: Int, totalSteps: Int) -> String? {
+        func exceeds(_ range: Range<Int>, _ count: Int) -> Bool { range.lowerBound < 0 || range.upperBound > count }
+        if activity == .train, id.step < 0 || id.step >= totalSteps { return "\(id) of a run of \(totalSteps) steps" }
+        for rank in ranks where exceeds(rank.microBatches, microBatchCount) {
+            return "micro-batches \(rank.microBatches) of \(microBatchCount) for \(rank.worker)"
+        }
+        for shard in shards {
+            if exceeds(shard.slices, sliceCount) { return "slices \(shard.slices) of \(sliceCount) for \(shard.shard)" }
+            if exceeds(shard.denseSlices, denseSliceCount) {
+                return "dense slices \(shard.denseSlices) of \(denseSliceCount) for \(shard.shard)"
+            }
+        }
+        return nil
     }
 }

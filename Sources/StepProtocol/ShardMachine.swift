@@ -21,7 +21,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     ///   - committed: the step whose state the shard holds, -1 for a new one.
     ///   - maximumWorldSize: requests that claim more ranks are refused.
     ///   - empty: the payload of an answer that carries nothing (`backward`).
-    public init(microBatchCount: Int, committed: Int = -1, maximumWorldSize: Int = 4096, empty: Payload) {
+    public init(microBatchCount: Int, committed: Int = -1, maximumWorldSize: Int = Plan.memberLimit, empty: Payload) {
         self.microBatchCount = microBatchCount
         self.committed = committed
         self.maximumWorldSize = maximumWorldSize

@@ -6,6 +6,12 @@
 /// let features = Tensor(zeros: Float.self, shape: [128, 512])
 /// features.mutable(Float.self)[0] = 1
 /// ```
+///
+/// **Pointers do not keep a tensor alive.** A local constant is released after the last place that mentions it, which may be
+/// before the last use of a pointer that was taken from it; a temporary is released at once. `rawPointer`, `buffer` and
+/// `mutable` are safe where something else holds the storage until the pointer's last use: the tensor is a parameter, a
+/// stored property of an object that is in use, captured by the closure that uses the pointer, or mentioned again (returned,
+/// stored) afterwards. Elsewhere take a copy (`array`) or write `defer { withExtendedLifetime(tensor) {} }`.
 public struct Tensor: Sendable {
     public let dtype: DType
     /// Extent of each axis, slowest first.
@@ -18,7 +24,7 @@ public struct Tensor: Sendable {
     public var count: Int { shape.reduce(1, *) }
     /// Length of the elements in bytes.
     public var byteCount: Int { count * dtype.size }
-    /// The first byte of the first element.
+    /// The first byte of the first element. Does not keep the tensor alive: see `Tensor`.
     public var rawPointer: UnsafeMutableRawPointer { storage.base + byteOffset }
 
     /// A view of `storage`. Traps if it does not fit: decoders check sizes before they make tensors.
@@ -43,30 +49,32 @@ public struct Tensor: Sendable {
     /// A tensor of zeros.
     public init<Element: TensorElement>(zeros type: Element.Type, shape: [Int]) {
         self.init(uninitialized: type, shape: shape)
-        mutable(type).initialize(repeating: Element.zero)
+        withExtendedLifetime(storage) { mutable(type).initialize(repeating: Element.zero) }
     }
 
     /// A tensor with a copy of `elements`; one axis unless `shape` is given.
     public init<Element: TensorElement>(_ elements: [Element], shape: [Int]? = nil) {
         self.init(uninitialized: Element.self, shape: shape ?? [elements.count])
         precondition(count == elements.count, "\(elements.count) elements do not fill shape \(self.shape)")
-        _ = mutable(Element.self).initialize(fromContentsOf: elements)
+        withExtendedLifetime(storage) { _ = mutable(Element.self).initialize(fromContentsOf: elements) }
     }
 
-    /// The elements, to read. Valid while the tensor's storage is alive. Traps on another element type.
+    /// The elements, to read. Does not keep the tensor alive: see `Tensor`. Traps on another element type.
     public func buffer<Element: TensorElement>(_ type: Element.Type) -> UnsafeBufferPointer<Element> {
         UnsafeBufferPointer(mutable(type))
     }
 
-    /// The elements, to write: only before the tensor is handed on.
+    /// The elements, to write: only before the tensor is handed on. Does not keep the tensor alive: see `Tensor`.
     public func mutable<Element: TensorElement>(_ type: Element.Type) -> UnsafeMutableBufferPointer<Element> {
         precondition(dtype == Element.dtype, "a tensor of \(dtype) was read as \(Element.dtype)")
         return UnsafeMutableBufferPointer(
             start: rawPointer.bindMemory(to: Element.self, capacity: count), count: count)
     }
 
-    /// A copy of the elements.
-    public func array<Element: TensorElement>(_ type: Element.Type) -> [Element] { Array(buffer(type)) }
+    /// A copy of the elements. Safe on any tensor, a temporary one too.
+    public func array<Element: TensorElement>(_ type: Element.Type) -> [Element] {
+        withExtendedLifetime(storage) { Array(buffer(type)) }
+    }
 
     /// Rows `range` of the first axis, sharing storage.
     public func rows(_ range: Range<Int>) -> Tensor {

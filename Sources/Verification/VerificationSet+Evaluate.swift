@@ -83,6 +83,7 @@ extension VerificationSet {
         let shape = images.imageShape
         let source = images
         let pixels = Tensor(zeros: UInt8.self, shape: [indices.count, shape.count])
+        defer { withExtendedLifetime(pixels) {} }
         let failures = DecodeFailures()
         ParallelBlocks(threads: max(options.threads, 1)).forEach(indices.count) { block, _ in
             let target = UnsafeMutableBufferPointer(

@@ -21,6 +21,8 @@ public enum WireCodec {
     public static func encode(_ message: WireMessage, request: UInt64) throws(WireError) -> EncodedMessage {
         do {
             let arena = Arena()
+            // The C structs are reached by pointers, which do not keep the arena alive.
+            defer { withExtendedLifetime(arena) {} }
             let tensors = try Encoder(arena: arena).tensors(of: message)
             let header = try arena.make(partialfc__header__init) { header in
                 header.request = request

@@ -1,3 +1,5 @@
+import StepProtocol
+
 /// Bounds that every decoder enforces before it believes a message.
 public struct WireLimits: Sendable {
     /// Longest header frame, in bytes.
@@ -26,7 +28,7 @@ enum Bound {
     static let tensors = 64
     static let axes = 8
     /// Ranks and shards of a plan.
-    static let members = 4096
+    static let members = Plan.memberLimit
     static let hashes = 1 << 16
     static let lossSums = 1 << 16
     /// Entries of a dictionary.

@@ -66,13 +66,14 @@ final class ZMQSocket: @unchecked Sendable {
                 message.deallocate()
                 return nil
             }
+            // Asked first: a frame beyond the limit is let go at once, and the message with it.
+            let more = zmq_msg_more(message) != 0
             let address = UInt(bitPattern: message)
             let frame = TensorStorage(foreign: base, byteCount: zmq_msg_size(message)) {
                 guard let message = UnsafeMutablePointer<zmq_msg_t>(bitPattern: address) else { return }
                 zmq_msg_close(message)
                 message.deallocate()
             }
-            let more = zmq_msg_more(message) != 0
             if frames.count < limit { frames.append(frame) }
             if !more { return frames }
         }

@@ -207,6 +207,10 @@ final class WorkerService: @unchecked Sendable {
     }
 
     private func follow(_ plan: Plan) -> Bool {
+        if let misfit = setup?.misfit(of: plan) {
+            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
+            return end(70)
+        }
         connect(plan)
         if let member = welcome?.member, let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
             self.rank = rank

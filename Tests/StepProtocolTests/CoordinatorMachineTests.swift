@@ -369,4 +369,47 @@ import Testing
         for _ in 0..<5 { commit() }
         #expect(machine.status(at: now).history.map(\.step) == [2, 3, 4])
     }
+
+    @Test mutating func noMoreWorkersThanAPlanHolds() {
+        var configuration = Self.configuration()
+        #expect(configuration.maximumWorkers == Plan.memberLimit)
+        configuration.maximumWorkers = 8
+        machine = Machine(configuration)
+        for worker in 0..<8 {
+            #expect(join("w\(worker)", incarnation: UInt64(worker)) == ["w\(worker) is worker-\(worker)"])
+        }
+        let refusal = join("late", incarnation: 1 << 40)
+        #expect(refusal.count == 1 && refusal[0].hasPrefix("late refused configuration"))
+        #expect(join("w7", incarnation: 7) == ["w7 is worker-7"])
+    }
+
+    @Test mutating func membersAreKnownByNumberAndIncarnation() {
+        start(workers: 1)
+        #expect(machine.isMember(MemberID(.shard, 1), incarnation: 101))
+        #expect(machine.isMember(MemberID(.worker, 0), incarnation: 0))
+        #expect(!machine.isMember(MemberID(.shard, 1), incarnation: 100))
+        #expect(!machine.isMember(MemberID(.shard, 1 << 24), incarnation: 0))
+        #expect(!machine.isMember(MemberID(.operator, 0), incarnation: 0))
+    }
+
+    @Test mutating func onlyPlansWithinTheRunFit() {
+        start(workers: 1)
+        let plan = machine.plan
+        func misfit(_ change: (inout Plan) -> Void) -> String? {
+            var plan = plan
+            change(&plan)
+            return plan.misfit(microBatchCount: 4, sliceCount: 8, denseSliceCount: 4, totalSteps: 10)
+        }
+        #expect(misfit { _ in } == nil)
+        #expect(misfit { $0.id.step = 10 } != nil)
+        #expect(
+            misfit {
+                $0.id.step = 10
+                $0.activity = .finished
+            } == nil)
+        #expect(misfit { $0.ranks[0].microBatches = 2..<5 } == "micro-batches 2..<5 of 4 for worker-0")
+        #expect(misfit { $0.ranks[0].microBatches = -1..<0 } != nil)
+        #expect(misfit { $0.shards[1].slices = 4..<9 } == "slices 4..<9 of 8 for shard-1")
+        #expect(misfit { $0.shards[0].denseSlices = 0..<5 } == "dense slices 0..<5 of 4 for shard-0")
+    }
 }
