@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench equivalence golden format lint proto clean
+.PHONY: all build demo test bench equivalence golden recovery fuzz format lint proto clean
 
 all: build
 
@@ -36,6 +36,14 @@ equivalence: build
 golden: build
 	@$(BIN)/experiments golden
 
+# Kills a worker in the middle of a training: no gap, the same losses and hashes.
+recovery: build
+	@$(BIN)/experiments recovery
+
+# 100,000 random and mutated messages at a coordinator and at a shard server while they train.
+fuzz: build
+	@$(BIN)/experiments fuzz
+
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift
 
@@ -44,6 +52,7 @@ lint:
 
 # Regenerates the protobuf-c code from Sources/CWire/wire.proto.
 proto:
+	@scripts/install-dependencies ci
 	cd Sources/CWire && protoc-c --c_out=. wire.proto && mv wire.pb-c.h include/
 
 clean:

@@ -70,6 +70,12 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        .target(
+            name: "MemberSupport",
+            dependencies: [
+                "Backbone", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol", "Wire", arguments, logging,
+            ], swiftSettings: settings),
+
         .executableTarget(
             name: "Coordinator",
             dependencies: [
@@ -80,14 +86,16 @@ let package = Package(
         .executableTarget(
             name: "ShardServer",
             dependencies: [
-                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "CenterStore", "PartialFC", "Backbone",
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "CenterStore", "PartialFC",
+                "Backbone",
                 "RunConfiguration", "RunSetup",
                 arguments, logging,
             ], swiftSettings: settings),
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC", "Backbone", "Dataset",
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC",
+                "Backbone", "Dataset",
                 "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),

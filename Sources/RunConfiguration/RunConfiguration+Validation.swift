@@ -49,7 +49,8 @@ extension RunConfiguration {
         try require(
             (1...65536).contains(head.slices) && head.slices & (head.slices - 1) == 0, "head.slices",
             "is \(head.slices), not a power of two up to 65536")
-        try require(head.scale > 0 && head.scale <= 300, "head.scale", "is \(head.scale), must be above 0 and at most 300")
+        try require(
+            head.scale > 0 && head.scale <= 300, "head.scale", "is \(head.scale), must be above 0 and at most 300")
         try require(
             (0.01...100).contains(head.m1) && abs(head.m2) <= 100 && abs(head.m3) <= 100, "head.m1",
             "must be in 0.01...100, m2 and m3 in -100...100")

@@ -1,5 +1,6 @@
 import Backbone
 import CenterStore
+import MemberSupport
 import PartialFC
 import RunConfiguration
 import RunSetup
@@ -142,33 +143,5 @@ final class ShardModel {
             throw HeadError(.malformed, "\(what) are \(payload.count) tensors, expected 1")
         }
         return payload[0]
-    }
-}
-
-extension Refusal {
-    /// The refusal that tells a peer of an error of the arithmetic.
-    init(_ error: any Error) {
-        switch error {
-        case let error as HeadError:
-            self.init(error.code.refusal, error.message)
-        case let error as BackboneError:
-            self.init(
-                error.code == .nonFinite ? .notFinite : error.code == .invalidPayload ? .malformed : .internalError,
-                error.message)
-        case let error as Refusal: self = error
-        default: self.init(.internalError, "\(error)")
-        }
-    }
-}
-
-extension HeadError.Code {
-    /// What a peer is told.
-    var refusal: RefusalCode {
-        switch self {
-        case .malformed: .malformed
-        case .labelOutOfRange: .labelOutOfRange
-        case .notFinite: .notFinite
-        case .configuration, .centers, .phase: .internalError
-        }
     }
 }

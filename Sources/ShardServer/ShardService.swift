@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import MemberSupport
 import PartialFC
 import ProcessSupport
 import RunConfiguration
@@ -10,7 +11,7 @@ import Tensors
 import Wire
 
 /// The shell around the shard's state machine: one thread takes events, another computes.
-final class ShardService: @unchecked Sendable {
+final class ShardService: MemberService, @unchecked Sendable {
     typealias Machine = ShardMachine<StepPeer, [Tensor]>
 
     /// The connection and number of a step request.
@@ -45,7 +46,6 @@ final class ShardService: @unchecked Sendable {
     private let server: ServerEndpoint
     private let coordinator: ClientConnection
     private let compute = ComputeThread(name: "compute")
-    private let incarnation = UInt64.random(in: 1 ... .max)
     private let origin = ContinuousClock.now
     private var hello: Hello
 
@@ -65,22 +65,16 @@ final class ShardService: @unchecked Sendable {
     private final class ModelBox: @unchecked Sendable { var model: ShardModel? }
 
     /// - Throws: `WireError` if the endpoint cannot be bound.
-    init(coordinator endpoint: String, bind: String, advertise: String?, name: String, threads: Int, log: Logger) throws
-    {
+    init(options: MemberOptions, bind: String, advertise: String?, log: Logger) throws {
         self.log = log
-        self.threads = threads
+        threads = options.threads
         io = try IOThread()
         server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
-        hello = Hello(role: .shard, incarnation: incarnation)
-        hello.name = name
+        hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
         hello.endpoint = if let advertise { server.advertised(host: advertise) } else { server.endpoint }
-        hello.instructionSet = KernelChoice.description
-        hello.threads = threads
-        hello.processID = Int(ProcessInfo.processInfo.processIdentifier)
-        hello.host = ProcessInfo.processInfo.hostName
         coordinator = try ClientConnection(
-            connect: endpoint, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
-        log.info("listening at \(hello.endpoint), joining \(endpoint)")
+            connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
+        log.info("listening at \(hello.endpoint), joining \(options.coordinator)")
     }
 
     /// Makes `run` return. From any thread.
@@ -104,6 +98,7 @@ final class ShardService: @unchecked Sendable {
         }
     }
 
+    private var incarnation: UInt64 { hello.incarnation }
     private var now: Duration { ContinuousClock.now - origin }
 
     /// Returns false when the service ends.

@@ -1,6 +1,7 @@
 import Backbone
 import Dataset
 import Determinism
+import MemberSupport
 import PartialFC
 import RunConfiguration
 import RunSetup
@@ -154,24 +155,5 @@ final class WorkerModel {
         }
         try backbone.load(whole)
         parameters = whole
-    }
-}
-
-extension Refusal {
-    /// The refusal that tells the coordinator of an error of the arithmetic or the data.
-    init(_ error: any Error) {
-        switch error {
-        case let error as Refusal: self = error
-        case let error as HeadError:
-            switch error.code {
-            case .malformed: self.init(.malformed, error.message)
-            case .labelOutOfRange: self.init(.labelOutOfRange, error.message)
-            case .notFinite: self.init(.notFinite, error.message)
-            case .configuration, .centers, .phase: self.init(.internalError, error.message)
-            }
-        case let error as BackboneError:
-            self.init(error.code == .nonFinite ? .notFinite : .internalError, error.message)
-        default: self.init(.internalError, "\(error)")
-        }
     }
 }

@@ -1,6 +1,7 @@
 import Backbone
 import Foundation
 import Logging
+import MemberSupport
 import PartialFC
 import ProcessSupport
 import RunConfiguration
@@ -11,17 +12,15 @@ import Verification
 import Wire
 
 /// The shell around the worker's state machine: one thread takes events, another computes, a third evaluates.
-final class WorkerService: @unchecked Sendable {
+final class WorkerService: MemberService, @unchecked Sendable {
     typealias Machine = WorkerMachine<[Tensor]>
 
     /// What the command line says.
-    struct Options: Sendable {
-        var coordinator: String
-        var threads: Int
+    struct Options {
+        var member: MemberOptions
         var data: String?
         var record: String?
         var summary: String?
-        var name: String
     }
 
     /// What the loop waits for.
@@ -43,7 +42,6 @@ final class WorkerService: @unchecked Sendable {
     private let coordinator: ClientConnection
     private let compute = ComputeThread(name: "compute")
     private let evaluation = ComputeThread(name: "evaluation")
-    private let incarnation = UInt64.random(in: 1 ... .max)
     private let origin = ContinuousClock.now
     private var hello: Hello
 
@@ -74,15 +72,10 @@ final class WorkerService: @unchecked Sendable {
         self.options = options
         self.log = log
         io = try IOThread()
-        hello = Hello(role: .worker, incarnation: incarnation)
-        hello.name = options.name
-        hello.instructionSet = KernelChoice.description
-        hello.threads = options.threads
-        hello.processID = Int(ProcessInfo.processInfo.processIdentifier)
-        hello.host = ProcessInfo.processInfo.hostName
+        hello = .thisProcess(role: .worker, name: options.member.name, threads: options.member.threads)
         coordinator = try ClientConnection(
-            connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
-        log.info("joining \(options.coordinator)")
+            connect: options.member.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
+        log.info("joining \(options.member.coordinator)")
     }
 
     /// Makes `run` return. From any thread.
@@ -109,6 +102,7 @@ final class WorkerService: @unchecked Sendable {
         }
     }
 
+    private var incarnation: UInt64 { hello.incarnation }
     private var now: Duration { ContinuousClock.now - origin }
 
     /// Returns false when the service ends.
@@ -185,9 +179,9 @@ final class WorkerService: @unchecked Sendable {
         for problem in data.problems.prefix(10) { log.warning("left out: \(problem)") }
         if data.problems.count > 10 { log.warning("\(data.problems.count) samples were left out in all") }
         model = Shared(
-            try WorkerModel(setup: setup, data: data, threads: options.threads, record: options.record))
+            try WorkerModel(setup: setup, data: data, threads: options.member.threads, record: options.record))
         if !setup.backbone.isIdentity {
-            let evaluator = try Evaluator(setup: setup, data: data, threads: options.threads)
+            let evaluator = try Evaluator(setup: setup, data: data, threads: options.member.threads)
             if !evaluator.sets.isEmpty { self.evaluator = evaluator }
         }
         progress = ProgressLine(totalSteps: configuration.totalSteps, batchSize: configuration.batch.size)
@@ -351,7 +345,8 @@ final class WorkerService: @unchecked Sendable {
     /// Evaluates every so many steps, beside the training, if the last evaluation is done.
     private func installed(_ step: Int, _ parameters: Tensor) {
         newest = (step, parameters)
-        guard let setup, let evaluator, step >= 0, rank == 0, setup.configuration.evaluation.every > 0, !evaluationIsRunning,
+        guard let setup, let evaluator, step >= 0, rank == 0, setup.configuration.evaluation.every > 0,
+            !evaluationIsRunning,
             (step + 1) % setup.configuration.evaluation.every == 0, step + 1 < setup.configuration.totalSteps
         else { return }
         evaluationIsRunning = true

@@ -1,0 +1,57 @@
+public import ArgumentParser
+internal import Foundation
+public import Logging
+internal import ProcessSupport
+
+/// What runs until it is told to stop.
+public protocol MemberService: Sendable {
+    /// Makes `run` return. From any thread.
+    func stop(_ reason: String)
+    /// Runs to the end and returns the exit code.
+    func run() -> Int32
+}
+
+/// The options that workers and shard servers share, and how either is run.
+public struct MemberOptions: ParsableArguments {
+    @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
+    public var coordinator = ProcessInfo.processInfo.environment["PARTIALFC_COORDINATOR"] ?? "tcp://127.0.0.1:7400"
+
+    @Option(help: "Threads that compute.")
+    public var threads = 1
+
+    @Option(help: "A name for logs and refusals.")
+    public var name = ProcessInfo.processInfo.hostName
+
+    @Option(help: "What to log: debug, info, warning or error.")
+    public var logLevel = "info"
+
+    @Flag(help: "End when the parent process ends.")
+    public var exitWithParent = false
+
+    public init() {}
+
+    public func validate() throws {
+        guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
+        guard Logger.Level(rawValue: logLevel) != nil else {
+            throw ValidationError("--log-level \(logLevel) is not a level")
+        }
+    }
+
+    /// Makes a service and runs it until it ends or the process gets SIGTERM.
+    ///
+    /// - Throws: the exit code of the process if it is not 0.
+    public func run(_ label: String, _ make: (Logger) throws -> any MemberService) throws {
+        ProcessMemory.keepFreedMemory()
+        let level = Logger.Level(rawValue: logLevel) ?? .info
+        let log = Logger(label: label) { StandardErrorLog(label: $0, level: level) }
+        let service: any MemberService
+        do { service = try make(log) } catch {
+            log.error("\(error)")
+            throw ExitCode(70)
+        }
+        let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
+        let code = service.run()
+        withExtendedLifetime(signals) {}
+        if code != 0 { throw ExitCode(code) }
+    }
+}
