@@ -73,11 +73,15 @@ import Testing
             for _ in 0..<2 { try cluster.addShard() }
             try cluster.addWorker()
             try cluster.waitUntil("steps are committed", seconds: 60) { try cluster.committedStep() >= 2 }
-            cluster.kill(cluster.shards[1])
+            let lost = cluster.shards[1]
+            let shards = try cluster.object("status")["shards"] as? [[String: Any]] ?? []
+            let name = try #require(
+                shards.first { $0["processID"] as? Int == Int(lost.processIdentifier) }?["name"] as? String)
+            cluster.kill(lost)
             try cluster.waitUntil("the lost shard is named", seconds: 30) {
                 let status = try cluster.object("status")
                 return status["state"] as? String == "waiting"
-                    && (status["reason"] as? String ?? "").contains("shard-1")
+                    && (status["reason"] as? String ?? "").contains(name)
             }
         }
     }
