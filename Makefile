@@ -52,7 +52,7 @@ lint:
 
 # Regenerates the protobuf-c code from Sources/CWire/wire.proto.
 proto:
-	@scripts/install-dependencies ci
+	@command -v protoc-c >/dev/null || { echo "protoc-c is missing: apt-get install protobuf-c-compiler" >&2; exit 69; }
 	cd Sources/CWire && protoc-c --c_out=. wire.proto && mv wire.pb-c.h include/
 
 clean:

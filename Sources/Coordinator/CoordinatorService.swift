@@ -6,7 +6,6 @@ import ProcessSupport
 import RunConfiguration
 import RunSetup
 import StepProtocol
-import Synchronization
 import Wire
 
 /// The shell around the coordinator's state machine: one thread that takes events, asks the machine, and does what it says.

@@ -6,7 +6,6 @@ import ProcessSupport
 import RunConfiguration
 import RunSetup
 import StepProtocol
-import Synchronization
 import Tensors
 import Wire
 
@@ -39,30 +38,30 @@ final class ShardService: MemberService, @unchecked Sendable {
         var seconds: Double
     }
 
-    private let log: Logger
-    private let threads: Int
-    private let mailbox = Mailbox<Event>()
-    private let io: IOThread
-    private let server: ServerEndpoint
-    private let coordinator: ClientConnection
-    private let compute = ComputeThread(name: "compute")
-    private let origin = ContinuousClock.now
-    private var hello: Hello
+    let log: Logger
+    let threads: Int
+    let mailbox = Mailbox<Event>()
+    let io: IOThread
+    let server: ServerEndpoint
+    let coordinator: ClientConnection
+    let compute = ComputeThread(name: "compute")
+    let origin = ContinuousClock.now
+    var hello: Hello
 
-    private var welcome: Welcome?
-    private var setup: RunSetup?
-    private var policy: HandshakePolicy?
-    private var machine: Machine?
+    var welcome: Welcome?
+    var setup: RunSetup?
+    var policy: HandshakePolicy?
+    var machine: Machine?
     /// The model; touched on the compute thread only, but for being made known here.
-    private let model = ModelBox()
-    private var assigned: Plan.Shard?
-    private var isReady = false
-    private var memoryBytes = 0
-    private var nextHeartbeat = ContinuousClock.now
-    private var exitCode: Int32 = 0
+    let model = ModelBox()
+    var assigned: Plan.Shard?
+    var isReady = false
+    var memoryBytes = 0
+    var nextHeartbeat = ContinuousClock.now
+    var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
-    private final class ModelBox: @unchecked Sendable { var model: ShardModel? }
+    final class ModelBox: @unchecked Sendable { var model: ShardModel? }
 
     /// - Throws: `WireError` if the endpoint cannot be bound.
     init(options: MemberOptions, bind: String, advertise: String?, log: Logger) throws {
@@ -98,11 +97,11 @@ final class ShardService: MemberService, @unchecked Sendable {
         }
     }
 
-    private var incarnation: UInt64 { hello.incarnation }
-    private var now: Duration { ContinuousClock.now - origin }
+    var incarnation: UInt64 { hello.incarnation }
+    var now: Duration { ContinuousClock.now - origin }
 
     /// Returns false when the service ends.
-    private func handle(_ event: Event) -> Bool {
+    func handle(_ event: Event) -> Bool {
         switch event {
         case .coordinator(.welcomed(let welcome)): return join(welcome)
         case .coordinator(.refused(let refusal)):
@@ -142,7 +141,7 @@ final class ShardService: MemberService, @unchecked Sendable {
 
     // MARK: The coordinator
 
-    private func join(_ welcome: Welcome) -> Bool {
+    func join(_ welcome: Welcome) -> Bool {
         if let known = self.welcome, known.clusterID != welcome.clusterID {
             log.error(
                 "the coordinator now runs cluster \(welcome.clusterID), this shard holds a part of \(known.clusterID)")
@@ -172,7 +171,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         return true
     }
 
-    private func receive(_ message: WireMessage) -> Bool {
+    func receive(_ message: WireMessage) -> Bool {
         switch message {
         case .plan(let plan): return follow(plan)
         case .heartbeatReply(let reply): drive(.committed(reply.committed))
@@ -185,7 +184,7 @@ final class ShardService: MemberService, @unchecked Sendable {
     }
 
     /// Learns from the plan which slices are this shard's, and which step is committed.
-    private func follow(_ plan: Plan) -> Bool {
+    func follow(_ plan: Plan) -> Bool {
         guard let welcome, let setup else { return true }
         if let misfit = setup.misfit(of: plan) {
             log.error("the coordinator's plan does not fit its configuration: \(misfit)")
@@ -223,7 +222,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         return true
     }
 
-    private func beat() {
+    func beat() {
         let interval = Duration.milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
         nextHeartbeat = .now + interval
         guard let welcome, coordinator.isWelcomed else { return }
@@ -237,114 +236,5 @@ final class ShardService: MemberService, @unchecked Sendable {
         ]
         coordinator.send(
             .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
-    }
-
-    // MARK: Workers and operators
-
-    private func serve(_ message: WireMessage, _ peer: StepPeer) {
-        switch message {
-        case .hello(let hello): greet(hello, peer)
-        case .stepRequest(let request, _):
-            guard isReady else {
-                let current = StepID(step: 0, attempt: 0)
-                let reply = StepReply<[Tensor]>(
-                    id: request.id, rank: request.rank, phase: request.phase,
-                    outcome: .notReady(current: current, committed: -1))
-                server.send(.stepReply(reply), to: peer.peer, request: peer.request)
-                return
-            }
-            drive(.request(peer, request))
-        case .readRows(let ids):
-            answer(peer) { model, _ throws(Refusal) in
-                let (rows, momentum) = try model.read(ids: ids)
-                return .rows(rows: rows, momentum: momentum)
-            }
-        case .readSliceHashes: answer(peer) { model, step throws(Refusal) in .sliceHashes(model.hashes(step: step)) }
-        default:
-            server.refuse(
-                peer.peer, request: peer.request,
-                Refusal(
-                    .unknownRequest, "a shard does not take \(message.name); send it to the coordinator or not at all"))
-        }
-    }
-
-    private func greet(_ hello: Hello, _ peer: StepPeer) {
-        guard let policy, let welcome else {
-            server.refuse(
-                peer.peer, request: peer.request,
-                Refusal(.notWelcomed, "this shard has not joined a cluster yet; try again in a second"))
-            return
-        }
-        if case .failure(let refusal) = policy.check(hello) {
-            log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
-            server.refuse(peer.peer, request: peer.request, refusal)
-            return
-        }
-        let member = MemberID(hello.role, max(0, hello.previousNumber))
-        var answer = Welcome(clusterID: welcome.clusterID, member: member)
-        answer.configurationHash = welcome.configurationHash
-        answer.heartbeatMilliseconds = welcome.heartbeatMilliseconds
-        answer.leaseMilliseconds = welcome.leaseMilliseconds
-        server.welcome(peer.peer, request: peer.request, answer)
-    }
-
-    /// Computes an answer between the computations of the steps.
-    private func answer(
-        _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel, _ committed: Int) throws(Refusal) -> WireMessage
-    ) {
-        let (mailbox, box, committed) = (mailbox, model, machine?.committed ?? -1)
-        compute.submit {
-            guard let model = box.model else {
-                mailbox.post(
-                    .answer(peer, .failure(Refusal(.notWelcomed, "this shard owns no slices yet; try again later"))))
-                return
-            }
-            do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model, committed)))) } catch {
-                mailbox.post(.answer(peer, .failure(error)))
-            }
-        }
-    }
-
-    // MARK: The machine
-
-    private func drive(_ event: Machine.Event) {
-        for action in machine?.handle(event, at: now) ?? [] {
-            switch action {
-            case .reply(let peer, let reply): server.send(.stepReply(reply), to: peer.peer, request: peer.request)
-            case .compute(let id, let computation): perform(id, computation)
-            }
-        }
-    }
-
-    private func perform(_ id: StepID, _ computation: ShardComputation<[Tensor]>) {
-        let (mailbox, box, log) = (mailbox, model, log)
-        compute.submit {
-            guard let model = box.model else { return }
-            do throws(Refusal) {
-                if let result = try model.perform(id, computation) { mailbox.post(.computed(id, result)) }
-            } catch {
-                if let task = computation.task {
-                    mailbox.post(.failed(id, task, error))
-                } else {
-                    log.critical("\(id): \(error.message)")
-                    mailbox.post(.stop("its state cannot be trusted"))
-                }
-            }
-        }
-    }
-}
-
-extension ShardComputation {
-    /// What fails if this computation does; nil for those that cannot.
-    var task: ShardTask? {
-        switch self {
-        case .sample: .sample
-        case .forward(let rank, _): .forward(rank: rank)
-        case .backward: .backward
-        case .dense: .dense
-        case .update: .update
-        case .parameters(let rank): .parameters(rank: rank)
-        case .rollback, .commit: nil
-        }
     }
 }

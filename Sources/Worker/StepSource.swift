@@ -47,11 +47,11 @@ enum StepSource {
         }
     }
 
-    /// Images that did not decode and were replaced.
-    var replacedSamples: Int {
+    /// How many images did not decode and were replaced, and what was wrong with the first of them.
+    var replaced: (count: Int, problems: [DatasetError]) {
         switch self {
-        case .images(let loader): loader.replacedSamples
-        case .features: 0
+        case .images(let loader): (loader.replacedSamples, loader.replacedProblems)
+        case .features: (0, [])
         }
     }
 }

@@ -37,8 +37,8 @@ final class WorkerModel {
         recorder = record.map { StepRecorder(directory: $0) }
     }
 
-    /// Images that did not decode and were replaced.
-    var replacedSamples: Int { source.replacedSamples }
+    /// How many images did not decode and were replaced, and what was wrong with the first of them. From any thread.
+    var replaced: (count: Int, problems: [DatasetError]) { source.replaced }
 
     /// Executes a computation of a step with these shards.
     ///

@@ -1,0 +1,72 @@
+import Logging
+import ProcessSupport
+import StepProtocol
+import Tensors
+import Wire
+
+/// What workers and operators ask of the shard.
+extension ShardService {
+    func serve(_ message: WireMessage, _ peer: StepPeer) {
+        switch message {
+        case .hello(let hello): greet(hello, peer)
+        case .stepRequest(let request, _):
+            guard isReady else {
+                let current = StepID(step: 0, attempt: 0)
+                let reply = StepReply<[Tensor]>(
+                    id: request.id, rank: request.rank, phase: request.phase,
+                    outcome: .notReady(current: current, committed: -1))
+                server.send(.stepReply(reply), to: peer.peer, request: peer.request)
+                return
+            }
+            drive(.request(peer, request))
+        case .readRows(let ids):
+            answer(peer) { model, _ throws(Refusal) in
+                let (rows, momentum) = try model.read(ids: ids)
+                return .rows(rows: rows, momentum: momentum)
+            }
+        case .readSliceHashes: answer(peer) { model, step throws(Refusal) in .sliceHashes(model.hashes(step: step)) }
+        default:
+            server.refuse(
+                peer.peer, request: peer.request,
+                Refusal(
+                    .unknownRequest, "a shard does not take \(message.name); send it to the coordinator or not at all"))
+        }
+    }
+
+    func greet(_ hello: Hello, _ peer: StepPeer) {
+        guard let policy, let welcome else {
+            server.refuse(
+                peer.peer, request: peer.request,
+                Refusal(.notWelcomed, "this shard has not joined a cluster yet; try again in a second"))
+            return
+        }
+        if case .failure(let refusal) = policy.check(hello) {
+            log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
+            server.refuse(peer.peer, request: peer.request, refusal)
+            return
+        }
+        let member = MemberID(hello.role, max(0, hello.previousNumber))
+        var answer = Welcome(clusterID: welcome.clusterID, member: member)
+        answer.configurationHash = welcome.configurationHash
+        answer.heartbeatMilliseconds = welcome.heartbeatMilliseconds
+        answer.leaseMilliseconds = welcome.leaseMilliseconds
+        server.welcome(peer.peer, request: peer.request, answer)
+    }
+
+    /// Computes an answer between the computations of the steps.
+    func answer(
+        _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel, _ committed: Int) throws(Refusal) -> WireMessage
+    ) {
+        let (mailbox, box, committed) = (mailbox, model, machine?.committed ?? -1)
+        compute.submit {
+            guard let model = box.model else {
+                mailbox.post(
+                    .answer(peer, .failure(Refusal(.notWelcomed, "this shard owns no slices yet; try again later"))))
+                return
+            }
+            do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model, committed)))) } catch {
+                mailbox.post(.answer(peer, .failure(error)))
+            }
+        }
+    }
+}

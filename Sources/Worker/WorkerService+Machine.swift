@@ -1,0 +1,83 @@
+import Logging
+import MemberSupport
+import ProcessSupport
+import StepProtocol
+import Tensors
+import Wire
+
+/// What the state machine asks for.
+extension WorkerService {
+    func drive(_ event: Machine.Event) {
+        for action in machine?.handle(event, at: now) ?? [] {
+            switch action {
+            case .send(let shard, let request): send(request, to: shard)
+            case .report(let report): send(report)
+            case .ask:
+                guard let welcome else { break }
+                coordinator.send(
+                    .ready(Ready(member: welcome.member, incarnation: incarnation, held: machine?.current)))
+            case .compute(let id, let computation): perform(id, computation)
+            case .abandon:
+                guard let model else { break }
+                compute.submit { model.value.abandon() }
+            }
+        }
+    }
+
+    func send(_ request: StepRequest<[Tensor]>, to shard: MemberID) {
+        if case .notWelcomed? = shards[shard]?.send(.stepRequest(request, incarnation: incarnation)) {
+            unsent[shard, default: []].append(request)
+        }
+    }
+
+    /// Sends what waited for the handshake with a shard and still belongs to the attempt in hand.
+    func flush(_ shard: MemberID) {
+        for request in unsent.removeValue(forKey: shard) ?? [] where request.id == machine?.current {
+            send(request, to: shard)
+        }
+    }
+
+    func send(_ report: WorkerReport) {
+        guard let welcome else { return }
+        switch report {
+        case .done(let result):
+            coordinator.send(.stepDone(StepDone(member: welcome.member, incarnation: incarnation, result: result)))
+        case .failed(let id, let code, let message):
+            coordinator.send(
+                .stepFailed(
+                    StepFailed(member: welcome.member, incarnation: incarnation, id: id, code: code, message: message)))
+        }
+    }
+
+    func perform(_ id: StepID, _ computation: WorkerComputation<[Tensor]>) {
+        guard let model, let shards = machine?.plan?.shards else { return }
+        let mailbox = mailbox
+        compute.submit {
+            do throws(Refusal) {
+                if let result = try model.value.perform(id, computation, shards: shards) {
+                    mailbox.post(.computed(id, result))
+                } else if case .install(let committed, _, let after) = computation,
+                    let parameters = model.value.parameters
+                {
+                    mailbox.post(.installed(committed: after?.step ?? committed, parameters))
+                }
+            } catch {
+                mailbox.post(.failed(id, computation.task, error))
+            }
+        }
+    }
+}
+
+extension WorkerComputation {
+    /// What fails if this computation does.
+    var task: WorkerTask {
+        switch self {
+        case .labels: .labels
+        case .embed: .embed
+        case .softmax: .softmax
+        case .backpropagate: .backpropagate
+        case .norm: .norm
+        case .install: .install
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import Backbone
+import Foundation
+import Logging
+import MemberSupport
+import ProcessSupport
+import RunConfiguration
+import RunSetup
+import StepProtocol
+import Tensors
+import Verification
+import Wire
+
+/// Progress, evaluations, and the end of the run.
+extension WorkerService {
+    func note(_ id: StepID, _ lossSums: [Double]) {
+        guard let setup, let plan = machine?.plan else { return }
+        let samples = lossSums.count * setup.configuration.batch.microBatch
+        let loss = samples > 0 ? lossSums.reduce(0, +) / Double(samples) : nil
+        progress.update(step: id.step, loss: loss, learningRate: plan.learningRate)
+    }
+
+    /// Evaluates every so many steps, beside the training, if the last evaluation is done.
+    func installed(_ step: Int, _ parameters: Tensor) {
+        newest = (step, parameters)
+        guard let setup, let evaluator, step >= 0, rank == 0, setup.configuration.evaluation.every > 0,
+            !evaluationIsRunning,
+            (step + 1) % setup.configuration.evaluation.every == 0, step + 1 < setup.configuration.totalSteps
+        else { return }
+        evaluationIsRunning = true
+        let mailbox = mailbox
+        evaluation.submit {
+            mailbox.post(
+                .evaluated(
+                    step: step, Result { try evaluator.evaluate(parameters) }.mapError { Refusal($0) }))
+        }
+    }
+
+    func report(_ step: Int, _ result: Result<[VerificationReport], Refusal>) {
+        evaluationIsRunning = false
+        guard let welcome else { return }
+        progress.interrupt()
+        switch result {
+        case .success(let reports):
+            for report in reports {
+                print("after step \(step + 1): \(report.summary)")
+                coordinator.send(
+                    .evaluation(
+                        Evaluation(
+                            member: welcome.member, incarnation: incarnation, step: step, name: report.name,
+                            values: report.figures)))
+            }
+        case .failure(let refusal): log.error("evaluation after step \(step): \(refusal.message)")
+        }
+    }
+
+    /// The end of the run: rank 0 evaluates once more and writes the backbone.
+    func finish(_ committed: Int) {
+        // What the last step installed may still be on its way from the compute thread.
+        while newest.map({ $0.step < committed }) ?? (rank == 0), let event = mailbox.next(within: .seconds(10)) {
+            if case .installed(let step, let parameters) = event { newest = (step, parameters) }
+        }
+        guard let setup, rank == 0, let newest, newest.step == committed, !setup.backbone.isIdentity else { return }
+        let output = setup.configuration.output
+        do {
+            try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
+            let file = "\(output)/backbone.safetensors"
+            try BackboneFile.write(
+                newest.parameters, layout: setup.layout, to: file, metadata: ["step": "\(committed)"])
+            var lines = ["backbone: \(file)"]
+            if let evaluator {
+                let reports = try evaluator.evaluate(newest.parameters)
+                let picture = "\(output)/roc.png"
+                try ROCPlot.write(reports, to: picture)
+                report(committed, .success(reports))
+                lines = reports.map(\.summary) + ["ROC: \(picture)"] + lines
+            }
+            let text = lines.joined(separator: "\n")
+            if let summary = options.summary {
+                try (text + "\n").write(toFile: summary, atomically: true, encoding: .utf8)
+            }
+            log.info("finished; \(lines.joined(separator: "; "))")
+            // The coordinator's acknowledgement: the figures must be there before this process is gone.
+            _ = mailbox.next(within: .seconds(1))
+        } catch {
+            log.error("\(error)")
+            exitCode = 74
+        }
+    }
+}
