@@ -37,10 +37,10 @@ public struct MemberOptions: ParsableArguments {
         }
     }
 
-    /// Makes a service and runs it until it ends or the process gets SIGTERM.
+    /// Makes a service, runs it until it ends or the process gets SIGTERM, and ends the process.
     ///
-    /// - Throws: the exit code of the process if it is not 0.
-    public func run(_ label: String, _ make: (Logger) throws -> any MemberService) throws {
+    /// - Throws: the exit code of the process if the service cannot be made.
+    public func run(_ label: String, _ make: (Logger) throws -> any MemberService) throws -> Never {
         ProcessMemory.keepFreedMemory()
         let level = Logger.Level(rawValue: logLevel) ?? .info
         let log = Logger(label: label) { StandardErrorLog(label: $0, level: level) }
@@ -52,6 +52,8 @@ public struct MemberOptions: ParsableArguments {
         let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
         let code = service.run()
         withExtendedLifetime(signals) {}
-        if code != 0 { throw ExitCode(code) }
+        // A computation may still be under way; the libraries' static destructors must not run beneath it.
+        fflush(nil)
+        _exit(code)
     }
 }

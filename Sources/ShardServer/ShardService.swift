@@ -57,6 +57,8 @@ final class ShardService: MemberService, @unchecked Sendable {
     var assigned: Plan.Shard?
     var isReady = false
     var memoryBytes = 0
+    /// The committed step of the last heartbeat.
+    var reportedStep = -1
     var nextHeartbeat = ContinuousClock.now
     var exitCode: Int32 = 0
 
@@ -219,6 +221,8 @@ final class ShardService: MemberService, @unchecked Sendable {
             }
         }
         drive(.plan(plan))
+        // The coordinator waits for the word that the last step is committed everywhere.
+        if plan.activity == .finished, let machine, machine.committed != reportedStep { beat() }
         return true
     }
 
@@ -226,7 +230,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         let interval = Duration.milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
         nextHeartbeat = .now + interval
         guard let welcome, coordinator.isWelcomed else { return }
-        hello.stateStep = machine?.committed ?? -1
+        reportedStep = machine?.committed ?? -1
+        hello.stateStep = reportedStep
         coordinator.update(hello)
         let statistics: [String: Double] = [
             "committed": Double(machine?.committed ?? -1), "memory_bytes": Double(memoryBytes),

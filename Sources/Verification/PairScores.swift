@@ -23,7 +23,8 @@ public struct PairScores: Sendable {
         let variance = perFold.reduce(0) { $0 + ($1.accuracy - mean) * ($1.accuracy - mean) } / count
         let roc = clean.curve()
         return VerificationReport(
-            name: name, pairCount: scores.count, accuracy: mean, accuracyDeviation: variance.squareRoot(),
+            name: name, pairCount: scores.count, samePairCount: same.count(where: { $0 }), accuracy: mean,
+            accuracyDeviation: variance.squareRoot(),
             threshold: perFold.reduce(0) { $0 + $1.threshold } / count,
             operating: [1e-2, 1e-3, 1e-4].map { clean.operating(far: $0) }, auc: PairScores.area(under: roc), roc: roc,
             skippedPairs: skippedPairs)

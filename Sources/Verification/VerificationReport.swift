@@ -18,6 +18,8 @@ public struct VerificationReport: Sendable, Codable, Hashable {
 
     public var name: String
     public var pairCount: Int
+    /// How many of the pairs show the same identity. If all or none do, the figures say nothing.
+    public var samePairCount: Int
     /// Mean over the folds of the accuracy on a fold at the threshold that is best for the others.
     public var accuracy: Double
     /// Standard deviation of the folds' accuracies.
@@ -37,6 +39,9 @@ public struct VerificationReport: Sendable, Codable, Hashable {
     public var summary: String {
         func percent(_ value: Double) -> String { rounded(value * 100, places: 2) + " %" }
         let rates = operating.map { "TAR@FAR=\($0.far) \(percent($0.tar))" }.joined(separator: "  ")
+        guard samePairCount > 0, samePairCount < pairCount else {
+            return "\(name): all \(pairCount) pairs are of one kind; no figure can be given"
+        }
         return
             "\(name): accuracy \(percent(accuracy)) ± \(percent(accuracyDeviation))  \(rates)  AUC \(rounded(auc, places: 5))  "
             + "(\(pairCount) pairs" + (skippedPairs > 0 ? ", \(skippedPairs) skipped)" : ")")

@@ -10,6 +10,8 @@ struct ProgressLine {
     /// When recent steps ended, oldest first.
     private var recent: [(step: Int, time: ContinuousClock.Instant)] = []
     private var smoothedLoss: Double?
+    /// Whether the cursor is behind a line that will be redrawn.
+    private var isOpen = false
 
     init(totalSteps: Int, batchSize: Int) {
         self.totalSteps = totalSteps
@@ -28,13 +30,15 @@ struct ProgressLine {
         guard isLast || now - lastShown >= (isTerminal ? .milliseconds(200) : .seconds(5)) else { return }
         lastShown = now
         let text = line(step: step, learningRate: learningRate)
-        print(isTerminal ? "\r\(text)\u{1B}[K" : text, terminator: isTerminal && !isLast ? "" : "\n")
+        isOpen = isTerminal && !isLast
+        print(isTerminal ? "\r\(text)\u{1B}[K" : text, terminator: isOpen ? "" : "\n")
         fflush(nil)
     }
 
     /// Ends a line that was being redrawn, so that other text starts on its own.
     mutating func interrupt() {
-        if isTerminal && !recent.isEmpty { print() }
+        if isOpen { print() }
+        isOpen = false
     }
 
     private func line(step: Int, learningRate: Float) -> String {

@@ -26,13 +26,14 @@ extension WorkerService {
 
     func send(_ request: StepRequest<[Tensor]>, to shard: MemberID) {
         if case .notWelcomed? = shards[shard]?.send(.stepRequest(request, incarnation: incarnation)) {
-            unsent[shard, default: []].append(request)
+            unsent[shard, default: [:]][request.phase] = request
         }
     }
 
     /// Sends what waited for the handshake with a shard and still belongs to the attempt in hand.
     func flush(_ shard: MemberID) {
-        for request in unsent.removeValue(forKey: shard) ?? [] where request.id == machine?.current {
+        let waiting = unsent.removeValue(forKey: shard) ?? [:]
+        for (_, request) in waiting.sorted(by: { $0.key < $1.key }) where request.id == machine?.current {
             send(request, to: shard)
         }
     }

@@ -52,8 +52,8 @@ final class WorkerService: MemberService, @unchecked Sendable {
     var evaluator: Evaluator?
     var evaluationIsRunning = false
     var shards: [MemberID: ClientConnection] = [:]
-    /// Requests that wait for the handshake with a shard.
-    var unsent: [MemberID: [StepRequest<[Tensor]>]] = [:]
+    /// Requests that wait for the handshake with a shard: the newest of each phase.
+    var unsent: [MemberID: [StepPhase: StepRequest<[Tensor]>]] = [:]
     var progress = ProgressLine(totalSteps: 0, batchSize: 0)
     var rank: Int?
     /// The newest parameters and the step they come after.

@@ -101,18 +101,22 @@ import Testing
         }
     }
 
-    @Test func everyProcessEndsOrderlyOnSIGTERM() throws {
+    /// Several rounds, because a signal does harm only where it meets a computation.
+    @Test(arguments: 0..<4) func everyProcessEndsOrderlyOnSIGTERM(round: Int) throws {
         try withDirectory { directory in
             let data = try writeFolderDataset(to: directory)
             let cluster = try LocalCluster(directory: directory)
             defer { cluster.stop() }
-            try cluster.startCoordinator(configuration: folderTraining(data, steps: 100_000))
-            let shard = try cluster.addShard()
-            let worker = try cluster.addWorker()
-            try cluster.waitUntil("a step is committed", seconds: 60) { try cluster.committedStep() >= 0 }
+            try cluster.startCoordinator(
+                configuration: folderTraining(data, steps: 100_000),
+                settings: ["batch.size=48", "data.image_size=32", "backbone.widths=[16, 24, 32, 48]"])
+            try cluster.addShard()
+            for _ in 0..<3 { try cluster.addWorker() }
+            try cluster.waitUntil("steps are committed", seconds: 60) { try cluster.committedStep() >= 10 + round }
             let coordinator = try #require(cluster.coordinator)
-            for process in [worker, shard, coordinator] {
-                process.terminate()
+            let processes = cluster.workers + cluster.shards + [coordinator]
+            for process in processes { process.terminate() }
+            for process in processes {
                 process.waitUntilExit()
                 #expect(process.terminationStatus == 0)
                 #expect(process.terminationReason == .exit)

@@ -54,6 +54,16 @@ private func embedValues(_ images: Tensor) -> Tensor {
 }
 
 struct EvaluationTests {
+    @Test func pairsOfOneKindGiveNoFigure() {
+        for same in [true, false] {
+            let scores = PairScores(scores: [0.1, 0.9, 0.5], same: [same, same, same], folds: [0, 1, 2])
+            #expect(scores.report(name: "odd").summary == "odd: all 3 pairs are of one kind; no figure can be given")
+        }
+        let mixed = PairScores(scores: [0.1, 0.9], same: [false, true], folds: [0, 1]).report(name: "even")
+        #expect(mixed.samePairCount == 1)
+        #expect(mixed.summary.hasPrefix("even: accuracy"))
+    }
+
     @Test func figuresMatchNumPy() {
         let report = referenceScores().report(name: "reference")
         #expect(abs(report.accuracy - 0.77) < 1e-9)
