@@ -234,7 +234,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         hello.stateStep = reportedStep
         coordinator.update(hello)
         let statistics: [String: Double] = [
-            "committed": Double(machine?.committed ?? -1), "memory_bytes": Double(memoryBytes),
+            "committed": Double(reportedStep), "memory_bytes": Double(memoryBytes),
             "resident_bytes": Double(ProcessMemory.residentBytes),
             "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
             "refused": Double(server.counters.rejectedTotal),

@@ -54,12 +54,18 @@ extension WorkerService {
     }
 
     /// The end of the run: rank 0 evaluates once more and writes the backbone.
-    func finish(_ committed: Int) {
+    ///
+    /// - Returns: the exit code.
+    func finish(_ committed: Int) -> Int32 {
         // What the last step installed may still be on its way from the compute thread.
         while newest.map({ $0.step < committed }) ?? (rank == 0), let event = mailbox.next(within: .seconds(10)) {
             if case .installed(let step, let parameters) = event { newest = (step, parameters) }
         }
-        guard let setup, rank == 0, let newest, newest.step == committed, !setup.backbone.isIdentity else { return }
+        guard let setup, rank == 0, committed >= 0, !setup.backbone.isIdentity else { return 0 }
+        guard let newest, newest.step == committed else {
+            log.error("the parameters after step \(committed) did not arrive; no backbone is written")
+            return 74
+        }
         let output = setup.configuration.output
         do {
             try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
@@ -72,6 +78,7 @@ extension WorkerService {
                 let picture = "\(output)/roc.png"
                 try ROCPlot.write(reports, to: picture)
                 report(committed, .success(reports))
+                awaitAcknowledgements(reports.count)
                 lines = reports.map(\.summary) + ["ROC: \(picture)"] + lines
             }
             let text = lines.joined(separator: "\n")
@@ -79,11 +86,19 @@ extension WorkerService {
                 try (text + "\n").write(toFile: summary, atomically: true, encoding: .utf8)
             }
             log.info("finished; \(lines.joined(separator: "; "))")
-            // The coordinator's acknowledgement: the figures must be there before this process is gone.
-            _ = mailbox.next(within: .seconds(1))
+            return 0
         } catch {
             log.error("\(error)")
-            exitCode = 74
+            return 74
+        }
+    }
+
+    /// Waits up to a second until the coordinator has taken `count` evaluations: then this process may go.
+    private func awaitAcknowledgements(_ count: Int) {
+        let deadline = ContinuousClock.now + .seconds(1)
+        var open = count
+        while open > 0, let event = mailbox.next(until: deadline) {
+            if case .coordinator(.received(_, .acknowledged)) = event { open -= 1 }
         }
     }
 }

@@ -214,8 +214,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         drive(.plan(plan))
         switch plan.activity {
         case .finished:
-            finish(plan.committed)
-            return end(0)
+            return end(finish(plan.committed))
         case .failed(let reason):
             progress.interrupt()
             log.error("the run failed: \(reason)")

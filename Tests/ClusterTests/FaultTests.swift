@@ -101,6 +101,22 @@ import Testing
         }
     }
 
+    @Test func aBackboneThatCannotBeWrittenIsAnError() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            try FileManager.default.createDirectory(
+                at: directory.appending(path: "backbone.safetensors"), withIntermediateDirectories: true)
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.startCoordinator(configuration: folderTraining(data, steps: 3))
+            try cluster.addShard()
+            let worker = try cluster.addWorker()
+            try cluster.waitUntil("the worker ends", seconds: 60) { !worker.isRunning }
+            #expect(worker.terminationStatus == 74)
+            #expect(cluster.log("worker-0").contains("backbone.safetensors"), "\(cluster.log("worker-0"))")
+        }
+    }
+
     /// Several rounds, because a signal does harm only where it meets a computation.
     @Test(arguments: 0..<4) func everyProcessEndsOrderlyOnSIGTERM(round: Int) throws {
         try withDirectory { directory in
