@@ -109,6 +109,7 @@ let package = Package(
             dependencies: ["ClusterHarness", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
+        .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
             name: "ClusterTests", dependencies: ["ClusterHarness", "Tensors"], swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
@@ -116,9 +117,11 @@ let package = Package(
             name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"],
             swiftSettings: settings),
         .testTarget(
-            name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism"], swiftSettings: settings),
+            name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism", "TestFiles"],
+            swiftSettings: settings),
         .testTarget(
-            name: "VerificationTests", dependencies: ["Verification", "Dataset", "Tensors", "Determinism"],
+            name: "VerificationTests",
+            dependencies: ["Verification", "Dataset", "Tensors", "Determinism", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], exclude: ["Reference"],

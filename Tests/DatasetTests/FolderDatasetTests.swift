@@ -1,6 +1,7 @@
 import Dataset
 import Foundation
 import Tensors
+import TestFiles
 import Testing
 
 private func write(_ images: [(String, UInt8)], to folder: TemporaryFolder) throws {

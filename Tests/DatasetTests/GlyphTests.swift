@@ -1,6 +1,7 @@
 import Dataset
 import Determinism
 import Foundation
+import TestFiles
 import Testing
 
 private let installedFaces = GlyphRecipe().installedFonts().count

@@ -1,5 +1,6 @@
 import Dataset
 import Foundation
+import TestFiles
 import Testing
 
 /// Six images of three classes with a header record 0 and identity ranges, as InsightFace writes them.

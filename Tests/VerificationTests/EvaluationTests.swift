@@ -1,6 +1,7 @@
 import Dataset
 import Foundation
 import Tensors
+import TestFiles
 import Testing
 import Verification
 

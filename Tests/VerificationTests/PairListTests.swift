@@ -1,5 +1,6 @@
 import Dataset
 import Foundation
+import TestFiles
 import Testing
 import Verification
 

@@ -1,33 +1,8 @@
 import Dataset
 import Foundation
+import TestFiles
 import Testing
 import Verification
-
-/// The folder with real data, or nil.
-let dataDirectory: String? = {
-    let path = ProcessInfo.processInfo.environment["DATA_DIR"] ?? "../shared/data"
-    return FileManager.default.fileExists(atPath: path) ? path : nil
-}()
-
-/// A folder for one test, removed afterwards.
-final class TemporaryFolder {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.path + "/verification-tests-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    func write(_ bytes: [UInt8], to name: String) throws -> String {
-        let file = path + "/" + name
-        try FileManager.default.createDirectory(
-            atPath: (file as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-        try Data(bytes).write(to: URL(fileURLWithPath: file))
-        return file
-    }
-}
 
 func pgm(_ value: UInt8) -> [UInt8] { Array("P5 2 2 255\n".utf8) + [value, value, value, value] }
 
