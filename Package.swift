@@ -24,6 +24,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
         // C libraries: headers and link flags only.
@@ -33,6 +34,7 @@ let package = Package(
         .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
         .systemLibrary(name: "CFreeType", pkgConfig: "freetype2", providers: [.apt(["libfreetype-dev"])]),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         // Hot loops. -ffp-contract=off: the same bits whatever the compiler fuses.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
@@ -48,13 +50,14 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
-        .target(name: "CenterStore", dependencies: ["Tensors", "Determinism", "CKernels"], swiftSettings: settings),
+        .target(
+            name: "CenterStore", dependencies: ["Tensors", "Determinism", "CKernels", "CISAL"], swiftSettings: settings),
         .target(
             name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"],
             swiftSettings: settings),
-        .target(name: "StepProtocol", swiftSettings: settings),
+        .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"],
+            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
@@ -80,14 +83,15 @@ let package = Package(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterStatus", arguments, logging,
+                "ClusterStatus", "CenterStore", "Tensors", "Determinism", arguments, logging,
+                .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings),
         .executableTarget(
             name: "ShardServer",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "CenterStore", "PartialFC",
-                "Backbone",
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
+                "PartialFC", "Backbone",
                 "RunConfiguration", "RunSetup",
                 arguments, logging,
             ], swiftSettings: settings),
@@ -112,6 +116,9 @@ let package = Package(
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
             name: "ClusterTests", dependencies: ["ClusterHarness", "Tensors"], swiftSettings: settings),
+        .testTarget(
+            name: "CenterStoreTests", dependencies: ["CenterStore", "Determinism", "Tensors", "TestFiles"],
+            swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"],
@@ -130,6 +137,7 @@ let package = Package(
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
         .testTarget(
-            name: "WireTests", dependencies: ["Wire", "StepProtocol", "Tensors", "CZeroMQ"], swiftSettings: settings),
+            name: "WireTests", dependencies: ["Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
+            swiftSettings: settings),
     ]
 )

@@ -63,6 +63,9 @@ public struct ReductionTree: Sendable, Hashable {
         return nodes
     }
 
+    /// The largest subtrees that lie wholly inside `slices`, in order of their leaves.
+    public func subtrees(of slices: SliceSet) -> [Node] { slices.ranges.flatMap(subtrees) }
+
     /// The value at `node`, by combining `parts` (values of disjoint subtrees) bottom-up, left before right.
     ///
     /// - Returns: nil if a leaf below `node` is covered by no part.

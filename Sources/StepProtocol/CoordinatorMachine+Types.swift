@@ -1,3 +1,5 @@
+public import Determinism
+
 extension CoordinatorMachine {
     /// What happens to the coordinator. `Peer` names the connection that a message came over, so that it can be answered.
     public enum Event: Sendable {
@@ -80,8 +82,8 @@ public struct CoordinatorStatus: Sendable {
         /// Not heard of for half a lease, or the rank that the others wait for.
         public var isLate: Bool
         /// Of a shard.
-        public var slices: Range<Int>?
-        public var denseSlices: Range<Int>?
+        public var slices: SliceSet?
+        public var denseSlices: SliceSet?
         /// Of a shard: the step it has committed, as far as it said.
         public var stateStep: Int?
         /// Of a worker in the running attempt.

@@ -1,3 +1,5 @@
+internal import Determinism
+
 /// The coordinator's side of the step protocol: who is alive, who computes what, and which step is committed.
 ///
 /// A value without I/O or clock. The shell feeds it events and executes its actions. The rules are in
@@ -106,8 +108,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         return shards.indices.map { number in
             Plan.Shard(
                 shard: MemberID(.shard, number), endpoint: shards[number]?.endpoint ?? "",
-                slices: part(number, of: configuration.sliceCount),
-                denseSlices: part(number, of: configuration.denseSliceCount))
+                slices: SliceSet(part(number, of: configuration.sliceCount)),
+                denseSlices: SliceSet(part(number, of: configuration.denseSliceCount)))
         }
     }
 

@@ -1,17 +1,27 @@
+public import Determinism
+
 /// The coordinator's answer at a step boundary: what the world does next.
 public struct Plan: Sendable, Hashable {
+    /// Ascending within a term: every change of the plan has a new one. Members ignore older plans.
+    public var revision: Int
     /// The step to compute. Meaningful while `activity` is `.train`.
     public var id: StepID
     /// The last committed step, -1 before the first.
     public var committed: Int
-    /// Version of the slice map in `shards`.
+    /// Version of the slice map in `shards`: raised whenever ownership or the classes change.
     public var mapVersion: Int
+    /// How many class operations have been applied.
+    public var classVersion: Int
+    /// The newest step that every shard holds durably: no shard will be asked to go back behind it.
+    public var safe: Int
     public var exchange: Exchange
     public var learningRate: Float
     /// The workers of this attempt, by rank.
     public var ranks: [Rank]
-    /// The shards, in order of their number.
+    /// The shards that own slices, in order of their number.
     public var shards: [Shard]
+    /// Slices on their way to another shard.
+    public var moves: [SliceMove]
     public var activity: Activity
 
     /// The most ranks, and the most shards, that a plan has room for.
@@ -35,11 +45,11 @@ public struct Plan: Sendable, Hashable {
         /// Where workers reach it: a ZeroMQ endpoint.
         public var endpoint: String
         /// The slices of class centers it owns.
-        public var slices: Range<Int>
+        public var slices: SliceSet
         /// The dense slices (backbone parameters) it owns.
-        public var denseSlices: Range<Int>
+        public var denseSlices: SliceSet
 
-        public init(shard: MemberID, endpoint: String, slices: Range<Int>, denseSlices: Range<Int>) {
+        public init(shard: MemberID, endpoint: String, slices: SliceSet, denseSlices: SliceSet) {
             self.shard = shard
             self.endpoint = endpoint
             self.slices = slices
@@ -53,6 +63,8 @@ public struct Plan: Sendable, Hashable {
         case train
         /// Do nothing yet; the reason is for the operator ("waiting for 1 of 2 shards").
         case wait(reason: String)
+        /// Shards execute the task and acknowledge it; workers wait.
+        case task(BoundaryTask)
         /// All steps are committed; members may leave.
         case finished
         /// The run cannot go on.
@@ -60,17 +72,20 @@ public struct Plan: Sendable, Hashable {
     }
 
     public init(
-        id: StepID, committed: Int, mapVersion: Int, exchange: Exchange, learningRate: Float, ranks: [Rank],
-        shards: [Shard],
-        activity: Activity
+        revision: Int = 0, id: StepID, committed: Int, mapVersion: Int, classVersion: Int = 0, safe: Int = -1, exchange: Exchange,
+        learningRate: Float, ranks: [Rank], shards: [Shard], moves: [SliceMove] = [], activity: Activity
     ) {
+        self.revision = revision
         self.id = id
         self.committed = committed
         self.mapVersion = mapVersion
+        self.classVersion = classVersion
+        self.safe = safe
         self.exchange = exchange
         self.learningRate = learningRate
         self.ranks = ranks
         self.shards = shards
+        self.moves = moves
         self.activity = activity
     }
 
@@ -84,11 +99,17 @@ public struct Plan: Sendable, Hashable {
             return "micro-batches \(rank.microBatches) of \(microBatchCount) for \(rank.worker)"
         }
         for shard in shards {
-            if exceeds(shard.slices, sliceCount) { return "slices \(shard.slices) of \(sliceCount) for \(shard.shard)" }
-            if exceeds(shard.denseSlices, denseSliceCount) {
+            if exceeds(shard.slices.bounds, sliceCount) { return "slices \(shard.slices) of \(sliceCount) for \(shard.shard)" }
+            if exceeds(shard.denseSlices.bounds, denseSliceCount) {
                 return "dense slices \(shard.denseSlices) of \(denseSliceCount) for \(shard.shard)"
             }
         }
+        for move in moves where !(0..<(move.slice.isDense ? denseSliceCount : sliceCount)).contains(move.slice.number) {
+            return "a move of \(move.slice)"
+        }
         return nil
     }
+
+    /// Whether this plan was made after `other`, or is the same.
+    public func supersedes(_ other: Plan) -> Bool { (id.term, revision) >= (other.id.term, other.revision) }
 }

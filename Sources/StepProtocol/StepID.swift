@@ -1,18 +1,22 @@
 /// One try at one step.
 ///
-/// Ordered by step, then attempt: a later one makes every earlier one stale.
+/// Ordered by term, then step, then attempt: a later one makes every earlier one stale. A *term* begins whenever a
+/// coordinator starts and whenever the cluster goes back to an earlier step, so that an id is never used twice.
 public struct StepID: Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
+    /// Number of the term, from 0.
+    public var term: Int
     /// Number of the step, from 0.
     public var step: Int
-    /// How often the step was begun before, from 0.
+    /// How often the step was begun before in this term, from 0.
     public var attempt: Int
 
-    public init(step: Int, attempt: Int) {
+    public init(term: Int = 0, step: Int, attempt: Int) {
+        self.term = term
         self.step = step
         self.attempt = attempt
     }
 
-    public static func < (a: StepID, b: StepID) -> Bool { (a.step, a.attempt) < (b.step, b.attempt) }
+    public static func < (a: StepID, b: StepID) -> Bool { (a.term, a.step, a.attempt) < (b.term, b.step, b.attempt) }
 
     public var description: String { attempt == 0 ? "step \(step)" : "step \(step) attempt \(attempt)" }
 }

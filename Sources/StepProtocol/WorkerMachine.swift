@@ -69,8 +69,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
 
     private mutating func follow(_ plan: Plan, _ now: Duration) -> [Action] {
         if let known = self.plan {
-            let isRepeated = plan.id == known.id && plan.activity == known.activity
-            if isRepeated || !plan.supersedes(known) { return [] }
+            if plan == known || !plan.supersedes(known) { return [] }
         }
         self.plan = plan
         postponeAsking(now)
@@ -82,7 +81,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         settle(committed: plan.committed)
         switch plan.activity {
         case .finished, .failed: nextAsk = nil
-        case .wait: break
+        case .wait, .task: break
         case .train:
             if let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
                 attempt = WorkerAttempt(plan: plan, rank: rank, at: now)
@@ -158,23 +157,5 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         askInterval = min(askInterval * 2, timing.maximumAskInterval)
         nextAsk = now + askInterval
         return [.ask]
-    }
-}
-
-extension Plan {
-    /// Whether this plan was made after `other`. Plans are ordered by attempt; one that waits comes before the one that
-    /// trains the same attempt, and a run's end after both.
-    public func supersedes(_ other: Plan) -> Bool {
-        (id, activity.order) >= (other.id, other.activity.order)
-    }
-}
-
-extension Plan.Activity {
-    fileprivate var order: Int {
-        switch self {
-        case .wait: 0
-        case .train: 1
-        case .finished, .failed: 2
-        }
     }
 }

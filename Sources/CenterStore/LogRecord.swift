@@ -1,0 +1,59 @@
+public import Determinism
+public import Tensors
+
+/// One entry of a shard's log: the inputs of a step, from which the same state can be computed again.
+public struct LogRecord: Sendable {
+    public var header: Header
+    /// As `header.kind` says.
+    public var tensors: [Tensor]
+
+    /// What kind of step it was, for which slices.
+    public struct Header: Sendable, Hashable, Codable {
+        public var term: Int
+        public var step: Int
+        public var attempt: Int
+        public var kind: Kind
+        public var learningRate: Float
+        /// Squared norm of the whole backbone gradient, which decides how it is clipped.
+        public var squaredNorm: Double
+        /// The slices of class centers and of the backbone's parameters that the record is about.
+        public var slices: SliceSet
+        public var denseSlices: SliceSet
+        /// Of `classes`: the operation, as JSON, and the class version after it.
+        public var operation: String
+        public var classVersion: Int
+
+        public init(
+            term: Int, step: Int, attempt: Int, kind: Kind, learningRate: Float = 0, squaredNorm: Double = 0,
+            slices: SliceSet = [], denseSlices: SliceSet = [], operation: String = "", classVersion: Int = 0
+        ) {
+            self.term = term
+            self.step = step
+            self.attempt = attempt
+            self.kind = kind
+            self.learningRate = learningRate
+            self.squaredNorm = squaredNorm
+            self.slices = slices
+            self.denseSlices = denseSlices
+            self.operation = operation
+            self.classVersion = classVersion
+        }
+    }
+
+    public enum Kind: String, Sendable, Hashable, Codable {
+        /// labels i64 [B], features f32 [B, D], logZ f64 [B], dense gradient f32 [L].
+        case features
+        /// labels i64 [B], sampled counts of `slices` i32 [n], row gradients H f32 [S, D] in the order of the sampled rows,
+        /// dense gradient f32 [L].
+        case rows
+        /// The step changes nothing. No tensors.
+        case skip
+        /// A class operation after `step`. Tensors: initial rows of added classes f32 [n, D], if they came from a file.
+        case classes
+    }
+
+    public init(header: Header, tensors: [Tensor] = []) {
+        self.header = header
+        self.tensors = tensors
+    }
+}

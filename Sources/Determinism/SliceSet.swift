@@ -1,0 +1,51 @@
+/// A set of slices, as ascending ranges that do not touch: what one shard owns.
+public struct SliceSet: Sendable, Hashable, Codable, ExpressibleByArrayLiteral, CustomStringConvertible {
+    /// Ascending, none empty, with at least one missing number between two.
+    public private(set) var ranges: [Range<Int>]
+
+    /// The slices in any of `ranges`, which may overlap and come in any order.
+    public init(_ ranges: some Sequence<Range<Int>>) {
+        self.ranges = []
+        for range in ranges.filter({ !$0.isEmpty }).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = self.ranges.last, range.lowerBound <= last.upperBound {
+                self.ranges[self.ranges.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
+            } else {
+                self.ranges.append(range)
+            }
+        }
+    }
+
+    public init(_ range: Range<Int>) { self.init([range]) }
+
+    public init(arrayLiteral slices: Int...) { self.init(slices.map { $0..<$0 + 1 }) }
+
+    /// The slices of `numbers`, in any order.
+    public init(numbers: some Sequence<Int>) { self.init(numbers.map { $0..<$0 + 1 }) }
+
+    public var isEmpty: Bool { ranges.isEmpty }
+    /// How many slices there are.
+    public var count: Int { ranges.reduce(0) { $0 + $1.count } }
+    /// Every slice, ascending.
+    public var numbers: [Int] { ranges.flatMap { Array($0) } }
+    /// The first and one past the last slice, 0..<0 if there is none.
+    public var bounds: Range<Int> { (ranges.first?.lowerBound ?? 0)..<(ranges.last?.upperBound ?? 0) }
+
+    public func contains(_ slice: Int) -> Bool { ranges.contains { $0.contains(slice) } }
+
+    public func union(_ other: SliceSet) -> SliceSet { SliceSet(ranges + other.ranges) }
+
+    public func subtracting(_ other: SliceSet) -> SliceSet {
+        SliceSet(numbers: numbers.filter { !other.contains($0) })
+    }
+
+    public func isDisjoint(with other: SliceSet) -> Bool {
+        !ranges.contains { range in other.ranges.contains { $0.overlaps(range) } }
+    }
+
+    /// `0–3, 8–11`; a dash for none.
+    public var description: String {
+        if isEmpty { return "–" }
+        return ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)–\($0.upperBound - 1)" }
+            .joined(separator: ", ")
+    }
+}

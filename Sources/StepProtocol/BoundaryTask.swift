@@ -1,0 +1,51 @@
+/// Something that every shard does at a step boundary, while no step is computed.
+///
+/// The plan carries it until every shard has acknowledged its number. A shard executes a number once, and acknowledges
+/// it again when asked again. Doing it twice must do no harm: a shard that was restarted does.
+public struct BoundaryTask: Sendable, Hashable, Codable {
+    /// Ascending over the whole life of a cluster.
+    public var number: Int
+    /// The committed step at which it happens; -1 before the first. For `skip` the step that is skipped, for `restore` the one gone
+    /// back to: these are committed when the task is done.
+    public var step: Int
+    public var kind: Kind
+
+    public enum Kind: Sendable, Hashable, Codable {
+        /// Log that the step changes nothing.
+        case skip
+        /// Write every owned slice to `directory`. The acknowledgement lists the files.
+        case checkpoint(directory: String)
+        /// Make the state that of `step`: from the shard's own log if `checkpoint` is nil, else from that checkpoint; an empty
+        /// path stands for the initial state.
+        case restore(checkpoint: String?)
+        /// Change the classes. Logged like a step.
+        case classes(ClassOperation)
+        /// Make everything up to `step` durable; receivers also complete the copies of these moves, durably.
+        case handOver([SliceMove])
+    }
+
+    public init(number: Int, step: Int, kind: Kind) {
+        self.number = number
+        self.step = step
+        self.kind = kind
+    }
+}
+
+/// How a shard's part of a boundary task ended.
+public enum TaskOutcome: Sendable, Hashable, Codable {
+    /// Done. The detail is for the coordinator's shell: the files of a checkpoint, as JSON; else empty.
+    case done(detail: String)
+    /// It cannot be done now (a full disk, a file that is missing); the message says why.
+    case failed(message: String)
+}
+
+/// A change of the classes. Operations are numbered 1, 2, … over the life of a run: their count is the *class version*.
+public enum ClassOperation: Sendable, Hashable, Codable {
+    /// Adds `count` classes after the last one. Rows come from the tensor `centers` [count, D] of the safetensors file, or are
+    /// initial random ones if `path` is empty.
+    case add(count: Int, path: String)
+    /// These classes are never sampled again; samples that carry them as their label are replaced.
+    case retire([Int])
+    /// Samples of `from` count as `into` from now on, and `from` is retired. The center of `into` stays as it is.
+    case merge(from: Int, into: Int)
+}

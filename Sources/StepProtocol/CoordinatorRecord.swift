@@ -1,0 +1,113 @@
+/// Everything that a coordinator must not forget: its decisions, in sum. The shell keeps them in SQLite.
+public struct CoordinatorRecord: Sendable, Hashable, Codable {
+    /// The term of the coordinator that wrote last.
+    public var term = 0
+    /// The last committed step, -1 before the first.
+    public var committed = -1
+    public var mapVersion = 0
+    /// The shard that owns each slice, by its number; empty before the first map.
+    public var owners: [SliceName: Int] = [:]
+    /// Shards and workers that were not given up.
+    public var members: [MemberID: MemberRecord] = [:]
+    /// The numbers that the next new shard and worker get.
+    public var nextShard = 0
+    public var nextWorker = 0
+    public var moves: [SliceMove] = []
+    /// The task that shards are executing.
+    public var task: BoundaryTask?
+    public var nextTask = 1
+    /// Every class operation that was ordered, in order; those of `classVersion` are applied.
+    public var operations: [ClassChange] = []
+    public var classVersion = 0
+    public var checkpoints: [CheckpointRecord] = []
+    public var isPaused = false
+    public var isStopping = false
+    /// Why the run failed, nil if it did not.
+    public var failure: String?
+
+    /// A member as it was when it last joined.
+    public struct MemberRecord: Sendable, Hashable, Codable {
+        public var incarnation: UInt64
+        public var endpoint: String
+        /// A shard that hands its slices over and goes.
+        public var isDraining = false
+
+        public init(incarnation: UInt64, endpoint: String, isDraining: Bool = false) {
+            self.incarnation = incarnation
+            self.endpoint = endpoint
+            self.isDraining = isDraining
+        }
+    }
+
+    /// A class operation and the step after which it was applied; nil while it waits.
+    public struct ClassChange: Sendable, Hashable, Codable {
+        public var operation: ClassOperation
+        public var afterStep: Int?
+
+        public init(operation: ClassOperation, afterStep: Int? = nil) {
+            self.operation = operation
+            self.afterStep = afterStep
+        }
+    }
+
+    public struct CheckpointRecord: Sendable, Hashable, Codable {
+        public var step: Int
+        public var directory: String
+        public var classVersion: Int
+
+        public init(step: Int, directory: String, classVersion: Int) {
+            self.step = step
+            self.directory = directory
+            self.classVersion = classVersion
+        }
+    }
+
+    public init() {}
+
+    /// One decision. The shell writes it before it does anything that follows it.
+    public enum Decision: Sendable, Hashable, Codable {
+        /// A coordinator has started, or the cluster goes back: `committed` is the last step that counts.
+        case term(Int, committed: Int)
+        /// The only decision that a power cut may take back: the shards know better.
+        case committed(Int)
+        case map(version: Int, owners: [SliceName: Int])
+        case member(MemberID, MemberRecord)
+        case gone(MemberID)
+        case moves([SliceMove])
+        /// A task begins, or none is under way any more.
+        case task(BoundaryTask?)
+        case operations([ClassChange], classVersion: Int)
+        case checkpoints([CheckpointRecord])
+        case paused(Bool)
+        case stopping(Bool)
+        case failed(String?)
+
+        /// Whether it must survive a power cut before anyone hears of it.
+        public var mustBeDurable: Bool { if case .committed = self { false } else { true } }
+    }
+
+    public mutating func apply(_ decision: Decision) {
+        switch decision {
+        case .term(let term, let committed): (self.term, self.committed) = (term, committed)
+        case .committed(let step): committed = step
+        case .map(let version, let owners): (mapVersion, self.owners) = (version, owners)
+        case .member(let member, let record):
+            members[member] = record
+            switch member.role {
+            case .shard: nextShard = max(nextShard, member.number + 1)
+            case .worker: nextWorker = max(nextWorker, member.number + 1)
+            case .operator: break
+            }
+        case .gone(let member): members[member] = nil
+        case .moves(let moves): self.moves = moves
+        case .task(let task):
+            self.task = task
+            if let task { nextTask = max(nextTask, task.number + 1) }
+        case .operations(let operations, let version): (self.operations, classVersion) = (operations, version)
+        case .checkpoints(let checkpoints): self.checkpoints = checkpoints
+        case .paused(let value): isPaused = value
+        case .stopping(let value): isStopping = value
+        case .failed(let reason): failure = reason
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/// What a shard says of its durable state when it joins.
+public struct ShardState: Sendable, Hashable, Codable {
+    /// The newest step in its log, prepared or committed; -1 for a fresh shard.
+    public var newest: Int
+    /// The oldest step that it can go back to by itself; larger than `newest` if it cannot at all.
+    public var oldest: Int
+    /// Whether it logs steps. One that does not has lost its state when its process ends, and nobody is surprised.
+    public var logsSteps: Bool
+    /// Whether it holds the initial state or a log at all: false for a shard that owns nothing yet.
+    public var hasSlices: Bool
+
+    public init(newest: Int = -1, oldest: Int = -1, logsSteps: Bool = true, hasSlices: Bool = false) {
+        self.newest = newest
+        self.oldest = oldest
+        self.logsSteps = logsSteps
+        self.hasSlices = hasSlices
+    }
+}
+
+/// What a shard reports with every heartbeat.
+public struct ShardReport: Sendable, Hashable, Codable {
+    /// The last step it has committed.
+    public var committed: Int
+    /// The last step that a power cut cannot take from it.
+    public var durable: Int
+    /// Slices it receives, and the step up to which its copy is complete; missing or -1: still being copied.
+    public var received: [SliceName: Int]
+    /// Why it cannot prepare ("the disk is full: …"), or empty.
+    public var obstacle: String
+
+    public init(committed: Int, durable: Int, received: [SliceName: Int] = [:], obstacle: String = "") {
+        self.committed = committed
+        self.durable = durable
+        self.received = received
+        self.obstacle = obstacle
+    }
+}
