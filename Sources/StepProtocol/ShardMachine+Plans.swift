@@ -68,7 +68,10 @@ extension ShardMachine {
         case .checkpoint, .classes: break
         }
         guard isReady else { return [] }
-        let actions = undo()
+        // A step that every shard has prepared may be the one that the cluster resumes from.
+        var actions: [Action] = []
+        if case .restore(nil) = task.kind { actions += learn(committed: task.step) }
+        actions += undo()
         if isDone {
             lastTask = (task.number, .done(detail: ""))
             return actions + [.acknowledge(number: task.number, .done(detail: ""))]
