@@ -82,7 +82,7 @@ extension CoordinatorMachine {
             return .none
         }
         func fits(_ state: ShardState) -> Bool {
-            if !state.hasSlices { return committed == -1 && classVersion == 0 }
+            if !state.hasSlices { return committed == -1 && classVersion == 0 && configuration.origin == nil }
             return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
         }
         if unchecked.allSatisfy({ fits($0.1) }) {

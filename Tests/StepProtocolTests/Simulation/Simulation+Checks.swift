@@ -8,7 +8,6 @@ extension Simulation {
         commits += 1
         let step = report.step
         reports.removeAll { $0.step >= step }
-        check(step == reports.count, "step \(step) is committed after \(reports.count - 1)")
         check(step < scenario.steps, "step \(step) of \(scenario.steps) is committed")
         check(report.loss == world.oracle.loss(step), "the loss of step \(step) is not that of the run")
         if report.loss != nil {
@@ -67,15 +66,17 @@ extension Simulation {
             check(false, "the run failed: \(failure)")
             return
         }
+        let last = database.record?.committed ?? -1
+        check(last == scenario.steps - 1, "the run ends after step \(last) of \(scenario.steps)")
         let owners = database.record?.owners ?? [:]
-        let last = world.oracle.state(after: scenario.steps - 1)
+        let final = world.oracle.state(after: scenario.steps - 1)
         for slice in 0..<Toy.sliceCount {
             let name = Toy.name(slice)
             let owner = shards.values.first { isMember($0) && $0.member?.number == owners[name] }
             check(owner?.shell.owned.contains(slice) == true, "\(name) is not at shard-\(owners[name] as Any)")
             if let owner {
                 check(
-                    owner.shell.words[Toy.rows(slice)] == last[Toy.rows(slice)],
+                    owner.shell.words[Toy.rows(slice)] == final[Toy.rows(slice)],
                     "\(owner.name) ends with another \(name) than the undisturbed run")
             }
         }
