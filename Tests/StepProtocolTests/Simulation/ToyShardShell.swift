@@ -264,7 +264,8 @@ struct ToyShardShell {
     private mutating func takeSnapshots(_ plan: Plan) {
         guard logs, scenario.takesSnapshots else { return }
         let rows = rows(owned)
-        for row in rows.dropFirst(roundRows).prefix(4) {
+        let isHasty = sabotage == .installsSnapshotEarly
+        for row in rows.dropFirst(roundRows).prefix(isHasty ? Toy.rowCount : 4) {
             let slice = row / Toy.rowsPerSlice
             if row % Toy.rowsPerSlice == 0 { round[slice] = snapshot(slice) }
             round[slice]?.words[row % Toy.rowsPerSlice] = words[row]
@@ -277,7 +278,7 @@ struct ToyShardShell {
         }
         disk.owned = round
         (round, roundRows) = ([:], 0)
-        if sabotage != .installsSnapshotEarly { disk.sync() }
+        if !isHasty { disk.sync() }
         disk.dropLog()
     }
 
