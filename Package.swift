@@ -59,7 +59,8 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"],
+            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"],
+            exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
@@ -119,7 +120,8 @@ let package = Package(
         .testTarget(
             name: "ClusterTests", dependencies: ["ClusterHarness", "Tensors"], swiftSettings: settings),
         .testTarget(
-            name: "CenterStoreTests", dependencies: ["CenterStore", "Determinism", "Tensors", "TestFiles"],
+            name: "CenterStoreTests",
+            dependencies: ["CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
