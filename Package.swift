@@ -98,7 +98,8 @@ let package = Package(
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC",
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
+                "PartialFC",
                 "Backbone", "Dataset",
                 "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,
