@@ -102,7 +102,8 @@ let package = Package(
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC",
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
+                "PartialFC",
                 "Backbone", "Dataset",
                 "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,

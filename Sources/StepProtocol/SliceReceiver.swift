@@ -22,14 +22,16 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
     private var restoredTask = 0
 
     /// - Parameters:
+    ///   - completedTask: the last hand-over whose copies the shell holds durably, from before a restart; 0 for none.
     ///   - window: chunks and records that may be on their way or being stored.
     ///   - retryInterval: a request without an answer is repeated, and a copy that failed begun anew, after this.
     ///   - pollInterval: an owner that has not committed what the plan says is asked again after this.
     public init(
-        member: MemberID, window: Int = 4, retryInterval: Duration = .seconds(2),
+        member: MemberID, completedTask: Int = 0, window: Int = 4, retryInterval: Duration = .seconds(2),
         pollInterval: Duration = .milliseconds(50)
     ) {
         self.member = member
+        self.completedTask = completedTask
         self.window = max(1, window)
         self.retryInterval = retryInterval
         self.pollInterval = pollInterval
@@ -72,6 +74,7 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
     private mutating func follow(_ new: Plan) -> [Action] {
         if let plan, !new.supersedes(plan) { return [] }
         let isNewTerm = plan.map { $0.id.term != new.id.term } ?? false
+        let isNewMap = plan.map { $0.mapVersion != new.mapVersion } ?? false
         plan = new
         var handedOver: Set<SliceName> = []
         if case .task(let task) = new.activity {
@@ -81,7 +84,7 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
             case .restore where task.number > restoredTask:
                 restoredTask = task.number
                 let drops = dropAll()
-                begin(new)
+                begin(new, except: [])
                 return drops
             default: break
             }
@@ -97,14 +100,17 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
                 // In a new term the cluster may have gone back behind what was copied.
                 copies[slice] = nil
                 actions.append(.drop(slice))
+            } else if isNewMap {
+                copies[slice]?.repeatAll(at: .zero)  // owners ignore what was asked under the old one
             }
         }
-        begin(new)
+        begin(new, except: handedOver)
         return actions
     }
 
-    private mutating func begin(_ plan: Plan) {
-        for move in plan.moves where move.to == member && copies[move.slice] == nil {
+    private mutating func begin(_ plan: Plan, except handedOver: Set<SliceName>) {
+        for move in plan.moves
+        where move.to == member && copies[move.slice] == nil && !handedOver.contains(move.slice) {
             copies[move.slice] = SliceCopy(owner: move.from)
         }
     }
@@ -150,8 +156,8 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
         _ reply: TransferReply<Payload>, to request: TransferRequest, _ now: Duration
     ) -> [Action] {
         let (slice, part) = (reply.slice, reply.part)
-        guard let plan, request.term == plan.id.term, request.mapVersion == plan.mapVersion, request.slice == slice,
-            request.part == part, case .asked? = copies[slice]?.outstanding[part]
+        guard request.term == plan?.id.term, request.slice == slice, request.part == part,
+            case .asked? = copies[slice]?.outstanding[part]
         else { return [] }
         switch (part, reply.content) {
         case (.chunk(let index), .chunk(let count, let step, let payload)):
