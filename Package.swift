@@ -149,6 +149,11 @@ let package = Package(
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
         .testTarget(
+            name: "WorkerTests",
+            dependencies: [
+                "Worker", "Wire", "StepProtocol", "RunConfiguration", "Determinism", "Tensors", "TestFiles",
+            ], swiftSettings: settings),
+        .testTarget(
             name: "WireTests", dependencies: ["Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
             swiftSettings: settings),
     ]
