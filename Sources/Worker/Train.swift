@@ -29,7 +29,8 @@ struct Train: ParsableCommand {
     func run() throws {
         try member.run("worker") {
             try WorkerService(
-                options: WorkerService.Options(member: member, data: data, record: record, summary: summary, resume: resume), log: $0)
+                options: WorkerService.Options(
+                    member: member, data: data, record: record, summary: summary, resume: resume), log: $0)
         }
     }
 }

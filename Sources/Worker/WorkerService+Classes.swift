@@ -1,6 +1,8 @@
 import CenterStore
 import Logging
 import MemberSupport
+import PartialFC
+import ProcessSupport
 import RunSetup
 import StepProtocol
 import Wire

@@ -1,4 +1,5 @@
 import Logging
+import PartialFC
 import RunSetup
 import StepProtocol
 import Wire

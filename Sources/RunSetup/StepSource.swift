@@ -1,15 +1,14 @@
-import CenterStore
-import Dataset
-import Foundation
-import RunConfiguration
-import RunSetup
-import Tensors
+public import CenterStore
+public import Dataset
+internal import Foundation
+public import RunConfiguration
+public import Tensors
 
 /// Where a step's samples come from: images decoded in the background, or stored features.
 ///
 /// A function of the data, the configuration and the classes. Samples whose class is retired or was not added yet are
 /// replaced by the next one in the epoch's order; labels of merged classes are mapped.
-final class StepSource: @unchecked Sendable {
+public final class StepSource: @unchecked Sendable {
     private enum Samples {
         case images(BatchLoader)
         case features(FeatureDataset, DataOrder)
@@ -25,7 +24,7 @@ final class StepSource: @unchecked Sendable {
     private var replacedBefore: (count: Int, problems: [DatasetError]) = (0, [])
 
     /// - Throws: `DatasetError` if the batch does not fit the data, or no sample has a class.
-    init(_ data: TrainingData, _ configuration: RunConfiguration, classes: ClassRegistry) throws {
+    public init(_ data: TrainingData, _ configuration: RunConfiguration, classes: ClassRegistry) throws {
         self.data = data
         self.configuration = configuration
         relabeling = Relabeling(classes: classes)
@@ -35,7 +34,7 @@ final class StepSource: @unchecked Sendable {
     /// Goes on with the classes after operations, from the next step asked for.
     ///
     /// - Throws: `DatasetError` if no sample has a class any more.
-    func adopt(_ classes: ClassRegistry) throws {
+    public func adopt(_ classes: ClassRegistry) throws {
         let relabeling = Relabeling(classes: classes)
         let samples = try Self.samples(data, configuration, relabeling)
         lock.withLock {
@@ -74,7 +73,7 @@ final class StepSource: @unchecked Sendable {
     }
 
     /// The labels of a rank's micro-batches, i64 [n].
-    func labels(step: Int, microBatches: Range<Int>) -> Tensor {
+    public func labels(step: Int, microBatches: Range<Int>) -> Tensor {
         switch samples {
         case .images(let loader): return loader.labels(step: step, microBatches: microBatches)
         case .features(let features, _):
@@ -87,7 +86,7 @@ final class StepSource: @unchecked Sendable {
     /// What the backbone sees of a rank's micro-batches: images f32 [n, H, W, C], or features f32 [n, D].
     ///
     /// - Throws: `DatasetError` if an image does not decode and that is fatal.
-    func inputs(step: Int, microBatches: Range<Int>) throws(DatasetError) -> Tensor {
+    public func inputs(step: Int, microBatches: Range<Int>) throws(DatasetError) -> Tensor {
         switch samples {
         case .images(let loader): try loader.batch(step: step, microBatches: microBatches).images
         case .features(let features, _): features.samples(indices(step: step, microBatches: microBatches)).features
@@ -95,7 +94,7 @@ final class StepSource: @unchecked Sendable {
     }
 
     /// The samples of the data set at a rank's micro-batches.
-    func indices(step: Int, microBatches: Range<Int>) -> [Int] {
+    public func indices(step: Int, microBatches: Range<Int>) -> [Int] {
         let size = configuration.batch.microBatch
         let positions = microBatches.lowerBound * size..<microBatches.upperBound * size
         return switch samples {
@@ -105,7 +104,7 @@ final class StepSource: @unchecked Sendable {
     }
 
     /// How many images did not decode and were replaced, and what was wrong with the first of them. From any thread.
-    var replaced: (count: Int, problems: [DatasetError]) { lock.withLock { replacedUnlocked } }
+    public var replaced: (count: Int, problems: [DatasetError]) { lock.withLock { replacedUnlocked } }
 
     private var replacedUnlocked: (count: Int, problems: [DatasetError]) {
         switch samples {

@@ -1,5 +1,5 @@
-import CenterStore
-import Dataset
+internal import CenterStore
+internal import Dataset
 
 /// What the operations on the classes make of a sample's label.
 struct Relabeling: Sendable {
