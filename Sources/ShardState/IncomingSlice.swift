@@ -6,6 +6,8 @@ internal import Tensors
 struct IncomingSlice {
     /// The step that each piece is as of; nil for one that has not come.
     var steps: [Int?]
+    /// The step that a slice without pieces is as of.
+    var emptyStep: Int?
     /// Of a dense slice: values and momentum.
     var dense: (parameters: Tensor, momentum: Tensor)?
     /// What keeps the copy on disk; nil without a store.
@@ -17,12 +19,15 @@ struct IncomingSlice {
 
     /// The step that the whole copy is as of, nil while pieces are missing or of different steps.
     var completeStep: Int? {
-        guard let first = steps.first ?? .some(nil), steps.allSatisfy({ $0 == first }) else { return nil }
-        return first
+        guard let first = steps.first else { return emptyStep }
+        return steps.allSatisfy { $0 == first } ? first : nil
     }
 
     /// As replays want it: a piece that has not come is not behind anything.
     var ahead: [Int] { steps.map { $0 ?? .max } }
 
-    mutating func advance(to step: Int) { steps = steps.map { $0.map { max($0, step) } } }
+    mutating func advance(to step: Int) {
+        steps = steps.map { $0.map { max($0, step) } }
+        emptyStep = emptyStep.map { max($0, step) }
+    }
 }

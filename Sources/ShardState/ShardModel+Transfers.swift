@@ -109,7 +109,10 @@ extension ShardModel {
         else {
             throw HeadError(.malformed, "piece \(index) of \(count) of \(slice) does not fit: it has \(copy.steps.count)")
         }
-        if copy.steps.isEmpty { return }  // a slice without rows
+        if copy.steps.isEmpty {
+            copies[slice]?.emptyStep = step
+            return
+        }
         try fill(slice, index, &copy, payload)
         try withExtendedLifetime(payload) {
             try copy.receipt?.write(
@@ -157,7 +160,7 @@ extension ShardModel {
             )
         }
         copy.steps = Array(repeating: nil, count: shape.chunkCount)
-        do { copy.receipt = try store?.beginReceiving(slice, shape: shape) } catch {
+        do { copy.receipt = try store?.beginReceiving(slice, shape: shape, classVersion: classVersion) } catch {
             try discard(slice)
             throw error
         }
@@ -184,7 +187,8 @@ extension ShardModel {
     /// - Throws: `HeadError`, `BackboneError` or `CenterStoreError` if the record does not fit or cannot be kept: the copy begins
     ///   anew.
     package func replay(_ slice: SliceName, step: Int, header: String, _ payload: [Tensor]) throws {
-        guard var copy = copies[slice], !copy.isHandedOver else {
+        // A hand-over that was called off does not end the copy, unless it is from before a restart.
+        guard var copy = copies[slice], store == nil || copy.receipt != nil else {
             throw HeadError(.centers, "step \(step) of \(slice) was received, of which there is no copy")
         }
         let header = try LogRecord.Header(json: header)
@@ -210,10 +214,10 @@ extension ShardModel {
     package func drop(_ slice: SliceName) throws {
         guard let copy = copies.removeValue(forKey: slice) else { return }
         try discard(slice)
-        if let receipt = copy.receipt {
-            try receipt.discard()
-        } else if copy.isHandedOver {
-            try store?.dropReceived([slice])
+        if copy.isHandedOver {
+            try store?.forgetReceived([slice])
+        } else {
+            try copy.receipt?.discard()
         }
     }
 
