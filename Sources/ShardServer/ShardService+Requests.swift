@@ -1,5 +1,6 @@
 import Logging
 import ProcessSupport
+import ShardState
 import StepProtocol
 import Tensors
 import Wire
@@ -10,7 +11,7 @@ extension ShardService {
         switch message {
         case .hello(let hello): greet(hello, peer)
         case .stepRequest(let request, _):
-            guard isReady else {
+            guard machine != nil else {
                 let current = StepID(step: 0, attempt: 0)
                 let reply = StepReply<[Tensor]>(
                     id: request.id, rank: request.rank, phase: request.phase,
@@ -20,11 +21,12 @@ extension ShardService {
             }
             drive(.request(peer, request))
         case .readRows(let ids):
-            answer(peer) { model, _ throws(Refusal) in
+            answer(peer) { model throws(Refusal) in
                 let (rows, momentum) = try model.read(ids: ids)
                 return .rows(rows: rows, momentum: momentum)
             }
-        case .readSliceHashes: answer(peer) { model, step throws(Refusal) in .sliceHashes(model.hashes(step: step)) }
+        case .readSliceHashes: answer(peer) { model throws(Refusal) in .sliceHashes(model.hashes()) }
+        case .transferRequest(let request): drive(.transfer(peer, request))
         default:
             server.refuse(
                 peer.peer, request: peer.request,
@@ -55,16 +57,16 @@ extension ShardService {
 
     /// Computes an answer between the computations of the steps.
     func answer(
-        _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel, _ committed: Int) throws(Refusal) -> WireMessage
+        _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel) throws(Refusal) -> WireMessage
     ) {
-        let (mailbox, box, committed) = (mailbox, model, machine?.committed ?? -1)
+        let (mailbox, box) = (mailbox, box)
         compute.submit {
             guard let model = box.model else {
                 mailbox.post(
                     .answer(peer, .failure(Refusal(.notWelcomed, "this shard owns no slices yet; try again later"))))
                 return
             }
-            do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model, committed)))) } catch {
+            do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model)))) } catch {
                 mailbox.post(.answer(peer, .failure(error)))
             }
         }

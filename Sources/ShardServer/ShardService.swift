@@ -1,19 +1,21 @@
+import CenterStore
 import Foundation
 import Logging
 import MemberSupport
 import PartialFC
 import ProcessSupport
-import RunConfiguration
 import RunSetup
+import ShardState
 import StepProtocol
 import Tensors
 import Wire
 
-/// The shell around the shard's state machine: one thread takes events, another computes.
+/// The shell around the shard's state machines: one thread takes events, another computes.
 final class ShardService: MemberService, @unchecked Sendable {
     typealias Machine = ShardMachine<StepPeer, [Tensor]>
+    typealias Receiver = SliceReceiver<[Tensor]>
 
-    /// The connection and number of a step request.
+    /// The connection and number of a request.
     struct StepPeer: Hashable, Sendable {
         var peer: PeerID
         var request: UInt64
@@ -23,28 +25,40 @@ final class ShardService: MemberService, @unchecked Sendable {
     enum Event: Sendable {
         case coordinator(ClientEvent)
         case server(ServerEvent)
-        /// The slices are made, or could not be.
-        case ready(Result<Ready, Refusal>)
+        /// Of the connection to another shard, by its endpoint.
+        case shard(String, ClientEvent)
+        /// The state is made, or cannot be.
+        case ready(Result<ModelFigures, StartProblem>)
+        case figures(ModelFigures)
         case computed(StepID, ShardResult<[Tensor]>)
         case failed(StepID, ShardTask, Refusal)
+        case taskDone(Int, TaskOutcome)
+        case received(Receiver.Event)
+        /// The classes of this version are known to the model.
+        case classes(Int)
         /// Something that was computed for a peer outside the step protocol.
         case answer(StepPeer, Result<WireMessage, Refusal>)
+        /// The process was told to end.
         case stop(String)
+        /// The process cannot go on.
+        case fail(String, code: Int32)
     }
 
-    /// What the loop learns of a new model.
-    struct Ready: Sendable {
-        var memoryBytes: Int
-        var seconds: Double
+    /// Why the state could not be made, and what the process ends with.
+    struct StartProblem: Error {
+        var message: String
+        var exitCode: Int32
     }
 
     let log: Logger
     let threads: Int
+    let durability: DurabilityOptions
     let mailbox = Mailbox<Event>()
     let io: IOThread
     let server: ServerEndpoint
     let coordinator: ClientConnection
     let compute = ComputeThread(name: "compute")
+    let gate = DiskGate()
     let origin = ContinuousClock.now
     var hello: Hello
 
@@ -52,48 +66,100 @@ final class ShardService: MemberService, @unchecked Sendable {
     var setup: RunSetup?
     var policy: HandshakePolicy?
     var machine: Machine?
-    /// The model; touched on the compute thread only, but for being made known here.
-    let model = ModelBox()
-    var assigned: Plan.Shard?
-    var isReady = false
-    var memoryBytes = 0
+    var receiver: Receiver?
+    /// The newest plan, for when the state is made.
+    var plan: Plan?
+    /// The step that was told to be safe.
+    var notedSafe = Int.min
+    /// The class version that the coordinator was asked for.
+    var askedClasses: Int?
+    /// The store and the model; used on the compute thread only.
+    let box: ModelBox
+    var figures: ModelFigures
+    /// Connections to other shards, by endpoint, and what was asked over them.
+    var shards: [String: ShardPeer] = [:]
     /// The committed step of the last heartbeat.
     var reportedStep = -1
     var nextHeartbeat = ContinuousClock.now
+    var leaving: Leaving?
     var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
-    final class ModelBox: @unchecked Sendable { var model: ShardModel? }
+    final class ModelBox: @unchecked Sendable {
+        let store: ShardStore?
+        var model: ShardModel?
+        init(store: ShardStore?) { self.store = store }
+    }
 
-    /// - Throws: `WireError` if the endpoint cannot be bound.
-    init(options: MemberOptions, bind: String, advertise: String?, log: Logger) throws {
+    /// How far the shard is with handing its slices over before it goes.
+    struct Leaving {
+        var reason: String
+        /// When it goes anyway; nil once the coordinator has agreed.
+        var deadline: ContinuousClock.Instant?
+    }
+
+    /// - Throws: `WireError` if the endpoint cannot be bound; the exit code of the process if the directory cannot be used.
+    init(
+        options: MemberOptions, durability: DurabilityOptions, bind: String, advertise: String?, log: Logger
+    ) throws {
         self.log = log
+        self.durability = durability
         threads = options.threads
+        let store: ShardStore?
+        do throws(CenterStoreError) { store = try durability.open() } catch {
+            log.error("\(error)")
+            Foundation.exit(error.exitCode)
+        }
+        if let torn = store?.tornTail { log.warning("the end of the log was cut off: \(torn)") }
+        box = ModelBox(store: store)
+        figures = ModelFigures(store: store)
         io = try IOThread()
         server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
         hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
         hello.endpoint = if let advertise { server.advertised(host: advertise) } else { server.endpoint }
+        hello.state = figures.state
+        if let identity = store?.identity {
+            hello.clusterID = identity.clusterID
+            hello.previousNumber = identity.member
+        }
         coordinator = try ClientConnection(
             connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
         log.info("listening at \(hello.endpoint), joining \(options.coordinator)")
+        gate.onChange = { [log] obstacle in
+            if obstacle.isEmpty {
+                log.info("the disk takes the log again")
+            } else {
+                log.warning("cannot prepare, tried again twice a second: \(obstacle)")
+            }
+        }
     }
 
-    /// Makes `run` return. From any thread.
+    /// Hands the slices over if the process was asked kindly, and makes `run` return. From any thread.
     func stop(_ reason: String) { mailbox.post(.stop(reason)) }
 
-    /// Serves until `stop` or until the coordinator refuses this shard.
+    /// Serves until `stop`, or until the coordinator refuses this shard.
     ///
     /// - Returns: the exit code.
     func run() -> Int32 {
         defer {
+            gate.close()
             compute.close()
+            for peer in shards.values { peer.connection.close() }
             coordinator.close()
             server.close()
             io.close()
         }
         while true {
-            let event = mailbox.next(until: nextHeartbeat)
+            var deadline = nextHeartbeat
+            if let tick = receiver?.nextDeadline { deadline = min(deadline, origin + tick) }
+            if let leave = leaving?.deadline { deadline = min(deadline, leave) }
+            let event = mailbox.next(until: deadline)
             if ContinuousClock.now >= nextHeartbeat { beat() }
+            if let tick = receiver?.nextDeadline, now >= tick { tell(.tick) }
+            if let leave = leaving, let deadline = leave.deadline, ContinuousClock.now >= deadline {
+                leaveAtOnce("\(leave.reason); the coordinator did not answer")
+                return exitCode
+            }
             guard let event else { continue }
             if !handle(event) { return exitCode }
         }
@@ -106,10 +172,7 @@ final class ShardService: MemberService, @unchecked Sendable {
     func handle(_ event: Event) -> Bool {
         switch event {
         case .coordinator(.welcomed(let welcome)): return join(welcome)
-        case .coordinator(.refused(let refusal)):
-            log.error("the coordinator refused this shard: \(refusal.message)")
-            exitCode = 77
-            return false
+        case .coordinator(.refused(let refusal)): return hear(refusal)
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
@@ -117,129 +180,33 @@ final class ShardService: MemberService, @unchecked Sendable {
             serve(message, StepPeer(peer: peer, request: request))
         case .server(.dropped(let peer)):
             log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
-        case .ready(.success(let ready)):
-            isReady = true
-            memoryBytes = ready.memoryBytes
-            log.info("ready: \(Units.bytes(ready.memoryBytes)) in \(Units.fixed(ready.seconds, 2)) s")
-        case .ready(.failure(let refusal)):
-            log.error("the slices cannot be made: \(refusal.message)")
-            exitCode = 70
-            return false
+        case .shard(let endpoint, let event): hear(event, from: endpoint)
+        case .ready(let result): return begin(result)
+        case .figures(let figures): note(figures)
         case .computed(let id, let result): drive(.computed(id, result))
         case .failed(let id, let task, let refusal):
             log.error("\(id): \(refusal.message)")
             drive(.failed(id, task, code: refusal.code, message: refusal.message))
+        case .taskDone(let number, let outcome):
+            if case .failed(let message) = outcome { log.error("task \(number): \(message)") }
+            drive(.taskDone(number: number, outcome))
+        case .received(let event):
+            if case .failed(let slice, let message) = event {
+                log.warning("the copy of \(slice) begins anew: \(message)")
+            }
+            tell(event)
+        case .classes(let version):
+            askedClasses = nil
+            figures.classVersion = version
+            if let plan { return follow(plan) }
         case .answer(let peer, .success(let message)): server.send(message, to: peer.peer, request: peer.request)
         case .answer(let peer, .failure(let refusal)): server.refuse(peer.peer, request: peer.request, refusal)
-        case .stop(let reason):
-            log.info("stopping: \(reason)")
-            if let welcome {
-                coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
-            }
+        case .stop(let reason): return stopping(reason)
+        case .fail(let message, let code):
+            log.critical("\(message)")
+            exitCode = code
             return false
         }
         return true
-    }
-
-    // MARK: The coordinator
-
-    func join(_ welcome: Welcome) -> Bool {
-        if let known = self.welcome, known.clusterID != welcome.clusterID {
-            log.error(
-                "the coordinator now runs cluster \(welcome.clusterID), this shard holds a part of \(known.clusterID)")
-            exitCode = 70
-            return false
-        }
-        if self.welcome == nil {
-            do {
-                let setup = try RunSetup(RunConfiguration(yaml: welcome.configuration))
-                self.setup = setup
-                policy = HandshakePolicy(
-                    clusterID: welcome.clusterID, embeddingSize: setup.head.embeddingSize,
-                    classCount: setup.head.classCount,
-                    configurationHash: welcome.configurationHash)
-                machine = Machine(microBatchCount: setup.configuration.microBatchCount, empty: [])
-            } catch {
-                log.error("the coordinator's configuration cannot be used: \(error)")
-                exitCode = 78
-                return false
-            }
-        }
-        self.welcome = welcome
-        hello.clusterID = welcome.clusterID
-        hello.previousNumber = welcome.member.number
-        log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
-        beat()
-        return true
-    }
-
-    func receive(_ message: WireMessage) -> Bool {
-        switch message {
-        case .plan(let plan): return follow(plan)
-        case .heartbeatReply(let reply): drive(.committed(reply.committed))
-        case .refused(let refusal):
-            log.warning("the coordinator refused a message: \(refusal.message)")
-            if refusal.code == .incarnation || refusal.code == .notWelcomed { coordinator.greet(hello) }
-        default: break
-        }
-        return true
-    }
-
-    /// Learns from the plan which slices are this shard's, and which step is committed.
-    func follow(_ plan: Plan) -> Bool {
-        guard let welcome, let setup else { return true }
-        if let misfit = setup.misfit(of: plan) {
-            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
-            exitCode = 70
-            return false
-        }
-        if let mine = plan.shards.first(where: { $0.shard == welcome.member }) {
-            if let assigned, assigned.slices != mine.slices || assigned.denseSlices != mine.denseSlices {
-                log.error("the plan moves slices \(assigned.slices) to \(mine.slices); this shard cannot")
-                exitCode = 70
-                return false
-            }
-            if assigned == nil {
-                assigned = mine
-                log.info(
-                    "owns slices \(mine.slices) (classes \(setup.classes(ofSlices: mine.slices))), dense slices \(mine.denseSlices)"
-                )
-                let (mailbox, box, threads) = (mailbox, model, threads)
-                compute.submit {
-                    let start = ContinuousClock.now
-                    do {
-                        let model = try ShardModel(
-                            setup: setup, slices: mine.slices, denseSlices: mine.denseSlices, threads: threads)
-                        box.model = model
-                        let took = ContinuousClock.now - start
-                        mailbox.post(
-                            .ready(.success(Ready(memoryBytes: model.memoryBytes, seconds: took / .seconds(1)))))
-                    } catch {
-                        mailbox.post(.ready(.failure(Refusal(error))))
-                    }
-                }
-            }
-        }
-        drive(.plan(plan))
-        // The coordinator waits for the word that the last step is committed everywhere.
-        if plan.activity == .finished, let machine, machine.committed != reportedStep { beat() }
-        return true
-    }
-
-    func beat() {
-        let interval = Duration.milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
-        nextHeartbeat = .now + interval
-        guard let welcome, coordinator.isWelcomed else { return }
-        reportedStep = machine?.committed ?? -1
-        hello.stateStep = reportedStep
-        coordinator.update(hello)
-        let statistics: [String: Double] = [
-            "committed": Double(reportedStep), "memory_bytes": Double(memoryBytes),
-            "resident_bytes": Double(ProcessMemory.residentBytes),
-            "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
-            "refused": Double(server.counters.rejectedTotal),
-        ]
-        coordinator.send(
-            .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
     }
 }

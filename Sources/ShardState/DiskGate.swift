@@ -1,4 +1,4 @@
-package import CenterStore
+internal import CenterStore
 internal import Foundation
 package import StepProtocol
 
@@ -41,7 +41,8 @@ package final class DiskGate: @unchecked Sendable {
     ///
     /// - Parameter id: the attempt that needs it; nil for what only the end of the process cancels.
     /// - Throws: the last `CenterStoreError`, with nothing written.
-    func retry<Result>(_ id: StepID?, _ body: () throws(CenterStoreError) -> Result) throws(CenterStoreError) -> Result {
+    func retry<Result>(_ id: StepID?, _ body: () throws(CenterStoreError) -> Result) throws(CenterStoreError) -> Result
+    {
         defer { report("") }
         while true {
             do throws(CenterStoreError) { return try body() } catch {

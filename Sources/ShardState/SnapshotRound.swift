@@ -1,7 +1,7 @@
-package import CenterStore
+internal import CenterStore
 internal import Foundation
-package import ProcessSupport
-package import StepProtocol
+internal import ProcessSupport
+internal import StepProtocol
 internal import Tensors
 
 /// When snapshots are taken.
