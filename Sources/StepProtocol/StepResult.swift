@@ -12,10 +12,12 @@ public struct StepResult: Sendable, Hashable, Codable {
     public var backboneSeconds: Double
     public var exchangeSeconds: Double
     public var totalSeconds: Double
+    /// By index in the plan's shards: seconds from the first request to the last answer, summed over the phases.
+    public var shardSeconds: [Double]
 
     public init(
         id: StepID, microBatches: Range<Int>, lossSums: [Double], gradientNorm: Double, backboneSeconds: Double,
-        exchangeSeconds: Double, totalSeconds: Double
+        exchangeSeconds: Double, totalSeconds: Double, shardSeconds: [Double] = []
     ) {
         self.id = id
         self.microBatches = microBatches
@@ -24,5 +26,6 @@ public struct StepResult: Sendable, Hashable, Codable {
         self.backboneSeconds = backboneSeconds
         self.exchangeSeconds = exchangeSeconds
         self.totalSeconds = totalSeconds
+        self.shardSeconds = shardSeconds
     }
 }
