@@ -210,7 +210,9 @@ public final class ChaosSupervisor {
     private func between(_ low: Double, _ high: Double) -> Double { low + (high - low) * random.unit() }
 
     private func available(_ processes: [ClusterProcess]) -> [ClusterProcess] {
-        processes.filter { $0.isRunning && !busy.contains(ObjectIdentifier($0)) && !gone.contains(ObjectIdentifier($0)) }
+        processes.filter {
+            $0.isRunning && !busy.contains(ObjectIdentifier($0)) && !gone.contains(ObjectIdentifier($0))
+        }
     }
 
     private var staying: [ClusterProcess] {

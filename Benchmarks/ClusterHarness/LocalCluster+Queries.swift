@@ -51,7 +51,9 @@ extension LocalCluster {
         defer { client.close() }
         let answer = try client.request(
             .operatorRequest(OperatorRequest(command: "status")), deadline: .seconds(seconds))
-        guard case .operatorReply(let reply) = answer else { throw HarnessError("status was answered by \(answer.name)") }
+        guard case .operatorReply(let reply) = answer else {
+            throw HarnessError("status was answered by \(answer.name)")
+        }
         let decoder = JSONDecoder()
         decoder.nonConformingFloatDecodingStrategy = .convertFromString(
             positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")

@@ -53,12 +53,12 @@ public struct TrainingRun {
     public init(of cluster: LocalCluster) throws {
         hashes = String(decoding: try cluster.query("hashes"), as: UTF8.self)
         let lines = try StepLine.all(in: cluster.directory)
-        losses = lines.map { ($0.step, $0.lossBits) }
+        losses = lines.map { ($0.step, $0.lossBits ?? "skipped") }
         let seconds = lines.dropFirst().reduce(0) { $0 + $1.seconds }
         stepsPerSecond = Double(max(lines.count - 1, 0)) / max(seconds, 1e-9)
         retriedSteps = lines.count { $0.attempts > 1 }
         let tail = lines.suffix(max(1, lines.count / 10))
-        finalLoss = tail.reduce(0) { $0 + $1.loss } / Double(max(tail.count, 1))
+        finalLoss = tail.reduce(0) { $0 + ($1.loss ?? 0) } / Double(max(tail.count, 1))
     }
 
     /// The first difference from another run, nil if losses and hashes are equal.
@@ -68,6 +68,13 @@ public struct TrainingRun {
         }
         if losses.count != other.losses.count { return "\(losses.count) steps, expected \(other.losses.count)" }
         return hashes == other.hashes ? nil : "the hashes differ"
+    }
+
+    /// A short text that is equal for equal hashes.
+    public var digest: String {
+        var value: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in hashes.utf8 { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return String(value, radix: 16)
     }
 
     /// What is wrong with the sequence of committed steps, nil if it is 0, 1, 2, …
@@ -82,9 +89,10 @@ public struct TrainingRun {
 /// What `metrics.jsonl` says of a committed step.
 public struct StepLine: Sendable, Decodable {
     public var step: Int
-    public var loss: Double
+    /// Nil if the step was skipped.
+    public var loss: Double?
     /// The bits of the loss, hexadecimal.
-    public var lossBits: String
+    public var lossBits: String?
     public var attempts: Int
     /// Seconds since the commit before.
     public var seconds: Double
