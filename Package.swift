@@ -79,12 +79,14 @@ let package = Package(
                 "Backbone", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol", "Wire", arguments, logging,
             ], swiftSettings: settings),
 
+        .target(
+            name: "CoordinatorStore",
+            dependencies: ["StepProtocol", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: settings),
         .executableTarget(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterStatus", "CenterStore", "Tensors", "Determinism", arguments, logging,
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "ClusterStatus", "CoordinatorStore", "CenterStore", "Tensors", "Determinism", arguments, logging,
             ],
             swiftSettings: settings),
         .executableTarget(
@@ -122,6 +124,11 @@ let package = Package(
         .testTarget(
             name: "CenterStoreTests", dependencies: ["CenterStore", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
+        .testTarget(
+            name: "CoordinatorStoreTests",
+            dependencies: [
+                "CoordinatorStore", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift"), "TestFiles",
+            ], swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"],
