@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func SIGTERMHandsTheSlicesOver() throws {
+    @Test func aSignalHandsTheSlicesOver() throws {
         try Undisturbed.expectNoTrace(of: "SIGTERM of a shard") { cluster in
             try cluster.waitUntilInTheMiddle()
             let name = try cluster.name(of: cluster.shards[1])
