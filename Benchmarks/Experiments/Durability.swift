@@ -39,7 +39,7 @@ struct Durability: ParsableCommand {
         var arguments: [String]
     }
 
-    private let kinds = [
+    private static let kinds = [
         Kind(name: "checkpoint", arguments: ["--durability", "checkpoint"]),
         Kind(name: "step, sync never", arguments: ["--durability", "step", "--sync", "never"]),
         Kind(name: "step, sync interval", arguments: ["--durability", "step", "--sync", "interval"]),
@@ -72,10 +72,10 @@ struct Durability: ParsableCommand {
         _ name: String, steps: Int, into table: inout TextTable, settings: [String] = [],
         _ configuration: (URL) throws -> String
     ) throws {
-        var speeds = [[Double]](repeating: [], count: kinds.count)
-        var bytes = [Int](repeating: 0, count: kinds.count)
+        var speeds = [[Double]](repeating: [], count: Self.kinds.count)
+        var bytes = [Int](repeating: 0, count: Self.kinds.count)
         for round in 0..<repetitions {
-            for (index, kind) in kinds.enumerated() {
+            for (index, kind) in Self.kinds.enumerated() {
                 let directory = Experiments.directory("durability")
                 let cluster = try LocalCluster(directory: directory)
                 defer {
@@ -94,7 +94,7 @@ struct Durability: ParsableCommand {
                     "\(name), \(kind.name), run \(round): \(Units.fixed(speeds[index].last ?? .nan, 2)) steps/s")
             }
         }
-        for (index, kind) in kinds.enumerated() {
+        for (index, kind) in Self.kinds.enumerated() {
             let speed = Experiments.median(speeds[index])
             table.add([
                 name, kind.name, Units.fixed(speed, 2), Units.fixed(speed / Experiments.median(speeds[0]), 3),
