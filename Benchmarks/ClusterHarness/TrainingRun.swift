@@ -1,7 +1,7 @@
 public import Foundation
 
 /// A training by a cluster of processes, and what is left of it: the losses and the hashes of everything.
-public struct TrainingRun {
+public struct TrainingRun: Sendable {
     /// The loss of every committed step, as bits; a step that is missing or double shows.
     public var losses: [(step: Int, bits: String)]
     /// The JSON of `coordinator hashes`.

@@ -34,8 +34,8 @@ import Testing
             let after = try cluster.waitForStatus("training goes on", seconds: 30) { $0.committed > before.committed }
             #expect(after.clusterID == before.clusterID)
             #expect(Set(after.shards.map(\.name)) == Set(before.shards.map(\.name)))
-            #expect(cluster.workers.allSatisfy(\.isRunning))
-            #expect(cluster.shards.allSatisfy(\.isRunning))
+            #expect(cluster.workers.allSatisfy { $0.isRunning })
+            #expect(cluster.shards.allSatisfy { $0.isRunning })
         }
     }
 
@@ -102,8 +102,8 @@ import Testing
             Thread.sleep(forTimeInterval: 2.5)
             cluster.coordinator?.resume()
             let status = try cluster.waitForStatus("it answers again", seconds: 30) { _ in true }
-            #expect(status.shards.allSatisfy(\.alive))
-            #expect(cluster.workers.allSatisfy(\.isRunning))
+            #expect(status.shards.allSatisfy { $0.alive })
+            #expect(cluster.workers.allSatisfy { $0.isRunning })
         }
     }
 }
