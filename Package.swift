@@ -51,9 +51,11 @@ let package = Package(
         .target(
             name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
         .target(
-            name: "CenterStore", dependencies: ["Tensors", "Determinism", "CKernels", "CISAL"], swiftSettings: settings),
+            name: "CenterStore", dependencies: ["Tensors", "Determinism", "StepProtocol", "CKernels", "CISAL"],
+            swiftSettings: settings),
         .target(
-            name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"],
+            name: "PartialFC",
+            dependencies: ["Tensors", "Determinism", "StepProtocol", "CenterStore", "COpenBLAS", "CKernels"],
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
@@ -131,7 +133,8 @@ let package = Package(
             ], swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
-            name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"],
+            name: "PartialFCTests",
+            dependencies: ["PartialFC", "CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism", "TestFiles"],
@@ -141,7 +144,8 @@ let package = Package(
             dependencies: ["Verification", "Dataset", "Tensors", "Determinism", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
-            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], exclude: ["Reference"],
+            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism", "TestFiles"],
+            exclude: ["Reference"],
             swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(

@@ -9,6 +9,8 @@ public struct CenterStoreError: Error, Sendable, Hashable, CustomStringConvertib
         case memory
         /// A class or slice is not held here.
         case notHeld
+        /// A class operation does not fit the classes there are.
+        case classes
     }
 
     public var code: Code
