@@ -59,7 +59,8 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"],
+            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"],
+            exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
@@ -71,7 +72,7 @@ let package = Package(
             name: "RunSetup",
             dependencies: [
                 "RunConfiguration", "PartialFC", "CenterStore", "Backbone", "Dataset", "Determinism", "StepProtocol",
-                "COpenBLAS",
+                "Tensors", "COpenBLAS",
             ],
             swiftSettings: settings),
 
@@ -102,7 +103,8 @@ let package = Package(
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC",
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
+                "PartialFC",
                 "Backbone", "Dataset",
                 "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,
@@ -147,9 +149,20 @@ let package = Package(
             name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism", "TestFiles"],
             exclude: ["Reference"],
             swiftSettings: settings),
+        .testTarget(
+            name: "RunSetupTests",
+            dependencies: [
+                "RunSetup", "RunConfiguration", "CenterStore", "Dataset", "Determinism", "StepProtocol", "Tensors",
+                "TestFiles",
+            ], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
+        .testTarget(
+            name: "WorkerTests",
+            dependencies: [
+                "Worker", "Wire", "StepProtocol", "RunConfiguration", "Determinism", "Tensors", "TestFiles",
+            ], swiftSettings: settings),
         .testTarget(
             name: "WireTests", dependencies: ["Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
             swiftSettings: settings),

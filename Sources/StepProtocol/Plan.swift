@@ -72,7 +72,8 @@ public struct Plan: Sendable, Hashable {
     }
 
     public init(
-        revision: Int = 0, id: StepID, committed: Int, mapVersion: Int, classVersion: Int = 0, safe: Int = -1, exchange: Exchange,
+        revision: Int = 0, id: StepID, committed: Int, mapVersion: Int, classVersion: Int = 0, safe: Int = -1,
+        exchange: Exchange,
         learningRate: Float, ranks: [Rank], shards: [Shard], moves: [SliceMove] = [], activity: Activity
     ) {
         self.revision = revision
@@ -99,7 +100,9 @@ public struct Plan: Sendable, Hashable {
             return "micro-batches \(rank.microBatches) of \(microBatchCount) for \(rank.worker)"
         }
         for shard in shards {
-            if exceeds(shard.slices.bounds, sliceCount) { return "slices \(shard.slices) of \(sliceCount) for \(shard.shard)" }
+            if exceeds(shard.slices.bounds, sliceCount) {
+                return "slices \(shard.slices) of \(sliceCount) for \(shard.shard)"
+            }
             if exceeds(shard.denseSlices.bounds, denseSliceCount) {
                 return "dense slices \(shard.denseSlices) of \(denseSliceCount) for \(shard.shard)"
             }
@@ -108,6 +111,12 @@ public struct Plan: Sendable, Hashable {
             return "a move of \(move.slice)"
         }
         return nil
+    }
+
+    /// Whether both plans have the same attempt computed in the same way, whatever else has changed.
+    func isSameAttempt(as other: Plan) -> Bool {
+        activity == .train && other.activity == .train && id == other.id && mapVersion == other.mapVersion
+            && ranks == other.ranks && shards == other.shards
     }
 
     /// Whether this plan was made after `other`, or is the same.

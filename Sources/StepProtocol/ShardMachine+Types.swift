@@ -1,3 +1,5 @@
+public import Determinism
+
 extension ShardMachine {
     /// What happens to a shard.
     public enum Event: Sendable {
@@ -7,10 +9,14 @@ extension ShardMachine {
         case computed(StepID, ShardResult<Payload>)
         /// A computation refused its input and changed nothing.
         case failed(StepID, ShardTask, code: RefusalCode, message: String)
-        /// The coordinator says that this step is committed (a heartbeat's answer).
-        case committed(Int)
-        /// The coordinator's plan: slice map version, committed step and the newest step or attempt.
+        /// The coordinator's plan, in any order and any number of times.
         case plan(Plan)
+        /// The shell has executed the computation `.task` with this number.
+        case taskDone(number: Int, TaskOutcome)
+        /// The copies that the task with this number hands over are complete (`SliceReceiver.Action.complete`).
+        case copiesComplete(task: Int)
+        /// Another shard asks for a part of a slice that it receives.
+        case transfer(Peer, TransferRequest)
         /// `nextDeadline` has passed.
         case tick
     }
@@ -21,6 +27,11 @@ extension ShardMachine {
         case reply(Peer, StepReply<Payload>)
         /// Append to the computations. The shell executes them one after the other, in the order they were given.
         case compute(StepID, ShardComputation<Payload>)
+        /// Append the answering of this request to the computations: a chunk is read while no uncommitted update is
+        /// applied, and of the log only what is committed by then may be given.
+        case transfer(Peer, TransferRequest)
+        /// Tell the coordinator how the task ended (`task_done`).
+        case acknowledge(number: Int, TaskOutcome)
     }
 }
 
@@ -39,8 +50,8 @@ public struct ShardRankInput<Payload: Sendable>: Sendable {
 
 /// Work that the shard's shell executes strictly in the order in which it was asked for.
 ///
-/// Each answers with one `.computed` or `.failed` event, except `commit` and `rollback`, which cannot fail and answer
-/// nothing.
+/// Each answers with one `.computed` or `.failed` event, except `task`, which answers with `.taskDone`, and `commit`,
+/// `rollback` and `own`, which answer nothing.
 public enum ShardComputation<Payload: Sendable>: Sendable {
     /// Sample the classes of the step and gather their rows; the copy is the undo record. `ranks` by rank.
     case sample(ranks: [ShardRankInput<Payload>], learningRate: Float, exchange: Exchange)
@@ -50,7 +61,8 @@ public enum ShardComputation<Payload: Sendable>: Sendable {
     case backward(forward: [Payload], backward: [Payload])
     /// Sum the backbone gradients of the ranks; the result is the squared norms.
     case dense([Payload])
-    /// Apply row and backbone gradients. `payload` is the squared norm of the whole backbone gradient.
+    /// Apply row and backbone gradients, then log the step's inputs; it is done when both are. `payload` is the squared
+    /// norm of the whole backbone gradient.
     case update(payload: Payload, learningRate: Float)
     /// Read the backbone parameters for a rank. Always asked for while no uncommitted update is applied.
     case parameters(rank: Int)
@@ -58,6 +70,12 @@ public enum ShardComputation<Payload: Sendable>: Sendable {
     case rollback
     /// Make the attempt's update final: drop the undo record.
     case commit
+    /// Execute the shard's part of a boundary task; the answer is `.taskDone`. No uncommitted update is applied.
+    case task(BoundaryTask)
+    /// Own exactly these slices from now on: take over complete copies, drop the rest, and note it durably. A slice that
+    /// the shard neither owns nor has a copy of starts in its initial state; it is replaced by the `restore` that follows,
+    /// unless the run begins. Failure is fatal.
+    case own(slices: SliceSet, denseSlices: SliceSet, mapVersion: Int)
 }
 
 /// What a computation of the shard gave.

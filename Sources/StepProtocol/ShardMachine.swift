@@ -1,80 +1,114 @@
 /// The shard's side of the step protocol: collects every rank's part of a step, answers each request once computed,
-/// and keeps the update undoable until the step is committed.
+/// keeps the update undoable until the step is committed, and executes boundary tasks.
 ///
 /// A value without I/O or clock. The shell feeds it events and executes its actions; it never looks into a payload.
 /// The rules are in docs/step-protocol.md.
 public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
+    public let member: MemberID
     /// The last committed step, -1 before the first.
-    public private(set) var committed: Int
+    public internal(set) var committed: Int
     /// The newest step or attempt that the shard has heard of; everything before it is stale.
     public private(set) var current: StepID
-    /// The version of the slice map that the shard was assigned, nil before the first plan.
-    public private(set) var mapVersion: Int?
+    /// The version of the slice map that the shard has adopted, nil before the first.
+    public internal(set) var mapVersion: Int?
+    /// The newest plan.
+    public internal(set) var plan: Plan?
+    /// Whether the adopted slice map gives the shard any slices.
+    public internal(set) var ownsSlices = false
 
     private let microBatchCount: Int
     private let maximumWorldSize: Int
     private let empty: Payload
-    private var attempt: ShardAttempt<Peer, Payload>?
+    let transfersPerStep: Int
+    var attempt: ShardAttempt<Peer, Payload>?
+    /// A step that was found applied in the log: it can be committed or undone, and nothing else is known of it.
+    var restored: StepID?
+    /// The task that the shell is executing.
+    var runningTask: BoundaryTask?
+    var lastTask: (number: Int, outcome: TaskOutcome)
+    /// The last task whose copies are complete.
+    var completedCopies = 0
+    /// Requests of other shards that wait for a boundary, oldest first.
+    var heldTransfers: [(peer: Peer, request: TransferRequest)] = []
+    /// Chunks given since the last commit.
+    var transfersThisStep = 0
 
     /// - Parameters:
+    ///   - member: this shard.
     ///   - microBatchCount: micro-batches M in the global batch; the ranks of a step must cover 0..<M.
     ///   - committed: the step whose state the shard holds, -1 for a new one.
+    ///   - prepared: the last step in the log, applied on top of that state; nil if there is none.
+    ///   - lastTask: the last task that needs no other acknowledgement than that it is done; 0 does them again.
+    ///   - transfersPerStep: chunks that are given to other shards between two commits while the cluster trains.
     ///   - maximumWorldSize: requests that claim more ranks are refused.
     ///   - empty: the payload of an answer that carries nothing (`backward`).
-    public init(microBatchCount: Int, committed: Int = -1, maximumWorldSize: Int = Plan.memberLimit, empty: Payload) {
+    public init(
+        member: MemberID, microBatchCount: Int, committed: Int = -1, prepared: StepID? = nil, lastTask: Int = 0,
+        transfersPerStep: Int = 8, maximumWorldSize: Int = Plan.memberLimit, empty: Payload
+    ) {
+        self.member = member
         self.microBatchCount = microBatchCount
         self.committed = committed
+        self.transfersPerStep = transfersPerStep
         self.maximumWorldSize = maximumWorldSize
         self.empty = empty
-        current = StepID(step: committed, attempt: 0)
+        self.lastTask = (lastTask, .done(detail: ""))
+        restored = prepared
+        current = prepared ?? StepID(step: committed, attempt: 0)
     }
 
     /// When the machine wants a `.tick`: never, a shard only reacts.
     public var nextDeadline: Duration? { nil }
 
     /// The step that is applied and waits for the coordinator's word, or nil.
-    public var prepared: StepID? { attempt.flatMap { $0.isPrepared ? $0.id : nil } }
+    public var prepared: StepID? { restored ?? attempt.flatMap { $0.isPrepared ? $0.id : nil } }
 
     /// Payloads held, for limits and tests: at most five per rank and four.
     public var payloadCount: Int { attempt?.payloadCount ?? 0 }
 
+    /// Requests of other shards that are held, for limits and tests.
+    public var heldTransferCount: Int { heldTransfers.count }
+
     /// Takes an event and returns what the shell must do, in order.
     public mutating func handle(_ event: Event, at now: Duration) -> [Action] {
         switch event {
-        case .request(let peer, let request): receive(request, from: peer)
+        case .request(let peer, let request): receive(request, from: peer) + releaseTransfers()
         case .computed(let id, let result): complete(id, result)
         case .failed(let id, let task, let code, let message): fail(id, task, code, message)
-        case .committed(let step): learn(committed: step)
-        case .plan(let plan): follow(plan)
+        case .plan(let plan): follow(plan) + releaseTransfers()
+        case .taskDone(let number, let outcome): finish(number, outcome) + releaseTransfers()
+        case .copiesComplete(let task): completeCopies(task)
+        case .transfer(let peer, let request): transfer(request, to: peer)
         case .tick: []
         }
     }
 
     // MARK: Commit and rollback
 
-    private mutating func learn(committed step: Int) -> [Action] {
-        guard let attempt, attempt.isPrepared, attempt.id.step == step else { return [] }
+    /// The step that is applied or being computed.
+    var isStepInFlight: Bool { attempt != nil || restored != nil }
+
+    mutating func learn(committed step: Int) -> [Action] {
+        guard let prepared, prepared.step == step else { return [] }
         committed = step
-        self.attempt = nil
-        return [.compute(attempt.id, .commit)]
+        attempt = nil
+        restored = nil
+        transfersThisStep = 0
+        return [.compute(prepared, .commit)]
     }
 
     /// Leaves every older attempt behind. Sound because the coordinator never commits an attempt after it has begun a later one.
-    private mutating func adopt(_ id: StepID) -> [Action] {
-        let old = attempt
+    mutating func adopt(_ id: StepID) -> [Action] {
         current = id
-        attempt = nil
-        guard let old, old.sample != .idle else { return [] }
-        return [.compute(old.id, .rollback)]
+        return undo()
     }
 
-    private mutating func follow(_ plan: Plan) -> [Action] {
-        mapVersion = max(mapVersion ?? plan.mapVersion, plan.mapVersion)
-        var actions = learn(committed: plan.committed)
-        if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
-            actions += adopt(plan.id)
-        }
-        return actions
+    /// Drops whatever step is in flight.
+    mutating func undo() -> [Action] {
+        defer { (attempt, restored) = (nil, nil) }
+        if let restored { return [.compute(restored, .rollback)] }
+        guard let attempt, attempt.sample != .idle else { return [] }
+        return [.compute(attempt.id, .rollback)]
     }
 
     // MARK: Requests
@@ -103,25 +137,32 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         return nil
     }
 
-    /// `current` in replies that are not about it: a shard that has heard of no step yet names the first.
-    private var announced: StepID { max(current, StepID(step: 0, attempt: 0)) }
+    /// `current` in replies that are not about it: at least the next step of this term.
+    private var announced: StepID {
+        max(current, StepID(term: plan?.id.term ?? 0, step: max(committed, -1) + 1, attempt: 0))
+    }
 
     private mutating func receive(_ request: StepRequest<Payload>, from peer: Peer) -> [Action] {
         if let message = malformation(of: request) {
             return [reply(request, peer, .refused(code: .malformed, message: message))]
         }
-        if request.id < current || request.id.step <= committed {
-            return [reply(request, peer, .stale(current: current, committed: committed))]
+        let notReady = reply(request, peer, .notReady(current: announced, committed: committed))
+        // Only the plan tells what a new term begins with.
+        guard let plan, request.id.term <= plan.id.term else { return [notReady] }
+        if request.id < current || request.id.term < plan.id.term || request.id.step <= committed {
+            return [reply(request, peer, .stale(current: announced, committed: committed))]
         }
-        guard let mapVersion, request.mapVersion <= mapVersion else {
-            return [reply(request, peer, .notReady(current: announced, committed: committed))]
+        guard runningTask == nil, ownsSlices, let mapVersion, request.mapVersion <= mapVersion else {
+            return [notReady]
         }
         if request.mapVersion < mapVersion {
             let message = "slice map \(request.mapVersion) is not in use any more; the shard has \(mapVersion)"
             return [reply(request, peer, .refused(code: .mapVersion, message: message))]
         }
         var actions = learn(committed: request.committed)
-        if request.id.step != committed + 1 || (request.phase > .begin && (attempt == nil || request.id > current)) {
+        if request.id.step != committed + 1 || request.id == restored
+            || (request.phase > .begin && (attempt == nil || request.id > current))
+        {
             return actions + [reply(request, peer, .notReady(current: announced, committed: committed))]
         }
         if request.id > current { actions += adopt(request.id) }

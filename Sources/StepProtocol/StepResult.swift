@@ -12,7 +12,7 @@ public struct StepResult: Sendable, Hashable, Codable {
     public var backboneSeconds: Double
     public var exchangeSeconds: Double
     public var totalSeconds: Double
-    /// By index in the plan's shards: seconds from the first request to the last answer, summed over the phases.
+    /// By index in the plan's shards: seconds from a request's first sending to its answer, summed over the phases.
     public var shardSeconds: [Double]
 
     public init(

@@ -13,6 +13,8 @@ struct WorkerAttempt<Payload: Sendable>: Sendable {
         var outstanding: [StepPhase: Outstanding] = [:]
         var answered: Set<StepPhase> = []
         var replies: [StepPhase: Payload] = [:]
+        /// From the first sending of each request to its answer.
+        var waited = Duration.zero
     }
 
     /// What keeps an attempt from sending.
@@ -65,7 +67,7 @@ struct WorkerAttempt<Payload: Sendable>: Sendable {
         return StepResult(
             id: id, microBatches: microBatches, lossSums: lossSums, gradientNorm: gradientNorm,
             backboneSeconds: clock.backbone / .seconds(1), exchangeSeconds: (total - clock.busy) / .seconds(1),
-            totalSeconds: total / .seconds(1))
+            totalSeconds: total / .seconds(1), shardSeconds: shards.map { $0.waited / .seconds(1) })
     }
 }
 

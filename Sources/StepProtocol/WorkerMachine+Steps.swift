@@ -3,12 +3,13 @@ extension WorkerMachine {
     mutating func receive(_ reply: StepReply<Payload>, from shard: MemberID, _ now: Duration) -> [Action] {
         guard let plan, let attempt, case .running = attempt.state, reply.id == attempt.id, reply.rank == attempt.rank,
             let index = plan.shards.firstIndex(where: { $0.shard == shard }),
-            attempt.shards[index].outstanding[reply.phase] != nil
+            let outstanding = attempt.shards[index].outstanding[reply.phase]
         else { return [] }
         postponeAsking(now)
         switch reply.outcome {
         case .done(let payload):
             self.attempt?.shards[index].outstanding[reply.phase] = nil
+            self.attempt?.shards[index].waited += now - outstanding.firstSent
             self.attempt?.shards[index].answered.insert(reply.phase)
             self.attempt?.shards[index].replies[reply.phase] = payload
             return proceed(reply.phase, index, now)
@@ -38,7 +39,7 @@ extension WorkerMachine {
             guard attempt.allAnswered(.parameters), let payloads = self.attempt?.takeReplies(.parameters) else {
                 return []
             }
-            held = .committed(plan.committed)
+            held = .committed(term: plan.id.term, plan.committed)
             return compute(.install(committed: plan.committed, payloads: payloads, after: nil), now)
                 + startComputing(now)
         case .begin:

@@ -6,7 +6,8 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
     /// Whose parameters the shell's backbone holds.
     enum Held: Sendable, Hashable {
         case none
-        case committed(Int)
+        /// Those of a step as it was committed in a term: after going back it may be committed with other classes.
+        case committed(term: Int, Int)
         /// Those of an attempt that is not known to be committed.
         case tentative(StepID)
     }
@@ -71,14 +72,19 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         if let known = self.plan {
             if plan == known || !plan.supersedes(known) { return [] }
         }
+        let isSameAttempt = self.plan.map { $0.isSameAttempt(as: plan) } ?? false
         self.plan = plan
         postponeAsking(now)
+        if isSameAttempt, let attempt {
+            if case .reported = attempt.state { nextAsk = nil }  // the report is repeated instead
+            return []
+        }
         var actions: [Action] = []
         if let attempt, attempt.id != plan.id || plan.activity != .train {
             if !attempt.isDone { actions.append(.abandon(attempt.id)) }
             self.attempt = nil
         }
-        settle(committed: plan.committed)
+        settle(plan)
         switch plan.activity {
         case .finished, .failed: nextAsk = nil
         case .wait, .task: break
@@ -91,21 +97,19 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         return actions
     }
 
-    /// What the held parameters are worth now that `committed` is known.
+    /// What the held parameters are worth under a plan.
     ///
     /// Tentative ones of an attempt count even if another attempt of that step was committed meanwhile: an attempt's
     /// result does not depend on who computed it.
-    private mutating func settle(committed: Int) {
-        switch held {
-        case .none: break
-        case .committed(let step): if step != committed { held = .none }
-        case .tentative(let id): held = id.step == committed ? .committed(committed) : .none
-        }
+    private mutating func settle(_ plan: Plan) {
+        let committed = Held.committed(term: plan.id.term, plan.committed)
+        if case .tentative(let id) = held, id.term == plan.id.term, id.step == plan.committed { held = committed }
+        if held != committed { held = .none }
     }
 
     private mutating func start(_ now: Duration) -> [Action] {
         guard let plan, let attempt else { return [] }
-        if held == .committed(plan.committed) { return startComputing(now) }
+        if held == .committed(term: plan.id.term, plan.committed) { return startComputing(now) }
         held = .none
         return attempt.shards.indices.flatMap { request(.parameters, of: $0, empty, now) }
     }

@@ -1,0 +1,107 @@
+internal import Determinism
+
+/// What a shard does with a plan: commit, adopt a slice map, execute a boundary task, leave an attempt behind.
+extension ShardMachine {
+    mutating func follow(_ new: Plan) -> [Action] {
+        if let plan, !new.supersedes(plan) { return [] }
+        plan = new
+        return act()
+    }
+
+    /// Does what the newest plan asks for, as far as it is not done. While a task is executed everything else waits.
+    private mutating func act() -> [Action] {
+        guard let plan, runningTask == nil else { return [] }
+        var actions = learn(committed: plan.committed)
+        guard plan.mapVersion > 0 else { return actions }
+        let mine = plan.shards.first { $0.shard == member }
+        if mine == nil {
+            // The steps go on without this shard, which has nothing that could be behind.
+            actions += undo()
+            committed = plan.committed
+        }
+        if mapVersion != plan.mapVersion, isFit(for: plan) {
+            actions += undo()
+            let (slices, denseSlices) = (mine?.slices ?? [], mine?.denseSlices ?? [])
+            actions.append(
+                .compute(plan.id, .own(slices: slices, denseSlices: denseSlices, mapVersion: plan.mapVersion)))
+            mapVersion = plan.mapVersion
+            ownsSlices = mine != nil
+        }
+        if case .task(let task) = plan.activity { return actions + begin(task) }
+        if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
+            actions += adopt(plan.id)
+        }
+        return actions
+    }
+
+    /// Whether the shard's state is that of the boundary, or will be restored there.
+    ///
+    /// A shard that lost its state must not take slices as its own that it does not have: it would say so when it joins.
+    private func isFit(for plan: Plan) -> Bool {
+        if case .task(let task) = plan.activity {
+            switch task.kind {
+            case .restore: return true
+            case .skip where committed == task.step: return true
+            default: break
+            }
+        }
+        return plan.committed == committed
+    }
+
+    // MARK: Boundary tasks
+
+    private mutating func begin(_ task: BoundaryTask) -> [Action] {
+        if task.number <= lastTask.number { return [.acknowledge(number: task.number, lastTask.outcome)] }
+        var isReady = committed == task.step
+        var isDone = !ownsSlices
+        switch task.kind {
+        case .skip:
+            isDone = isDone || committed == task.step  // found so in its directory
+            isReady = committed == task.step || committed == task.step - 1
+        case .handOver(let moves):
+            let isReceiving = moves.contains { $0.to == member }
+            isDone = isDone && !isReceiving
+            isReady = isReady && (!isReceiving || completedCopies == task.number)
+        case .restore:
+            isReady = true
+            isDone = false  // whoever owns nothing may still have logged something
+        case .checkpoint, .classes: break
+        }
+        guard isReady else { return [] }
+        let actions = undo()
+        if isDone {
+            lastTask = (task.number, .done(detail: ""))
+            return actions + [.acknowledge(number: task.number, .done(detail: ""))]
+        }
+        runningTask = task
+        let id = StepID(term: plan?.id.term ?? 0, step: task.step, attempt: 0)
+        return actions + [.compute(id, .task(task))]
+    }
+
+    mutating func finish(_ number: Int, _ outcome: TaskOutcome) -> [Action] {
+        guard let task = runningTask, task.number == number else { return [] }
+        runningTask = nil
+        guard case .done = outcome else {
+            // The coordinator decides whether it is tried again: with the next plan that still asks for it.
+            return [.acknowledge(number: number, outcome)] + actUnless(number)
+        }
+        lastTask = (number, outcome)
+        switch task.kind {
+        case .skip, .restore: committed = task.step
+        case .checkpoint, .classes, .handOver: break
+        }
+        return [.acknowledge(number: number, outcome)] + actUnless(number)
+    }
+
+    /// Follows the plan that came while a task was executed, unless it is still about the task.
+    private mutating func actUnless(_ number: Int) -> [Action] {
+        if case .task(let task)? = plan?.activity, task.number == number { return [] }
+        return act()
+    }
+
+    mutating func completeCopies(_ task: Int) -> [Action] {
+        completedCopies = max(completedCopies, task)
+        guard case .task(let wanted)? = plan?.activity, wanted.number == task, lastTask.number < task else { return [] }
+        return act()
+    }
+}
