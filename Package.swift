@@ -161,7 +161,7 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "Worker", "Wire", "StepProtocol", "RunConfiguration", "Determinism", "Tensors", "TestFiles",
+                "Wire", "StepProtocol", "RunConfiguration", "Determinism", "Tensors", "TestFiles",
             ], swiftSettings: settings),
         .testTarget(
             name: "WireTests", dependencies: ["Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],

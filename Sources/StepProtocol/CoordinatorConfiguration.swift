@@ -1,5 +1,26 @@
 /// What a coordinator must know of a run.
 public struct CoordinatorConfiguration: Sendable {
+    /// What happens to a step whose gradient is not finite.
+    public enum NotFinitePolicy: Sendable, Hashable {
+        /// The step changes nothing and training goes on; the run fails after more than `limit` such steps in a row.
+        case skip(limit: Int)
+        /// The run fails.
+        case stop
+    }
+
+    /// A checkpoint that a new run starts from.
+    public struct Origin: Sendable, Hashable {
+        public var directory: String
+        public var step: Int
+        public var classVersion: Int
+
+        public init(directory: String, step: Int, classVersion: Int) {
+            self.directory = directory
+            self.step = step
+            self.classVersion = classVersion
+        }
+    }
+
     /// Samples B in the global batch: the reported loss is the mean over them.
     public var batchSize: Int
     /// Micro-batches M that the batch is cut into.
@@ -8,7 +29,7 @@ public struct CoordinatorConfiguration: Sendable {
     public var sliceCount: Int
     /// Slices of the backbone's parameters, divided among the shards.
     public var denseSliceCount: Int
-    /// Shards that the slices are divided among; the run starts when all are there.
+    /// Shards that must be there before the slices are divided among them for the first time.
     public var expectedShards: Int
     /// Workers that must be there before the first step. Later one is enough.
     public var minimumWorkers: Int
@@ -21,10 +42,24 @@ public struct CoordinatorConfiguration: Sendable {
     public var lease: Duration
     /// Attempts that may fail at one step because a shard does not answer a worker, before the run fails.
     public var unresponsiveLimit: Int
-    /// Pause before such an attempt is repeated; doubled each time.
+    /// Pause before such an attempt or a task that failed is repeated; doubled for each attempt.
     public var unresponsiveBackoff: Duration
     /// Losses that the status keeps.
     public var lossHistory: Int
+    /// Where checkpoints are written, each in a directory of its own; empty: nowhere.
+    public var checkpointDirectory = ""
+    /// Steps between checkpoints; 0 for none by steps.
+    public var checkpointEverySteps = 0
+    /// Time between checkpoints; nil for none by time.
+    public var checkpointEvery: Duration?
+    /// Older checkpoints than this many are removed; 0 keeps all.
+    public var checkpointsKept = 0
+    /// Whether slices move to a shard that joins by themselves.
+    public var rebalancesAutomatically = true
+    public var onNotFinite = NotFinitePolicy.stop
+    /// Slices on their way at the same time.
+    public var movesAtOnce = 4
+    public var origin: Origin?
     /// Learning rate of a step.
     public var learningRate: @Sendable (Int) -> Float
 

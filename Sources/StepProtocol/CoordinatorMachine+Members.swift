@@ -1,80 +1,122 @@
 /// Who is there: numbers, incarnations and leases.
 extension CoordinatorMachine {
+    /// A process that passed the handshake.
+    struct Newcomer {
+        var peer: Peer
+        var incarnation: UInt64
+        var endpoint: String
+        var previousNumber: Int?
+        var state: ShardState
+    }
+
     /// Gives a number to a process that passed the handshake. Repeating it gives the same number again.
-    mutating func join(_ newcomer: Member, _ role: MemberRole, _ previousNumber: Int?, _ stateStep: Int) -> [Action] {
+    mutating func join(_ newcomer: Newcomer, _ role: MemberRole, _ now: Duration) -> [Action] {
         switch role {
         case .operator:
             return [.refuse(newcomer.peer, .unknownRequest, message: "an operator is not a member of the cluster")]
         case .worker:
-            if let number = workers.first(where: { $0.value.incarnation == newcomer.incarnation })?.key {
-                workers[number]?.peer = newcomer.peer
-                workers[number]?.lastHeard = newcomer.lastHeard
-                return welcome(newcomer, MemberID(.worker, number))
-            }
+            if let member = member(of: newcomer, .worker) { return welcomeBack(newcomer, member, now) }
             guard workers.count < configuration.maximumWorkers else {
                 let message = "there are \(workers.count) workers already; a plan has no room for more"
                 return [.refuse(newcomer.peer, .configuration, message: message)]
             }
-            let member = MemberID(.worker, nextWorkerNumber)
-            nextWorkerNumber += 1
-            workers[member.number] = newcomer
-            return [.event(.info, "\(member) joined")] + welcome(newcomer, member)
+            let member = MemberID(.worker, record.nextWorker)
+            return admit(newcomer, member, now) + [.event(.info, "\(member) joined")] + welcome(newcomer, member)
         case .shard:
-            return joinShard(newcomer, previousNumber, stateStep)
+            return joinShard(newcomer, now)
         }
     }
 
-    private func welcome(_ newcomer: Member, _ member: MemberID) -> [Action] {
+    /// Live workers by number.
+    var workers: [MemberID] { live.keys.filter { $0.role == .worker }.sorted() }
+    /// Shards that are members, alive or not.
+    var shards: [MemberID] { record.members.keys.filter { $0.role == .shard }.sorted() }
+
+    func isAlive(_ member: MemberID) -> Bool { live[member]?.isAlive == true && live[member]?.peer != nil }
+
+    private func member(of newcomer: Newcomer, _ role: MemberRole) -> MemberID? {
+        record.members.first { $0.key.role == role && $0.value.incarnation == newcomer.incarnation }?.key
+    }
+
+    private func welcome(_ newcomer: Newcomer, _ member: MemberID) -> [Action] {
         [.welcome(newcomer.peer, member), .send(member, newcomer.peer, plan)]
     }
 
-    private mutating func joinShard(_ newcomer: Member, _ previousNumber: Int?, _ stateStep: Int) -> [Action] {
-        if let number = shards.firstIndex(where: { $0?.incarnation == newcomer.incarnation }) {
-            let wasAlive = shards[number]?.isAlive == true
-            shards[number]?.peer = newcomer.peer
-            shards[number]?.lastHeard = newcomer.lastHeard
-            shards[number]?.isAlive = true
-            let member = MemberID(.shard, number)
-            return (wasAlive ? [] : [.event(.info, "\(member) is back")]) + welcome(newcomer, member)
-        }
-        guard let number = freeNumber(for: newcomer, previousNumber) else {
-            let message = "all \(shards.count) shards are there; start the coordinator with more to use another one"
-            return [.refuse(newcomer.peer, .configuration, message: message)]
-        }
-        let member = MemberID(.shard, number)
-        if stateStep != committed {
-            let has = stateStep < 0 ? "without its state" : "with the state of step \(stateStep)"
-            let known = shards[number].map { previousNumber == number || $0.endpoint == newcomer.endpoint } ?? false
-            let message =
-                known
-                ? "\(member) came back \(has), but step \(committed) is committed"
-                : "a shard at \(newcomer.endpoint) joined \(has), but step \(committed) is committed"
-            let refusal = Action.refuse(newcomer.peer, .stateLost, message: message)
-            return known && committed >= 0
-                ? [refusal] + fail("\(message); what it held is lost, start the run again")
-                : [refusal, .event(.warning, message)]
-        }
-        let isReplaced = shards[number] != nil
-        shards[number] = newcomer
-        var actions: [Action] = [.event(.info, "\(member) joined at \(newcomer.endpoint)")]
-        // What the process before it had prepared is gone with it.
-        if isReplaced && activity == .train { actions += abort("\(member) was replaced") }
-        return actions + welcome(newcomer, member)
+    private mutating func welcomeBack(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {
+        let wasAlive = isAlive(member)
+        live[member, default: Live(peer: nil, lastHeard: now)].peer = newcomer.peer
+        live[member]?.lastHeard = now
+        live[member]?.isAlive = true
+        if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
+        return (wasAlive ? [] : [.event(.info, "\(member) is back")]) + welcome(newcomer, member)
     }
 
-    /// The number of a shard that was never there, that went, or whose process was started again at its endpoint.
-    private func freeNumber(for newcomer: Member, _ previousNumber: Int?) -> Int? {
-        func isFree(_ number: Int) -> Bool { shards[number].map { !$0.isAlive } ?? true }
-        if let restarted = shards.firstIndex(where: { $0?.endpoint == newcomer.endpoint }) { return restarted }
-        if let previousNumber, shards.indices.contains(previousNumber), isFree(previousNumber) { return previousNumber }
-        return shards.firstIndex { $0 == nil } ?? shards.indices.first(where: isFree)
+    private mutating func admit(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {
+        live[member] = Live(
+            peer: newcomer.peer, lastHeard: now, unchecked: member.role == .shard ? newcomer.state : nil,
+            logsSteps: newcomer.state.logsSteps)
+        let isDraining = record.members[member]?.isDraining ?? false
+        return decide(
+            .member(
+                member,
+                .init(incarnation: newcomer.incarnation, endpoint: newcomer.endpoint, isDraining: isDraining)))
+    }
+
+    private mutating func joinShard(_ newcomer: Newcomer, _ now: Duration) -> [Action] {
+        if let member = member(of: newcomer, .shard) {
+            var actions: [Action] = []
+            if let known = record.members[member], known.endpoint != newcomer.endpoint {
+                var moved = known
+                moved.endpoint = newcomer.endpoint
+                actions += decide(.member(member, moved))
+            }
+            return actions + welcomeBack(newcomer, member, now)
+        }
+        guard let member = predecessor(of: newcomer) else {
+            if let number = newcomer.previousNumber, newcomer.state.hasSlices {
+                let message =
+                    "the state in this shard's directory is that of shard-\(number), which is not a member any more; "
+                    + "start it with an empty directory"
+                return [.refuse(newcomer.peer, .stateLost, message: message)]
+            }
+            guard shards.count < Plan.memberLimit else {
+                let message = "there are \(shards.count) shards already; a plan has no room for more"
+                return [.refuse(newcomer.peer, .configuration, message: message)]
+            }
+            let member = MemberID(.shard, record.nextShard)
+            var actions = admit(newcomer, member, now)
+            actions += [.event(.info, "\(member) joined at \(newcomer.endpoint)")]
+            if !record.owners.isEmpty && configuration.rebalancesAutomatically { actions += replan() }
+            return actions + welcome(newcomer, member)
+        }
+        // What the process before it had prepared, copied or acknowledged is gone with it.
+        var actions: [Action] = []
+        if activity == .train && owns(member) { actions += abort("\(member) was replaced") }
+        acknowledged[member] = nil
+        actions += admit(newcomer, member, now)
+        return actions + [.event(.info, "\(member) is back at \(newcomer.endpoint)")] + welcome(newcomer, member)
+    }
+
+    /// The member that a process was before: by its number, or, if it keeps nothing, the one that died at its endpoint or as such.
+    private func predecessor(of newcomer: Newcomer) -> MemberID? {
+        if let number = newcomer.previousNumber {
+            let member = MemberID(.shard, number)
+            if record.members[member] != nil { return member }
+            if newcomer.state.hasSlices { return nil }
+        }
+        if newcomer.state.hasSlices { return nil }
+        if let restarted = shards.first(where: { record.members[$0]?.endpoint == newcomer.endpoint }) {
+            return restarted
+        }
+        guard !newcomer.state.logsSteps else { return nil }
+        return shards.first { owns($0) && !isAlive($0) && live[$0]?.logsSteps == false }
     }
 
     /// Renews the lease of a member, then lets `body` answer. Other incarnations and unknown members are refused.
     mutating func heard(
         _ peer: Peer, _ member: MemberID, _ incarnation: UInt64, _ now: Duration, _ body: (inout Self) -> [Action]
     ) -> [Action] {
-        guard let known = self[member] else {
+        guard let known = record.members[member] else {
             let message = "\(member) is not a member any more; join again"
             return [.refuse(peer, .notWelcomed, message: message)]
         }
@@ -82,58 +124,60 @@ extension CoordinatorMachine {
             let message = "another process is \(member) now; join again"
             return [.refuse(peer, .incarnation, message: message)]
         }
-        self[member]?.peer = peer
-        self[member]?.lastHeard = now
-        self[member]?.isAlive = true
-        let returned: [Action] = known.isAlive ? [] : [.event(.info, "\(member) is back")]
+        // After a restart of the coordinator a shard must say first what it holds.
+        guard member.role == .worker || live[member]?.peer != nil else {
+            return [.refuse(peer, .notWelcomed, message: "the coordinator was restarted; join again")]
+        }
+        let wasAlive = isAlive(member)
+        live[member]?.peer = peer
+        live[member]?.lastHeard = now
+        live[member]?.isAlive = true
+        let returned: [Action] = wasAlive ? [] : [.event(.info, "\(member) is back")]
         return returned + body(&self)
     }
 
     /// Whether the process of this incarnation is the member of this number.
-    public func isMember(_ member: MemberID, incarnation: UInt64) -> Bool { self[member]?.incarnation == incarnation }
+    public func isMember(_ member: MemberID, incarnation: UInt64) -> Bool {
+        record.members[member]?.incarnation == incarnation
+    }
 
-    subscript(member: MemberID) -> Member? {
-        get {
-            switch member.role {
-            case .worker: workers[member.number]
-            case .shard: shards.indices.contains(member.number) ? shards[member.number] : nil
-            case .operator: nil
-            }
-        }
-        set {
-            switch member.role {
-            case .worker: workers[member.number] = newValue
-            case .shard: if shards.indices.contains(member.number) { shards[member.number] = newValue }
-            case .operator: break
-            }
-        }
+    /// What a shard says of itself.
+    mutating func take(_ report: ShardReport, of member: MemberID) {
+        live[member]?.report = report
+        if report.committed >= committed { confirm(member.number) }
+        let durable = owners.map { live[$0]?.report?.durable ?? -1 }.min() ?? -1
+        safe = max(safe, min(durable, committed))
     }
 
     mutating func leave(_ member: MemberID, _ incarnation: UInt64) -> [Action] {
-        guard self[member]?.incarnation == incarnation else { return [] }
+        guard record.members[member]?.incarnation == incarnation else { return [] }
         return lose(member, "left")
     }
 
     mutating func expire(_ now: Duration) -> [Action] {
         let lease = configuration.lease
-        var actions: [Action] = []
-        for number in shards.indices {
-            guard let shard = shards[number], shard.isAlive, shard.lastHeard + lease <= now else { continue }
-            actions += lose(MemberID(.shard, number), "was not heard of for \(lease)")
+        return live.filter { $0.value.isAlive && $0.value.lastHeard + lease <= now }.keys.sorted().flatMap {
+            lose($0, "was not heard of for \(lease)")
         }
-        for number in workers.filter({ $0.value.lastHeard + lease <= now }).keys.sorted() {
-            actions += lose(MemberID(.worker, number), "was not heard of for \(lease)")
-        }
-        return actions
     }
 
-    /// A shard keeps its number, because its state is nowhere else; a worker is forgotten.
+    /// A shard that owns slices keeps its number, because its state is nowhere else; anyone else is forgotten.
     private mutating func lose(_ member: MemberID, _ why: String) -> [Action] {
+        let event = Action.event(.warning, "\(member) \(why)")
         switch member.role {
-        case .worker: workers[member.number] = nil
-        case .shard: shards[member.number]?.isAlive = false
-        case .operator: break
+        case .worker:
+            live[member] = nil
+            return decide(.gone(member)) + [event]
+        case .shard where owns(member):
+            live[member]?.isAlive = false
+            return [event]
+        case .shard:
+            // Before the first map, and while it only receives, a shard has nothing that anyone needs.
+            live[member] = nil
+            var actions = decide(.gone(member)) + [event]
+            if record.moves.contains(where: { $0.to == member }) { actions += cancelMoves(to: member) }
+            return actions
+        case .operator: return []
         }
-        return [.event(.warning, "\(member) \(why)")]
     }
 }

@@ -1,36 +1,62 @@
 extension CoordinatorMachine {
     /// A snapshot of the run for an operator.
     public func status(at now: Duration) -> CoordinatorStatus {
-        let map = shardMap
-        var members: [CoordinatorStatus.Member] = []
-        for number in shards.indices {
-            guard let shard = shards[number] else { continue }
-            var member = describe(shard, MemberID(.shard, number), now)
-            member.slices = map.isEmpty ? nil : map[number].slices
-            member.denseSlices = map.isEmpty ? nil : map[number].denseSlices
-            members.append(member)
-        }
-        for (number, worker) in workers.sorted(by: { $0.key < $1.key }) {
-            var member = describe(worker, MemberID(.worker, number), now)
-            if let rank = ranks.firstIndex(where: { $0.worker == member.id }) {
-                member.rank = rank
-                member.microBatches = ranks[rank].microBatches
-                let isLast = ranks.count > 1 && results.count == ranks.count - 1 && results[rank] == nil
-                member.isLate = member.isLate || isLast
-            }
-            members.append(member)
+        let members = live.keys.sorted().map { describe($0, now) }
+        var pending: [MemberID] = []
+        if case .task(let task) = activity {
+            pending = participants(of: task).filter { acknowledged[$0] == nil }
         }
         return CoordinatorStatus(
-            current: id, committed: committed, totalSteps: configuration.totalSteps, activity: activity,
-            isPaused: isPaused, isStopping: isStopping, exchange: configuration.exchange, members: members,
-            history: history)
+            current: id, committed: committed, safe: safe, totalSteps: configuration.totalSteps,
+            mapVersion: record.mapVersion, classVersion: classVersion,
+            pendingOperations: record.operations.dropFirst(classVersion).map(\.operation), activity: activity,
+            taskPending: pending, isPaused: record.isPaused, isStopping: record.isStopping,
+            exchange: configuration.exchange, members: members,
+            moves: record.moves.map {
+                .init(move: $0, received: live[$0.to]?.report?.received[$0.slice].flatMap { $0 < 0 ? nil : $0 })
+            }, checkpoints: record.checkpoints, skippedSteps: skippedSteps, lastSkipped: lastSkipped,
+            straggler: straggler, history: history)
     }
 
-    private func describe(_ member: Member, _ id: MemberID, _ now: Duration) -> CoordinatorStatus.Member {
-        CoordinatorStatus.Member(
-            id: id, endpoint: member.endpoint, age: now - member.lastHeard, isAlive: member.isAlive,
-            isLate: now - member.lastHeard > configuration.lease / 2, slices: nil, denseSlices: nil,
-            stateStep: id.role == .shard ? member.stateStep : nil, rank: nil, microBatches: nil,
-            lastResult: member.lastResult)
+    private func describe(_ id: MemberID, _ now: Duration) -> CoordinatorStatus.Member {
+        let member = live[id]
+        let age = now - (member?.lastHeard ?? now)
+        let rank = ranks.firstIndex { $0.worker == id }
+        let isLast = rank.map { ranks.count > 1 && results.count == ranks.count - 1 && results[$0] == nil } ?? false
+        let owned = owns(id) ? slices(of: id) : nil
+        return CoordinatorStatus.Member(
+            id: id, endpoint: record.members[id]?.endpoint ?? "", age: age, isAlive: isAlive(id),
+            isLate: age > configuration.lease / 2 || isLast, slices: owned?.centers, denseSlices: owned?.dense,
+            isDraining: isDraining(id), report: member?.report, rank: rank,
+            microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult)
+    }
+
+    /// The member that takes more than one and a half times the median of the others, over the last steps.
+    private var straggler: String? {
+        var workers: [MemberID: [Double]] = [:]
+        var shards: [Int: [Double]] = [:]
+        for report in history.suffix(20) {
+            for rank in report.results {
+                let count = rank.result.microBatches.count
+                if count > 0 { workers[rank.worker, default: []].append(rank.result.backboneSeconds / Double(count)) }
+                for (index, seconds) in rank.result.shardSeconds.enumerated() {
+                    shards[index, default: []].append(seconds)
+                }
+            }
+        }
+        let owners = owners
+        let means = workers.filter { live[$0.key] != nil }.map { ("\($0.key)", mean($0.value)) }
+        let shardMeans = shards.filter { owners.indices.contains($0.key) }.map {
+            ("\(owners[$0.key])", mean($0.value))
+        }
+        return slowest(means) ?? slowest(shardMeans)
+    }
+
+    private func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(values.count, 1)) }
+
+    private func slowest(_ members: [(String, Double)]) -> String? {
+        guard members.count > 1, let slow = members.max(by: { ($0.1, $0.0) < ($1.1, $1.0) }) else { return nil }
+        let others = members.filter { $0.0 != slow.0 }.map(\.1).sorted()
+        return slow.1 > 1.5 * others[others.count / 2] && others[others.count / 2] > 0 ? slow.0 : nil
     }
 }

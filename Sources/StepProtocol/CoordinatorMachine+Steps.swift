@@ -1,54 +1,110 @@
 /// What the world does: attempts, commits, waiting, and the end of the run.
 extension CoordinatorMachine {
-    /// Goes on as far as the members allow: aborts an attempt that lost a member, begins one that can begin.
+    /// Goes on as far as the members allow: aborts an attempt that lost a member, begins what can begin.
     mutating func proceed(_ now: Duration) -> [Action] {
         var actions: [Action] = []
         if activity == .train, let lost = lostMember { actions += abort("\(lost) is gone") }
-        guard case .wait(let oldReason) = activity else { return actions }
-        if isStopping || committed + 1 >= configuration.totalSteps { return actions + end() }
-        if let retryAt, retryAt <= now { self.retryAt = nil }
-        let isNewMap = !hasSliceMap && shards.allSatisfy { $0?.isAlive == true }
-        if isNewMap { hasSliceMap = true }
-        if let reason = obstacle {
-            if reason == oldReason && !isNewMap { return actions }
-            activity = .wait(reason: reason)
-            return actions + [.event(.info, reason)] + broadcast()
+        actions += completeTask(now)
+        while case .wait(let oldReason) = activity {
+            if let retryAt, retryAt <= now { self.retryAt = nil }
+            if record.owners.isEmpty {
+                actions += divide()
+                if case .wait = activity {} else { break }
+            }
+            let reason = obstacle
+            if reason == nil {
+                switch reconcile() {
+                case .none: break
+                case .act(let more):
+                    actions += more
+                    continue
+                case .wait(let reason):
+                    actions += wait(reason, instead: oldReason)
+                    return actions
+                }
+                if let task = record.task {
+                    actions += turn(to: .task(task))
+                    break
+                }
+                if retryAt == nil, let begun = nextTask(now) {
+                    actions += begun
+                    actions += completeTask(now)
+                    continue
+                }
+                if record.isStopping || committed + 1 >= configuration.totalSteps { return actions + end() }
+            }
+            if let reason = reason ?? pause {
+                actions += wait(reason, instead: oldReason)
+                return actions
+            }
+            actions += begin(now)
+            break
         }
-        return actions + begin(now)
+        return actions
+    }
+
+    private mutating func wait(_ reason: String, instead oldReason: String) -> [Action] {
+        if reason == oldReason { return [] }
+        return [.event(.info, reason)] + turn(to: .wait(reason: reason))
+    }
+
+    /// Divides the slices among the shards when enough are there for the first time.
+    private mutating func divide() -> [Action] {
+        let alive = shards.filter(isAlive).map(\.number)
+        guard alive.count >= configuration.expectedShards else { return [] }
+        let owners = Rebalance.initial(
+            shards: alive, sliceCount: configuration.sliceCount, denseSliceCount: configuration.denseSliceCount)
+        var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
+        if let origin = configuration.origin, committed < 0 {
+            actions += goBack(
+                to: .init(step: origin.step, directory: origin.directory, classVersion: origin.classVersion))
+        }
+        return actions
     }
 
     private var lostMember: MemberID? {
-        if let rank = ranks.first(where: { workers[$0.worker.number] == nil }) { return rank.worker }
-        return shards.firstIndex { $0?.isAlive != true }.map { MemberID(.shard, $0) }
+        if let rank = ranks.first(where: { live[$0.worker] == nil }) { return rank.worker }
+        return owners.first { !isAlive($0) }
+    }
+
+    /// Why nothing can be done now, or nil.
+    private var obstacle: String? {
+        if record.owners.isEmpty {
+            let missing = configuration.expectedShards - shards.count(where: isAlive)
+            return "waiting for \(missing) of \(configuration.expectedShards) shards"
+        }
+        let silent = owners.filter { !isAlive($0) }
+        guard let first = silent.first else { return nil }
+        if silent.count == 1 {
+            let endpoint = record.members[first]?.endpoint ?? ""
+            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return"
+        }
+        let names = silent.map { "\($0)" }.joined(separator: ", ")
+        return "\(names) do not answer; step \(id.step) waits for them to return"
     }
 
     /// Why no attempt can begin now, or nil.
-    private var obstacle: String? {
-        let missing = shards.count { $0 == nil }
-        if missing > 0 { return "waiting for \(missing) of \(shards.count) shards" }
-        if let silent = shards.firstIndex(where: { $0?.isAlive == false }), let shard = shards[silent] {
-            let name = MemberID(.shard, silent)
-            return "\(name) at \(shard.endpoint) does not answer; step \(id.step) waits for it to return"
-        }
-        let needed = hasStarted ? 1 : configuration.minimumWorkers
-        if workers.count < max(1, needed) { return "waiting for \(max(1, needed) - workers.count) more workers" }
-        if isPaused { return "paused after step \(committed)" }
+    private var pause: String? {
+        if let taskProblem, retryAt != nil { return "tried again in a moment: \(taskProblem)" }
+        let needed = max(1, hasStarted ? 1 : configuration.minimumWorkers)
+        let present = workers.count(where: isAlive)
+        if present < needed { return "waiting for \(needed - present) more workers" }
+        if record.isPaused { return "paused after step \(committed)" }
         if retryAt != nil { return "a shard did not answer a worker; \(id) begins in a moment" }
         return nil
     }
 
     private mutating func begin(_ now: Duration) -> [Action] {
         hasStarted = true
-        activity = .train
         results = [:]
         stepStart = stepStart ?? now
-        let numbers = workers.keys.sorted()
+        let present = workers.filter(isAlive)
         let count = configuration.microBatchCount
-        ranks = numbers.indices.map { rank in
-            let range = count * rank / numbers.count..<count * (rank + 1) / numbers.count
-            return Plan.Rank(worker: MemberID(.worker, numbers[rank]), microBatches: range)
+        ranks = present.indices.map { rank in
+            let range = count * rank / present.count..<count * (rank + 1) / present.count
+            return Plan.Rank(worker: present[rank], microBatches: range)
         }
-        return broadcast()
+        return turn(to: .train)
     }
 
     /// Ends the running attempt. The next plan has the next attempt's id, so that nothing of this one can be committed.
@@ -75,7 +131,7 @@ extension CoordinatorMachine {
             return [.refuse(peer, .malformed, message: message)]
         }
         results[rank] = result
-        workers[member.number]?.lastResult = result
+        live[member]?.lastResult = result
         guard results.count == ranks.count else { return answer(self) }
         let actions = commit(now) + proceed(now)
         let isAnswered = actions.contains { if case .send(member, _, _) = $0 { true } else { false } }
@@ -94,22 +150,40 @@ extension CoordinatorMachine {
         for result in results { losses.replaceSubrange(result.microBatches, with: result.lossSums) }
         let loss = losses.reduce(0, +) / Double(configuration.batchSize)
         let norm = results[0].gradientNorm
-        if !loss.isFinite || !norm.isFinite { return fail("\(id): the loss is \(loss), the gradient norm \(norm)") }
-        let report = StepReport(
-            step: id.step, loss: loss, gradientNorm: norm,
-            learningRate: configuration.learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
-            seconds: (now - (stepStart ?? now)) / .seconds(1),
-            results: ranks.indices.map { StepReport.RankResult(worker: ranks[$0].worker, result: results[$0]) })
-        committed = id.step
+        if !loss.isFinite || !norm.isFinite {
+            return refuseStep("the loss is \(loss), the gradient norm \(norm)")
+        }
+        skippedInARow = 0
+        return finishStep(
+            StepReport(
+                step: id.step, loss: loss, gradientNorm: norm,
+                learningRate: configuration.learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
+                seconds: (now - (stepStart ?? now)) / .seconds(1),
+                results: ranks.indices.map { StepReport.RankResult(worker: ranks[$0].worker, result: results[$0]) }))
+    }
+
+    /// The step has changed nothing, on every shard.
+    mutating func commitSkipped(_ step: Int, _ now: Duration) -> [Action] {
+        toSkip = nil
+        skippedSteps += 1
+        skippedInARow += 1
+        return finishStep(
+            StepReport(
+                step: step, loss: nil, gradientNorm: nil, learningRate: configuration.learningRate(step),
+                attempts: id.attempt + 1, worldSize: 0, seconds: (now - (stepStart ?? now)) / .seconds(1), results: []))
+    }
+
+    private mutating func finishStep(_ report: StepReport) -> [Action] {
+        let actions = decide(.committed(report.step))
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }
-        id = StepID(step: committed + 1, attempt: 0)
+        id = StepID(term: record.term, step: committed + 1, attempt: 0)
         ranks = []
-        self.results = [:]
+        results = [:]
         stepStart = nil
         unresponsiveAttempts = 0
         activity = .wait(reason: "")
-        return [.committed(report)]
+        return actions + [.committed(report)]
     }
 
     mutating func recordFailure(
@@ -118,14 +192,27 @@ extension CoordinatorMachine {
         guard activity == .train, failed == id, let rank = ranks.firstIndex(where: { $0.worker == member }) else {
             return []
         }
-        let what = "\(id): rank \(rank) (\(member)): \(message)"
-        guard code == .unresponsive else { return fail(what) }
+        let what = "rank \(rank) (\(member)): \(message)"
+        if code == .notFinite { return refuseStep(what) }
+        guard code == .unresponsive else { return fail("\(id): \(what)") }
+        // A shard whose disk is full keeps its answer back, and says why: that is not silence.
+        if owners.contains(where: { live[$0]?.report?.obstacle.isEmpty == false }) { return [] }
         unresponsiveAttempts += 1
         if unresponsiveAttempts > configuration.unresponsiveLimit {
-            return fail("\(what); given up after \(unresponsiveAttempts) attempts")
+            return fail("\(id): \(what); given up after \(unresponsiveAttempts) attempts")
         }
         retryAt = now + configuration.unresponsiveBackoff * (1 << min(unresponsiveAttempts - 1, 10))
         return abort(what)
+    }
+
+    /// Something in the step is not finite: it would be so again.
+    private mutating func refuseStep(_ message: String) -> [Action] {
+        let what = "\(id): \(message)"
+        lastSkipped = .init(step: id.step, message: message)
+        guard case .skip(let limit) = configuration.onNotFinite else { return fail(what) }
+        if skippedInARow >= limit { return fail("\(what); \(skippedInARow) steps in a row were skipped before it") }
+        toSkip = .init(step: id.step, message: message)
+        return [.event(.warning, "\(what); the step is skipped")] + abort(message)
     }
 
     // MARK: The end
@@ -133,17 +220,16 @@ extension CoordinatorMachine {
     /// Nothing can go on; everyone is told.
     mutating func fail(_ reason: String) -> [Action] {
         if case .failed = activity { return [] }
-        activity = .failed(reason: reason)
         ranks = []
         retryAt = nil
-        return [.event(.error, reason), .failed(reason: reason)] + broadcast()
+        return decide(.failed(reason)) + [.event(.error, reason), .failed(reason: reason)]
+            + turn(to: .failed(reason: reason))
     }
 
     private mutating func end() -> [Action] {
-        activity = .finished
         retryAt = nil
-        unconfirmedShards = Set(shards.indices)
-        return [.event(.info, "finished after step \(committed)")] + broadcast()
+        unconfirmedShards = Set(owners.map(\.number))
+        return [.event(.info, "finished after step \(committed)")] + turn(to: .finished)
     }
 
     /// The shard has heard that the run is finished: it has committed the last step.
@@ -154,7 +240,7 @@ extension CoordinatorMachine {
     /// Says once that the run is over, when no shard that can be reached has still to commit.
     mutating func finish() -> [Action] {
         guard let unconfirmed = unconfirmedShards else { return [] }
-        if unconfirmed.contains(where: { shards[$0]?.isAlive == true }) { return [] }
+        if unconfirmed.contains(where: { isAlive(MemberID(.shard, $0)) }) { return [] }
         unconfirmedShards = nil
         return [.finished]
     }

@@ -5,12 +5,12 @@ extension CoordinatorMachine {
     public enum Event: Sendable {
         /// A process that passed the handshake wants a number.
         ///
-        /// `incarnation` is drawn at random when a process starts. `previousNumber` and `stateStep` (-1: none) are what a
-        /// shard remembers of the run.
+        /// `incarnation` is drawn at random when a process starts. `previousNumber` is what the process was before, `state` what a
+        /// shard holds durably.
         case joined(
-            Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, stateStep: Int)
-        /// A sign of life. A shard may say which step it has committed.
-        case heartbeat(Peer, MemberID, incarnation: UInt64, stateStep: Int?)
+            Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?)
+        /// A sign of life, and of a shard what it holds.
+        case heartbeat(Peer, MemberID, incarnation: UInt64, report: ShardReport?)
         /// The member says that it goes.
         case left(MemberID, incarnation: UInt64)
         /// A worker wants the current plan.
@@ -18,24 +18,52 @@ extension CoordinatorMachine {
         /// Every shard is prepared for this worker's rank.
         case stepDone(Peer, MemberID, incarnation: UInt64, StepResult)
         case stepFailed(Peer, MemberID, incarnation: UInt64, StepID, code: RefusalCode, message: String)
+        /// A shard has executed a boundary task, or could not.
+        case taskDone(Peer, MemberID, incarnation: UInt64, number: Int, TaskOutcome)
         /// The operator's words: each takes effect at the next step boundary.
         case pause, resume, stop
+        /// A shard hands its slices over and goes.
+        case drain(MemberID)
+        /// A shard that was to go stays.
+        case undrain(MemberID)
+        /// Even out ownership.
+        case rebalance
+        /// Write a checkpoint.
+        case checkpoint
+        case classes(ClassOperation)
+        /// Go back to a checkpoint; without a path to the newest.
+        case restore(checkpoint: String?, step: Int?)
+        /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint.
+        case forget(MemberID)
+        /// The manifest of the checkpoint of this task is written, or could not be.
+        case checkpointWritten(number: Int, problem: String?)
         /// `nextDeadline` has passed.
         case tick
     }
 
     /// What the shell must do, in this order.
     public enum Action: Sendable {
+        /// Write the decision. What follows must not happen before it is written.
+        case persist(CoordinatorRecord.Decision)
         /// The process has this number from now on.
         case welcome(Peer, MemberID)
         /// The message is not taken. With `incarnation` or `notWelcomed` the process must join again.
         case refuse(Peer, RefusalCode, message: String)
+        /// A drained shard owns nothing any more: it may go.
+        case dismiss(Peer, MemberID)
         /// Send the plan to the member, over the connection it last used.
         case send(MemberID, Peer, Plan)
         /// A step is committed.
         case committed(StepReport)
         /// A line for the operator's log.
         case event(EventLevel, String)
+        /// The operator's order cannot be followed, and why.
+        case refuseOperator(String)
+        /// Every shard has written its slices of the checkpoint of task `number`, and said which files: write the manifest and
+        /// answer with `checkpointWritten`.
+        case writeCheckpoint(number: Int, CoordinatorRecord.CheckpointRecord, details: [MemberID: String])
+        /// Remove the files of a checkpoint.
+        case deleteCheckpoint(CoordinatorRecord.CheckpointRecord)
         /// All steps are committed, or the operator stopped the run, and every shard that can be reached knows it.
         case finished
         /// The run cannot go on. Given once.
@@ -51,10 +79,10 @@ public enum EventLevel: Sendable, Hashable {
 /// What is known of a committed step.
 public struct StepReport: Sendable, Hashable {
     public var step: Int
-    /// Mean over the global batch.
-    public var loss: Double
-    /// Norm of the backbone gradient before clipping.
-    public var gradientNorm: Double
+    /// Mean over the global batch; nil if the step was skipped.
+    public var loss: Double?
+    /// Norm of the backbone gradient before clipping; nil if the step was skipped.
+    public var gradientNorm: Double?
     public var learningRate: Float
     /// How often the step was begun.
     public var attempts: Int
@@ -84,8 +112,9 @@ public struct CoordinatorStatus: Sendable {
         /// Of a shard.
         public var slices: SliceSet?
         public var denseSlices: SliceSet?
-        /// Of a shard: the step it has committed, as far as it said.
-        public var stateStep: Int?
+        public var isDraining: Bool
+        /// Of a shard: its last report.
+        public var report: ShardReport?
         /// Of a worker in the running attempt.
         public var rank: Int?
         public var microBatches: Range<Int>?
@@ -93,14 +122,41 @@ public struct CoordinatorStatus: Sendable {
         public var lastResult: StepResult?
     }
 
+    /// A slice on its way; `received` is the step up to which the copy is complete, nil while it is being copied.
+    public struct Move: Sendable {
+        public var move: SliceMove
+        public var received: Int?
+    }
+
+    /// A step that was skipped, and what was not finite.
+    public struct Skipped: Sendable, Hashable {
+        public var step: Int
+        public var message: String
+    }
+
     public var current: StepID
     public var committed: Int
+    /// The newest step that every shard holds durably.
+    public var safe: Int
     public var totalSteps: Int
+    public var mapVersion: Int
+    public var classVersion: Int
+    /// Class operations that wait for a step boundary.
+    public var pendingOperations: [ClassOperation]
     public var activity: Plan.Activity
+    /// Shards that have yet to acknowledge the task.
+    public var taskPending: [MemberID]
     public var isPaused: Bool
     public var isStopping: Bool
     public var exchange: Exchange
     public var members: [Member]
+    public var moves: [Move]
+    public var checkpoints: [CoordinatorRecord.CheckpointRecord]
+    /// Steps that were skipped since this coordinator started.
+    public var skippedSteps: Int
+    public var lastSkipped: Skipped?
+    /// The member that the others wait for, step after step.
+    public var straggler: String?
     /// The last committed steps, oldest first.
     public var history: [StepReport]
 }

@@ -1,79 +1,115 @@
 internal import Determinism
 
-/// The coordinator's side of the step protocol: who is alive, who computes what, and which step is committed.
+/// The coordinator's side of the step protocol: who is alive, who owns and computes what, and which step is committed.
 ///
-/// A value without I/O or clock. The shell feeds it events and executes its actions. The rules are in
-/// docs/step-protocol.md.
+/// A value without I/O or clock. The shell feeds it events and executes its actions; what must survive a crash is in `record`,
+/// and every change of it is an action that comes before what follows from it. The rules are in docs/step-protocol.md.
 public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
-    struct Member: Sendable {
-        var peer: Peer
-        var incarnation: UInt64
-        var endpoint: String
+    /// What is known of a member besides the record.
+    struct Live: Sendable {
+        /// The connection it last used; nil if it was not heard of since the coordinator started.
+        var peer: Peer?
         var lastHeard: Duration
         /// Of a shard: false while its lease has run out. Workers are forgotten instead.
         var isAlive = true
-        var stateStep: Int?
+        /// Of a shard that has joined and was not compared with the others yet: what it holds.
+        var unchecked: ShardState?
+        var logsSteps = true
+        var report: ShardReport?
         var lastResult: StepResult?
     }
 
     public let configuration: CoordinatorConfiguration
+    /// What must not be forgotten.
+    public internal(set) var record: CoordinatorRecord
     /// The step that is or will be computed.
     public internal(set) var id = StepID(step: 0, attempt: 0)
-    /// The last committed step, -1 before the first.
-    public internal(set) var committed = -1
     public internal(set) var activity = Plan.Activity.wait(reason: "")
-    var workers: [Int: Member] = [:]
-    var shards: [Member?]
-    var nextWorkerNumber = 0
-    /// The slice map is fixed when all shards are there for the first time.
-    var hasSliceMap = false
+    var revision = 0
+    var live: [MemberID: Live] = [:]
+    var lastEvent = Duration.zero
+    var safe = -1
     var hasStarted = false
     var ranks: [Plan.Rank] = []
     var results: [Int: StepResult] = [:]
     var stepStart: Duration?
-    var isPaused = false
-    var isStopping = false
     /// Attempts of this step that failed because a shard did not answer, and when the next may begin.
     var unresponsiveAttempts = 0
     var retryAt: Duration?
+    /// Acknowledgements of the task under way: its details by shard.
+    var acknowledged: [MemberID: String] = [:]
+    /// Why a task could not be done, until it is tried again.
+    var taskProblem: String?
+    /// A task that failed and must happen: ordered again under another number.
+    var redo: BoundaryTask.Kind?
+    var redoStep = -1
+    /// A step that is to be skipped, and why.
+    var toSkip: CoordinatorStatus.Skipped?
+    var lastSkipped: CoordinatorStatus.Skipped?
+    var skippedSteps = 0
+    var skippedInARow = 0
+    var wantsCheckpoint = false
+    var checkpointsBeingWritten: [Int: CoordinatorRecord.CheckpointRecord] = [:]
+    var lastCheckpointTime = Duration.zero
     var history: [StepReport] = []
     var unconfirmedShards: Set<Int>?
 
-    public init(_ configuration: CoordinatorConfiguration) {
+    /// - Parameter record: what an earlier coordinator of this cluster decided; nil for a new cluster.
+    public init(_ configuration: CoordinatorConfiguration, record: CoordinatorRecord? = nil) {
         self.configuration = configuration
-        shards = Array(repeating: nil, count: configuration.expectedShards)
+        self.record = record ?? CoordinatorRecord()
+        id = StepID(term: self.record.term, step: self.record.committed + 1, attempt: 0)
     }
+
+    /// The first thing to call: a new term begins, in which nothing of an earlier one counts.
+    public mutating func start(at now: Duration) -> [Action] {
+        lastEvent = now
+        lastCheckpointTime = now
+        hasStarted = record.committed >= 0
+        var actions = beginTerm(committed: record.committed)
+        // A run that has failed may be taken up again: its reason may be gone.
+        if record.failure != nil { actions += decide(.failed(nil)) }
+        for member in record.members.keys {
+            live[member] = Live(peer: nil, lastHeard: now, isAlive: member.role == .worker)
+        }
+        return actions + proceed(now)
+    }
+
+    /// The last committed step, -1 before the first.
+    public var committed: Int { record.committed }
+    public var checkpoints: [CoordinatorRecord.CheckpointRecord] { record.checkpoints }
+    /// Every class operation that was ordered; those of `classVersion` are applied.
+    public var operations: [CoordinatorRecord.ClassChange] { record.operations }
+    public var classVersion: Int { record.classVersion }
 
     /// When the machine wants a `.tick`.
     public var nextDeadline: Duration? {
         var deadline = retryAt
-        func consider(_ member: Member) {
-            if member.isAlive {
-                deadline = min(deadline ?? .seconds(Int64.max), member.lastHeard + configuration.lease)
-            }
+        func consider(_ time: Duration) { deadline = min(deadline ?? time, time) }
+        for (_, member) in live where member.isAlive { consider(member.lastHeard + configuration.lease) }
+        if let every = configuration.checkpointEvery, activity == .train || record.task != nil {
+            consider(max(lastCheckpointTime + every, lastEvent + configuration.lease))
         }
-        for worker in workers.values { consider(worker) }
-        for shard in shards { shard.map(consider) }
         return deadline
     }
 
     /// Takes an event and returns what the shell must do, in order.
     public mutating func handle(_ event: Event, at now: Duration) -> [Action] {
+        forgiveAbsence(now)
         var actions: [Action] = []
         switch event {
-        case .joined(let peer, let role, let incarnation, let endpoint, let previousNumber, let stateStep):
-            let newcomer = Member(
-                peer: peer, incarnation: incarnation, endpoint: endpoint, lastHeard: now, stateStep: stateStep)
-            actions = join(newcomer, role, previousNumber, stateStep)
-        case .heartbeat(let peer, let member, let incarnation, let stateStep):
+        case .joined(let peer, let role, let incarnation, let endpoint, let previousNumber, let state):
+            let newcomer = Newcomer(
+                peer: peer, incarnation: incarnation, endpoint: endpoint, previousNumber: previousNumber,
+                state: state ?? ShardState())
+            actions = join(newcomer, role, now)
+        case .heartbeat(let peer, let member, let incarnation, let report):
             actions = heard(peer, member, incarnation, now) { machine in
                 guard member.role == .shard else { return [] }
-                if let stateStep { machine.shards[member.number]?.stateStep = stateStep }
-                if stateStep ?? machine.committed >= machine.committed { machine.confirm(member.number) }
+                if let report { machine.take(report, of: member) }
                 return [.send(member, peer, machine.plan)]
             }
-        case .left(let member, let incarnation):
-            actions = leave(member, incarnation)
+        case .left(let member, let incarnation): actions = leave(member, incarnation)
         case .ready(let peer, let member, let incarnation):
             actions = heard(peer, member, incarnation, now) { [.send(member, peer, $0.plan)] }
         case .stepDone(let peer, let member, let incarnation, let result):
@@ -82,46 +118,53 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
             actions = heard(peer, member, incarnation, now) {
                 $0.recordFailure(of: id, from: member, code, message, now) + [.send(member, peer, $0.plan)]
             }
-        case .pause: isPaused = true
-        case .resume: isPaused = false
-        case .stop: isStopping = true
+        case .taskDone(let peer, let member, let incarnation, let number, let outcome):
+            actions = heard(peer, member, incarnation, now) { $0.acknowledge(number, outcome, from: member, now) }
+        case .checkpointWritten(let number, let problem): actions = recordCheckpoint(number, problem)
         case .tick: break
+        default: actions = obey(event, now)
         }
         actions += expire(now)
         actions += proceed(now)
         return actions + finish()
     }
 
+    /// A coordinator that slept does not blame the others for its own silence.
+    private mutating func forgiveAbsence(_ now: Duration) {
+        let gap = now - lastEvent
+        lastEvent = now
+        guard gap > configuration.lease / 2 else { return }
+        for member in live.keys { live[member]?.lastHeard += gap }
+    }
+
+    /// Changes the record: the action must come before what follows from it.
+    mutating func decide(_ decision: CoordinatorRecord.Decision) -> [Action] {
+        record.apply(decision)
+        return [.persist(decision)]
+    }
+
     /// The plan that every member should have now.
     public var plan: Plan {
         let lastStep = max(0, configuration.totalSteps - 1)
         return Plan(
-            id: id, committed: committed, mapVersion: hasSliceMap ? 1 : 0, exchange: configuration.exchange,
+            revision: revision, id: id, committed: committed, mapVersion: record.mapVersion,
+            classVersion: record.classVersion, safe: safe, exchange: configuration.exchange,
             learningRate: configuration.learningRate(min(id.step, lastStep)), ranks: ranks, shards: shardMap,
-            activity: activity)
+            moves: activeMoves, activity: activity)
     }
 
-    var shardMap: [Plan.Shard] {
-        guard hasSliceMap else { return [] }
-        let count = shards.count
-        func part(_ number: Int, of total: Int) -> Range<Int> { total * number / count..<total * (number + 1) / count }
-        return shards.indices.map { number in
-            Plan.Shard(
-                shard: MemberID(.shard, number), endpoint: shards[number]?.endpoint ?? "",
-                slices: SliceSet(part(number, of: configuration.sliceCount)),
-                denseSlices: SliceSet(part(number, of: configuration.denseSliceCount)))
-        }
-    }
-
-    /// The plan for everyone who can be reached.
-    func broadcast() -> [Action] {
+    /// The plan for everyone who can be reached, under a new revision.
+    mutating func broadcast() -> [Action] {
+        revision += 1
         let plan = plan
-        var actions = shards.indices.compactMap { number in
-            shards[number].flatMap { $0.isAlive ? Action.send(MemberID(.shard, number), $0.peer, plan) : nil }
+        return live.sorted { $0.key < $1.key }.compactMap { member, live in
+            live.isAlive ? live.peer.map { .send(member, $0, plan) } : nil
         }
-        for (number, worker) in workers.sorted(by: { $0.key < $1.key }) {
-            actions.append(.send(MemberID(.worker, number), worker.peer, plan))
-        }
-        return actions
+    }
+
+    /// Changes what the world does, and tells it.
+    mutating func turn(to activity: Plan.Activity) -> [Action] {
+        self.activity = activity
+        return broadcast()
     }
 }

@@ -162,6 +162,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
             log.error("the coordinator now runs cluster \(welcome.clusterID), this worker trained \(known.clusterID)")
             return end(70)
         }
+        self.welcome = welcome
         if setup == nil {
             if options.resume, welcome.committed < 0, welcome.checkpoint.isEmpty {
                 log.error("there is nothing to resume: the run has no committed step and no checkpoint")
@@ -176,7 +177,6 @@ final class WorkerService: MemberService, @unchecked Sendable {
             }
         }
         if machine?.member != welcome.member { machine = Machine(member: welcome.member, empty: []) }
-        self.welcome = welcome
         // By these a coordinator that was started again knows this worker.
         hello.clusterID = welcome.clusterID
         hello.previousNumber = welcome.member.number
@@ -189,7 +189,6 @@ final class WorkerService: MemberService, @unchecked Sendable {
 
     /// Opens the data and builds the network.
     func prepare(_ welcome: Welcome) throws {
-        self.welcome = welcome
         var configuration = try RunConfiguration(yaml: welcome.configuration)
         if let data = options.data { configuration.data.path = data }
         let setup = try RunSetup(configuration)

@@ -1,0 +1,106 @@
+internal import Determinism
+
+/// Who owns which slice, and slices on their way.
+extension CoordinatorMachine {
+    /// Shards that own slices.
+    var owners: [MemberID] { Set(record.owners.values).sorted().map { MemberID(.shard, $0) } }
+
+    func owns(_ member: MemberID) -> Bool {
+        member.role == .shard && record.owners.values.contains(member.number)
+    }
+
+    /// The slices of a shard.
+    func slices(of member: MemberID) -> (centers: SliceSet, dense: SliceSet) {
+        let owned = record.owners.filter { $0.value == member.number }.keys
+        return (
+            SliceSet(numbers: owned.filter { !$0.isDense }.map(\.number)),
+            SliceSet(numbers: owned.filter(\.isDense).map(\.number))
+        )
+    }
+
+    var shardMap: [Plan.Shard] {
+        owners.map { member in
+            let owned = slices(of: member)
+            return Plan.Shard(
+                shard: member, endpoint: record.members[member]?.endpoint ?? "", slices: owned.centers,
+                denseSlices: owned.dense)
+        }
+    }
+
+    /// The moves that are under way: the first ones of those that are planned.
+    var activeMoves: [SliceMove] { Array(record.moves.prefix(max(1, configuration.movesAtOnce))) }
+
+    /// Shards that may own slices.
+    private var candidates: [Int] {
+        shards.filter { record.members[$0]?.isDraining == false && isAlive($0) || owns($0) && !isDraining($0) }
+            .map(\.number)
+    }
+
+    func isDraining(_ member: MemberID) -> Bool { record.members[member]?.isDraining == true }
+
+    /// The moves that would even out ownership now.
+    public func rebalancePlan() -> [SliceMove] {
+        record.owners.isEmpty ? [] : Rebalance.moves(owners: record.owners, shards: candidates)
+    }
+
+    /// Plans the moves anew. What is under way goes on if it still makes sense.
+    mutating func replan() -> [Action] {
+        let candidates = candidates
+        let kept = record.moves.filter {
+            record.owners[$0.slice] == $0.from.number && candidates.contains($0.to.number)
+        }
+        var after = record.owners
+        for move in kept { after[move.slice] = move.to.number }
+        // A slice that is on its way already is sent elsewhere from its owner, not from where it is going.
+        var planned = kept
+        for move in Rebalance.moves(owners: after, shards: candidates) {
+            planned.removeAll { $0.slice == move.slice }
+            guard let owner = record.owners[move.slice], owner != move.to.number else { continue }
+            planned.append(SliceMove(slice: move.slice, from: MemberID(.shard, owner), to: move.to))
+        }
+        guard planned != record.moves else { return [] }
+        let event = Action.event(.info, planned.isEmpty ? "no slice moves" : "\(planned.count) slices are to move")
+        return decide(.moves(planned)) + [event] + broadcast()
+    }
+
+    mutating func cancelMoves(to member: MemberID) -> [Action] {
+        var actions = decide(.moves(record.moves.filter { $0.to != member }))
+        if case .task(let task) = activity, case .handOver(let moves) = task.kind,
+            moves.contains(where: { $0.to == member })
+        {
+            actions += endTask()
+        }
+        return actions + replan()
+    }
+
+    /// Moves whose copy needs at most two more steps.
+    var nearMoves: [SliceMove] {
+        activeMoves.filter { move in
+            guard isAlive(move.to), let step = live[move.to]?.report?.received[move.slice], step >= -1 else {
+                return false
+            }
+            return step >= committed - 2 && (step >= 0 || committed < 0)
+        }
+    }
+
+    /// The copies are complete and durable: the receivers own them from the next step on.
+    mutating func handOver(_ moves: [SliceMove]) -> [Action] {
+        var owners = record.owners
+        for move in moves where owners[move.slice] == move.from.number { owners[move.slice] = move.to.number }
+        var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
+        actions += decide(.moves(record.moves.filter { !moves.contains($0) }))
+        let text = moves.map { "\($0.slice) to \($0.to)" }.joined(separator: ", ")
+        actions += [.event(.info, "after step \(committed): \(text)")]
+        return actions + dismissDrained()
+    }
+
+    /// Shards that were to go and own nothing any more.
+    mutating func dismissDrained() -> [Action] {
+        shards.filter { isDraining($0) && !owns($0) && !record.owners.isEmpty }.flatMap { member in
+            let peer = live.removeValue(forKey: member)?.peer
+            var actions = decide(.gone(member)) + [.event(.info, "\(member) has handed its slices over and goes")]
+            if let peer { actions.append(.dismiss(peer, member)) }
+            return actions
+        }
+    }
+}

@@ -1,0 +1,100 @@
+/// What the operator orders.
+extension CoordinatorMachine {
+    mutating func obey(_ event: Event, _ now: Duration) -> [Action] {
+        switch event {
+        case .pause: decide(.paused(true))
+        case .resume: decide(.paused(false))
+        case .stop: decide(.stopping(true))
+        case .drain(let member): drain(member)
+        case .undrain(let member): undrain(member)
+        case .rebalance: record.owners.isEmpty ? [.refuseOperator("the slices are not divided yet")] : replan()
+        case .checkpoint: orderCheckpoint()
+        case .classes(let operation): order(operation)
+        case .restore(let checkpoint, let step): restore(checkpoint, step)
+        case .forget(let member): forget(member)
+        default: []
+        }
+    }
+
+    private var isOver: Bool {
+        switch activity {
+        case .finished, .failed: true
+        case .train, .wait, .task: false
+        }
+    }
+
+    private mutating func drain(_ member: MemberID) -> [Action] {
+        guard let known = record.members[member], member.role == .shard else {
+            return [.refuseOperator("there is no \(member)")]
+        }
+        if known.isDraining { return [] }
+        if isOver { return [.refuseOperator("the run is over; \(member) may simply be ended")] }
+        if record.owners.isEmpty { return [.refuseOperator("\(member) owns nothing yet; it may simply be ended")] }
+        guard shards.contains(where: { $0 != member && isAlive($0) && !isDraining($0) }) else {
+            return [.refuseOperator("no other shard could take the slices of \(member)")]
+        }
+        var changed = known
+        changed.isDraining = true
+        return decide(.member(member, changed)) + [.event(.info, "\(member) hands its slices over")] + replan()
+            + dismissDrained()
+    }
+
+    private mutating func undrain(_ member: MemberID) -> [Action] {
+        guard var known = record.members[member], known.isDraining else {
+            return [.refuseOperator("\(member) is not being drained")]
+        }
+        known.isDraining = false
+        return decide(.member(member, known)) + [.event(.info, "\(member) stays")] + replan()
+    }
+
+    private mutating func orderCheckpoint() -> [Action] {
+        if configuration.checkpointDirectory.isEmpty {
+            return [.refuseOperator("the configuration has no checkpoint.directory")]
+        }
+        if record.owners.isEmpty { return [.refuseOperator("there is nothing to write yet")] }
+        if case .failed = activity { return [.refuseOperator("the run has failed; start the coordinator again first")] }
+        if let known = record.checkpoints.last, known.step == committed, known.classVersion == classVersion {
+            return [.event(.info, "\(known.directory) is the state after step \(committed) already")]
+        }
+        wantsCheckpoint = true
+        return []
+    }
+
+    private mutating func order(_ operation: ClassOperation) -> [Action] {
+        if isOver { return [.refuseOperator("the run is over")] }
+        return decide(
+            .operations(record.operations + [.init(operation: operation)], classVersion: record.classVersion))
+    }
+
+    private mutating func restore(_ directory: String?, _ step: Int?) -> [Action] {
+        let checkpoint: CoordinatorRecord.CheckpointRecord?
+        if let directory {
+            let known = record.checkpoints.last { $0.directory == directory }
+            checkpoint = known ?? step.map { .init(step: $0, directory: directory, classVersion: record.classVersion) }
+        } else {
+            checkpoint = newestCheckpoint
+        }
+        guard let checkpoint else { return [.refuseOperator("there is no checkpoint to go back to")] }
+        if record.owners.isEmpty { return [.refuseOperator("the slices are not divided yet")] }
+        return goBack(to: checkpoint)
+    }
+
+    private mutating func forget(_ member: MemberID) -> [Action] {
+        guard owns(member) else { return [.refuseOperator("\(member) owns nothing")] }
+        if isAlive(member) { return [.refuseOperator("\(member) is alive; use drain")] }
+        let others = shards.filter { $0 != member && isAlive($0) && !isDraining($0) }.map(\.number)
+        if others.isEmpty { return [.refuseOperator("no other shard could take the slices of \(member)")] }
+        guard let checkpoint = newestCheckpoint else {
+            return [.refuseOperator("there is no checkpoint: the state of \(member) is nowhere else")]
+        }
+        var owners = record.owners
+        for move in Rebalance.moves(owners: owners.filter { $0.value == member.number }, shards: others) {
+            owners[move.slice] = move.to.number
+        }
+        live[member] = nil
+        var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
+        actions += decide(.gone(member))
+        actions += [.event(.warning, "\(member) is given up; its slices go to the others")]
+        return actions + goBack(to: checkpoint)
+    }
+}

@@ -1,0 +1,116 @@
+/// Going back: what members hold is compared with what is known to be committed.
+extension CoordinatorMachine {
+    /// A term begins: ids of earlier ones are stale.
+    mutating func beginTerm(committed: Int) -> [Action] {
+        let actions = decide(.term(record.term + 1, committed: committed))
+        id = StepID(term: record.term, step: committed + 1, attempt: 0)
+        revision = 0
+        ranks = []
+        results = [:]
+        stepStart = nil
+        retryAt = nil
+        unresponsiveAttempts = 0
+        toSkip = nil
+        acknowledged = [:]
+        redo = nil
+        taskProblem = nil
+        activity = .wait(reason: "")
+        return actions
+    }
+
+    /// The newest checkpoint, or the one that the run started from.
+    var newestCheckpoint: CoordinatorRecord.CheckpointRecord? {
+        record.checkpoints.max { ($0.step, $0.classVersion) < ($1.step, $1.classVersion) }
+            ?? configuration.origin.map { .init(step: $0.step, directory: $0.directory, classVersion: $0.classVersion) }
+    }
+
+    /// The state before the first step, which the configuration says.
+    var beginning: CoordinatorRecord.CheckpointRecord {
+        newestOrigin ?? .init(step: -1, directory: "", classVersion: 0)
+    }
+
+    private var newestOrigin: CoordinatorRecord.CheckpointRecord? {
+        configuration.origin.map { .init(step: $0.step, directory: $0.directory, classVersion: $0.classVersion) }
+    }
+
+    /// Every shard loads its slices from a checkpoint.
+    mutating func goBack(to checkpoint: CoordinatorRecord.CheckpointRecord) -> [Action] {
+        var actions = record.moves.isEmpty ? [] : decide(.moves([]))
+        if record.task != nil { actions += decide(.task(nil)) }
+        // Class operations that came later are due again at their steps.
+        if classVersion != checkpoint.classVersion {
+            actions += decide(.operations(record.operations, classVersion: checkpoint.classVersion))
+            actions += decide(.map(version: record.mapVersion + 1, owners: record.owners))
+        }
+        actions += beginTerm(committed: checkpoint.step)
+        safe = -1
+        actions += [
+            .event(
+                .warning,
+                checkpoint.directory.isEmpty
+                    ? "the cluster begins anew"
+                    : "the cluster goes back to step \(checkpoint.step): \(checkpoint.directory)")
+        ]
+        return actions + begin(.restore(checkpoint: checkpoint.directory), step: checkpoint.step)
+    }
+
+    /// Every shard goes back, or forward, to `step` by its own log.
+    private mutating func goBack(to step: Int) -> [Action] {
+        var actions = record.moves.isEmpty ? [] : decide(.moves([]))
+        if record.task != nil { actions += decide(.task(nil)) }
+        let text = "the cluster resumes from step \(step), the last that every shard has (\(committed) was known)"
+        actions += beginTerm(committed: step)
+        safe = min(safe, step)
+        return actions + [.event(.warning, text)] + begin(.restore(checkpoint: nil), step: step)
+    }
+
+    /// What is to be done about shards that hold something else than the cluster.
+    enum Reconciliation {
+        /// Everyone fits.
+        case none
+        case act([Action])
+        case wait(reason: String)
+    }
+
+    /// Compares the shards that have joined since the last time. Called when every owner is there.
+    mutating func reconcile() -> Reconciliation {
+        let unchecked = owners.compactMap { member in live[member]?.unchecked.map { (member, $0) } }
+        if unchecked.isEmpty { return .none }
+        // A task that goes back makes everything fit.
+        if case .restore = record.task?.kind {
+            clearUnchecked()
+            return .none
+        }
+        func fits(_ state: ShardState) -> Bool {
+            if !state.hasSlices { return committed == -1 && classVersion == 0 }
+            return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
+        }
+        if unchecked.allSatisfy({ fits($0.1) }) {
+            clearUnchecked()
+            return .none
+        }
+        let lossy = unchecked.filter { !$0.1.hasSlices || $0.1.oldest > $0.1.newest }
+        if lossy.isEmpty {
+            let newest = unchecked.map(\.1.newest).min() ?? committed
+            let step = unchecked.count == owners.count ? newest : min(newest, committed)
+            if unchecked.allSatisfy({ $0.1.oldest <= step }) {
+                clearUnchecked()
+                return .act(goBack(to: step))
+            }
+        }
+        let surprising = lossy.isEmpty ? unchecked.map(\.0) : lossy.filter { $0.1.logsSteps }.map(\.0)
+        if surprising.isEmpty {
+            clearUnchecked()
+            return .act(goBack(to: newestCheckpoint ?? beginning))
+        }
+        let names = surprising.map { "\($0)" }.joined(separator: ", ")
+        return .wait(
+            reason:
+                "\(names) came back without the state of step \(committed): start it with its directory, or go back to a "
+                + "checkpoint with `coordinator restore`, or give it up with `coordinator forget`")
+    }
+
+    mutating func clearUnchecked() {
+        for member in live.keys { live[member]?.unchecked = nil }
+    }
+}

@@ -1,0 +1,145 @@
+/// What every shard does at a step boundary.
+extension CoordinatorMachine {
+    /// Begins a task: decided first, then announced.
+    mutating func begin(_ kind: BoundaryTask.Kind, step: Int) -> [Action] {
+        let task = BoundaryTask(number: record.nextTask, step: step, kind: kind)
+        acknowledged = [:]
+        return decide(.task(task)) + turn(to: .task(task))
+    }
+
+    /// No task is under way any more.
+    mutating func endTask() -> [Action] {
+        acknowledged = [:]
+        activity = .wait(reason: "")
+        return decide(.task(nil))
+    }
+
+    /// Those who must acknowledge: owners, and for a hand-over the receivers.
+    func participants(of task: BoundaryTask) -> [MemberID] {
+        guard case .handOver(let moves) = task.kind else { return owners }
+        return Set(owners + moves.map(\.to)).sorted()
+    }
+
+    mutating func acknowledge(_ number: Int, _ outcome: TaskOutcome, from member: MemberID, _ now: Duration) -> [Action]
+    {
+        guard case .task(let task) = activity, task.number == number else { return [] }
+        switch outcome {
+        case .done(let detail):
+            acknowledged[member] = detail
+            return []
+        case .failed(let message): return fail(task, "\(member): \(message)", now)
+        }
+    }
+
+    private mutating func fail(_ task: BoundaryTask, _ message: String, _ now: Duration) -> [Action] {
+        var actions = [Action.event(.error, "\(task.kind.name) after step \(task.step) failed: \(message)")]
+        actions += endTask()
+        switch task.kind {
+        case .checkpoint: wantsCheckpoint = false
+        case .handOver: retry(message, now)
+        case .skip, .restore, .classes:
+            // These must happen: they are ordered again, under another number.
+            retry(message, now)
+            redo = task.kind
+            redoStep = task.step
+        }
+        return actions
+    }
+
+    private mutating func retry(_ message: String, _ now: Duration) {
+        taskProblem = message
+        retryAt = now + max(.seconds(2), configuration.unresponsiveBackoff)
+    }
+
+    /// Ends the task if everyone has acknowledged it.
+    mutating func completeTask(_ now: Duration) -> [Action] {
+        guard case .task(let task) = activity, participants(of: task).allSatisfy({ acknowledged[$0] != nil }) else {
+            return []
+        }
+        let details = acknowledged
+        taskProblem = nil
+        switch task.kind {
+        case .skip: return commitSkipped(task.step, now) + endTask()
+        case .checkpoint(let directory):
+            let checkpoint = CoordinatorRecord.CheckpointRecord(
+                step: task.step, directory: directory, classVersion: classVersion)
+            checkpointsBeingWritten[task.number] = checkpoint
+            return endTask() + [.writeCheckpoint(number: task.number, checkpoint, details: details)]
+        case .restore: return endTask() + [.event(.info, "every shard holds the state of step \(task.step)")]
+        case .classes:
+            var operations = record.operations
+            if operations.indices.contains(classVersion) { operations[classVersion].afterStep = committed }
+            let version = classVersion + 1
+            return decide(.operations(operations, classVersion: version))
+                + decide(.map(version: record.mapVersion + 1, owners: record.owners)) + endTask()
+                + [.event(.info, "class operation \(version) is done after step \(committed)")]
+        case .handOver(let moves): return handOver(moves) + endTask()
+        }
+    }
+
+    /// The task that should happen at this boundary, if any: begun.
+    mutating func nextTask(_ now: Duration) -> [Action]? {
+        if let kind = redo {
+            redo = nil
+            return begin(kind, step: redoStep)
+        }
+        if let skipped = toSkip, skipped.step == id.step { return begin(.skip, step: id.step) }
+        if record.operations.count > classVersion {
+            let next = record.operations[classVersion]
+            if committed >= next.afterStep ?? committed {
+                // Moves are put off: a copy and its owner would otherwise disagree about the classes.
+                if !record.moves.isEmpty {
+                    return decide(.moves([])) + begin(.classes(next.operation), step: committed)
+                }
+                return begin(.classes(next.operation), step: committed)
+            }
+        }
+        let near = nearMoves
+        if !near.isEmpty { return begin(.handOver(near), step: committed) }
+        if isCheckpointDue(now) {
+            wantsCheckpoint = false
+            lastCheckpointTime = now
+            let name =
+                "step-" + String(repeating: "0", count: max(0, 8 - "\(committed + 1)".count)) + "\(committed + 1)"
+            let suffix = classVersion > 0 ? "-classes-\(classVersion)" : ""
+            return begin(
+                .checkpoint(directory: "\(configuration.checkpointDirectory)/\(name)\(suffix)"), step: committed)
+        }
+        return nil
+    }
+
+    private func isCheckpointDue(_ now: Duration) -> Bool {
+        if configuration.checkpointDirectory.isEmpty || !checkpointsBeingWritten.isEmpty { return false }
+        if wantsCheckpoint { return true }
+        let last = record.checkpoints.last?.step ?? configuration.origin?.step ?? -1
+        if committed <= last { return false }
+        let every = configuration.checkpointEverySteps
+        if every > 0 && committed - last >= every { return true }
+        if let interval = configuration.checkpointEvery, lastCheckpointTime + interval <= now { return true }
+        return false
+    }
+
+    mutating func recordCheckpoint(_ number: Int, _ problem: String?) -> [Action] {
+        guard let checkpoint = checkpointsBeingWritten.removeValue(forKey: number) else { return [] }
+        if let problem { return [.event(.error, "the checkpoint of step \(checkpoint.step) failed: \(problem)")] }
+        var checkpoints = record.checkpoints.filter { $0.directory != checkpoint.directory } + [checkpoint]
+        let surplus = configuration.checkpointsKept > 0 ? max(0, checkpoints.count - configuration.checkpointsKept) : 0
+        let removed = checkpoints.prefix(surplus)
+        checkpoints.removeFirst(surplus)
+        return decide(.checkpoints(checkpoints)) + [.event(.info, "checkpoint \(checkpoint.directory)")]
+            + removed.map { .deleteCheckpoint($0) }
+    }
+}
+
+extension BoundaryTask.Kind {
+    /// The task in a word, for people.
+    public var name: String {
+        switch self {
+        case .skip: "skip"
+        case .checkpoint: "checkpoint"
+        case .restore: "restore"
+        case .classes: "classes"
+        case .handOver: "handOver"
+        }
+    }
+}

@@ -1,0 +1,54 @@
+internal import Determinism
+
+/// Which shard should own which slice.
+public enum Rebalance {
+    /// The first division: contiguous ranges in order of the shards, of sizes that differ by at most one.
+    public static func initial(shards: [Int], sliceCount: Int, denseSliceCount: Int) -> [SliceName: Int] {
+        guard !shards.isEmpty else { return [:] }
+        var owners: [SliceName: Int] = [:]
+        for (count, name) in [(sliceCount, SliceName.centers), (denseSliceCount, SliceName.dense)] {
+            for (range, shard) in zip(ReductionTree(leafCount: count).evenRanges(shards.count), shards) {
+                for slice in range { owners[name(slice)] = shard }
+            }
+        }
+        return owners
+    }
+
+    /// The fewest moves after which the shards own numbers of slices that differ by at most one, of either kind.
+    ///
+    /// - Parameters:
+    ///   - owners: of every slice. Owners that are not among `shards` keep nothing.
+    ///   - shards: those that may own slices.
+    public static func moves(owners: [SliceName: Int], shards: [Int]) -> [SliceMove] {
+        guard !shards.isEmpty else { return [] }
+        return [false, true].flatMap { isDense in
+            moves(owners.filter { $0.key.isDense == isDense }, shards.sorted())
+        }
+    }
+
+    private static func moves(_ owners: [SliceName: Int], _ shards: [Int]) -> [SliceMove] {
+        var held = Dictionary(grouping: owners.keys.sorted(), by: { owners[$0] ?? -1 })
+        let (share, rest) = owners.count.quotientAndRemainder(dividingBy: shards.count)
+        // Whoever has most keeps one more, so that as little as possible moves.
+        let byCount = shards.sorted { (held[$0]?.count ?? 0, $1) > (held[$1]?.count ?? 0, $0) }
+        let target = Dictionary(
+            uniqueKeysWithValues: byCount.enumerated().map { ($0.element, share + ($0.offset < rest ? 1 : 0)) })
+        var excess: [(slice: SliceName, from: Int)] = []
+        for owner in held.keys.sorted() {
+            let slices = held[owner] ?? []
+            // From the end, so that what stays is contiguous, and so is what goes.
+            let going = slices.suffix(max(0, slices.count - (target[owner] ?? 0)))
+            excess += going.map { ($0, owner) }
+            held[owner] = slices.dropLast(going.count)
+        }
+        var moves: [SliceMove] = []
+        for shard in shards {
+            let missing = max(0, (target[shard] ?? 0) - (held[shard]?.count ?? 0))
+            moves += excess.prefix(missing).map {
+                SliceMove(slice: $0.slice, from: MemberID(.shard, $0.from), to: MemberID(.shard, shard))
+            }
+            excess.removeFirst(min(missing, excess.count))
+        }
+        return moves
+    }
+}
