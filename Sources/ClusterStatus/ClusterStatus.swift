@@ -44,6 +44,8 @@ public struct ClusterStatus: Codable, Sendable {
     public var moves: [Move]
     /// Oldest first.
     public var checkpoints: [Checkpoint]
+    /// Why the last checkpoint could not be written; empty if it could.
+    public var checkpointProblem: String
     /// Steps that were skipped because a value was not finite.
     public var skippedSteps: Int
     public var lastSkipped: SkippedStep?
@@ -75,6 +77,7 @@ public struct ClusterStatus: Codable, Sendable {
         evaluations = []
         moves = []
         checkpoints = []
+        checkpointProblem = ""
         skippedSteps = 0
         refused = [:]
         shards = []

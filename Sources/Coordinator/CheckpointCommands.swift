@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterStatus
 import Foundation
 import ProcessSupport
+import Wire
 
 /// `coordinator checkpoint`.
 struct Checkpoint: OperatorCommand {
@@ -12,25 +13,35 @@ struct Checkpoint: OperatorCommand {
     @OptionGroup var connection: Connection
 
     func run() throws {
-        let client = try connection.connect(connection.coordinator)
-        defer { client.close() }
-        var status = try connection.ask("checkpoint", as: ClusterStatus.self, of: client)
-        let ordered = status.committed
         if noWait {
+            let status = try connection.ask("checkpoint", as: ClusterStatus.self)
             connection.print(status) { "a checkpoint is written at the next step boundary" }
-            return
+        } else {
+            let checkpoint = try connection.takeCheckpoint()
+            connection.print(checkpoint) { "step \(checkpoint.step): \(checkpoint.directory)" }
         }
+    }
+}
+
+extension Connection {
+    /// Orders a checkpoint and waits for it.
+    func takeCheckpoint() throws -> ClusterStatus.Checkpoint {
+        let client = try connect(coordinator)
+        defer { client.close() }
+        var status = try ask("checkpoint", as: ClusterStatus.self, of: client)
+        let ordered = status.committed
         while true {
-            if let checkpoint = status.checkpoints.last(where: { $0.step >= ordered }) {
-                connection.print(checkpoint) { "step \(checkpoint.step): \(checkpoint.directory)" }
-                return
+            if let checkpoint = status.checkpoints.last(where: { $0.step >= ordered }) { return checkpoint }
+            if !status.checkpointProblem.isEmpty {
+                complain("the checkpoint could not be written: \(status.checkpointProblem)")
+                throw ExitCode(74)
             }
             if status.state == "failed" {
-                connection.complain("the run failed: \(status.reason)")
+                complain("the run failed: \(status.reason)")
                 throw ExitCode(1)
             }
             Thread.sleep(forTimeInterval: 0.05)
-            status = try connection.ask("status", as: ClusterStatus.self, of: client)
+            status = try ask("status", as: ClusterStatus.self, of: client)
         }
     }
 }

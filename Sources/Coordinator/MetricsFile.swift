@@ -37,7 +37,8 @@ struct MetricsFile {
             // A line that was not written to its end.
             let whole = data.lastIndex(of: Self.newline).map { $0 + 1 } ?? 0
             try handle.truncate(atOffset: UInt64(whole))
-            lastStep = Self.lines(data[..<whole]).reversed().lazy.compactMap(Self.step).first { $0.isStep }?.number ?? -1
+            lastStep =
+                Self.lines(data[..<whole]).reversed().lazy.compactMap(Self.step).first { $0.isStep }?.number ?? -1
             try handle.seekToEnd()
         } catch {
             throw MetricsFileError(path: path, problem: error.localizedDescription)

@@ -21,7 +21,8 @@ struct StepLine: Encodable {
         workers = report.worldSize
         seconds = report.seconds
         loss = report.loss
-        lossBits = String(report.loss.bitPattern, radix: 16)
+        lossBits = report.loss.map { String($0.bitPattern, radix: 16) }
         gradientNorm = report.gradientNorm
+        skipped = report.loss == nil ? true : nil
     }
 }
