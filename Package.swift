@@ -126,7 +126,8 @@ let package = Package(
         .testTarget(
             name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterStatus", "Tensors"], swiftSettings: settings),
         .testTarget(
-            name: "CenterStoreTests", dependencies: ["CenterStore", "Determinism", "Tensors", "TestFiles"],
+            name: "CenterStoreTests",
+            dependencies: ["CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "CoordinatorStoreTests",
