@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench equivalence golden recovery fuzz format lint proto clean
+.PHONY: all build demo test bench equivalence golden recovery fuzz simulate format lint proto clean
 
 all: build
 
@@ -43,6 +43,13 @@ recovery: build
 # 100,000 random and mutated messages at a coordinator and at a shard server while they train.
 fuzz: build
 	@$(BIN)/experiments fuzz
+
+# Random schedules of the state machines: SEEDS=100000 of them, or one with SEED=n, which prints every message.
+simulate: SEEDS ?= 100000
+simulate:
+	@scripts/install-dependencies build
+	@SIMULATION_SEEDS=$(SEEDS) $(if $(SEED),SIMULATION_SEED=$(SEED)) \
+		swift test $(SWIFT_FLAGS) --filter SimulationTests/everyScheduleEndsLikeTheUndisturbedRun
 
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift

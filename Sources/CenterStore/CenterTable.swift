@@ -74,7 +74,7 @@ public final class CenterTable {
     /// - Throws: `CenterStoreError` if the slice is held already or not part of the layout, or memory is short.
     public func add(_ slice: Int, rowCount: Int) throws(CenterStoreError) {
         _ = try checked([slice])
-        guard rowCount >= layout.classes(of: slice).count else {
+        guard (layout.classes(of: slice).count...SliceLayout.classLimit).contains(rowCount) else {
             throw CenterStoreError(
                 .layout, "slice \(slice) has \(layout.classes(of: slice).count) classes, not \(rowCount)")
         }

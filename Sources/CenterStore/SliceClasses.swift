@@ -36,7 +36,7 @@ public struct SliceClasses: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The class ids of ascending rows, each in 0..<count.
-    public func ids(ofRows rows: some Collection<Int64>) -> [Int64] {
+    public func ids(ofRows rows: [Int64]) -> [Int64] {
         var index = 0
         return rows.map { row in
             while index + 1 < ranges.count, firstRows[index + 1] <= row { index += 1 }

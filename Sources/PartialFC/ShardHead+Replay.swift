@@ -32,15 +32,17 @@ extension ShardHead {
     }
 
     /// Does the last step of a log again up to *prepared*, over the active slices: `commit` and `rollback` end it, as they would
-    /// have ended the step.
+    /// have ended the step. Rows that are ahead (see `replay`) stay as they are in either case: a piece is copied only after a
+    /// step was committed, so that there is nothing to take back.
     ///
     /// - Throws: as `replay` does.
     public func replayUpToPrepared(
-        step number: Int, microBatchSize: Int, inputs: StepInputs, learningRate: Float, sampled: [Int64]? = nil
+        step number: Int, microBatchSize: Int, inputs: StepInputs, learningRate: Float, ahead: [Int: [Int]] = [:],
+        sampled: [Int64]? = nil
     ) throws(HeadError) {
         try expect([.idle], "replay")
         let state = try repeated(
-            number, microBatchSize, inputs: inputs, slices: activeSlices, ahead: [:], sampled: sampled)
+            number, microBatchSize, inputs: inputs, slices: activeSlices, ahead: ahead, sampled: sampled)
         try update(state, learningRate: learningRate)
         step = state
         phase = .prepared

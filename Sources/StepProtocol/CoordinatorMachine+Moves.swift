@@ -86,7 +86,10 @@ extension CoordinatorMachine {
     /// The copies are complete and durable: the receivers own them from the next step on.
     mutating func handOver(_ moves: [SliceMove]) -> [Action] {
         var owners = record.owners
-        for move in moves where owners[move.slice] == move.from.number { owners[move.slice] = move.to.number }
+        for move in moves where owners[move.slice] == move.from.number {
+            owners[move.slice] = move.to.number
+            live[move.to]?.unchecked = nil  // what it held when it joined was of a shard without slices
+        }
         var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
         actions += decide(.moves(record.moves.filter { !moves.contains($0) }))
         let text = moves.map { "\($0.slice) to \($0.to)" }.joined(separator: ", ")

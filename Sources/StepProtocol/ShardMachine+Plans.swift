@@ -87,7 +87,7 @@ extension ShardMachine {
         }
         lastTask = (number, outcome)
         switch task.kind {
-        case .skip, .restore: committed = task.step
+        case .skip, .restore: (committed, transfersThisStep) = (task.step, 0)
         case .checkpoint, .classes, .handOver: break
         }
         return [.acknowledge(number: number, outcome)] + actUnless(number)

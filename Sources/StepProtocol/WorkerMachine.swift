@@ -80,7 +80,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
             return []
         }
         var actions: [Action] = []
-        if let attempt, attempt.id != plan.id || plan.activity != .train {
+        if let attempt {
             if !attempt.isDone { actions.append(.abandon(attempt.id)) }
             self.attempt = nil
         }

@@ -170,8 +170,22 @@ struct ReplayTests {
         #expect(shard.sliceHashes() == logged.hashes[2])
         shard.rollback()
         #expect(shard.phase == .idle && shard.sliceHashes() == logged.hashes[1])
-        try again(2)
-        try shard.commit()
+        // Pieces that are ahead of it stay as they are, also if it is rolled back.
+        let ahead = [0: [1, 2, 1], 3: [2, 2, 2]]
+        try ReplayTests.copy(0, from: logged.run.shards[0], to: shard, pieces: [1])
+        try ReplayTests.copy(3, from: logged.run.shards[0], to: shard, pieces: nil)
+        let mixed = shard.sliceHashes()
+        for commits in [false, true] {
+            try shard.replayUpToPrepared(
+                step: 2, microBatchSize: 4, inputs: logged.log[2][0], learningRate: Self.rate, ahead: ahead)
+            #expect(shard.sliceHashes() == logged.hashes[2])
+            if commits {
+                try shard.commit()
+            } else {
+                shard.rollback()
+                #expect(shard.sliceHashes() == mixed && mixed != logged.hashes[2])
+            }
+        }
         #expect(shard.sliceHashes() == logged.hashes[2])
     }
 

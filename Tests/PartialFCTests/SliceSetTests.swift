@@ -42,6 +42,8 @@ struct SliceSetTests {
         #expect(throws: HeadError.self) { try shard.hold(5) }
         #expect(throws: HeadError.self) { try shard.hold(16) }
         #expect(throws: HeadError.self) { try shard.hold(-1) }
+        #expect(throws: HeadError.self) { try shard.hold(3, rowCount: .max) }
+        #expect(throws: HeadError.self) { try shard.hold(3, rowCount: 1) }
         #expect(throws: HeadError.self) { try shard.activate([2]) }
         #expect(throws: HeadError.self) { try shard.add([5, 6], from: .zeros) }
         #expect(throws: (any Error).self) { try shard.table.withChunk(1, of: 5) { _, _ in } }

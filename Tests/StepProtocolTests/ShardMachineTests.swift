@@ -1,3 +1,4 @@
+internal import Determinism
 internal import StepProtocol
 import Testing
 
@@ -5,7 +6,7 @@ import Testing
 @Suite struct ShardMachineTests {
     typealias Machine = ShardMachine<String, String>
 
-    private var machine = Machine(microBatchCount: 4, empty: "")
+    private var machine = Machine(member: MemberID(.shard, 0), microBatchCount: 4, empty: "")
 
     init() { tell(.plan(.test(id: 0, shards: 1))) }
 
@@ -16,6 +17,9 @@ import Testing
             switch action {
             case .compute(let id, let computation): "\(id): \(Self.words(computation))"
             case .reply(let peer, let reply): "\(peer) < \(reply.phase) \(Self.words(reply.outcome))"
+            case .transfer(let peer, let request): "\(peer) < \(request.slice) \(request.part)"
+            case .acknowledge(let number, .done): "task \(number) done"
+            case .acknowledge(let number, .failed(let message)): "task \(number) failed: \(message)"
             }
         }
     }
@@ -31,6 +35,8 @@ import Testing
         case .parameters(let rank): "parameters \(rank)"
         case .rollback: "rollback"
         case .commit: "commit"
+        case .task(let task): "task \(task.number)"
+        case .own(let slices, let denseSlices, let version): "own \(slices) and \(denseSlices) by map \(version)"
         }
     }
 
@@ -60,6 +66,11 @@ import Testing
 
     private func computed(_ result: ShardResult<String>, step: Int = 0, attempt: Int = 0) -> Machine.Event {
         .computed(StepID(step: step, attempt: attempt), result)
+    }
+
+    /// The plan that says that `step` is committed, and nothing else yet.
+    private func committed(_ step: Int) -> Machine.Event {
+        .plan(.test(id: step + 1, shards: 1, activity: .wait(reason: "")))
     }
 
     /// Goes through a step with two ranks up to and including `last`.
@@ -101,7 +112,7 @@ import Testing
         #expect(tell(computed(.update("P"))) == ["w0 < update done P", "w1 < update done P"])
         #expect(machine.prepared == StepID(step: 0, attempt: 0))
         #expect(machine.committed == -1)
-        #expect(tell(.committed(0)) == ["step 0: commit"])
+        #expect(tell(committed(0)) == ["step 0: commit"])
         #expect(machine.committed == 0)
         #expect(machine.payloadCount == 0)
     }
@@ -135,9 +146,9 @@ import Testing
         tell(computed(.update("P")))
         #expect(tell(request(.update, 0, "N")) == ["w0 < update done P"])
         #expect(tell(request(.update, 1, "N")) == ["w1 < update done P"])
-        tell(.committed(0))
-        #expect(tell(request(.update, 1, "N")) == ["w1 < update stale 0.0 0"])
-        #expect(tell(.committed(0)) == [])
+        tell(committed(0))
+        #expect(tell(request(.update, 1, "N")) == ["w1 < update stale 1.0 0"])
+        #expect(tell(committed(0)) == [])
     }
 
     @Test(arguments: [StepPhase.begin, .forward, .backward, .dense, .update])
@@ -152,7 +163,7 @@ import Testing
         #expect(tell(request(.begin, 1, "l1")) == ["w1 < begin stale 0.1 -1"])
         #expect(tell(request(.update, 1, "N")) == ["w1 < update stale 0.1 -1"])
         #expect(tell(computed(.update("P"))) == [], "a result of the attempt that was left")
-        #expect(tell(.committed(0)) == [], "nothing is prepared")
+        #expect(tell(committed(0)) == [], "nothing is prepared")
         #expect(tell(computed(.sample("t"), attempt: 1)) == ["w0 < begin done t"])
     }
 
@@ -264,7 +275,7 @@ import Testing
     }
 
     @Test mutating func theSliceMapMustBeTheShards() {
-        var machine = Machine(microBatchCount: 4, empty: "")
+        var machine = Machine(member: MemberID(.shard, 0), microBatchCount: 4, empty: "")
         guard case .reply(_, let early)? = machine.handle(request(.begin, 0), at: .zero).first,
             case .notReady = early.outcome
         else {
@@ -280,19 +291,21 @@ extension Plan {
     /// A plan for `ranks` workers and `shards` shards that share four micro-batches and eight slices.
     static func test(
         id step: Int, attempt: Int = 0, ranks: Int = 1, shards: Int, exchange: Exchange = .features,
-        activity: Activity = .train
+        activity: Activity = .train, term: Int = 0, revision: Int? = nil, mapVersion: Int = 1, committed: Int? = nil,
+        moves: [SliceMove] = []
     ) -> Plan {
         Plan(
-            id: StepID(step: step, attempt: attempt), committed: step - 1, mapVersion: 1, exchange: exchange,
-            learningRate: 0.5,
+            revision: revision ?? 1000 * step + 10 * attempt, id: StepID(term: term, step: step, attempt: attempt),
+            committed: committed ?? step - 1, mapVersion: mapVersion, exchange: exchange, learningRate: 0.5,
             ranks: (0..<ranks).map {
                 Rank(worker: MemberID(.worker, $0), microBatches: 4 * $0 / ranks..<4 * ($0 + 1) / ranks)
             },
             shards: (0..<shards).map {
                 Shard(
-                    shard: MemberID(.shard, $0), endpoint: "e\($0)", slices: 8 * $0 / shards..<8 * ($0 + 1) / shards,
-                    denseSlices: 4 * $0 / shards..<4 * ($0 + 1) / shards)
+                    shard: MemberID(.shard, $0), endpoint: "e\($0)",
+                    slices: SliceSet(8 * $0 / shards..<8 * ($0 + 1) / shards),
+                    denseSlices: SliceSet(4 * $0 / shards..<4 * ($0 + 1) / shards))
             },
-            activity: activity)
+            moves: moves, activity: activity)
     }
 }

@@ -132,7 +132,25 @@ import Testing
         #expect(tell(reply(0, .backward, "", rank: 1)) == [])
         #expect(tell(reply(3, .backward, "")) == [])
         #expect(tell(.plan(.test(id: 0, shards: 1))) == [])
-        #expect(tell(.plan(.test(id: 0, shards: 1, activity: .wait(reason: "late")))) == [])
+        #expect(tell(.plan(.test(id: 0, shards: 1, activity: .wait(reason: "late"), revision: -1))) == [])
+    }
+
+    @Test mutating func aNewerPlanOfTheSameAttemptChangesNothing() {
+        advance(to: .forward)
+        let move = SliceMove(slice: .centers(1), from: MemberID(.shard, 0), to: MemberID(.shard, 1))
+        #expect(tell(.plan(.test(id: 0, shards: 1, revision: 5, moves: [move]))) == [])
+        #expect(tell(reply(0, .backward, "")) == [])
+        #expect(tell(computed(.backpropagate(["g"]))) == ["shard-0 dense g"], "the attempt goes on")
+        #expect(tell(.plan(.test(id: 0, shards: 1, revision: 4, mapVersion: 2))) == [], "an older one")
+        #expect(
+            tell(.plan(.test(id: 0, shards: 2, revision: 6, mapVersion: 2)))
+                == ["abandon step 0", "labels 0..<4", "embed 0..<4"], "it is computed otherwise")
+    }
+
+    @Test mutating func parametersOfAnotherTermArePulledAgain() {
+        advance(to: .update)
+        tell(.plan(.test(id: 1, shards: 1, activity: .wait(reason: "late"))))
+        #expect(tell(.plan(.test(id: 1, shards: 1, term: 1))) == ["shard-0 parameters "])
     }
 
     @Test(arguments: [StepPhase.parameters, .begin, .forward, .backward, .dense])
@@ -283,5 +301,6 @@ import Testing
         #expect(result?.totalSeconds == 48)
         #expect(result?.backboneSeconds == 30)
         #expect(result?.exchangeSeconds == 15, "waited 1 + 2 + 3 + 4 + 5 s")
+        #expect(result?.shardSeconds == [25], "parameters 1, begin 12, forward 3, dense 4, update 5")
     }
 }

@@ -3,34 +3,49 @@ internal import StepProtocol
 /// What travels between the simulated processes.
 enum Message: Sendable {
     // To the coordinator.
-    case joined(MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, stateStep: Int)
-    case heartbeat(MemberID, incarnation: UInt64, stateStep: Int?)
+    case joined(MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?)
+    case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?)
     case left(MemberID, incarnation: UInt64)
+    case drain(MemberID, incarnation: UInt64)
     case ready(MemberID, incarnation: UInt64)
     case report(MemberID, incarnation: UInt64, WorkerReport)
+    case taskDone(MemberID, incarnation: UInt64, number: Int, TaskOutcome)
     // From the coordinator.
     case welcome(MemberID)
     case refuse(RefusalCode, String)
     case plan(Plan)
+    /// A drained shard may go.
+    case dismissed(MemberID)
     // Between worker and shard.
     case request(StepRequest<Words>)
     case reply(MemberID, StepReply<Words>)
+    // Between shards.
+    case transfer(TransferRequest)
+    case transferReply(to: TransferRequest, TransferReply<ToyParcel>)
 
     /// For the trace of a replayed seed.
     var summary: String {
         switch self {
-        case .joined(let role, let incarnation, let endpoint, _, let step):
-            "joined \(role) \(incarnation) at \(endpoint) with step \(step)"
-        case .heartbeat(let member, let incarnation, _): "heartbeat \(member) \(incarnation)"
+        case .joined(let role, let incarnation, let endpoint, let number, let state):
+            "joined \(role) \(incarnation) at \(endpoint), was \(number as Any), has \(state as Any)"
+        case .heartbeat(let member, let incarnation, let report):
+            "heartbeat \(member) \(incarnation) \(report.map { "\($0)" } ?? "")"
         case .left(let member, _): "left \(member)"
+        case .drain(let member, _): "drain \(member)"
         case .ready(let member, _): "ready \(member)"
         case .report(let member, _, .done(let result)): "\(member) done \(result.id)"
         case .report(let member, _, .failed(let id, let code, let message)): "\(member) failed \(id) \(code) \(message)"
+        case .taskDone(let member, _, let number, let outcome): "\(member) task \(number) \(outcome)"
         case .welcome(let member): "welcome \(member)"
         case .refuse(let code, let message): "refuse \(code) \(message)"
-        case .plan(let plan): "plan \(plan.id) committed \(plan.committed) \(plan.activity) world \(plan.ranks.count)"
+        case .plan(let plan):
+            "plan \(plan.id.term).\(plan.revision) \(plan.id) committed \(plan.committed) map \(plan.mapVersion) safe \(plan.safe) "
+                + "classes \(plan.classVersion) \(plan.activity) world \(plan.ranks.count) moves \(plan.moves.map { "\($0.slice)→\($0.to)" })"
+        case .dismissed(let member): "\(member) may go"
         case .request(let request): "\(request.phase) of \(request.id) rank \(request.rank)/\(request.worldSize)"
         case .reply(let shard, let reply): "\(shard) answers \(reply.phase) of \(reply.id): \(reply.outcome)"
+        case .transfer(let request): "asks for \(request.slice) \(request.part) in term \(request.term)"
+        case .transferReply(let request, let reply): "gives \(request.slice) \(request.part): \(reply.content)"
         }
     }
 }

@@ -3,6 +3,11 @@ internal import StepProtocol
 
 /// A cluster, a network and their misfortunes, all drawn from one seed. Times are in milliseconds of simulated time.
 struct Scenario {
+    /// What the shards keep on their disks.
+    enum Durability: Sendable {
+        case steps, checkpoints, mixed
+    }
+
     let seed: UInt64
     var shards: Int
     var workers: Int
@@ -19,10 +24,23 @@ struct Scenario {
     var calm: Int64
     /// Mean time between faults.
     var faultInterval: Int64
-    /// Whether shards may lose their state, which only a run without a committed step survives.
-    var shardsCrash: Bool
     /// Long enough in half of the runs that only repetition helps.
     var requestDeadline: Duration
+    var durability: Durability
+    /// Whether hosts may lose power, with what is not synced.
+    var hasPowerCuts: Bool
+    /// Whether a disk may be lost with everything on it.
+    var losesDisks: Bool
+    var takesSnapshots: Bool
+    var syncsAlways: Bool
+    /// Steps whose gradient is not finite, and who notices.
+    var poisoned: Set<Int> = []
+    var poisonsShards: Bool
+    var changesClasses: Bool
+    var isElastic: Bool
+    var rebalancesAutomatically: Bool
+    var movesAtOnce: Int
+    var checkpointEverySteps: Int
     var sabotage: Sabotage?
 
     init(seed: UInt64) {
@@ -31,32 +49,59 @@ struct Scenario {
         func pick<T>(_ values: [T]) -> T { values[Int(random.below(UInt64(values.count)))] }
         shards = 1 + Int(random.below(4))
         workers = 1 + Int(random.below(4))
-        microBatches = 1 + Int(random.below(7))
-        steps = 3 + Int(random.below(6))
+        microBatches = 1 + Int(random.below(5))
+        steps = 4 + Int(random.below(9))
         exchange = pick([.features, .rows])
         loss = pick([0, 0, 0.01, 0.05, 0.2])
         doubling = pick([0, 0.02, 0.1, 0.3])
         straggling = pick([0, 0.01, 0.05])
         slowness = pick([0, 0, 0.02, 0.1])
-        calm = 2_000 + Int64(random.below(20_000))
-        faultInterval = pick([500, 1_500, 4_000, 1_000_000])
-        shardsCrash = random.below(20) == 0
+        calm = 2_000 + Int64(random.below(15_000))
+        faultInterval = pick([300, 800, 2_000, 1_000_000])
         requestDeadline = pick([.seconds(3), .seconds(3_600)])
+        durability = pick([.steps, .steps, .steps, .steps, .steps, .checkpoints, .mixed])
+        hasPowerCuts = random.below(2) == 0
+        losesDisks = random.below(12) == 0
+        takesSnapshots = random.below(3) > 0
+        syncsAlways = random.below(3) == 0
+        poisonsShards = random.below(2) == 0
+        changesClasses = random.below(4) == 0
+        isElastic = random.below(3) > 0
+        rebalancesAutomatically = random.below(2) == 0
+        movesAtOnce = 1 + Int(random.below(4))
+        checkpointEverySteps = pick([0, 0, 2, 3])
+        if random.below(4) == 0 { poisoned = Set((0..<steps).filter { _ in random.below(5) == 0 }) }
     }
 
     static let lease: Int64 = 2_000
     static let heartbeat: Int64 = 500
     /// How long after the last fault a run may take: every step may have waited for several leases.
-    static let patience: Int64 = 120_000
+    static let patience: Int64 = 200_000
+    static let largestShardCount = 5
 
     var batchSize: Int { microBatches * 4 }
 
+    func logs(_ host: Int) -> Bool {
+        switch durability {
+        case .steps: true
+        case .checkpoints: false
+        case .mixed: host % 2 == 0
+        }
+    }
+
     var coordinator: CoordinatorConfiguration {
-        CoordinatorConfiguration(
-            batchSize: batchSize, microBatchCount: microBatches, sliceCount: 8, denseSliceCount: 4,
-            expectedShards: shards, minimumWorkers: workers, totalSteps: steps, exchange: exchange,
-            lease: .milliseconds(Self.lease), unresponsiveLimit: 1_000, unresponsiveBackoff: .milliseconds(200),
-            learningRate: Toy.learningRate)
+        var configuration = CoordinatorConfiguration(
+            batchSize: batchSize, microBatchCount: microBatches, sliceCount: Toy.slices,
+            denseSliceCount: Toy.denseSlices, expectedShards: shards, minimumWorkers: workers, totalSteps: steps,
+            exchange: exchange, lease: .milliseconds(Self.lease), unresponsiveLimit: 1_000,
+            unresponsiveBackoff: .milliseconds(200), learningRate: Toy.learningRate)
+        configuration.checkpointDirectory = "checkpoints"
+        configuration.checkpointEverySteps = checkpointEverySteps
+        configuration.checkpointsKept = 2
+        configuration.rebalancesAutomatically = rebalancesAutomatically
+        configuration.onNotFinite = .skip(limit: 100)
+        configuration.movesAtOnce = movesAtOnce
+        return configuration
     }
 
     var timing: WorkerTiming {
@@ -66,7 +111,9 @@ struct Scenario {
     }
 
     var summary: String {
-        "\(shards) shards, \(workers) workers, \(microBatches) micro-batches, \(steps) steps, \(exchange), loss \(loss), "
-            + "doubling \(doubling), straggling \(straggling), slowness \(slowness), calm after \(calm) ms"
+        "\(shards) shards (\(durability)), \(workers) workers, \(microBatches) micro-batches, \(steps) steps, \(exchange), "
+            + "loss \(loss), doubling \(doubling), straggling \(straggling), slowness \(slowness), calm after \(calm) ms, "
+            + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
+            + "poisoned \(poisoned.sorted()), classes \(changesClasses), elastic \(isElastic)"
     }
 }

@@ -1,86 +1,282 @@
+internal import Determinism
 internal import StepProtocol
 
-/// A shard-server process of the simulation: a machine, its shell and its connection to the coordinator.
+/// A shard-server process of the simulation: machines, their shell and the connection to the coordinator.
 final class ShardProcess {
-    let node: Int
-    let slot: Int
-    let scenario: Scenario
-    var machine: ShardMachine<Int, Words>
-    /// Made when the coordinator has given a number, which it keeps.
-    var shell: ToyShardShell?
-    var number: Int?
-    var member: MemberID?
-    var queue: [(StepID, ShardComputation<Words>)] = []
+    typealias Machine = ShardMachine<Int, Words>
 
-    init(node: Int, slot: Int, scenario: Scenario) {
-        self.node = node
-        self.slot = slot
-        self.scenario = scenario
-        machine = ShardMachine(microBatchCount: scenario.microBatches, empty: [])
+    /// Executed one after the other.
+    enum Work {
+        case compute(StepID, ShardComputation<Words>, Plan)
+        case give(to: Int, TransferRequest)
+        case receive(SliceReceiver<ToyParcel>.Action)
     }
 
-    var name: String { "shard-\(number ?? -1)" }
-    var endpoint: String { "slot-\(slot)" }
+    let node: Int
+    let host: ShardHost
+    let scenario: Scenario
+    /// Made when the coordinator has given a number.
+    var machine: Machine?
+    var receiver: SliceReceiver<ToyParcel>?
+    var shell: ToyShardShell
+    var member: MemberID?
+    /// Whether this coordinator has answered a greeting.
+    var isGreeted = false
+    var isDraining = false
+    var queue: [Work] = []
+    var scheduledTick: Int64?
+
+    init(node: Int, host: ShardHost, scenario: Scenario) throws(Violation) {
+        self.node = node
+        self.host = host
+        self.scenario = scenario
+        shell = try ToyShardShell(
+            name: "shard-\(host.disk.number ?? -1)", scenario: scenario, disk: host.disk, logs: host.logs,
+            syncsAlways: host.syncsAlways)
+    }
+
+    var name: String { member.map { "\($0)" } ?? "node \(node)" }
+    var incarnation: UInt64 { UInt64(node) }
 
     func receive(_ message: Message, from peer: Int, _ simulation: Simulation) {
         switch message {
-        case .welcome(let welcomed):
-            simulation.check(number == nil || number == welcomed.number, "\(name) is welcomed as \(welcomed)")
-            member = welcomed
-            if shell == nil {
-                number = welcomed.number
-                shell = ToyShardShell(
-                    shard: welcomed.number, microBatches: scenario.microBatches, sabotage: scenario.sabotage)
-            }
-        case .refuse(let code, _): if code == .incarnation || code == .notWelcomed { member = nil }
-        case .plan(let plan):
-            if shell != nil { handle(.plan(plan), simulation) }
-        case .request(let request):
-            if scenario.sabotage == .appliesRepeatedUpdate, request.phase == .update, machine.prepared == request.id {
-                queue.append((request.id, .update(payload: request.payload, learningRate: request.learningRate)))
-                simulation.startComputing(node, queueLength: queue.count)
+        case .welcome(let welcomed): welcome(welcomed, simulation)
+        case .refuse(let code, _): if code == .incarnation || code == .notWelcomed { isGreeted = false }
+        case .dismissed(let member):
+            if member == self.member { simulation.dismiss(self) }
+        case .plan(let plan): follow(plan, simulation)
+        case .request(var request):
+            if scenario.sabotage == .takesStaleForCurrent, let current = machine?.current { request.id = current }
+            if scenario.sabotage == .appliesRepeatedUpdate, request.phase == .update, machine?.prepared == request.id,
+                let plan = machine?.plan
+            {
+                let repeated = ShardComputation.update(payload: request.payload, learningRate: request.learningRate)
+                enqueue(.compute(request.id, repeated, plan), simulation)
             }
             handle(.request(peer, request), simulation)
+        case .transfer(let request): handle(.transfer(peer, request), simulation)
+        case .transferReply(let request, let reply): tellReceiver(.reply(to: request, reply), simulation)
         default: break
         }
     }
 
-    func handle(_ event: ShardMachine<Int, Words>.Event, _ simulation: Simulation) {
-        for action in machine.handle(event, at: simulation.instant) {
-            switch action {
-            case .reply(let peer, let reply):
-                simulation.send(.reply(MemberID(.shard, number ?? -1), reply), from: node, to: peer)
-            case .compute(let id, let computation):
-                queue.append((id, computation))
-                simulation.startComputing(node, queueLength: queue.count)
-            }
+    private func welcome(_ welcomed: MemberID, _ simulation: Simulation) {
+        if let member, member != welcomed {
+            // The coordinator has given this shard up: what it holds is of no use.
+            simulation.restartEmpty(self)
+            return
         }
-        if simulation.eventCount % 8 == 0 {
-            let limit = 5 * simulation.largestWorld + 4
-            simulation.check(machine.payloadCount <= limit, "\(name) holds \(machine.payloadCount) payloads")
+        isGreeted = true
+        guard machine == nil else { return }
+        member = welcomed
+        shell.disk.number = welcomed.number
+        shell.name = "\(welcomed)"
+        save()
+        machine = Machine(
+            member: welcomed, microBatchCount: scenario.microBatches, committed: shell.committed,
+            prepared: shell.prepared,
+            lastTask: shell.disk.lastTask, transfersPerStep: 2, empty: [])
+        receiver = SliceReceiver(
+            member: welcomed, completedTask: shell.disk.lastTask, window: 3, retryInterval: .milliseconds(400))
+    }
+
+    /// What is on the disk survives this process.
+    private func save() { host.disk = shell.disk }
+
+    private func follow(_ plan: Plan, _ simulation: Simulation) {
+        var plan = plan
+        if scenario.sabotage == .followsOldMaps { plan.revision = simulation.eventCount }
+        handle(.plan(plan), simulation)
+        tellReceiver(.plan(plan), simulation)
+        if scenario.sabotage == .handsOverIncompleteCopies, case .task(let task) = plan.activity {
+            handle(.copiesComplete(task: task.number), simulation)
         }
     }
 
+    private func enqueue(_ work: Work, _ simulation: Simulation) {
+        queue.append(work)
+        simulation.startComputing(node, queueLength: queue.count)
+    }
+
+    func handle(_ event: Machine.Event, _ simulation: Simulation) {
+        guard let actions = machine?.handle(event, at: simulation.instant), let machine, let member else { return }
+        for action in actions {
+            switch action {
+            case .reply(let peer, let reply): simulation.send(.reply(member, reply), from: node, to: peer)
+            case .compute(let id, let computation):
+                guard let plan = machine.plan else {
+                    simulation.check(false, "\(name) computes without a plan")
+                    return
+                }
+                enqueue(.compute(id, computation, plan), simulation)
+            case .transfer(let peer, let request): enqueue(.give(to: peer, request), simulation)
+            case .acknowledge(let number, let outcome):
+                let message = Message.taskDone(member, incarnation: incarnation, number: number, outcome)
+                simulation.send(message, from: node, to: 0)
+            }
+        }
+        let limit = 5 * simulation.largestWorld + 4
+        simulation.check(machine.payloadCount <= limit, "\(name) holds \(machine.payloadCount) payloads")
+        simulation.check(machine.heldTransferCount <= 32, "\(name) holds \(machine.heldTransferCount) requests")
+    }
+
+    private func tellReceiver(_ event: SliceReceiver<ToyParcel>.Event, _ simulation: Simulation) {
+        guard let actions = receiver?.handle(event, at: simulation.instant), let receiver else { return }
+        for action in actions {
+            switch action {
+            case .ask(let owner, let request):
+                let endpoint = machine?.plan?.shards.first { $0.shard == owner }?.endpoint ?? ""
+                if let peer = simulation.endpoints[endpoint] {
+                    simulation.send(.transfer(request), from: node, to: peer)
+                } else {
+                    tellReceiver(.unreachable(owner), simulation)
+                }
+            case .complete(let task): handle(.copiesComplete(task: task), simulation)
+            case .storeChunk, .replay, .drop: enqueue(.receive(action), simulation)
+            }
+        }
+        simulation.check(receiver.inFlightCount <= 3, "\(name) has \(receiver.inFlightCount) transfers in flight")
+        guard let deadline = receiver.nextDeadline else { return }
+        let time = max(simulation.milliseconds(roundingUp: deadline), simulation.now)
+        if let scheduledTick, scheduledTick <= time { return }
+        scheduledTick = time
+        simulation.scheduleTick(node, at: time)
+    }
+
+    func tick(_ simulation: Simulation) {
+        guard scheduledTick == simulation.now else { return }
+        scheduledTick = nil
+        tellReceiver(.tick, simulation)
+    }
+
     func beat(_ simulation: Simulation) {
-        let message: Message =
-            member.map { .heartbeat($0, incarnation: UInt64(node), stateStep: machine.committed) }
-            ?? .joined(
-                .shard, incarnation: UInt64(node), endpoint: endpoint, previousNumber: nil,
-                stateStep: machine.committed)
-        simulation.send(message, from: node, to: 0)
+        if !host.syncsAlways, host.diskFullUntil <= simulation.now { shell.disk.sync() }
+        save()
+        guard let member, let machine, isGreeted else {
+            let greeting = Message.joined(
+                .shard, incarnation: incarnation, endpoint: host.endpoint,
+                previousNumber: shell.disk.number ?? member?.number,
+                state: shell.state)
+            simulation.send(greeting, from: node, to: 0)
+            return
+        }
+        if isDraining { simulation.send(.drain(member, incarnation: incarnation), from: node, to: 0) }
+        let report = ShardReport(
+            committed: machine.committed, durable: shell.durable, received: receiver?.received ?? [:],
+            obstacle: isStuck(simulation) ? "the disk is full" : "")
+        simulation.send(.heartbeat(member, incarnation: incarnation, report: report), from: node, to: 0)
+    }
+
+    // MARK: Executing
+
+    /// Whether what is executed must write, and there is no room.
+    private func isStuck(_ simulation: Simulation) -> Bool {
+        guard host.logs, host.diskFullUntil > simulation.now, case .compute(let id, let computation, _)? = queue.first
+        else {
+            return false
+        }
+        switch computation {
+        case .task: return true
+        case .update:
+            return !queue.contains {
+                if case .compute(id, .rollback, _) = $0 { true } else { false }
+            }
+        default: return false
+        }
     }
 
     /// The first computation of the queue has taken its time.
     func finishComputation(_ simulation: Simulation) {
-        let (id, computation) = queue[0]  // stays first, so that what follows from it queues up behind
+        if queue.isEmpty { return }
+        if isStuck(simulation) {
+            simulation.computeLater(node, after: 200)
+            return
+        }
+        let work = queue[0]  // stays first, so that what follows from it queues up behind
         do {
-            if let result = try shell?.execute(computation, id, simulation.oracle) {
-                handle(.computed(id, result), simulation)
+            switch work {
+            case .compute(let id, .task(let task), let plan):
+                _ = id
+                let outcome = try shell.execute(task, plan: plan, &simulation.world)
+                save()
+                handle(.taskDone(number: task.number, outcome), simulation)
+            case .compute(let id, let computation, let plan):
+                let result = try shell.execute(computation, id, plan: plan, &simulation.world)
+                save()
+                if let result { handle(.computed(id, result), simulation) }
+            case .give(let peer, let request):
+                let content = try shell.content(request.part, of: Toy.index(request.slice))
+                let reply = TransferReply(slice: request.slice, part: request.part, content: content)
+                simulation.send(.transferReply(to: request, reply), from: node, to: peer)
+            case .receive(let action): try store(action, simulation)
+            }
+        } catch let refusal as ToyRefusal {
+            if case .compute(let id, let computation, _) = work, let task = computation.task {
+                handle(.failed(id, task, code: .notFinite, message: refusal.message), simulation)
             }
         } catch {
-            simulation.check(false, error.description)
+            simulation.check(false, "\(error)")
         }
         queue.removeFirst()
         if !queue.isEmpty { simulation.startComputing(node, queueLength: 1) }
     }
+
+    private func store(_ action: SliceReceiver<ToyParcel>.Action, _ simulation: Simulation) throws(Violation) {
+        switch action {
+        case .storeChunk(let slice, let index, _, let step, .row(let word)):
+            shell.store(
+                Toy.index(slice), index: index, step: step, word, classVersion: machine?.plan?.classVersion ?? 0)
+            tellReceiver(.stored(slice, .chunk(index)), simulation)
+        case .replay(let slice, let step, _, .record(let record)):
+            try shell.replay(record, on: Toy.index(slice))
+            tellReceiver(.stored(slice, .record(after: step - 1)), simulation)
+        case .drop(let slice): shell.drop(Toy.index(slice))
+        default: simulation.check(false, "\(name) was given a parcel of the wrong kind")
+        }
+        save()
+    }
+
+    /// What a process that is killed leaves of the update that it is executing.
+    func die(_ simulation: Simulation) {
+        if case .compute(let id, .update(let payload, let rate), _)? = queue.first, simulation.random.below(3) > 0 {
+            let isTorn = simulation.random.below(2) == 0
+            shell.dieWhileUpdating(id, norm: payload[0], learningRate: rate, isTorn: isTorn)
+        }
+        save()
+    }
+}
+
+extension ShardComputation {
+    fileprivate var task: ShardTask? {
+        switch self {
+        case .sample: .sample
+        case .forward(let rank, _): .forward(rank: rank)
+        case .backward: .backward
+        case .dense: .dense
+        case .update: .update
+        case .parameters(let rank): .parameters(rank: rank)
+        case .rollback, .commit, .task, .own: nil
+        }
+    }
+}
+
+/// A machine with a disk, on which shard-server processes run one after the other.
+final class ShardHost {
+    let index: Int
+    let logs: Bool
+    let syncsAlways: Bool
+    var disk = ToyDisk()
+    var diskFullUntil: Int64 = 0
+    /// Whether a record that was committed may be gone.
+    var hasLost = false
+    /// Whether the disk was replaced by an empty one.
+    var isReplaced = false
+
+    init(index: Int, logs: Bool, syncsAlways: Bool) {
+        self.index = index
+        self.logs = logs
+        self.syncsAlways = syncsAlways
+    }
+
+    var endpoint: String { "host-\(index)" }
 }

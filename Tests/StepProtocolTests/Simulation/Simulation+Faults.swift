@@ -1,18 +1,19 @@
 internal import Determinism
 internal import StepProtocol
 
-/// What happens to the processes and their links until calm is restored.
+/// What happens to the processes, hosts and links until calm is restored.
 extension Simulation {
     func misfortune() {
         if isCalm { return }
         queue.insert(.misfortune, at: now + 1 + Int64(random.below(UInt64(2 * scenario.faultInterval))))
         let someWorker = pick(workers.keys.sorted())
         let someShard = pick(shards.keys.sorted())
-        switch random.below(10) {
+        switch random.below(26) {
         case 0, 1:
             guard let someWorker else { return }
             happen("worker dies", someWorker)
             workers[someWorker] = nil
+            stopped[someWorker] = nil
         case 2, 3:
             guard workers.count < 6 else { return }
             happen("worker starts", nextNode)
@@ -22,6 +23,7 @@ extension Simulation {
             happen("worker leaves", someWorker)
             send(.left(machine.member, incarnation: UInt64(someWorker)), from: someWorker, to: 0)
             workers[someWorker] = nil
+            stopped[someWorker] = nil
         case 5:
             happen("worker loses the coordinator", someWorker)
             cut(0, someWorker)
@@ -34,14 +36,80 @@ extension Simulation {
         case 8:
             happen("worker loses a shard", someWorker)
             cut(someWorker, someShard)
+        case 9, 10:
+            guard let someShard else { return }
+            happen("shard is killed", someShard)
+            kill(someShard)
+        case 11:
+            guard scenario.hasPowerCuts, let someShard else { return }
+            happen("shard's host loses power", someShard)
+            cutPower(someShard)
+        case 12:
+            happen("coordinator is killed", 0)
+            killCoordinator()
+        case 13:
+            guard scenario.hasPowerCuts else { return }
+            happen("coordinator's host loses power", 0)
+            killCoordinator()
+            if database.losePower(&random) { hasLostSteps = true }
+        case 14:
+            happen("everything is killed", nil)
+            for node in shards.keys.sorted() { kill(node) }
+            for node in workers.keys { (workers[node], stopped[node]) = (nil, nil) }
+            while workers.count < scenario.workers { startWorker() }
+            killCoordinator()
+        case 15:
+            guard scenario.hasPowerCuts else { return }
+            happen("everything loses power", nil)
+            for node in shards.keys.sorted() { cutPower(node) }
+            killCoordinator()
+            if database.losePower(&random) { hasLostSteps = true }
+        case 16: stop("worker is stopped for a while", someWorker)
+        case 17: stop("shard is stopped for a while", someShard)
+        case 18: stop("coordinator is stopped for a while", coordinator == nil ? nil : 0)
+        case 19:
+            guard let someShard, let host = shards[someShard]?.host else { return }
+            happen("disk is full", someShard)
+            host.diskFullUntil = now + Int64(random.below(5_000))
+        case 20:
+            guard scenario.losesDisks, !hosts.values.contains(where: \.isReplaced), let someShard,
+                let host = shards[someShard]?.host
+            else { return }
+            happen("disk is lost", someShard)
+            kill(someShard)
+            let number = host.disk.number
+            host.disk = ToyDisk()
+            host.disk.number = number
+            host.isReplaced = true
+            hasLostSteps = true
+        case 21:
+            guard scenario.isElastic, hosts.count < Scenario.largestShardCount else { return }
+            happen("shard joins", nextNode)
+            addHost()
+        case 22:
+            guard scenario.isElastic, let someShard, let shard = shards[someShard], let member = shard.member else {
+                return
+            }
+            happen("shard is drained", someShard)
+            if random.below(2) == 0 { shard.isDraining = true } else { tellCoordinator(.drain(member)) }
+        case 23:
+            guard scenario.isElastic else { return }
+            happen("the operator rebalances", nil)
+            tellCoordinator(.rebalance)
+        case 24:
+            guard scenario.changesClasses else { return }
+            happen("the operator changes classes", nil)
+            let operations: [ClassOperation] = [
+                .add(count: 1 + Int(random.below(9)), path: ""), .retire([Int(random.below(9))]),
+                .merge(from: 1, into: 2),
+            ]
+            tellCoordinator(.classes(operations[Int(random.below(3))]))
         default:
-            if scenario.shardsCrash, let someShard, let slot = shards[someShard]?.slot {
-                happen("shard crashes", someShard)
-                shards[someShard] = nil
-                startShard(slot)
-            } else {
-                happen("the operator pauses", nil)
-                tellCoordinator(random.below(2) == 0 ? .pause : .resume)
+            happen("the operator pauses or takes a checkpoint", nil)
+            switch random.below(3) {
+            case 0: tellCoordinator(.pause)
+            case 1: tellCoordinator(.checkpoint)
+            default: tellCoordinator(.resume)
             }
         }
     }
@@ -56,62 +124,60 @@ extension Simulation {
     /// Short cuts are weathered by repetition, long ones outlast a lease.
     private func cut(_ a: Int?, _ b: Int?) {
         guard let a, let b else { return }
-        let length = Int64(random.below(random.below(2) == 0 ? 1_000 : 8_000))
-        cuts[SIMD2(Int32(min(a, b)), Int32(max(a, b)))] = now + length
+        cuts[SIMD2(Int32(min(a, b)), Int32(max(a, b)))] = now + someTime()
+    }
+
+    private func someTime() -> Int64 { Int64(random.below(random.below(2) == 0 ? 1_000 : 8_000)) }
+
+    private func kill(_ node: Int) {
+        guard let host = shards[node]?.host else { return }
+        if !host.logs { hasLostSteps = true }
+        stopShard(node)
+        queue.insert(.startShard(host: host.index), at: now + 1 + someTime())
+    }
+
+    private func cutPower(_ node: Int) {
+        guard let host = shards[node]?.host else { return }
+        kill(node)
+        if host.disk.losePower(&random) {
+            host.hasLost = true
+            hasLostSteps = true
+        }
+    }
+
+    private func killCoordinator() {
+        guard coordinator != nil else { return }
+        stopCoordinator()
+        if scenario.sabotage == .announcesBeforeWriting { database = previousDatabase }
+        queue.insert(.startCoordinator, at: now + 1 + someTime())
+    }
+
+    /// SIGSTOP, and later SIGCONT: it goes on as if nothing had happened.
+    private func stop(_ what: String, _ node: Int?) {
+        guard let node, stopped[node] == nil else { return }
+        happen(what, node)
+        stopped[node] = []
+        queue.insert(.wake(node), at: now + 1 + someTime())
     }
 
     func calmDown() {
         note("CALM")
         isCalm = true
         cuts = [:]
-        tellCoordinator(.resume)
         while workers.count < scenario.workers { startWorker() }  // the run may still wait for them to begin
+        queue.insert(.help, at: now + 10_000)
     }
 
-    // MARK: What must hold
-
-    /// At the moment of a commit, every shard must be prepared for exactly the attempt that is committed.
-    func checkCommit(_ report: StepReport, attempted: StepID) {
-        note("COMMIT \(attempted) by \(report.worldSize) workers")
-        check(report.step == reports.count, "step \(report.step) is committed after \(reports.count - 1)")
-        if report.step < scenario.steps {
-            check(report.loss == oracle.losses[report.step], "the loss of step \(report.step) is not that of the run")
-            check(
-                report.gradientNorm == oracle.gradientNorms[report.step], "wrong gradient norm at step \(report.step)")
-        }
-        // A shard without a number has just replaced one that crashed after it had prepared.
-        for shard in shards.values where shard.number != nil {
-            check(
-                shard.machine.prepared == attempted || shard.machine.committed == report.step,
-                "\(attempted) is committed while \(shard.name) is prepared for \(shard.machine.prepared as Any)")
-        }
-        reports.append(report)
-    }
-
-    /// The coordinator may only say that it has finished when every shard that it can reach has committed the last step.
-    func checkFinished() {
-        let alive = coordinator.status(at: instant).members.filter { $0.isAlive && $0.id.role == .shard }.map(\.id)
-        for shard in shards.values where shard.member.map(alive.contains) == true {
-            check(shard.machine.committed == reports.count - 1, "finished while \(shard.name) has to commit")
-        }
-    }
-
-    /// After the run: every shard has committed every step and holds nothing else.
-    func checkEnd() {
-        if let failure {
-            let isLost = failure.contains("came back without its state") && scenario.shardsCrash
-            check(isLost, "the run failed: \(failure)")
-            return
-        }
-        check(reports.count == scenario.steps, "\(reports.count) of \(scenario.steps) steps are committed")
-        for shard in shards.values {
-            check(shard.machine.committed == scenario.steps - 1, "\(shard.name) is at \(shard.machine.committed)")
-            check(shard.machine.payloadCount == 0, "\(shard.name) holds \(shard.machine.payloadCount) payloads")
-        }
-        for shard in shards.values {
-            check(
-                shard.shell?.state == shard.number.map { oracle.states[scenario.steps - 1][$0] },
-                "\(shard.name) ends in another state than the undisturbed run")
+    /// What an operator does who finds the run waiting after everything has been started again.
+    func help() {
+        if isOver { return }
+        queue.insert(.help, at: now + 10_000)
+        tellCoordinator(.resume)
+        if hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine,
+            case .wait(let reason) = machine.plan.activity, reason.contains("restore")
+        {
+            note("the operator restores: \(reason)")
+            tellCoordinator(.restore(checkpoint: nil, step: nil))
         }
     }
 }

@@ -1,7 +1,7 @@
 internal import Determinism
 internal import StepProtocol
 
-/// A discrete-event simulation of the three machines of the step protocol on a network that misbehaves.
+/// A discrete-event simulation of the machines of the step protocol on hosts and a network that misbehave.
 ///
 /// Everything is drawn from the scenario's seed, so that a run can be repeated. Node 0 is the coordinator.
 final class Simulation {
@@ -10,42 +10,68 @@ final class Simulation {
         case beat(Int)
         case tick(Int)
         case computed(Int)
+        /// A node that was stopped goes on.
+        case wake(Int)
+        case startCoordinator
+        case startShard(host: Int)
+        /// The coordinator's shell has written the manifest of a checkpoint.
+        case manifest(number: Int)
         case misfortune
         case calm
+        case help
+
+        /// The node that must run for this to happen.
+        var node: Int? {
+            switch self {
+            case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
+            case .manifest: 0
+            case .wake, .startCoordinator, .startShard, .misfortune, .calm, .help: nil
+            }
+        }
     }
 
     let scenario: Scenario
-    let oracle: ToyRun
+    var world: ToyWorld
     var random: KeyedRandom
     var now: Int64 = 0
     var queue = EventQueue<Event>()
-    var coordinator: CoordinatorMachine<Int>
-    var coordinatorTick: Int64?
+    var coordinator: CoordinatorProcess?
+    var database = CoordinatorProcess.Database()
+    /// Without the last decision.
+    var previousDatabase = CoordinatorProcess.Database()
+    var hosts: [Int: ShardHost] = [:]
+    var nextHost = 0
     var shards: [Int: ShardProcess] = [:]
     var workers: [Int: WorkerProcess] = [:]
     /// Which process serves an endpoint.
     var endpoints: [String: Int] = [:]
     /// Until when a pair of nodes cannot reach each other; -1 stands for every node.
     var cuts: [SIMD2<Int32>: Int64] = [:]
+    /// What happens to stopped nodes when they go on.
+    var stopped: [Int: [Event]] = [:]
     var nextNode = 1
     var isCalm = false
     var isFinished = false
+    /// Whether something was lost that a shard or the coordinator had not made durable.
+    var hasLostSteps = false
     var failure: String?
     var violation: String?
     var reports: [StepReport] = []
+    var commits = 0
     var largestWorld = 1
     var eventCount = 0
     var faults: [String: Int] = [:]
+    /// Things that must happen in some runs for the simulation to mean something.
+    var feats: [String: Int] = [:]
     /// Lines of what happened, when a seed is replayed.
     var trace: [String]?
 
     init(_ scenario: Scenario, tracing: Bool = false) {
         self.scenario = scenario
-        oracle = ToyRun(
-            shards: scenario.shards, microBatches: scenario.microBatches, batchSize: scenario.batchSize,
-            steps: scenario.steps)
+        world = ToyWorld(
+            ToyRun(
+                microBatches: scenario.microBatches, batchSize: scenario.batchSize, poisoned: scenario.poisoned))
         random = KeyedRandom(seed: scenario.seed, purpose: .test, 2)
-        coordinator = CoordinatorMachine(scenario.coordinator)
         if tracing { trace = [] }
     }
 
@@ -69,25 +95,28 @@ final class Simulation {
 
     /// Runs until the coordinator has finished and says what was violated, or nil.
     func run() -> String? {
-        for slot in 0..<scenario.shards { startShard(slot) }
+        startCoordinator()
+        for _ in 0..<scenario.shards { addHost() }
         for _ in 0..<scenario.workers { startWorker() }
         queue.insert(.calm, at: scenario.calm)
         queue.insert(.misfortune, at: Int64(random.below(UInt64(scenario.faultInterval))))
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
             now = time
             eventCount += 1
-            if now > scenario.calm + Scenario.patience {
-                check(false, "no end in sight: \(coordinator.id), \(coordinator.activity)")
+            if now > scenario.calm + Scenario.patience { check(false, "no end in sight: \(situation)") }
+            if let node = event.node, stopped[node] != nil {
+                stopped[node]?.append(event)
+            } else {
+                handle(event)
             }
-            handle(event)
         }
         if violation == nil { checkEnd() }
         return violation
     }
 
-    /// Finished, and shards that could not be reached then have heard of it.
-    private var isOver: Bool {
-        isFinished && shards.values.allSatisfy { $0.machine.committed == scenario.steps - 1 && $0.queue.isEmpty }
+    private var situation: String {
+        guard let machine = coordinator?.machine else { return "no coordinator" }
+        return "\(machine.plan.id), committed \(machine.plan.committed), \(machine.plan.activity)"
     }
 
     private func handle(_ event: Event) {
@@ -99,26 +128,87 @@ final class Simulation {
             workers[node]?.beat(self)
             queue.insert(.beat(node), at: now + Scenario.heartbeat)
         case .tick(0):
-            guard coordinatorTick == now else { return }
-            coordinatorTick = nil
+            guard coordinator?.scheduledTick == now else { return }
+            coordinator?.scheduledTick = nil
             tellCoordinator(.tick)
-        case .tick(let node): workers[node]?.tick(self)
+        case .tick(let node):
+            workers[node]?.tick(self)
+            shards[node]?.tick(self)
         case .computed(let node):
             shards[node]?.finishComputation(self)
             workers[node]?.finishComputation(self)
+        case .wake(let node):
+            note("node \(node) goes on")
+            for event in stopped.removeValue(forKey: node) ?? [] { wake(event) }
+        case .startCoordinator: startCoordinator()
+        case .startShard(let host): hosts[host].map(startShard)
+        case .manifest(let number):
+            tellCoordinator(.checkpointWritten(number: number, problem: nil))
         case .misfortune: misfortune()
         case .calm: calmDown()
+        case .help: help()
         }
+    }
+
+    /// Timers that passed while a node was stopped are late; what it got is delivered now.
+    private func wake(_ event: Event) {
+        switch event {
+        case .tick(let node):
+            if node == 0 { coordinator?.scheduledTick = now }
+            workers[node]?.scheduledTick = now
+            shards[node]?.scheduledTick = now
+        default: break
+        }
+        handle(event)
     }
 
     // MARK: Processes
 
-    func startShard(_ slot: Int) {
-        let shard = ShardProcess(node: nextNode, slot: slot, scenario: scenario)
-        shards[nextNode] = shard
-        endpoints[shard.endpoint] = nextNode
-        queue.insert(.beat(nextNode), at: now + Int64(random.below(300)))
-        nextNode += 1
+    func addHost() {
+        let host = ShardHost(
+            index: nextHost, logs: scenario.logs(nextHost), syncsAlways: scenario.syncsAlways)
+        hosts[nextHost] = host
+        nextHost += 1
+        startShard(host)
+    }
+
+    func startShard(_ host: ShardHost) {
+        guard !shards.values.contains(where: { $0.host === host }) else { return }
+        do {
+            let shard = try ShardProcess(node: nextNode, host: host, scenario: scenario)
+            shards[nextNode] = shard
+            endpoints[host.endpoint] = nextNode
+            note("\(shard.shell.name) starts on \(host.endpoint) as node \(nextNode) with \(shard.shell.state)")
+            queue.insert(.beat(nextNode), at: now + Int64(random.below(300)))
+            nextNode += 1
+        } catch {
+            check(false, error.description)
+        }
+    }
+
+    func stopShard(_ node: Int) {
+        guard let shard = shards.removeValue(forKey: node) else { return }
+        shard.die(self)
+        endpoints[shard.host.endpoint] = nil
+        stopped[node] = nil
+    }
+
+    /// The coordinator has told a drained shard to go.
+    func dismiss(_ shard: ShardProcess) {
+        note("\(shard.name) goes")
+        feats["shard drained", default: 0] += 1
+        let isOwner = database.record?.owners.values.contains { $0 == shard.member?.number } ?? false
+        check(!isOwner, "\(shard.name) is dismissed and owns slices")
+        stopShard(shard.node)
+        hosts[shard.host.index] = nil
+    }
+
+    /// A shard that the coordinator does not know any more begins anew.
+    func restartEmpty(_ shard: ShardProcess) {
+        note("\(shard.name) begins anew")
+        stopShard(shard.node)
+        shard.host.disk = ToyDisk()
+        startShard(shard.host)
     }
 
     func startWorker() {
@@ -135,6 +225,8 @@ final class Simulation {
         let isSlow = !isCalm && random.unit() < scenario.slowness
         queue.insert(.computed(node), at: now + Int64(random.below(isSlow ? 3_000 : 40)))
     }
+
+    func computeLater(_ node: Int, after milliseconds: Int64) { queue.insert(.computed(node), at: now + milliseconds) }
 
     // MARK: Network
 
@@ -157,52 +249,11 @@ final class Simulation {
     private func deliver(_ message: Message, from sender: Int, to receiver: Int) {
         if isCut(sender, receiver) { return }
         note("\(sender) -> \(receiver)  \(message.summary)")
-        guard receiver == 0 else {
+        if receiver == 0 {
+            deliverToCoordinator(message, from: sender)
+        } else {
             shards[receiver]?.receive(message, from: sender, self)
             workers[receiver]?.receive(message, from: sender, self)
-            return
         }
-        switch message {
-        case .joined(let role, let incarnation, let endpoint, let previousNumber, let stateStep):
-            if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
-            tellCoordinator(
-                .joined(
-                    sender, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: previousNumber,
-                    stateStep: stateStep))
-        case .heartbeat(let member, let incarnation, let stateStep):
-            tellCoordinator(.heartbeat(sender, member, incarnation: incarnation, stateStep: stateStep))
-        case .left(let member, let incarnation): tellCoordinator(.left(member, incarnation: incarnation))
-        case .ready(let member, let incarnation): tellCoordinator(.ready(sender, member, incarnation: incarnation))
-        case .report(let member, let incarnation, .done(let result)):
-            tellCoordinator(.stepDone(sender, member, incarnation: incarnation, result))
-        case .report(let member, let incarnation, .failed(let id, let code, let message)):
-            tellCoordinator(
-                .stepFailed(sender, member, incarnation: incarnation, id, code: code, message: message))
-        default: break
-        }
-    }
-
-    func tellCoordinator(_ event: CoordinatorMachine<Int>.Event) {
-        let before = coordinator.id
-        for action in coordinator.handle(event, at: instant) {
-            switch action {
-            case .welcome(let peer, let member): send(.welcome(member), from: 0, to: peer)
-            case .refuse(let peer, let code, let message): send(.refuse(code, message), from: 0, to: peer)
-            case .send(_, let peer, let plan):
-                largestWorld = max(largestWorld, plan.ranks.count)
-                send(.plan(plan), from: 0, to: peer)
-            case .committed(let report): checkCommit(report, attempted: before)
-            case .event(_, let text): note("coordinator: \(text)")
-            case .finished:
-                isFinished = true
-                checkFinished()
-            case .failed(let reason): failure = reason
-            }
-        }
-        guard let deadline = coordinator.nextDeadline else { return }
-        let time = max(milliseconds(roundingUp: deadline), now)
-        if let coordinatorTick, coordinatorTick <= time { return }
-        coordinatorTick = time
-        queue.insert(.tick(0), at: time)
     }
 }

@@ -15,27 +15,32 @@ import Testing
     private struct Tally: Sendable {
         var events = 0
         var steps = 0
+        var commits = 0
         var attempts = 0
-        var lostRuns = 0
         var faults: [String: Int] = [:]
-        /// The smallest seed that violated a rule.
+        var feats: [String: Int] = [:]
+        /// The smallest seed that violated a rule, and how many did.
         var failure: (seed: UInt64, message: String)?
+        var failures: [UInt64] = []
 
         mutating func add(_ simulation: Simulation) {
             events += simulation.eventCount
             steps += simulation.reports.count
+            commits += simulation.commits
             attempts += simulation.reports.reduce(0) { $0 + $1.attempts }
-            lostRuns += simulation.failure == nil ? 0 : 1
             faults.merge(simulation.faults, uniquingKeysWith: +)
+            feats.merge(simulation.feats, uniquingKeysWith: +)
         }
 
         mutating func add(_ other: Tally) {
             events += other.events
             steps += other.steps
+            commits += other.commits
             attempts += other.attempts
-            lostRuns += other.lostRuns
             faults.merge(other.faults, uniquingKeysWith: +)
+            feats.merge(other.feats, uniquingKeysWith: +)
             failure = [failure, other.failure].compactMap(\.self).min { $0.seed < $1.seed }
+            failures += other.failures
         }
     }
 
@@ -44,48 +49,59 @@ import Testing
         for seed in seeds {
             let simulation = Simulation(Scenario(seed: seed))
             if let violation = simulation.run() {
-                tally.failure = (seed, "\(violation)\n\(simulation.scenario.summary)")
-                return tally
+                tally.failures.append(seed)
+                if tally.failure == nil { tally.failure = (seed, "\(violation)\n\(simulation.scenario.summary)") }
+                if tally.failures.count == 20 { return tally }
             }
             tally.add(simulation)
         }
         return tally
     }
 
+    private static func list(_ counts: [String: Int]) -> String {
+        counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+    }
+
     @Test func everyScheduleEndsLikeTheUndisturbedRun() async {
         if let seed = Self.environment["SIMULATION_SEED"].flatMap(UInt64.init) {
-            let simulation = Simulation(Scenario(seed: seed), tracing: true)
+            var scenario = Scenario(seed: seed)
+            scenario.sabotage = Self.environment["SIMULATION_SABOTAGE"].flatMap(Sabotage.init)
+            let simulation = Simulation(scenario, tracing: true)
             let violation = simulation.run()
             print("seed \(seed): \(simulation.scenario.summary)")
             for line in simulation.trace ?? [] { print(line) }
             #expect(violation == nil, "seed \(seed)")
             return
         }
-        let count = Self.environment["SIMULATION_SEEDS"].flatMap(UInt64.init) ?? 3_000
-        let lanes = UInt64(ProcessInfo.processInfo.activeProcessorCount)
+        let count = Self.environment["SIMULATION_SEEDS"].flatMap(UInt64.init) ?? 10_000
+        let threads = UInt64(ProcessInfo.processInfo.activeProcessorCount)
+        let start = ContinuousClock.now
         let tally = await withTaskGroup(of: Tally.self, returning: Tally.self) { group in
-            for lane in 0..<lanes {
-                group.addTask { @concurrent in Self.run(stride(from: lane, to: count, by: Int(lanes))) }
+            for thread in 0..<threads {
+                group.addTask { @concurrent in Self.run(stride(from: thread, to: count, by: Int(threads))) }
             }
             return await group.reduce(into: Tally()) { $0.add($1) }
         }
+        print(
+            "seeds 0..<\(count) in \(ContinuousClock.now - start): \(tally.events) events, \(tally.steps) steps in "
+                + "\(tally.commits) commits, \(tally.attempts) attempts; \(Self.list(tally.feats)); "
+                + "faults: \(Self.list(tally.faults))")
         if let failure = tally.failure {
-            Issue.record("seed \(failure.seed), \(failure.message)\n\(Self.replay(failure.seed))")
+            let others = tally.failures.sorted().prefix(20)
+            Issue.record(
+                "seed \(failure.seed), \(failure.message)\n\(Self.replay(failure.seed))\nall that failed: \(others)")
             return
         }
-        print(
-            "\(count) seeds: \(tally.events) events, \(tally.steps) steps in \(tally.attempts) attempts, "
-                + "\(tally.lostRuns) runs ended by a shard that lost its state; faults: "
-                + tally.faults.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
         // The schedules must be hard enough to mean something.
         #expect(tally.attempts > tally.steps + tally.steps / 20)
-        #expect(count < 100 || tally.faults.count >= 9)
+        #expect(count < 1_000 || tally.faults.count >= 24)
+        #expect(count < 1_000 || tally.feats.count >= 8)
     }
 
     /// A rule that is broken in the shells is noticed, so the invariants can fail.
     @Test(arguments: Sabotage.allCases)
     func sabotageIsNoticed(_ sabotage: Sabotage) {
-        let noticed = (0..<300).contains { (seed: UInt64) in
+        let noticed = (0..<600).contains { (seed: UInt64) in
             var scenario = Scenario(seed: seed)
             scenario.sabotage = sabotage
             return Simulation(scenario).run() != nil

@@ -1,57 +1,90 @@
+internal import Determinism
 internal import StepProtocol
+
+/// A computation that refuses its input.
+struct ToyRefusal: Error {
+    let message: String
+}
 
 /// Executes a worker's computations on the toy model.
 struct ToyWorkerShell {
     let sabotage: Sabotage?
     private var parameters: Words = []
     private var microBatches = 0..<0
-    private var labels: Words = []
     private var features: Words = []
     private var normalizers: Words = []
-    private var shardCount = 0
 
     init(sabotage: Sabotage?) { self.sabotage = sabotage }
 
+    /// - Parameter plan: the one that the attempt belongs to.
     /// - Returns: nil for `install`.
     mutating func execute(
-        _ computation: WorkerComputation<Words>, _ id: StepID
-    ) throws(Violation) -> WorkerResult<Words>? {
+        _ computation: WorkerComputation<Words>, _ id: StepID, plan: Plan, isPoisoned: Bool
+    ) throws -> WorkerResult<Words>? {
+        func label(_ microBatch: Int) -> UInt64 {
+            Toy.label(step: id.step, microBatch: microBatch, classVersion: plan.classVersion)
+        }
         switch computation {
-        case .labels(let range):
-            return .labels(range.map { Toy.label(step: id.step, microBatch: $0) })
+        case .labels(let range): return .labels(range.map(label))
         case .embed(let range):
             microBatches = range
-            labels = range.map { Toy.label(step: id.step, microBatch: $0) }
             if parameters.isEmpty { throw Violation("a worker computes \(id) without parameters") }
-            features = labels.map { [parameters] in Toy.feature(parameters: parameters, label: $0) }
+            features = range.map { [parameters] in Toy.feature(parameters: parameters, label: label($0)) }
             return .embed(features)
         case .softmax(let exchange, let replies):
-            shardCount = replies.count
-            let partials: [Words]  // by shard, then micro-batch
-            switch exchange {
-            case .features: partials = replies
-            case .rows:
-                partials = replies.map { rows in features.map { Toy.partial(sampled: rows[0], feature: $0) } }
-            }
-            normalizers = features.indices.map { batch in Toy.normalizer(partials: partials.map { $0[batch] }) }
-            let backward = replies.map { rows in
-                exchange == .features
-                    ? normalizers
-                    : zip(normalizers, features).map { Toy.rowGradient(normalizer: $0, feature: $1, sampled: rows[0]) }
-            }
-            return .softmax(backward, lossSums: normalizers.map(Toy.loss))
+            if isPoisoned { throw ToyRefusal(message: "the loss is nan") }
+            return softmax(exchange, replies, plan)
         case .backpropagate:
             return .backpropagate(
-                (0..<shardCount).map { shard in
-                    zip(normalizers, features).map { Toy.denseGradient(normalizer: $0, feature: $1, shard: shard) }
+                plan.shards.map { shard in
+                    zip(normalizers, features).flatMap { normalizer, feature in
+                        shard.denseSlices.numbers.map {
+                            Toy.denseGradient(normalizer: normalizer, feature: feature, slice: $0)
+                        }
+                    }
                 })
         case .norm(let replies):
-            let norm = Toy.norm(replies: replies.map { $0[0] })
+            var words = Words(repeating: 0, count: Toy.denseSlices)
+            for (shard, reply) in zip(plan.shards, replies) {
+                for (slice, word) in zip(shard.denseSlices.numbers, reply) { words[slice] = word }
+            }
+            let norm = Toy.norm(replies: words)
             return .norm([norm], gradientNorm: Toy.gradientNorm(norm))
         case .install(_, let payloads, let after):
             if sabotage == .keepsTentativeParameters && after == nil && !parameters.isEmpty { return nil }
-            parameters = payloads.map { $0[0] }
+            var words = Words(repeating: 0, count: Toy.denseSlices * Toy.rowsPerSlice)
+            for (shard, payload) in zip(plan.shards, payloads) {
+                let rows = shard.denseSlices.numbers.flatMap { Toy.rows($0) }
+                if rows.count != payload.count { throw Violation("\(payload.count) parameters for \(rows.count)") }
+                for (row, word) in zip(rows, payload) { words[row] = word }
+            }
+            parameters = words
             return nil
         }
+    }
+
+    private mutating func softmax(_ exchange: Exchange, _ replies: [Words], _ plan: Plan) -> WorkerResult<Words> {
+        var partials = [Words](repeating: Words(repeating: 0, count: Toy.slices), count: features.count)
+        for (shard, reply) in zip(plan.shards, replies) {
+            let slices = shard.slices.numbers
+            for (position, slice) in slices.enumerated() {
+                for batch in features.indices {
+                    partials[batch][slice] =
+                        switch exchange {
+                        case .features: reply[batch * slices.count + position]
+                        case .rows: Toy.partial(sampled: reply[Toy.rows(position)], feature: features[batch])
+                        }
+                }
+            }
+        }
+        normalizers = partials.map { Toy.normalizer(partials: $0) }
+        let backward = replies.map { rows in
+            exchange == .features
+                ? normalizers
+                : zip(normalizers, features).flatMap { normalizer, feature in
+                    rows.map { Toy.rowGradient(normalizer: normalizer, feature: feature, sampled: $0) }
+                }
+        }
+        return .softmax(backward, lossSums: normalizers.map(Toy.loss))
     }
 }

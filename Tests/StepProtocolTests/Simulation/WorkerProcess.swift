@@ -6,10 +6,11 @@ final class WorkerProcess {
     let sabotage: Sabotage?
     var machine: WorkerMachine<Words>?
     var shell: ToyWorkerShell
-    var queue: [(StepID, WorkerComputation<Words>)] = []
+    var queue: [(id: StepID, computation: WorkerComputation<Words>, plan: Plan, generation: Int)] = []
     /// Computations of the machine before this one are not its own.
     var generation = 0
-    var queuedGenerations: [Int] = []
+    /// Whether this coordinator has answered a greeting.
+    var isGreeted = false
     var scheduledTick: Int64?
 
     init(node: Int, scenario: Scenario) {
@@ -21,12 +22,13 @@ final class WorkerProcess {
     func receive(_ message: Message, from peer: Int, _ simulation: Simulation) {
         switch message {
         case .welcome(let member):
-            guard machine == nil else { return }
+            isGreeted = true
+            guard machine?.member != member else { return }
             machine = WorkerMachine(member: member, timing: simulation.scenario.timing, empty: [])
             generation += 1
             handle(.tick, simulation)
         case .refuse(let code, _):
-            if code == .incarnation || code == .notWelcomed { machine = nil }  // its next beat joins again
+            if code == .incarnation || code == .notWelcomed { isGreeted = false }  // its next beat joins again
         case .plan(let plan): handle(.plan(plan), simulation)
         case .reply(let shard, let reply): handle(.reply(shard, reply), simulation)
         default: break
@@ -46,22 +48,21 @@ final class WorkerProcess {
                 simulation.send(.report(machine.member, incarnation: UInt64(node), report), from: node, to: 0)
             case .ask: simulation.send(.ready(machine.member, incarnation: UInt64(node)), from: node, to: 0)
             case .compute(let id, let computation):
-                queue.append((id, computation))
-                queuedGenerations.append(generation)
+                guard let plan = machine.plan else {
+                    return simulation.check(false, "a worker computes without a plan")
+                }
+                queue.append((id, computation, plan, generation))
                 simulation.startComputing(node, queueLength: queue.count)
             case .abandon(let id):
                 // The first one is being executed; the others are dropped, but never an install.
-                for index in queue.indices.reversed() where index > 0 && queue[index].0 == id {
-                    if case .install = queue[index].1 { continue }
+                for index in queue.indices.reversed() where index > 0 && queue[index].id == id {
+                    if case .install = queue[index].computation { continue }
                     queue.remove(at: index)
-                    queuedGenerations.remove(at: index)
                 }
             }
         }
-        if simulation.eventCount % 8 == 0 {
-            let limit = 4 * simulation.scenario.shards + 1
-            simulation.check(machine.payloadCount <= limit, "\(machine.member) holds \(machine.payloadCount) payloads")
-        }
+        let limit = 4 * Scenario.largestShardCount + 1
+        simulation.check(machine.payloadCount <= limit, "\(machine.member) holds \(machine.payloadCount) payloads")
         scheduleTick(simulation)
     }
 
@@ -80,25 +81,32 @@ final class WorkerProcess {
     }
 
     func beat(_ simulation: Simulation) {
-        let message: Message =
-            machine.map { .heartbeat($0.member, incarnation: UInt64(node), stateStep: nil) }
-            ?? .joined(
-                .worker, incarnation: UInt64(node), endpoint: "worker \(node)", previousNumber: nil, stateStep: -1)
-        simulation.send(message, from: node, to: 0)
+        if let machine, isGreeted {
+            simulation.send(.heartbeat(machine.member, incarnation: UInt64(node), report: nil), from: node, to: 0)
+            return
+        }
+        let greeting = Message.joined(
+            .worker, incarnation: UInt64(node), endpoint: "worker \(node)", previousNumber: machine?.member.number,
+            state: nil)
+        simulation.send(greeting, from: node, to: 0)
     }
 
     /// The first computation of the queue has taken its time.
     func finishComputation(_ simulation: Simulation) {
-        let (id, computation) = queue[0]  // stays first, so that what follows from it queues up behind
-        let isOwn = queuedGenerations[0] == generation
+        if queue.isEmpty { return }
+        let work = queue[0]  // stays first, so that what follows from it queues up behind
+        let isOwn = work.generation == generation
+        let scenario = simulation.scenario
         do {
-            let result = try shell.execute(computation, id)
-            if let result, isOwn { handle(.computed(id, result), simulation) }
+            let isPoisoned = !scenario.poisonsShards && scenario.poisoned.contains(work.id.step)
+            let result = try shell.execute(work.computation, work.id, plan: work.plan, isPoisoned: isPoisoned)
+            if let result, isOwn { handle(.computed(work.id, result), simulation) }
+        } catch let refusal as ToyRefusal {
+            if isOwn { handle(.failed(work.id, .softmax, code: .notFinite, message: refusal.message), simulation) }
         } catch {
-            simulation.check(false, error.description)
+            simulation.check(false, "\(error)")
         }
         queue.removeFirst()
-        queuedGenerations.removeFirst()
         if !queue.isEmpty { simulation.startComputing(node, queueLength: 1) }
     }
 }

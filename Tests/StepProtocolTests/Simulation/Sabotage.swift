@@ -1,0 +1,31 @@
+/// A fault built into a shell, to show that the simulation finds it.
+enum Sabotage: String, CaseIterable, Sendable {
+    /// A repeated `update` is applied again.
+    case appliesRepeatedUpdate
+    /// An aborted attempt is not undone.
+    case forgetsRollback
+    /// Any rank's labels are good enough to sample, when a rank's request is repeated it is taken for another rank's.
+    case swapsRanks
+    /// A worker goes on with parameters of an attempt that was aborted.
+    case keepsTentativeParameters
+    /// The parameters that a worker asks for include an update that is not committed.
+    case commitsWhenPrepared
+    /// A shard answers that it is prepared and logs the step only when it is committed.
+    case answersBeforeLogging
+    /// A record that reached the disk in part is replayed.
+    case replaysTornRecord
+    /// A snapshot replaces the log before every shard has its steps durably.
+    case installsSnapshotEarly
+    /// A shard says that a step is skipped before a power cut could not undo it.
+    case acknowledgesUnsynced
+    /// A receiver applies a step to rows that have it already.
+    case replaysOnRowsAhead
+    /// A shard says that it holds copies that it has not completed.
+    case handsOverIncompleteCopies
+    /// A shard follows a plan's slice map although a later one came first.
+    case followsOldMaps
+    /// Requests of an attempt that was left are taken for the current one.
+    case takesStaleForCurrent
+    /// The coordinator announces what it has not written.
+    case announcesBeforeWriting
+}

@@ -1,0 +1,79 @@
+internal import StepProtocol
+
+/// What must hold.
+extension Simulation {
+    /// At the moment of a commit, every shard that owns slices must be prepared for it, or have it in its log.
+    func checkCommit(_ report: StepReport, attempted: StepID) {
+        note("COMMIT \(attempted) by \(report.worldSize) workers")
+        commits += 1
+        let step = report.step
+        reports.removeAll { $0.step >= step }
+        check(step == reports.count, "step \(step) is committed after \(reports.count - 1)")
+        check(step < scenario.steps, "step \(step) of \(scenario.steps) is committed")
+        check(report.loss == world.oracle.loss(step), "the loss of step \(step) is not that of the run")
+        if report.loss != nil {
+            check(report.gradientNorm == world.oracle.gradientNorm(step), "wrong gradient norm at step \(step)")
+        }
+        let owners = Set((database.record?.owners ?? [:]).values)
+        for host in hosts.values
+        where host.disk.number.map(owners.contains) == true && !host.hasLost && !host.isReplaced {
+            if let shard = shards.values.first(where: { $0.host === host }), let machine = shard.machine {
+                check(
+                    machine.prepared?.step == step || machine.committed >= step,
+                    "\(attempted) is committed while \(shard.name) is prepared for \(machine.prepared as Any)")
+            } else if host.logs {
+                check(host.disk.newest >= step, "\(attempted) is committed and \(host.endpoint) has not logged it")
+            }
+        }
+        reports.append(report)
+    }
+
+    /// The coordinator may only say that it has finished when every shard that it can reach has committed the last step.
+    func checkFinished() {
+        guard let machine = coordinator?.machine else { return }
+        let alive = machine.status(at: instant).members.filter { $0.isAlive && $0.id.role == .shard }.map(\.id)
+        for shard in shards.values where shard.member.map(alive.contains) == true && !shard.shell.owned.isEmpty {
+            check(
+                shard.machine?.committed == scenario.steps - 1,
+                "finished while \(shard.name) has committed \(shard.machine?.committed as Any)")
+        }
+    }
+
+    /// Finished, and shards that could not be reached then have heard of it.
+    var isOver: Bool {
+        isFinished && coordinator != nil
+            && shards.values.allSatisfy {
+                $0.queue.isEmpty && ($0.shell.owned.isEmpty || $0.machine?.committed == scenario.steps - 1)
+            } && ownersRun
+    }
+
+    private var ownersRun: Bool {
+        let numbers = Set(shards.values.compactMap { $0.member?.number })
+        return (database.record?.owners ?? [:]).values.allSatisfy(numbers.contains)
+    }
+
+    /// After the run: every slice has one owner, in the state of the undisturbed run.
+    func checkEnd() {
+        if let failure {
+            check(false, "the run failed: \(failure)")
+            return
+        }
+        let owners = database.record?.owners ?? [:]
+        let last = world.oracle.state(after: scenario.steps - 1)
+        for slice in 0..<Toy.sliceCount {
+            let name = Toy.name(slice)
+            let owner = shards.values.first { $0.member?.number == owners[name] }
+            check(owner?.shell.owned.contains(slice) == true, "\(name) is not at shard-\(owners[name] as Any)")
+            if let owner {
+                check(
+                    owner.shell.words[Toy.rows(slice)] == last[Toy.rows(slice)],
+                    "\(owner.name) ends with another \(name) than the undisturbed run")
+            }
+        }
+        for shard in shards.values {
+            check(
+                shard.machine?.payloadCount ?? 0 == 0,
+                "\(shard.name) holds \(shard.machine?.payloadCount ?? 0) payloads")
+        }
+    }
+}

@@ -1,0 +1,130 @@
+internal import Determinism
+internal import StepProtocol
+
+/// The shell of the coordinator: messages, decisions, checkpoints.
+extension Simulation {
+    func startCoordinator() {
+        guard coordinator == nil else { return }
+        note("the coordinator starts with \(database.record.map { "\($0)" } ?? "nothing")")
+        let process = CoordinatorProcess(scenario.coordinator, database.record)
+        coordinator = process
+        world.term = 0
+        setOracle()
+        isFinished = false
+        execute(process.machine.start(at: instant), attempted: process.machine.id)
+    }
+
+    func stopCoordinator() {
+        coordinator = nil
+        stopped[0] = nil
+    }
+
+    func deliverToCoordinator(_ message: Message, from sender: Int) {
+        guard let coordinator else { return }
+        if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
+        if case .joined(let role, let incarnation, let endpoint, let number, let state) = message {
+            coordinator.greeted.insert(sender)
+            tellCoordinator(
+                .joined(
+                    sender, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
+                    state: state))
+            return
+        }
+        guard coordinator.greeted.contains(sender) else {
+            send(.refuse(.notWelcomed, "say hello first"), from: 0, to: sender)
+            return
+        }
+        switch message {
+        case .heartbeat(let member, let incarnation, let report):
+            tellCoordinator(.heartbeat(sender, member, incarnation: incarnation, report: report))
+        case .left(let member, let incarnation): tellCoordinator(.left(member, incarnation: incarnation))
+        case .drain(let member, _): tellCoordinator(.drain(member))
+        case .ready(let member, let incarnation): tellCoordinator(.ready(sender, member, incarnation: incarnation))
+        case .report(let member, let incarnation, .done(let result)):
+            tellCoordinator(.stepDone(sender, member, incarnation: incarnation, result))
+        case .report(let member, let incarnation, .failed(let id, let code, let message)):
+            tellCoordinator(
+                .stepFailed(sender, member, incarnation: incarnation, id, code: code, message: message))
+        case .taskDone(let member, let incarnation, let number, let outcome):
+            tellCoordinator(.taskDone(sender, member, incarnation: incarnation, number: number, outcome))
+        default: break
+        }
+    }
+
+    func tellCoordinator(_ event: CoordinatorMachine<Int>.Event) {
+        guard let coordinator else { return }
+        let before = coordinator.machine.id
+        execute(coordinator.machine.handle(event, at: instant), attempted: before)
+        guard let deadline = coordinator.machine.nextDeadline else { return }
+        let time = max(milliseconds(roundingUp: deadline), now)
+        if let scheduled = coordinator.scheduledTick, scheduled <= time { return }
+        coordinator.scheduledTick = time
+        queue.insert(.tick(0), at: time)
+    }
+
+    private func execute(_ actions: [CoordinatorMachine<Int>.Action], attempted: StepID) {
+        for action in actions {
+            switch action {
+            case .persist(let decision): write(decision)
+            case .welcome(let peer, let member): send(.welcome(member), from: 0, to: peer)
+            case .refuse(let peer, let code, let message): send(.refuse(code, message), from: 0, to: peer)
+            case .send(_, let peer, let plan):
+                largestWorld = max(largestWorld, plan.ranks.count)
+                send(.plan(plan), from: 0, to: peer)
+            case .committed(let report): checkCommit(report, attempted: attempted)
+            case .event(_, let text): note("coordinator: \(text)")
+            case .dismiss(let peer, let member): send(.dismissed(member), from: 0, to: peer)
+            case .writeCheckpoint(let number, let checkpoint, _):
+                feats["checkpoint", default: 0] += 1
+                let flaw = world.flaw(checkpoint.directory, step: checkpoint.step)
+                check(flaw == nil, "a checkpoint is not whole: \(flaw ?? "")")
+                queue.insert(
+                    .manifest(number: number), at: now + 1 + Int64(random.below(200)))
+            case .deleteCheckpoint(let checkpoint): world.delete(checkpoint.directory)
+            case .finished:
+                isFinished = true
+                checkFinished()
+            case .failed(let reason): failure = reason
+            case .refuseOperator(let message): note("refused: \(message)")
+            }
+        }
+    }
+
+    private func write(_ decision: CoordinatorRecord.Decision) {
+        note("DECISION \(decision)")
+        switch decision {
+        case .term(let term, let committed):
+            let old = database.record
+            check(term > old?.term ?? -1, "term \(term) begins after \(old?.term ?? -1)")
+            check(
+                committed >= old?.committed ?? -1 || hasLostSteps,
+                "the cluster goes back from step \(old?.committed ?? -1) to \(committed), and nothing was lost")
+            if committed < old?.committed ?? -1 { feats["gone back", default: 0] += 1 }
+            world.term = term
+        case .map(let version, let owners):
+            if version > 1 { feats["slices moved", default: 0] += 1 }
+            check(owners.count == Toy.sliceCount, "\(owners.count) of \(Toy.sliceCount) slices have an owner")
+        case .task(let task?):
+            switch task.kind {
+            case .skip: feats["step skipped", default: 0] += 1
+            case .restore(nil): feats["restored from logs", default: 0] += 1
+            case .restore: feats["restored from a checkpoint", default: 0] += 1
+            default: break
+            }
+        default: break
+        }
+        previousDatabase = database
+        database.write(decision)
+        if case .operations = decision {
+            feats["classes changed", default: 0] += 1
+            setOracle()
+        }
+    }
+
+    /// The undisturbed run has the class changes where this run has them.
+    private func setOracle() {
+        let record = database.record ?? CoordinatorRecord()
+        let applied = record.operations.prefix(record.classVersion)
+        world.oracle.set(applied.compactMap { change in change.afterStep.map { ($0, change.operation) } })
+    }
+}

@@ -1,0 +1,40 @@
+internal import StepProtocol
+
+/// A part of a slice on its way.
+enum ToyParcel: Sendable {
+    case row(UInt64)
+    case record(ToyRecord)
+}
+
+/// What all processes of the simulation can reach, and what the observer knows.
+struct ToyWorld {
+    var oracle: ToyRun
+    /// The term that the coordinator is in.
+    var term = 0
+    /// Checkpoints on a shared disk: the rows of each slice, and when they were written.
+    private var checkpoints: [String: [Int: (words: Words, step: Int, classVersion: Int)]] = [:]
+
+    init(_ oracle: ToyRun) { self.oracle = oracle }
+
+    mutating func write(_ words: Words, _ slice: Int, _ directory: String, step: Int, _ classVersion: Int) {
+        checkpoints[directory, default: [:]][slice] = (words, step, classVersion)
+    }
+
+    /// The rows of a slice in a checkpoint of `step`; an empty path is the initial state.
+    func read(_ slice: Int, _ directory: String, step: Int) -> Words? {
+        if directory.isEmpty { return Words(Toy.initial[Toy.rows(slice)]) }
+        guard let found = checkpoints[directory]?[slice], found.step == step else { return nil }
+        return found.words
+    }
+
+    mutating func delete(_ directory: String) { checkpoints[directory] = nil }
+
+    /// The slices that a checkpoint lacks or has of another step, or nil if it is whole.
+    func flaw(_ directory: String, step: Int) -> String? {
+        for slice in 0..<Toy.sliceCount where checkpoints[directory]?[slice]?.step != step {
+            return
+                "\(directory) of step \(step) has \(Toy.name(slice)) of step \(checkpoints[directory]?[slice]?.step as Any)"
+        }
+        return nil
+    }
+}
