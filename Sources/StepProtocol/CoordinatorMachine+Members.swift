@@ -47,6 +47,7 @@ extension CoordinatorMachine {
         live[member, default: Live(peer: nil, lastHeard: now)].peer = newcomer.peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
+        live[member]?.logsSteps = newcomer.state.logsSteps
         if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
         return (wasAlive ? [] : [.event(.info, "\(member) is back")]) + welcome(newcomer, member)
     }
@@ -88,6 +89,10 @@ extension CoordinatorMachine {
             actions += [.event(.info, "\(member) joined at \(newcomer.endpoint)")]
             if !record.owners.isEmpty && configuration.rebalancesAutomatically { actions += replan() }
             return actions + welcome(newcomer, member)
+        }
+        if isAlive(member), record.members[member]?.endpoint != newcomer.endpoint {
+            let message = "another process is \(member) now, at \(record.members[member]?.endpoint ?? "")"
+            return [.refuse(newcomer.peer, .incarnation, message: message)]
         }
         // What the process before it had prepared, copied or acknowledged is gone with it.
         var actions: [Action] = []

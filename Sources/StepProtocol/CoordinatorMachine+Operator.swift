@@ -70,7 +70,10 @@ extension CoordinatorMachine {
         let checkpoint: CoordinatorRecord.CheckpointRecord?
         if let directory {
             let known = record.checkpoints.last { $0.directory == directory }
-            checkpoint = known ?? step.map { .init(step: $0, directory: directory, classVersion: record.classVersion) }
+            checkpoint =
+                directory.isEmpty
+                ? beginning
+                : known ?? step.map { .init(step: $0, directory: directory, classVersion: record.classVersion) }
         } else {
             checkpoint = newestCheckpoint
         }

@@ -82,23 +82,29 @@ extension CoordinatorMachine {
             return .none
         }
         func fits(_ state: ShardState) -> Bool {
-            if !state.hasSlices { return committed == -1 && classVersion == 0 }
+            if !state.hasSlices { return committed == -1 && classVersion == 0 && configuration.origin == nil }
             return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
         }
         if unchecked.allSatisfy({ fits($0.1) }) {
             clearUnchecked()
             return .none
         }
-        let lossy = unchecked.filter { !$0.1.hasSlices || $0.1.oldest > $0.1.newest }
-        if lossy.isEmpty {
+        func isLost(_ state: ShardState) -> Bool { !state.hasSlices || state.oldest > state.newest }
+        if !unchecked.contains(where: { isLost($0.1) }) {
             let newest = unchecked.map(\.1.newest).min() ?? committed
             let step = unchecked.count == owners.count ? newest : min(newest, committed)
-            if unchecked.allSatisfy({ $0.1.oldest <= step }) {
+            let others = owners.filter { live[$0]?.unchecked == nil }
+            if unchecked.allSatisfy({ $0.1.oldest <= step })
+                && (step == committed || others.allSatisfy { live[$0]?.logsSteps == true })
+            {
                 clearUnchecked()
                 return .act(goBack(to: step))
             }
         }
-        let surprising = lossy.isEmpty ? unchecked.map(\.0) : lossy.filter { $0.1.logsSteps }.map(\.0)
+        // Nobody is surprised by a shard that logs nothing. What does not fit it cannot make good by itself.
+        let unfit = unchecked.filter { isLost($0.1) || !fits($0.1) }
+        let isForgetful = owners.contains { live[$0]?.logsSteps == false }
+        let surprising = unfit.filter { $0.1.logsSteps && (isLost($0.1) || !isForgetful) }.map(\.0)
         if surprising.isEmpty {
             clearUnchecked()
             return .act(goBack(to: newestCheckpoint ?? beginning))

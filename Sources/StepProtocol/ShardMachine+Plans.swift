@@ -26,6 +26,7 @@ extension ShardMachine {
                 .compute(plan.id, .own(slices: slices, denseSlices: denseSlices, mapVersion: plan.mapVersion)))
             mapVersion = plan.mapVersion
             ownsSlices = mine != nil
+            holdsSlices = holdsSlices || ownsSlices
         }
         if case .task(let task) = plan.activity { return actions + begin(task) }
         if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
@@ -45,13 +46,17 @@ extension ShardMachine {
             default: break
             }
         }
+        // Before the first step a shard that lost its state looks like a new one: unless the classes have changed.
+        if committed == -1 && plan.classVersion > 0 && !holdsSlices { return false }
         return plan.committed == committed
     }
 
     // MARK: Boundary tasks
 
     private mutating func begin(_ task: BoundaryTask) -> [Action] {
-        if task.number <= lastTask.number { return [.acknowledge(number: task.number, lastTask.outcome)] }
+        if task.number <= lastTask.number, isStillDone(task) {
+            return [.acknowledge(number: task.number, lastTask.outcome)]
+        }
         var isReady = committed == task.step
         var isDone = !ownsSlices
         switch task.kind {
@@ -68,7 +73,10 @@ extension ShardMachine {
         case .checkpoint, .classes: break
         }
         guard isReady else { return [] }
-        let actions = undo()
+        // A step that every shard has prepared may be the one that the cluster resumes from.
+        var actions: [Action] = []
+        if case .restore(nil) = task.kind { actions += learn(committed: task.step) }
+        actions += undo()
         if isDone {
             lastTask = (task.number, .done(detail: ""))
             return actions + [.acknowledge(number: task.number, .done(detail: ""))]
@@ -76,6 +84,14 @@ extension ShardMachine {
         runningTask = task
         let id = StepID(term: plan?.id.term ?? 0, step: task.step, attempt: 0)
         return actions + [.compute(id, .task(task))]
+    }
+
+    /// What a shard did before it was restarted is undone if it is the last thing in its log.
+    private func isStillDone(_ task: BoundaryTask) -> Bool {
+        switch task.kind {
+        case .skip, .restore: committed == task.step
+        case .checkpoint, .classes, .handOver: true
+        }
     }
 
     mutating func finish(_ number: Int, _ outcome: TaskOutcome) -> [Action] {
@@ -88,7 +104,8 @@ extension ShardMachine {
         lastTask = (number, outcome)
         switch task.kind {
         case .skip, .restore: (committed, transfersThisStep) = (task.step, 0)
-        case .checkpoint, .classes, .handOver: break
+        case .handOver: holdsSlices = true
+        case .checkpoint, .classes: break
         }
         return [.acknowledge(number: number, outcome)] + actUnless(number)
     }

@@ -6,6 +6,8 @@ struct SliceCopy: Sendable {
     }
 
     let owner: MemberID
+    /// The term in which it was begun.
+    let term: Int
     /// Nothing new is asked for before this time.
     var pausedUntil: Duration?
     /// Pieces there are; known with the first.
@@ -21,8 +23,9 @@ struct SliceCopy: Sendable {
     /// The step that is being replayed.
     var replaying: Int?
 
-    init(owner: MemberID, pausedUntil: Duration? = nil) {
+    init(owner: MemberID, term: Int, pausedUntil: Duration? = nil) {
         self.owner = owner
+        self.term = term
         self.pausedUntil = pausedUntil
     }
 

@@ -20,18 +20,24 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
     /// The last hand-over that was said to be complete, and the last restore that was seen.
     private var completedTask = 0
     private var restoredTask = 0
+    /// Complete copies of that hand-over, which stay until the map gives the slices to this shard, or the hand-over is
+    /// called off. Those that are from before a restart are not in `copies`.
+    private var handedOver: Set<SliceName>
 
     /// - Parameters:
     ///   - completedTask: the last hand-over whose copies the shell holds durably, from before a restart; 0 for none.
+    ///   - handedOver: the slices that the shell holds complete, durable copies of and does not own yet.
     ///   - window: chunks and records that may be on their way or being stored.
     ///   - retryInterval: a request without an answer is repeated, and a copy that failed begun anew, after this.
     ///   - pollInterval: an owner that has not committed what the plan says is asked again after this.
     public init(
-        member: MemberID, completedTask: Int = 0, window: Int = 4, retryInterval: Duration = .seconds(2),
+        member: MemberID, completedTask: Int = 0, handedOver: Set<SliceName> = [], window: Int = 4,
+        retryInterval: Duration = .seconds(2),
         pollInterval: Duration = .milliseconds(50)
     ) {
         self.member = member
         self.completedTask = completedTask
+        self.handedOver = handedOver
         self.window = max(1, window)
         self.retryInterval = retryInterval
         self.pollInterval = pollInterval
@@ -73,56 +79,68 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
 
     private mutating func follow(_ new: Plan) -> [Action] {
         if let plan, !new.supersedes(plan) { return [] }
-        let isNewTerm = plan.map { $0.id.term != new.id.term } ?? false
         let isNewMap = plan.map { $0.mapVersion != new.mapVersion } ?? false
         plan = new
-        var handedOver: Set<SliceName> = []
-        if case .task(let task) = new.activity {
+        // A coordinator that was restarted says that it waits before it goes on with the hand-over.
+        var mayStillHandOver = false
+        switch new.activity {
+        case .wait: mayStillHandOver = true
+        case .task(let task):
             switch task.kind {
-            case .handOver(let moves) where task.number == completedTask:
-                handedOver = Set(moves.map(\.slice))
+            case .handOver: mayStillHandOver = task.number == completedTask
             case .restore where task.number > restoredTask:
                 restoredTask = task.number
                 let drops = dropAll()
-                begin(new, except: [])
+                begin(new)
                 return drops
             default: break
             }
+        case .train, .finished, .failed: break
         }
         var actions: [Action] = []
         let mine = new.shards.first { $0.shard == member }
-        for (slice, copy) in copies.sorted(by: { $0.key < $1.key }) {
+        for slice in Set(copies.keys).union(handedOver).sorted() {
+            let isHandedOver = handedOver.contains(slice)
+            let copy = copies[slice]
+            let isCurrent = copy?.term == new.id.term
             if mine.map({ (slice.isDense ? $0.denseSlices : $0.slices).contains(slice.number) }) == true {
-                copies[slice] = nil  // the shard takes the copy over when it adopts the map
-            } else if !new.moves.contains(where: { $0.slice == slice && $0.to == member && $0.from == copy.owner })
-                || isNewTerm && !handedOver.contains(slice)
-            {
+                forget(slice)  // the shard takes the copy over when it adopts the map
+            } else if !new.moves.contains(where: {
+                $0.slice == slice && $0.to == member && $0.from == copy?.owner ?? $0.from
+            }) || !isCurrent && !(isHandedOver && mayStillHandOver) {
                 // In a new term the cluster may have gone back behind what was copied.
-                copies[slice] = nil
+                forget(slice)
                 actions.append(.drop(slice))
-            } else if isNewMap {
-                copies[slice]?.repeatAll(at: .zero)  // owners ignore what was asked under the old one
+            } else if isCurrent {
+                if !mayStillHandOver { handedOver.remove(slice) }  // it was called off: the copy goes on
+                if isNewMap { copies[slice]?.repeatAll(at: .zero) }  // owners ignore what was asked under the old one
             }
         }
-        begin(new, except: handedOver)
+        begin(new)
         return actions
     }
 
-    private mutating func begin(_ plan: Plan, except handedOver: Set<SliceName>) {
+    private mutating func begin(_ plan: Plan) {
         for move in plan.moves
         where move.to == member && copies[move.slice] == nil && !handedOver.contains(move.slice) {
-            copies[move.slice] = SliceCopy(owner: move.from)
+            copies[move.slice] = SliceCopy(owner: move.from, term: plan.id.term)
         }
     }
 
+    private mutating func forget(_ slice: SliceName) {
+        copies[slice] = nil
+        handedOver.remove(slice)
+    }
+
     private mutating func dropAll() -> [Action] {
-        defer { copies = [:] }
-        return copies.keys.sorted().map { .drop($0) }
+        defer { (copies, handedOver) = ([:], []) }
+        return Set(copies.keys).union(handedOver).sorted().map { .drop($0) }
     }
 
     private mutating func restart(_ slice: SliceName, at time: Duration) -> [Action] {
         guard let copy = copies[slice] else { return [] }
-        copies[slice] = SliceCopy(owner: copy.owner, pausedUntil: time)
+        handedOver.remove(slice)
+        copies[slice] = SliceCopy(owner: copy.owner, term: copy.term, pausedUntil: time)
         return [.drop(slice)]
     }
 
@@ -133,7 +151,7 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
         var actions: [Action] = []
         var free = window - inFlightCount
         for slice in copies.keys.sorted() {
-            guard var copy = copies[slice] else { continue }
+            guard var copy = copies[slice], copy.term == plan.id.term else { continue }
             var parts = copy.overdue(now)
             while free > 0, copy.pausedUntil == nil, let part = copy.nextPart(committed: plan.committed) {
                 copy.outstanding[part] = .asked(next: now)
@@ -189,6 +207,7 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
         let mine = moves.filter { $0.to == member }
         guard !mine.isEmpty, mine.allSatisfy({ copies[$0.slice]?.completeStep == task.step }) else { return [] }
         completedTask = task.number
+        handedOver = Set(mine.map(\.slice))
         return [.complete(task: task.number)]
     }
 }

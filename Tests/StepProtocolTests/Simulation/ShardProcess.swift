@@ -41,7 +41,9 @@ final class ShardProcess {
     func receive(_ message: Message, from peer: Int, _ simulation: Simulation) {
         switch message {
         case .welcome(let welcomed): welcome(welcomed, simulation)
-        case .refuse(let code, _): if code == .incarnation || code == .notWelcomed { isGreeted = false }
+        case .refuse(let code, _):
+            if code == .incarnation || code == .notWelcomed { isGreeted = false }
+            if code == .stateLost { simulation.restartEmpty(self) }
         case .dismissed(let member):
             if member == self.member { simulation.dismiss(self) }
         case .plan(let plan): follow(plan, simulation)
@@ -75,9 +77,10 @@ final class ShardProcess {
         machine = Machine(
             member: welcomed, microBatchCount: scenario.microBatches, committed: shell.committed,
             prepared: shell.prepared,
-            lastTask: shell.disk.lastTask, transfersPerStep: 2, empty: [])
+            lastTask: shell.disk.lastTask, holdsSlices: shell.state.hasSlices, transfersPerStep: 2, empty: [])
         receiver = SliceReceiver(
-            member: welcomed, completedTask: shell.disk.lastTask, window: 3, retryInterval: .milliseconds(400))
+            member: welcomed, completedTask: shell.disk.lastTask,
+            handedOver: Set(shell.disk.receipts.keys.map(Toy.name)), window: 3, retryInterval: .milliseconds(400))
     }
 
     /// What is on the disk survives this process.

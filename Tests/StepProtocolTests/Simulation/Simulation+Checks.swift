@@ -8,7 +8,6 @@ extension Simulation {
         commits += 1
         let step = report.step
         reports.removeAll { $0.step >= step }
-        check(step == reports.count, "step \(step) is committed after \(reports.count - 1)")
         check(step < scenario.steps, "step \(step) of \(scenario.steps) is committed")
         check(report.loss == world.oracle.loss(step), "the loss of step \(step) is not that of the run")
         if report.loss != nil {
@@ -17,7 +16,9 @@ extension Simulation {
         let owners = Set((database.record?.owners ?? [:]).values)
         for host in hosts.values
         where host.disk.number.map(owners.contains) == true && !host.hasLost && !host.isReplaced {
-            if let shard = shards.values.first(where: { $0.host === host }), let machine = shard.machine {
+            if let shard = shards.values.first(where: { $0.host === host }), isMember(shard),
+                let machine = shard.machine
+            {
                 check(
                     machine.prepared?.step == step || machine.committed >= step,
                     "\(attempted) is committed while \(shard.name) is prepared for \(machine.prepared as Any)")
@@ -32,7 +33,8 @@ extension Simulation {
     func checkFinished() {
         guard let machine = coordinator?.machine else { return }
         let alive = machine.status(at: instant).members.filter { $0.isAlive && $0.id.role == .shard }.map(\.id)
-        for shard in shards.values where shard.member.map(alive.contains) == true && !shard.shell.owned.isEmpty {
+        for shard in shards.values
+        where shard.member.map(alive.contains) == true && isMember(shard) && !shard.shell.owned.isEmpty {
             check(
                 shard.machine?.committed == scenario.steps - 1,
                 "finished while \(shard.name) has committed \(shard.machine?.committed as Any)")
@@ -43,12 +45,18 @@ extension Simulation {
     var isOver: Bool {
         isFinished && coordinator != nil
             && shards.values.allSatisfy {
-                $0.queue.isEmpty && ($0.shell.owned.isEmpty || $0.machine?.committed == scenario.steps - 1)
+                !isMember($0)
+                    || $0.queue.isEmpty && ($0.shell.owned.isEmpty || $0.machine?.committed == scenario.steps - 1)
             } && ownersRun
     }
 
+    /// Whether this process is the shard of its number, and not one that was stopped until another took its place.
+    private func isMember(_ shard: ShardProcess) -> Bool {
+        shard.member.map { coordinator?.machine.isMember($0, incarnation: shard.incarnation) == true } ?? false
+    }
+
     private var ownersRun: Bool {
-        let numbers = Set(shards.values.compactMap { $0.member?.number })
+        let numbers = Set(shards.values.filter(isMember).compactMap { $0.member?.number })
         return (database.record?.owners ?? [:]).values.allSatisfy(numbers.contains)
     }
 
@@ -58,15 +66,17 @@ extension Simulation {
             check(false, "the run failed: \(failure)")
             return
         }
+        let last = database.record?.committed ?? -1
+        check(last == scenario.steps - 1, "the run ends after step \(last) of \(scenario.steps)")
         let owners = database.record?.owners ?? [:]
-        let last = world.oracle.state(after: scenario.steps - 1)
+        let final = world.oracle.state(after: scenario.steps - 1)
         for slice in 0..<Toy.sliceCount {
             let name = Toy.name(slice)
-            let owner = shards.values.first { $0.member?.number == owners[name] }
+            let owner = shards.values.first { isMember($0) && $0.member?.number == owners[name] }
             check(owner?.shell.owned.contains(slice) == true, "\(name) is not at shard-\(owners[name] as Any)")
             if let owner {
                 check(
-                    owner.shell.words[Toy.rows(slice)] == last[Toy.rows(slice)],
+                    owner.shell.words[Toy.rows(slice)] == final[Toy.rows(slice)],
                     "\(owner.name) ends with another \(name) than the undisturbed run")
             }
         }

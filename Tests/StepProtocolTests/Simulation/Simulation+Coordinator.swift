@@ -101,6 +101,9 @@ extension Simulation {
                 "the cluster goes back from step \(old?.committed ?? -1) to \(committed), and nothing was lost")
             if committed < old?.committed ?? -1 { feats["gone back", default: 0] += 1 }
             world.term = term
+        case .committed(let step):
+            let last = database.record?.committed ?? -1
+            check(step == last + 1, "step \(step) is committed after \(last)")
         case .map(let version, let owners):
             if version > 1 { feats["slices moved", default: 0] += 1 }
             check(owners.count == Toy.sliceCount, "\(owners.count) of \(Toy.sliceCount) slices have an owner")

@@ -177,7 +177,8 @@ extension Simulation {
             case .wait(let reason) = machine.plan.activity, reason.contains("restore")
         {
             note("the operator restores: \(reason)")
-            tellCoordinator(.restore(checkpoint: nil, step: nil))
+            let isFirst = machine.checkpoints.isEmpty
+            tellCoordinator(.restore(checkpoint: isFirst ? "" : nil, step: isFirst ? -1 : nil))
         }
     }
 }
