@@ -76,8 +76,13 @@ extension CoordinatorMachine {
     mutating func reconcile() -> Reconciliation {
         let unchecked = owners.compactMap { member in live[member]?.unchecked.map { (member, $0) } }
         if unchecked.isEmpty { return .none }
-        // A task that goes back makes everything fit.
-        if case .restore = record.task?.kind {
+        // A task that goes back makes everything fit, if the shards can do it.
+        if let task = record.task, case .restore(let checkpoint) = task.kind,
+            checkpoint != nil
+                || unchecked.allSatisfy({
+                    $0.1.hasSlices && ($0.1.oldest...max($0.1.oldest, $0.1.newest)).contains(task.step)
+                })
+        {
             clearUnchecked()
             return .none
         }

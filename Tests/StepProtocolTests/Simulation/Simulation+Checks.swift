@@ -80,7 +80,7 @@ extension Simulation {
                     "\(owner.name) ends with another \(name) than the undisturbed run")
             }
         }
-        for shard in shards.values {
+        for shard in shards.values where isMember(shard) {
             check(
                 shard.machine?.payloadCount ?? 0 == 0,
                 "\(shard.name) holds \(shard.machine?.payloadCount ?? 0) payloads")
