@@ -92,13 +92,18 @@ let package = Package(
                 "ClusterStatus", "CoordinatorStore", "CenterStore", "Tensors", "Determinism", arguments, logging,
             ],
             swiftSettings: settings),
+        // What a shard is and keeps: executes what its state machine asks for, on files. No sockets.
+        .target(
+            name: "ShardState",
+            dependencies: [
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
+                "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
+            ], swiftSettings: settings),
         .executableTarget(
             name: "ShardServer",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
-                "PartialFC", "Backbone",
-                "RunConfiguration", "RunSetup",
-                arguments, logging,
+                "ShardState", "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism",
+                "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
         .executableTarget(
             name: "Worker",
