@@ -1,6 +1,12 @@
-package import CenterStore
+internal import Backbone
+internal import CenterStore
+internal import Determinism
 internal import Foundation
+internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 package import StepProtocol
+internal import Tensors
 
 /// Where a computation waits while the disk does not take what it must write, and where it is told to give up.
 ///
@@ -41,7 +47,8 @@ package final class DiskGate: @unchecked Sendable {
     ///
     /// - Parameter id: the attempt that needs it; nil for what only the end of the process cancels.
     /// - Throws: the last `CenterStoreError`, with nothing written.
-    func retry<Result>(_ id: StepID?, _ body: () throws(CenterStoreError) -> Result) throws(CenterStoreError) -> Result {
+    func retry<Result>(_ id: StepID?, _ body: () throws(CenterStoreError) -> Result) throws(CenterStoreError) -> Result
+    {
         defer { report("") }
         while true {
             do throws(CenterStoreError) { return try body() } catch {

@@ -2,6 +2,8 @@ internal import Backbone
 internal import CenterStore
 internal import Determinism
 internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 package import StepProtocol
 internal import Tensors
 

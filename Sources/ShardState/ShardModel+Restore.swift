@@ -2,6 +2,8 @@ internal import Backbone
 internal import CenterStore
 internal import Determinism
 internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 internal import StepProtocol
 internal import Tensors
 
@@ -89,7 +91,8 @@ extension ShardModel {
     /// Takes a slice up with pieces from `read`, without activating it.
     func takeUp(
         _ slice: SliceName, shape: SliceShape,
-        _ read: (_ index: Int, _ rows: UnsafeMutableRawBufferPointer, _ momentum: UnsafeMutableRawBufferPointer) throws ->
+        _ read: (_ index: Int, _ rows: UnsafeMutableRawBufferPointer, _ momentum: UnsafeMutableRawBufferPointer) throws
+            ->
             Void
     ) throws -> (parameters: Tensor, momentum: Tensor)? {
         switch slice {

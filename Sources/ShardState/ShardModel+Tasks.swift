@@ -1,7 +1,10 @@
+internal import Backbone
 internal import CenterStore
 internal import Determinism
 internal import Foundation
 internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 package import StepProtocol
 internal import Tensors
 
@@ -65,7 +68,8 @@ extension ShardModel {
     private func change(_ operation: ClassOperation, _ task: BoundaryTask, _ plan: Plan) throws -> String {
         if classVersion > plan.classVersion { return "" }  // done before a restart
         guard classVersion == plan.classVersion else {
-            throw HeadError(.phase, "the classes are of version \(classVersion) here, of \(plan.classVersion) in the plan")
+            throw HeadError(
+                .phase, "the classes are of version \(classVersion) here, of \(plan.classVersion) in the plan")
         }
         var registry = head.registry
         try registry.apply(operation)

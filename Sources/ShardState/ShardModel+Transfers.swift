@@ -2,6 +2,8 @@ internal import Backbone
 internal import CenterStore
 internal import Determinism
 internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 package import StepProtocol
 package import Tensors
 
@@ -69,7 +71,10 @@ extension ShardModel {
                 [rows, momentum].map { source in
                     let copy = Tensor(
                         uninitialized: Float.self,
-                        shape: [source.count / MemoryLayout<Float>.stride / head.table.embeddingSize, head.table.embeddingSize])
+                        shape: [
+                            source.count / MemoryLayout<Float>.stride / head.table.embeddingSize,
+                            head.table.embeddingSize,
+                        ])
                     if let base = source.baseAddress, source.count > 0 {
                         copy.rawPointer.copyMemory(from: base, byteCount: source.count)
                     }
@@ -107,7 +112,8 @@ extension ShardModel {
         guard payload.count == 2, payload.allSatisfy({ $0.dtype == .f32 }), payload[0].count == payload[1].count,
             count == max(1, copy.steps.count), index >= 0, index < count
         else {
-            throw HeadError(.malformed, "piece \(index) of \(count) of \(slice) does not fit: it has \(copy.steps.count)")
+            throw HeadError(
+                .malformed, "piece \(index) of \(count) of \(slice) does not fit: it has \(copy.steps.count)")
         }
         if copy.steps.isEmpty {
             copies[slice]?.emptyStep = step

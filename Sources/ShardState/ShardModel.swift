@@ -1,6 +1,6 @@
 internal import Backbone
 package import CenterStore
-internal import Determinism
+package import Determinism
 internal import MemberSupport
 internal import PartialFC
 internal import RunConfiguration
@@ -55,6 +55,8 @@ package final class ShardModel {
         package var loadSeconds = 0.0
         package var replaySeconds = 0.0
         package var replayedSteps = 0
+
+        package init() {}
     }
 
     /// Makes the state that the directory describes: without a store, or with an empty one, a shard that owns nothing.

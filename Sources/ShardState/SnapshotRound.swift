@@ -1,7 +1,12 @@
-package import CenterStore
+internal import Backbone
+internal import CenterStore
+internal import Determinism
 internal import Foundation
-package import ProcessSupport
-package import StepProtocol
+internal import PartialFC
+internal import ProcessSupport
+internal import RunConfiguration
+internal import RunSetup
+internal import StepProtocol
 internal import Tensors
 
 /// When snapshots are taken.
