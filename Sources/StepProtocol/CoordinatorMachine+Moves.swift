@@ -28,7 +28,10 @@ extension CoordinatorMachine {
     }
 
     /// The moves that are under way: the first ones of those that are planned.
-    var activeMoves: [SliceMove] { Array(record.moves.prefix(max(1, configuration.movesAtOnce))) }
+    var activeMoves: [SliceMove] {
+        if case .classes = record.task?.kind { return [] }
+        return Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
+    }
 
     /// Shards that may own slices.
     private var candidates: [Int] {

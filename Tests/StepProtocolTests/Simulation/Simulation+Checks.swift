@@ -46,7 +46,8 @@ extension Simulation {
         isFinished && coordinator != nil
             && shards.values.allSatisfy {
                 !isMember($0)
-                    || $0.queue.isEmpty && ($0.shell.owned.isEmpty || $0.machine?.committed == scenario.steps - 1)
+                    || $0.queue.isEmpty && $0.machine?.mapVersion == database.record?.mapVersion
+                        && ($0.shell.owned.isEmpty || $0.machine?.committed == scenario.steps - 1)
             } && ownersRun
     }
 

@@ -333,7 +333,7 @@ struct ToyShardShell {
             if logs {
                 disk.truncate(after: task.step)
                 disk.receipts = [:]
-                try load(upTo: task.step)
+                if committed == task.step { copies = [:] } else { try load(upTo: task.step) }
             } else if committed != task.step, !owned.isEmpty {
                 return .failed(message: "\(name) has step \(committed) and cannot go back to \(task.step)")
             }
