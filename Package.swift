@@ -117,18 +117,22 @@ let package = Package(
 
         // Clusters of real processes, for tests and experiments.
         .target(
-            name: "ClusterHarness", dependencies: ["Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ"],
+            name: "ClusterHarness",
+            dependencies: ["ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ"],
             path: "Benchmarks/ClusterHarness", swiftSettings: settings),
         .executableTarget(
             name: "experiments",
-            dependencies: ["ClusterHarness", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments],
+            dependencies: [
+                "ClusterHarness", "ClusterStatus", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments,
+            ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
-            name: "ClusterTests", dependencies: ["ClusterHarness", "Tensors"], swiftSettings: settings),
+            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterStatus", "Tensors"], swiftSettings: settings),
         .testTarget(
-            name: "CenterStoreTests", dependencies: ["CenterStore", "Determinism", "Tensors", "TestFiles"],
+            name: "CenterStoreTests",
+            dependencies: ["CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "CoordinatorStoreTests",

@@ -1,7 +1,7 @@
 internal import StepProtocol
 
-/// The layout of a checkpoint's file: `centers` f32 [R, D], `momentum` f32 [R, D] and `ids` i64 [R], the class of each row; or
-/// `parameters` and `momentum` f32 [N] of the backbone.
+/// The layout of a checkpoint's file: `centers` f32 [R, D], `momentum` f32 [R, D] and `ids` i64 [R], the class of
+/// each row; or `parameters` and `momentum` f32 [N] of the backbone.
 struct CheckpointLayout {
     let header: [UInt8]
     /// Lengths of the tensors, in the file's order.

@@ -12,8 +12,8 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         public var path: String
         public var slice: SliceName
         public var bytes: Int
-        /// XXH64 of the header (8 bytes of length, then JSON), continued over pieces of 4 MiB of every tensor in the file's
-        /// order: the hash so far is the seed of the next piece's. 16 hex digits.
+        /// XXH64 of the header (8 bytes of length, then JSON), continued over pieces of 4 MiB of every tensor in the
+        /// file's order: the hash so far is the seed of the next piece's. 16 hex digits.
         public var hash: String
 
         public init(path: String, slice: SliceName, bytes: Int, hash: String) {
@@ -64,8 +64,8 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
 
     /// Writes the manifest of the complete checkpoint in `directory`.
     ///
-    /// - Throws: `CenterStoreError`: `.layout` if a slice is missing, named twice or outside the directory; `.diskFull` or `.io` if
-    ///   it cannot be written.
+    /// - Throws: `CenterStoreError`: `.layout` if a slice is missing, named twice or outside the directory;
+    ///   `.diskFull` or `.io` if it cannot be written.
     public func write(to directory: String) throws(CenterStoreError) {
         if let problem = filesProblem { throw CenterStoreError(.layout, "checkpoint \(directory): \(problem)") }
         try ChecksummedJSON.write(self, to: "\(directory)/\(Self.fileName)")

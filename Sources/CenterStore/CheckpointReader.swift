@@ -44,10 +44,11 @@ public struct CheckpointReader: Sendable {
         return file
     }
 
-    /// Reads a slice into memory that is exactly as long, `width` floats per row (1 for the backbone), and checks its hash.
+    /// Reads a slice into memory that is exactly as long, `width` floats per row (1 for the backbone), and checks its
+    /// hash.
     ///
-    /// - Throws: `CenterStoreError`: `.file` if the file has another length than fits this memory, `.damaged` if it is not what was
-    ///   written. The memory has undefined contents then.
+    /// - Throws: `CenterStoreError`: `.file` if the file has another length than fits this memory, `.damaged` if it
+    ///   is not what was written. The memory has undefined contents then.
     public func read(
         _ slice: SliceName, width: Int, rows: UnsafeMutableRawBufferPointer, momentum: UnsafeMutableRawBufferPointer
     ) throws(CenterStoreError) {
@@ -91,7 +92,8 @@ public struct CheckpointReader: Sendable {
         return problems
     }
 
-    /// The complete checkpoints in the folders of `parent`, by step, and the folders whose manifest cannot be read with the reason.
+    /// The complete checkpoints in the folders of `parent`, by step, and the folders whose manifest cannot be read
+    /// with the reason.
     ///
     /// - Throws: `CenterStoreError` if `parent` is there and cannot be listed.
     public static func list(
@@ -109,8 +111,8 @@ public struct CheckpointReader: Sendable {
         return (found.sorted { ($0.manifest.step, $0.directory) < ($1.manifest.step, $1.directory) }, problems)
     }
 
-    /// Removes a checkpoint, also an unfinished one: its manifest first, so that half of it is never taken for one. Files that are
-    /// not a checkpoint's stay, and with them the directory.
+    /// Removes a checkpoint, also an unfinished one: its manifest first, so that half of it is never taken for one.
+    /// Files that are not a checkpoint's stay, and with them the directory.
     ///
     /// - Throws: `CenterStoreError` if a file cannot be removed.
     public static func delete(_ directory: String) throws(CenterStoreError) {

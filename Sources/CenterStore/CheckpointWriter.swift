@@ -45,8 +45,8 @@ public struct CheckpointWriter: Sendable {
             momentum: UnsafeRawBufferPointer(start: momentum.rawPointer, count: momentum.byteCount), ids: [])
     }
 
-    /// Writes a slice from memory: `rowCount` rows of `width` floats, as many of momentum, and the class of each row (none for the
-    /// backbone).
+    /// Writes a slice from memory: `rowCount` rows of `width` floats, as many of momentum, and the class of each row
+    /// (none for the backbone).
     ///
     /// - Throws: `CenterStoreError` if the lengths do not fit each other, or the file cannot be written.
     public func write(

@@ -73,7 +73,8 @@ package enum FileIO {
         if fsync(descriptor) != 0 { throw failure(path, "cannot be synced") }
     }
 
-    /// Replaces a file by `bytes`, so that after a crash at any moment the old or the new one is there, whole and synced.
+    /// Replaces a file by `bytes`, so that after a crash at any moment the old or the new one is there, whole and
+    /// synced.
     package static func replace(_ path: String, with bytes: [UInt8]) throws(CenterStoreError) {
         let temporary = path + temporarySuffix
         do throws(CenterStoreError) {

@@ -64,8 +64,8 @@ final class LogSyncer: @unchecked Sendable {
 
     /// Makes everything that was appended survive a power cut.
     ///
-    /// - Throws: `CenterStoreError`. After a failure the system may have dropped what it could not write, so that no later
-    ///   sync can be trusted: all of them fail until the log is opened again.
+    /// - Throws: `CenterStoreError`. After a failure the system may have dropped what it could not write, so that no
+    ///   later sync can be trusted: all of them fail until the log is opened again.
     func sync() throws(CenterStoreError) {
         turn.lock()
         defer { turn.unlock() }

@@ -7,8 +7,8 @@ enum SafeTensorsLayout {
         var byteCount: Int
     }
 
-    /// Length, JSON and padding to 8, for tensors that lie one after the other in this order. The same arguments give the
-    /// same bytes.
+    /// Length, JSON and padding to 8, for tensors that lie one after the other in this order. The same arguments give
+    /// the same bytes.
     static func header(_ tensors: [Entry], metadata: [String: String]) -> [UInt8] {
         var parts: [String] = []
         let pairs = metadata.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }

@@ -4,9 +4,10 @@ public import StepProtocol
 extension ShardStore {
     /// Appends what a step was computed from.
     ///
-    /// After it has returned, no death of the process loses the record. A record supersedes those of its step and later ones.
-    /// - Throws: `CenterStoreError`. `.diskFull`: the log is as before, and the call may be repeated when there is room. If a sync
-    ///   failed, every call fails until the directory is opened again.
+    /// After it has returned, no death of the process loses the record. A record supersedes those of its step and
+    /// later ones.
+    /// - Throws: `CenterStoreError`. `.diskFull`: the log is as before, and the call may be repeated when there is
+    ///   room. If a sync failed, every call fails until the directory is opened again.
     public func append(_ record: LogRecord) throws(CenterStoreError) {
         guard identity != nil else { throw CenterStoreError(.foreign, "\(directory) belongs to no cluster yet") }
         if syncMode == .always, let problem = syncer.problem { throw problem }
@@ -23,14 +24,15 @@ extension ShardStore {
     /// - Throws: `CenterStoreError`; see `append`.
     public func sync() throws(CenterStoreError) { try syncer.sync() }
 
-    /// The step up to which everything owned is here: the last record's, or that of the snapshots; -1 before the first step.
+    /// The step up to which everything owned is here: the last record's, or that of the snapshots; -1 before the
+    /// first step.
     public var newestStep: Int { max(log.newestStep ?? manifest.step, manifest.step) }
 
     /// The last step that a power cut cannot take away.
     public var durableStep: Int { syncMode == .never ? newestStep : min(newestStep, syncer.syncedStep) }
 
-    /// The oldest step that everything owned can be brought back to by `truncate(after:)`; larger than `newestStep` if nothing is
-    /// owned.
+    /// The oldest step that everything owned can be brought back to by `truncate(after:)`; larger than `newestStep`
+    /// if nothing is owned.
     public var oldestRestorableStep: Int {
         guard !owned.isEmpty else { return newestStep + 1 }
         return owned.reduce(-1) { max($0, $1.source.maxStep) }

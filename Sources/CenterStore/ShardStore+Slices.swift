@@ -23,8 +23,8 @@ extension ShardStore {
         try SnapshotReader(slice, reference, path: path(.snapshots, reference.file))
     }
 
-    /// Makes these snapshots the sources of their slices, all at once, and removes those they replace. Snapshots of slices that
-    /// are not owned any more are removed.
+    /// Makes these snapshots the sources of their slices, all at once, and removes those they replace. Snapshots of
+    /// slices that are not owned any more are removed.
     ///
     /// - Throws: `CenterStoreError`; nothing has changed then.
     public func install(
@@ -43,8 +43,8 @@ extension ShardStore {
         }
     }
 
-    /// Makes `sources` all that is owned, complete at `step`, all at once, and forgets everything else: other slices, copies, the
-    /// log. For a return to a checkpoint or to the beginning.
+    /// Makes `sources` all that is owned, complete at `step`, all at once, and forgets everything else: other slices,
+    /// copies, the log. For a return to a checkpoint or to the beginning.
     ///
     /// - Throws: `CenterStoreError`; nothing has changed then.
     public func replaceAll(
@@ -63,8 +63,8 @@ extension ShardStore {
         syncer.reset(to: newestStep)
     }
 
-    /// Changes what is owned, all at once: some slices are taken from kept receipts, some begin with their initial values, some
-    /// are given up.
+    /// Changes what is owned, all at once: some slices are taken from kept receipts, some begin with their initial
+    /// values, some are given up.
     ///
     /// - Parameter step: the last step that is complete; owned slices are as of it.
     /// - Throws: `CenterStoreError`, `.notHeld` if there is no kept copy of an adopted slice. Nothing has changed then.
@@ -108,8 +108,9 @@ extension ShardStore {
                 directory: "\(directory)/received", stem: newStem(slice), segmentByteLimit: .max))
     }
 
-    /// Syncs copies and keeps them, so that they outlive a restart: together with their records they are their slices after
-    /// `step`. More records may follow, and be kept by another call. A copy that was kept of the same slice before is removed.
+    /// Syncs copies and keeps them, so that they outlive a restart: together with their records they are their slices
+    /// after `step`. More records may follow, and be kept by another call. A copy that was kept of the same slice
+    /// before is removed.
     ///
     /// - Throws: `CenterStoreError`; the call may be repeated.
     public func keep(_ receipts: [SliceReceipt], step: Int) throws(CenterStoreError) {

@@ -11,7 +11,7 @@ internal import StepProtocol
 /// ```
 ///
 /// One thread at a time uses the store; snapshot writers and readers, receipts and log cursors may be used by others.
-/// The state of a slice is its source with all records of later steps replayed on it: first those of its side log, if it
+/// The state of a slice is its source with all records of later steps replayed on it: first those of its side log, if
 /// has one, then those of the shard's log that name it.
 public final class ShardStore: @unchecked Sendable {
     /// Whose state it is.
@@ -50,12 +50,12 @@ public final class ShardStore: @unchecked Sendable {
     let syncer: LogSyncer
     private var nextFile = 0
 
-    /// Opens or makes a shard's directory: takes its lock, reads the manifest, cuts off a torn end of the log, and removes what a
-    /// crash left behind.
+    /// Opens or makes a shard's directory: takes its lock, reads the manifest, cuts off a torn end of the log, and
+    /// removes what a crash left behind.
     ///
     /// - Parameter segmentByteLimit: length from which on the log goes on in another file.
-    /// - Throws: `CenterStoreError`: `.locked` if another process uses it, `.damaged` if a file is not what was written, `.io` if
-    ///   it cannot be read or written.
+    /// - Throws: `CenterStoreError`: `.locked` if another process uses it, `.damaged` if a file is not what was
+    ///   written, `.io` if it cannot be read or written.
     public init(
         directory: String, sync: SyncMode, syncInterval: Duration = .seconds(1), segmentByteLimit: Int = 64 << 20
     ) throws(CenterStoreError) {

@@ -3,7 +3,8 @@ internal import StepProtocol
 
 /// The layout of a snapshot: a safetensors file with the tensors `rows` and `momentum` f32 [R, W] of class centers, or
 /// `parameters` and `momentum` f32 [N] of the backbone, then `chunk_steps` i64 [n], `chunk_crcs` i64 [n, 2] (CRC32C of
-/// the piece's rows and of its momentum) and `checks` i64 [2] (CRC32C of the header with its length, and of both tables).
+/// the piece's rows and of its momentum) and `checks` i64 [2] (CRC32C of the header with its length, and of both
+/// tables).
 struct SnapshotLayout {
     static let version = "1"
 

@@ -43,7 +43,8 @@ public final class SnapshotReader: Sendable {
 
     /// Reads piece `chunk` into `rows` and `momentum`, which are exactly as long.
     ///
-    /// - Throws: `CenterStoreError`, `.damaged` if the bytes are not those that were written: the message has file and offset.
+    /// - Throws: `CenterStoreError`, `.damaged` if the bytes are not those that were written: the message has file
+    ///   and offset.
     public func read(
         chunk: Int, rows: UnsafeMutableRawBufferPointer, momentum: UnsafeMutableRawBufferPointer
     ) throws(CenterStoreError) {

@@ -2,7 +2,8 @@ public import StepProtocol
 
 /// Writes a snapshot of one slice piece by piece, in any order, under a temporary name.
 ///
-/// Used by one thread at a time, which need not be the store's. A writer that is released unfinished leaves nothing behind.
+/// Used by one thread at a time, which need not be the store's. A writer that is released unfinished leaves nothing
+/// behind.
 public final class SnapshotWriter: @unchecked Sendable {
     public let slice: SliceName
     public let shape: SliceShape

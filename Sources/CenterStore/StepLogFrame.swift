@@ -3,9 +3,10 @@ internal import Tensors
 
 /// The fixed part before every record of a log, and the form of what follows.
 ///
-/// Little-endian, 48 bytes: magic `PFCR`, format 1 (u32 each), body length (u64), step, class version (i64 each), length of the
-/// JSON (u32), CRC32C of the body (u32), kind (u32, 1 = class operation), CRC32C of the 44 bytes before. The body is the JSON
-/// (header, dtypes and shapes), padded with spaces to 8, then the tensors' bytes, each padded with zeros to 8.
+/// Little-endian, 48 bytes: magic `PFCR`, format 1 (u32 each), body length (u64), step, class version (i64 each),
+/// length of the JSON (u32), CRC32C of the body (u32), kind (u32, 1 = class operation), CRC32C of the 44 bytes
+/// before. The body is the JSON (header, dtypes and shapes), padded with spaces to 8, then the tensors' bytes, each
+/// padded with zeros to 8.
 struct StepLogFrame {
     static let byteCount = 48
     static let magic: UInt32 = 0x5243_4650

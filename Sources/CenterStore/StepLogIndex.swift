@@ -1,7 +1,8 @@
 /// Which records of a log count, in order: later ones supersede earlier ones.
 ///
-/// A record of step s supersedes those of steps >= s, for a retry or a going back made them void. A class operation comes
-/// after its step: it supersedes records of later steps, and operations after the same step of its class version or higher.
+/// A record of step s supersedes those of steps >= s, for a retry or a going back made them void. A class operation
+/// comes after its step: it supersedes records of later steps, and operations after the same step of its class
+/// version or higher.
 struct StepLogIndex {
     struct Entry: Hashable {
         var segment: Int

@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// An open file that is read and written at offsets. Nothing but the kernel's own state changes, so that several threads may
-/// use it at different offsets.
+/// An open file that is read and written at offsets. Nothing but the kernel's own state changes, so that several
+/// threads may use it at different offsets.
 package final class StoreFile: Sendable {
     package enum Mode: Sendable {
         /// An existing file, to read.

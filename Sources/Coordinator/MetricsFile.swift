@@ -15,7 +15,7 @@ struct MetricsFileError: Error, CustomStringConvertible {
 /// was gone back behind, is cut off when the step is done again: at the end there is one line for each step.
 struct MetricsFile {
     let path: String
-    private var handle: FileHandle
+    private let handle: FileHandle
     /// The last step that has a line, -1 if none has.
     private var lastStep = -1
     /// Lines that the disk had no room for: they are written with the next one.
@@ -47,9 +47,10 @@ struct MetricsFile {
 
     /// Appends a committed step, over what an earlier try at it has left.
     mutating func append(_ report: StepReport) throws {
-        if report.step <= lastStep { try cut(after: report.step - 1) }
+        let cut = Result { try self.cut(after: report.step - 1) }
         lastStep = report.step
         try append(line: StepLine(report))
+        try cut.get()
     }
 
     /// Appends an evaluation.
@@ -58,27 +59,27 @@ struct MetricsFile {
     }
 
     /// Removes the lines of steps after `step`.
+    ///
+    /// Shortens the file in place, which also works on a full disk.
     mutating func cut(after step: Int) throws {
         guard lastStep > step else { return }
         do {
             let data = try Data(contentsOf: URL(fileURLWithPath: path))
             // Lines of steps ascend; an evaluation comes after the line of its step, sooner or later.
-            let lines = Self.lines(data + unwritten)
-            var kept = lines[...]
-            var later: [Data] = []
+            var kept = Self.lines(data)[...]
+            var later = Self.lines(unwritten).filter { line in Self.step(line).map { $0.number <= step } ?? false }
             while let line = kept.last {
                 let known = Self.step(line)
                 if let known, known.isStep, known.number <= step { break }
                 kept.removeLast()
-                if let known, !known.isStep, known.number <= step { later.append(line) }
+                if let known, known.number <= step { later.insert(line, at: 0) }
             }
-            let text = (kept + later.reversed()).reduce(into: Data()) { $0 += $1 }
-            try text.write(to: URL(fileURLWithPath: path), options: .atomic)
-            try handle.close()
-            handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-            try handle.seekToEnd()
-            unwritten.removeAll()
+            let length = kept.reduce(0) { $0 + $1.count }
+            try handle.truncate(atOffset: UInt64(length))
+            try handle.seek(toOffset: UInt64(length))
+            unwritten = later.reduce(into: Data()) { $0 += $1 }
             lastStep = step
+            if !unwritten.isEmpty { try flush() }
         } catch {
             throw MetricsFileError(path: path, problem: error.localizedDescription)
         }
@@ -107,17 +108,21 @@ struct MetricsFile {
         do {
             unwritten += try StatusJSON.encode(line) + [Self.newline]
             if unwritten.count > Self.unwrittenLimit { unwritten.removeAll() }
-            let end = try handle.offset()
-            do { try handle.write(contentsOf: unwritten) } catch {
-                // Half a line would spoil the next one.
-                try handle.truncate(atOffset: end)
-                try handle.seek(toOffset: end)
-                throw error
-            }
-            unwritten.removeAll()
+            try flush()
         } catch {
             throw MetricsFileError(path: path, problem: error.localizedDescription)
         }
+    }
+
+    private mutating func flush() throws {
+        let end = try handle.offset()
+        do { try handle.write(contentsOf: unwritten) } catch {
+            // Half a line would spoil the next one.
+            try handle.truncate(atOffset: end)
+            try handle.seek(toOffset: end)
+            throw error
+        }
+        unwritten.removeAll()
     }
 
     private struct EvaluationLine: Encodable {

@@ -22,7 +22,7 @@ struct Verify: ParsableCommand {
     func run() throws {
         try offline {
             let reader = try CheckpointReader(directory: URL(fileURLWithPath: path).standardizedFileURL.path)
-            let problems = try reader.verify()
+            let problems = reader.verify()
             let files = reader.manifest.files
             let answer = Answer(
                 directory: path, step: reader.manifest.step, files: files.count,

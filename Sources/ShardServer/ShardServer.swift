@@ -11,14 +11,15 @@ struct ShardServerCommand: ParsableCommand {
         abstract:
             "Hold a part of the class centers and backbone parameters, and serve the steps of a training cluster.",
         discussion: """
-            Joins the coordinator, which says what to train and which slices to own. On SIGTERM it hands its slices over \
-            first, if others can take them; a second SIGTERM ends it at once, and its state stays in the directory. \
-            Exit codes: 0 when it ends as asked, 77 refused by the coordinator, 78 a directory or configuration of another \
-            run, 75 a directory in use, 65 a damaged file, 74 a file that cannot be read or written, 70 anything else.
+            Joins the coordinator, which says what to train and which slices to own. Everything that it holds is in its \
+            directory too: ended in any way and started again with it, it goes on where it was. On SIGTERM it hands its \
+            slices over to other shards, if there are any, and ends with exit code 0; a second SIGTERM ends it at once. \
+            Refused by the coordinator: 77. Its directory or its part of the run cannot be used: 70.
             """,
-        version: "0.1.0")
+        version: "0.2.0")
 
     @OptionGroup var member: MemberOptions
+    @OptionGroup var storage: StorageOptions
 
     @Option(help: "Where to listen for workers: tcp://ADDRESS:PORT; port * lets the system choose.")
     var bind = "tcp://127.0.0.1:*"
@@ -26,82 +27,76 @@ struct ShardServerCommand: ParsableCommand {
     @Option(help: "Host name or address that workers reach this shard at, if it is not the one it binds to.")
     var advertise: String?
 
-    @OptionGroup var durability: DurabilityOptions
-
     func run() throws {
         try member.run("shard-server") {
-            try ShardService(options: member, durability: durability, bind: bind, advertise: advertise, log: $0)
+            try ShardService(options: member, storage: storage, bind: bind, advertise: advertise, log: $0)
         }
     }
 }
 
-/// What the shard keeps, and where.
-struct DurabilityOptions: ParsableArguments {
-    enum Durability: String, ExpressibleByArgument, CaseIterable {
-        case step
-        case checkpoint
-    }
+/// What an accident may cost.
+enum Durability: String, ExpressibleByArgument, CaseIterable {
+    /// Every step is logged: the end of a process loses nothing.
+    case step
+    /// Nothing is logged: the end of a process takes the cluster back to its last checkpoint.
+    case checkpoint
+}
 
-    enum Sync: String, ExpressibleByArgument, CaseIterable {
-        case always
-        case interval
-        case never
+/// When the log is brought to the disk.
+enum Sync: String, ExpressibleByArgument, CaseIterable {
+    case always, interval, never
 
-        var mode: ShardStore.SyncMode {
-            switch self {
-            case .always: .always
-            case .interval: .interval
-            case .never: .never
-            }
+    var mode: ShardStore.SyncMode {
+        switch self {
+        case .always: .always
+        case .interval: .interval
+        case .never: .never
         }
     }
+}
 
-    @Option(help: "The directory of the shard's state; needed unless --durability is checkpoint.")
+/// Where and how a shard keeps its state.
+struct StorageOptions: ParsableArguments {
+    @Option(help: "Directory of this shard's durable state; every shard needs its own.", completion: .directory)
     var directory: String?
 
     @Option(
-        help: "What the death of the process costs: step: nothing; checkpoint: everything since the last checkpoint.")
+        help: """
+            step: every step is logged, so that nothing is lost when the process ends. checkpoint: nothing is logged, and \
+            the whole cluster goes back to its last checkpoint.
+            """)
     var durability = Durability.step
 
     @Option(
-        help: "What a power cut costs: always: nothing; interval: about a second of steps; never: some seconds more.")
+        help:
+            "When the log is brought to the disk, for the case of a power cut: always (every step), interval (every second) or never."
+    )
     var sync = Sync.interval
 
-    @Option(help: "Take snapshots when the log has more bytes (default: half of the state, at least 256 MiB).")
+    @Option(
+        help:
+            "Take new snapshots when the log is longer than so many bytes; by default half of the state, at least 256 MiB."
+    )
     var logBytes: Int?
 
-    @Option(help: "Bytes copied for snapshots after each step.")
+    @Option(help: "Bytes that are copied for snapshots after each step at most.")
     var copyBytes = 32 << 20
 
     func validate() throws {
-        if durability == .step && (directory ?? "").isEmpty {
-            throw ValidationError("--directory is needed, unless --durability is checkpoint")
+        if durability == .step && directory == nil {
+            throw ValidationError("--directory is missing; only --durability checkpoint keeps nothing")
         }
-        if logBytes ?? 1 < 1 || copyBytes < 1 { throw ValidationError("--log-bytes and --copy-bytes must be above 0") }
+        guard copyBytes > 0 else { throw ValidationError("--copy-bytes \(copyBytes) is not a number above 0") }
+        guard logBytes ?? 0 >= 0 else { throw ValidationError("--log-bytes \(logBytes ?? 0) is below 0") }
     }
 
-    /// Opens the directory; nil without one.
+    /// The directory, opened and locked; nil if nothing is to be kept.
     ///
-    /// - Throws: `CenterStoreError` if it is in use, damaged, or cannot be read or written.
-    func open() throws(CenterStoreError) -> ShardStore? {
+    /// - Throws: `CenterStoreError` if it is used by another process, damaged, or cannot be written.
+    func open() throws -> ShardStore? {
         guard durability == .step, let directory else { return nil }
-        // Only whole files of the log are dropped: they must be shorter than what it may grow to.
-        let segment = max(1 << 16, min(64 << 20, (logBytes ?? .max) / 4))
-        return try ShardStore(directory: directory, sync: sync.mode, segmentByteLimit: segment)
+        return try ShardStore(directory: directory, sync: sync.mode)
     }
 
     var snapshots: SnapshotOptions { SnapshotOptions(logByteCount: logBytes, copyByteCount: copyBytes) }
-}
-
-extension CenterStoreError {
-    /// What the process ends with when it fails of this.
-    var exitCode: Int32 {
-        switch code {
-        case .locked: 75
-        case .damaged: 65
-        case .io, .diskFull: 74
-        case .foreign: 78
-        default: 70
-        }
-    }
 }

@@ -1,4 +1,5 @@
 import CenterStore
+import Foundation
 import Logging
 import MemberSupport
 import PartialFC
@@ -10,118 +11,115 @@ import StepProtocol
 import Tensors
 import Wire
 
-/// What the coordinator says, and what it is told.
+/// What the coordinator says.
 extension ShardService {
-    // MARK: Joining
-
     func join(_ welcome: Welcome) -> Bool {
         if let known = self.welcome, known.clusterID != welcome.clusterID {
             log.error(
                 "the coordinator now runs cluster \(welcome.clusterID), this shard holds a part of \(known.clusterID)")
-            exitCode = 70
-            return false
+            return end(70)
         }
-        let isNewNumber = self.welcome.map { $0.member != welcome.member } ?? true
-        if setup == nil {
-            do {
+        let isFirst = self.welcome == nil
+        let isRenamed = self.welcome.map { $0.member != welcome.member } ?? false
+        do {
+            if isFirst {
                 let setup = try RunSetup(RunConfiguration(yaml: welcome.configuration))
                 self.setup = setup
                 policy = HandshakePolicy(
                     clusterID: welcome.clusterID, embeddingSize: setup.head.embeddingSize,
-                    classCount: setup.head.classCount,
-                    configurationHash: welcome.configurationHash)
-            } catch {
-                log.error("the coordinator's configuration cannot be used: \(error)")
-                exitCode = 78
-                return false
+                    classCount: setup.head.classCount, configurationHash: welcome.configurationHash)
             }
-        }
-        if self.welcome != nil, isNewNumber, figures.state.hasSlices {
-            log.error(
-                "the coordinator has given this shard up and calls it \(welcome.member) now: what it holds is of no use. Start it anew"
-            )
-            exitCode = 77
-            return false
+        } catch {
+            log.error("the coordinator's configuration cannot be used: \(error)")
+            return end(78)
         }
         self.welcome = welcome
         hello.clusterID = welcome.clusterID
         hello.previousNumber = welcome.member.number
+        coordinator.update(hello)
         log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
-        if isNewNumber { makeState(welcome) }
+        if isFirst { makeModel(welcome) } else if isRenamed { rename(welcome) }
         beat()
         return true
     }
 
-    /// Has the state made that the directory describes, under the number that the coordinator gave.
-    private func makeState(_ welcome: Welcome) {
-        guard let setup else { return }
-        (machine, receiver) = (nil, nil)
-        let identity = ShardStore.Identity(
+    private func identity(_ welcome: Welcome) -> ShardStore.Identity {
+        ShardStore.Identity(
             clusterID: welcome.clusterID, member: welcome.member.number, configurationHash: welcome.configurationHash)
-        let (mailbox, box, threads, gate, options) = (mailbox, box, threads, gate, durability.snapshots)
+    }
+
+    /// Loads what the directory holds; nothing is served meanwhile.
+    private func makeModel(_ welcome: Welcome) {
+        guard let setup else { return }
+        let (mailbox, box, figures, store, threads) = (mailbox, model, figures, store, threads)
+        let (gate, options, identity) = (gate, storage.snapshots, identity(welcome))
         compute.submit {
             do {
-                box.model = nil
-                if let store = box.store {
-                    if store.identity != identity, store.owned.isEmpty {
-                        try store.forgetReceived(store.received.map(\.slice))
-                    }
-                    try store.adopt(identity)
-                }
-                let model = try ShardModel(
-                    setup: setup, store: box.store, threads: threads, gate: gate, snapshots: options)
+                try store?.adopt(identity)
+                let model = try ShardModel(setup: setup, store: store, threads: threads, gate: gate, snapshots: options)
                 box.model = model
-                mailbox.post(.ready(.success(ModelFigures(model))))
-            } catch {
-                let code = (error as? CenterStoreError)?.exitCode ?? 70
-                mailbox.post(.ready(.failure(StartProblem(message: "\(error)", exitCode: code))))
-            }
+                figures.update(model)
+                mailbox.post(
+                    .ready(
+                        .success(
+                            Ready(
+                                committed: model.committed, prepared: model.prepared, lastTask: model.lastTask,
+                                handedOver: Set(model.handedOver.keys)))))
+            } catch { mailbox.post(.ready(.failure(Refusal(error)))) }
         }
     }
 
-    /// The state is made: the machines can begin.
-    func begin(_ result: Result<ModelFigures, StartProblem>) -> Bool {
-        guard let welcome, let setup else { return true }
-        switch result {
-        case .failure(let problem):
-            log.error("the state cannot be made: \(problem.message)")
-            exitCode = problem.exitCode
-            return false
-        case .success(let figures):
-            note(figures)
-            machine = Machine(
-                member: welcome.member, microBatchCount: setup.configuration.microBatchCount,
-                committed: figures.committed, prepared: figures.prepared, lastTask: figures.lastTask,
-                holdsSlices: figures.state.hasSlices, empty: [])
-            receiver = Receiver(
-                member: welcome.member, completedTask: figures.lastTask, handedOver: figures.handedOver)
-            let restoring = figures.restoring
-            log.info(
-                "ready: \(Units.bytes(figures.memoryBytes)), step \(figures.committed); loaded in \(Units.fixed(restoring.loadSeconds, 2)) s, replayed \(restoring.replayedSteps) steps in \(Units.fixed(restoring.replaySeconds, 2)) s"
-            )
-            beat()
-            return plan.map(follow) ?? true
+    /// The coordinator had given the old number up, which it only does with a shard that owns nothing.
+    private func rename(_ welcome: Welcome) {
+        let (mailbox, store, identity) = (mailbox, store, identity(welcome))
+        compute.submit {
+            do { try store?.adopt(identity) } catch { mailbox.post(.broken("\(error)")) }
         }
+        guard let ready else { return }
+        let committed = machine?.committed ?? ready.committed
+        begin(Ready(committed: committed, prepared: nil, lastTask: 0, handedOver: []))
     }
 
-    func hear(_ refusal: Refusal) -> Bool {
-        if refusal.code == .drained {
-            log.info("\(refusal.message)")
-            exitCode = 0
-            return false
-        }
-        log.error("the coordinator refused this shard: \(refusal.message)")
-        exitCode = 77
-        return false
+    func begin(_ ready: Ready) {
+        guard let setup, let welcome else { return }
+        self.ready = ready
+        let values = figures.values
+        machine = Machine(
+            member: welcome.member, microBatchCount: setup.configuration.microBatchCount, committed: ready.committed,
+            prepared: ready.prepared, lastTask: ready.lastTask, empty: [])
+        receiver = Receiver(member: welcome.member, completedTask: ready.lastTask, handedOver: ready.handedOver)
+        log.info(
+            "ready: \(Units.bytes(values.memoryBytes)) after step \(ready.prepared?.step ?? ready.committed), loaded in \(Units.fixed(values.restoring.loadSeconds, 2)) s, \(values.restoring.replayedSteps) steps replayed in \(Units.fixed(values.restoring.replaySeconds, 2)) s"
+        )
+        updateHello()
+        beat()
+        resumePlan()
     }
 
     func receive(_ message: WireMessage) -> Bool {
         switch message {
         case .plan(let plan): return follow(plan)
-        case .classes(let list): takeOver(list)
-        case .operatorReply(let reply): return hear(reply)
+        case .classes(let list):
+            let (mailbox, box, figures) = (mailbox, model, figures)
+            compute.submit {
+                guard let model = box.model else { return }
+                do {
+                    try model.setClasses(operationsJSON: list.operations)
+                    figures.update(model)
+                    mailbox.post(.classesKnown(version: list.version))
+                } catch { mailbox.post(.broken("the classes cannot be used: \(error)")) }
+            }
+        case .operatorReply(let reply):
+            // The answer to the wish to be drained.
+            guard drainDeadline != nil else { break }
+            drainDeadline = nil
+            if reply.exitCode == 0 {
+                log.info("handing the slices over")
+            } else {
+                return leave("nobody can take the slices: \(reply.json)")
+            }
         case .refused(let refusal):
-            if refusal.code == .drained { return hear(refusal) }
+            if refusal.code == .drained { return handedOver() }
             log.warning("the coordinator refused a message: \(refusal.message)")
             if refusal.code == .incarnation || refusal.code == .notWelcomed { coordinator.greet(hello) }
         default: break
@@ -129,94 +127,68 @@ extension ShardService {
         return true
     }
 
-    // MARK: Plans
-
-    func follow(_ new: Plan) -> Bool {
-        guard let setup else { return true }
-        if let misfit = setup.misfit(of: new) {
+    /// Follows the plan once the model is there and knows the plan's classes.
+    func follow(_ plan: Plan) -> Bool {
+        if let misfit = setup?.misfit(of: plan) {
             log.error("the coordinator's plan does not fit its configuration: \(misfit)")
-            exitCode = 70
-            return false
+            return end(70)
         }
-        if let plan, !new.supersedes(plan) { return true }
-        plan = new
-        guard machine != nil, knowsClasses(of: new) else { return true }
-        if new.safe != notedSafe {
-            notedSafe = new.safe
-            let box = box
-            compute.submit { box.model?.noteSafe(new.safe) }
-        }
-        drive(.plan(new))
-        tell(.plan(new))
-        closeIdleConnections(new)
+        if let waiting = waitingPlan, !plan.supersedes(waiting) { return true }
+        waitingPlan = plan
+        resumePlan()
         // The coordinator waits for the word that the last step is committed everywhere.
-        if new.activity == .finished, let machine, machine.committed != reportedStep { beat() }
+        if plan.activity == .finished, let machine, machine.committed != reportedStep { beat() }
         return true
     }
 
-    /// A shard that owns nothing must hear what became of the classes before it takes slices up.
-    private func knowsClasses(of plan: Plan) -> Bool {
-        if figures.ownsSlices || figures.state.hasSlices || figures.classVersion == plan.classVersion { return true }
-        if askedClasses != plan.classVersion {
-            askedClasses = plan.classVersion
-            coordinator.send(.readClasses)
+    func resumePlan() {
+        guard let plan = waitingPlan, machine != nil else { return }
+        let values = figures.values
+        // Whoever owns slices learns of operations by tasks and from its log; others ask.
+        if plan.classVersion != values.classVersion, machine?.ownsSlices != true, !values.state.hasSlices {
+            if askedClasses != plan.classVersion {
+                askedClasses = plan.classVersion
+                coordinator.send(.readClasses)
+            }
+            return
         }
-        return false
+        askedClasses = nil
+        waitingPlan = nil
+        let (box, safe) = (model, plan.safe)
+        compute.submit { box.model?.noteSafe(safe) }
+        receive(Receiver.Event.plan(plan))
+        drive(.plan(plan))
     }
 
-    private func takeOver(_ list: ClassList) {
-        let (mailbox, box) = (mailbox, box)
-        compute.submit {
-            guard let model = box.model else { return }
-            do {
-                try model.setClasses(operationsJSON: list.operations)
-                mailbox.post(.figures(ModelFigures(model)))
-                mailbox.post(.classes(list.version))
-            } catch { mailbox.post(.fail("the coordinator's classes cannot be used: \(error)", code: 70)) }
-        }
-    }
+    // MARK: Going
 
-    // MARK: Heartbeats
-
-    /// Keeps what the next greeting says in step with the model.
-    func note(_ new: ModelFigures) {
-        if !new.snapshotProblem.isEmpty, new.snapshotProblem != figures.snapshotProblem {
-            log.warning("the snapshot was given up, and is tried again: \(new.snapshotProblem)")
+    /// SIGTERM: the slices go to other shards first, if the cluster trains and others are there.
+    func drain(_ reason: String) -> Bool {
+        guard reason == "SIGTERM", drainDeadline == nil, let welcome, coordinator.isWelcomed,
+            machine?.ownsSlices == true
+        else { return leave(reason) }
+        switch machine?.plan?.activity {
+        case .finished, .failed, nil: return leave(reason)
+        case .train, .wait, .task: break
         }
-        figures = new
-        hello.state = new.state
-        coordinator.update(hello)
-    }
-
-    func beat() {
-        let interval = Duration.milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
-        nextHeartbeat = .now + interval
-        let (mailbox, box) = (mailbox, box)
-        // What was synced meanwhile is seen by the next heartbeat.
-        compute.submit { if let model = box.model { mailbox.post(.figures(ModelFigures(model))) } }
-        guard let welcome, coordinator.isWelcomed else { return }
-        if leaving?.deadline != nil { askToDrain(welcome.member) }
-        if askedClasses != nil { coordinator.send(.readClasses) }
-        var statistics: [String: Double] = [
-            "memory_bytes": Double(figures.memoryBytes),
-            "resident_bytes": Double(ProcessMemory.residentBytes),
-            "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
-            "refused": Double(server.counters.rejectedTotal),
-            "log_bytes": Double(figures.logBytes), "snapshot_step": Double(figures.snapshotStep),
-            "load_seconds": figures.restoring.loadSeconds, "replay_seconds": figures.restoring.replaySeconds,
-            "replayed_steps": Double(figures.restoring.replayedSteps),
-        ]
-        var report: ShardReport?
-        // Before the state is made there is nothing to report: the greeting has said what the directory holds.
-        if let machine {
-            reportedStep = machine.committed
-            statistics["committed"] = Double(reportedStep)
-            report = ShardReport(
-                committed: reportedStep, durable: figures.durable, received: receiver?.received ?? [:],
-                obstacle: gate.obstacle)
-        }
+        drainDeadline = .now + .seconds(2)
         coordinator.send(
-            .heartbeat(
-                Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics, report: report)))
+            .operatorRequest(OperatorRequest(command: "drain", arguments: ["name": "\(welcome.member)"])))
+        return true
+    }
+
+    /// Goes at once. With a directory nothing is lost.
+    @discardableResult
+    func leave(_ reason: String) -> Bool {
+        log.info("stopping: \(reason)")
+        if let welcome {
+            coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
+        }
+        return end(0)
+    }
+
+    func handedOver() -> Bool {
+        log.info("every slice is handed over: going")
+        return end(0)
     }
 }

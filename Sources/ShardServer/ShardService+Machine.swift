@@ -1,120 +1,73 @@
-import CenterStore
 import Logging
+import MemberSupport
 import ProcessSupport
 import ShardState
 import StepProtocol
 import Tensors
 import Wire
 
-/// What the state machine asks for.
+/// What the state machine of the steps asks for.
 extension ShardService {
     func drive(_ event: Machine.Event) {
-        let taken = machine?.handle(event, at: now)
-        for action in taken ?? [] {
+        for action in machine?.handle(event, at: now) ?? [] {
             switch action {
             case .reply(let peer, let reply): server.send(.stepReply(reply), to: peer.peer, request: peer.request)
-            case .compute(_, .task(let task)): perform(task)
+            case .compute(let id, .task(let task)): perform(id, task)
             case .compute(let id, let computation): perform(id, computation)
             case .transfer(let peer, let request): give(request, to: peer)
             case .acknowledge(let number, let outcome):
-                guard let welcome else { continue }
+                guard let welcome else { break }
                 coordinator.send(
                     .taskDone(
-                        TaskDone(
-                            member: welcome.member, incarnation: incarnation, number: number, outcome: outcome)))
+                        TaskDone(member: welcome.member, incarnation: incarnation, number: number, outcome: outcome)))
             }
         }
     }
 
     private func perform(_ id: StepID, _ computation: ShardComputation<[Tensor]>) {
-        // An update that waits for the disk is not needed any more.
+        // What waits for the disk must hear of it before it is its turn.
         if case .rollback = computation { gate.cancel(id) }
-        let (mailbox, box, log, plan) = (mailbox, box, log, machine?.plan)
+        let (mailbox, box, figures, plan) = (mailbox, model, figures, machine?.plan)
         compute.submit {
             guard let model = box.model else { return }
             do throws(Refusal) {
                 let result = try model.perform(id, computation, plan: plan)
-                switch computation {
-                case .update, .commit, .rollback, .own: mailbox.post(.figures(ModelFigures(model)))
-                default: break
-                }
+                figures.update(model)
                 if let result { mailbox.post(.computed(id, result)) }
             } catch {
+                figures.update(model)
                 if let task = computation.task {
                     mailbox.post(.failed(id, task, error))
                 } else {
-                    log.critical("\(id): \(error.message)")
-                    mailbox.post(.fail("its state cannot be trusted", code: 70))
+                    mailbox.post(.broken("\(id): \(error.message); its state cannot be trusted"))
                 }
             }
         }
     }
 
-    private func perform(_ task: BoundaryTask) {
+    private func perform(_ id: StepID, _ task: BoundaryTask) {
         guard let plan = machine?.plan else { return }
-        let (mailbox, box) = (mailbox, box)
-        log.info("task \(task.number) at step \(task.step): \(task.kind.name)")
+        let (mailbox, box, figures) = (mailbox, model, figures)
         compute.submit {
             guard let model = box.model else { return }
             do {
                 let outcome = try model.perform(task, plan: plan)
-                mailbox.post(.figures(ModelFigures(model)))
-                mailbox.post(.taskDone(task.number, outcome))
-            } catch {
-                let code = (error as? CenterStoreError)?.exitCode ?? 70
-                mailbox.post(.fail("task \(task.number): \(error); its state cannot be trusted", code: code))
-            }
+                figures.update(model)
+                mailbox.post(.taskDone(number: task.number, outcome))
+            } catch { mailbox.post(.broken("task \(task.number): \(error); its state cannot be trusted")) }
         }
     }
 
-    // MARK: Slices on their way
-
-    /// Answers another shard, after what was asked for before.
+    /// Answers another shard that receives a slice of this one.
     private func give(_ request: TransferRequest, to peer: StepPeer) {
-        answer(peer) { model throws(Refusal) in
-            do {
-                let content = try model.content(of: request)
-                return .transferReply(TransferReply(slice: request.slice, part: request.part, content: content))
-            } catch { throw Refusal(.internalError, "\(request.slice): \(error)") }
-        }
-    }
-
-    /// Tells the receiver, and does what it asks for.
-    func tell(_ event: Receiver.Event) {
-        let taken = receiver?.handle(event, at: now)
-        for action in taken ?? [] {
-            switch action {
-            case .ask(let owner, let request): ask(owner, request)
-            case .complete(let task): drive(.copiesComplete(task: task))
-            case .storeChunk(let slice, let index, let count, let step, let payload):
-                store(slice, .chunk(index)) { model throws in
-                    try model.storeChunk(slice, index: index, count: count, step: step, payload)
-                }
-            case .replay(let slice, let step, let header, let payload):
-                store(slice, .record(after: step - 1)) { model throws in
-                    try model.replay(slice, step: step, header: header, payload)
-                }
-            case .drop(let slice):
-                let (mailbox, box) = (mailbox, box)
-                compute.submit {
-                    do { try box.model?.drop(slice) } catch {
-                        mailbox.post(.received(.failed(slice, message: "\(error)")))
-                    }
-                }
-            }
-        }
-    }
-
-    private func store(
-        _ slice: SliceName, _ part: TransferRequest.Part, _ body: @escaping @Sendable (ShardModel) throws -> Void
-    ) {
-        let (mailbox, box) = (mailbox, box)
+        let (mailbox, box) = (mailbox, model)
         compute.submit {
             guard let model = box.model else { return }
             do {
-                try body(model)
-                mailbox.post(.received(.stored(slice, part)))
-            } catch { mailbox.post(.received(.failed(slice, message: "\(error)"))) }
+                let content = try model.content(of: request)
+                let reply = TransferReply(slice: request.slice, part: request.part, content: content)
+                mailbox.post(.answer(peer, .success(.transferReply(reply))))
+            } catch { mailbox.post(.answer(peer, .failure(Refusal(error)))) }
         }
     }
 }
@@ -129,21 +82,7 @@ extension ShardComputation {
         case .dense: .dense
         case .update: .update
         case .parameters(let rank): .parameters(rank: rank)
-        case .rollback, .commit, .task, .own: nil
-        }
-    }
-}
-
-extension BoundaryTask.Kind {
-    /// For people.
-    var name: String {
-        switch self {
-        case .skip: "the step is skipped"
-        case .checkpoint(let directory): "checkpoint in \(directory)"
-        case .restore(nil): "go back"
-        case .restore(let path?): path.isEmpty ? "go back to the beginning" : "restore \(path)"
-        case .classes: "the classes change"
-        case .handOver(let moves): "hand over \(moves.count) slices"
+        case .rollback, .commit, .own, .task: nil
         }
     }
 }

@@ -1,11 +1,12 @@
 import Logging
+import MemberSupport
 import ProcessSupport
 import ShardState
 import StepProtocol
 import Tensors
 import Wire
 
-/// What workers and operators ask of the shard.
+/// What workers, other shards and operators ask of the shard.
 extension ShardService {
     func serve(_ message: WireMessage, _ peer: StepPeer) {
         switch message {
@@ -20,13 +21,13 @@ extension ShardService {
                 return
             }
             drive(.request(peer, request))
+        case .transferRequest(let request): drive(.transfer(peer, request))
         case .readRows(let ids):
             answer(peer) { model throws(Refusal) in
                 let (rows, momentum) = try model.read(ids: ids)
                 return .rows(rows: rows, momentum: momentum)
             }
         case .readSliceHashes: answer(peer) { model throws(Refusal) in .sliceHashes(model.hashes()) }
-        case .transferRequest(let request): drive(.transfer(peer, request))
         default:
             server.refuse(
                 peer.peer, request: peer.request,
@@ -35,7 +36,7 @@ extension ShardService {
         }
     }
 
-    func greet(_ hello: Hello, _ peer: StepPeer) {
+    private func greet(_ hello: Hello, _ peer: StepPeer) {
         guard let policy, let welcome else {
             server.refuse(
                 peer.peer, request: peer.request,
@@ -56,10 +57,10 @@ extension ShardService {
     }
 
     /// Computes an answer between the computations of the steps.
-    func answer(
+    private func answer(
         _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel) throws(Refusal) -> WireMessage
     ) {
-        let (mailbox, box) = (mailbox, box)
+        let (mailbox, box) = (mailbox, model)
         compute.submit {
             guard let model = box.model else {
                 mailbox.post(

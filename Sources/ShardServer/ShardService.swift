@@ -4,6 +4,7 @@ import Logging
 import MemberSupport
 import PartialFC
 import ProcessSupport
+import RunConfiguration
 import RunSetup
 import ShardState
 import StepProtocol
@@ -25,140 +26,123 @@ final class ShardService: MemberService, @unchecked Sendable {
     enum Event: Sendable {
         case coordinator(ClientEvent)
         case server(ServerEvent)
-        /// Of the connection to another shard, by its endpoint.
-        case shard(String, ClientEvent)
-        /// The state is made, or cannot be.
-        case ready(Result<ModelFigures, StartProblem>)
-        case figures(ModelFigures)
+        /// The connection to another shard.
+        case shard(MemberID, ClientEvent)
+        /// The state is made, or could not be.
+        case ready(Result<Ready, Refusal>)
         case computed(StepID, ShardResult<[Tensor]>)
         case failed(StepID, ShardTask, Refusal)
-        case taskDone(Int, TaskOutcome)
+        case taskDone(number: Int, TaskOutcome)
         case received(Receiver.Event)
-        /// The classes of this version are known to the model.
-        case classes(Int)
         /// Something that was computed for a peer outside the step protocol.
         case answer(StepPeer, Result<WireMessage, Refusal>)
-        /// The process was told to end.
+        /// The classes of this version are known to the model.
+        case classesKnown(version: Int)
+        /// Why the disk keeps the shard waiting, or empty.
+        case obstacle(String)
+        /// The state cannot be trusted.
+        case broken(String)
         case stop(String)
-        /// The process cannot go on.
-        case fail(String, code: Int32)
     }
 
-    /// Why the state could not be made, and what the process ends with.
-    struct StartProblem: Error {
-        var message: String
-        var exitCode: Int32
+    /// What the loop learns of a new model.
+    struct Ready: Sendable {
+        var committed: Int
+        var prepared: StepID?
+        var lastTask: Int
+        var handedOver: Set<SliceName>
     }
 
     let log: Logger
     let threads: Int
-    let durability: DurabilityOptions
+    let storage: StorageOptions
+    let store: ShardStore?
     let mailbox = Mailbox<Event>()
     let io: IOThread
     let server: ServerEndpoint
     let coordinator: ClientConnection
     let compute = ComputeThread(name: "compute")
     let gate = DiskGate()
+    let figures = ShardFigures()
     let origin = ContinuousClock.now
     var hello: Hello
 
     var welcome: Welcome?
     var setup: RunSetup?
     var policy: HandshakePolicy?
+    var ready: Ready?
     var machine: Machine?
     var receiver: Receiver?
-    /// The newest plan, for when the state is made.
-    var plan: Plan?
-    /// The step that was told to be safe.
-    var notedSafe = Int.min
-    /// The class version that the coordinator was asked for.
+    /// The model; touched on the compute thread only, but for being made known here.
+    let model = ModelBox()
+    /// The newest plan that waits for the model, or for the classes.
+    var waitingPlan: Plan?
+    /// The version of the classes that was asked for.
     var askedClasses: Int?
-    /// The store and the model; used on the compute thread only.
-    let box: ModelBox
-    var figures: ModelFigures
-    /// Connections to other shards, by endpoint, and what was asked over them.
-    var shards: [String: ShardPeer] = [:]
+    var obstacle = ""
+    /// Connections to the owners of slices on their way here, requests under way, and those that wait for the handshake.
+    var shards: [MemberID: ClientConnection] = [:]
+    var asked: [MemberID: [UInt64: TransferRequest]] = [:]
+    var unsent: [MemberID: [TransferRequest]] = [:]
     /// The committed step of the last heartbeat.
     var reportedStep = -1
     var nextHeartbeat = ContinuousClock.now
-    var leaving: Leaving?
+    /// Set by SIGTERM: until when the coordinator may say that the slices are handed over first.
+    var drainDeadline: ContinuousClock.Instant?
     var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
-    final class ModelBox: @unchecked Sendable {
-        let store: ShardStore?
-        var model: ShardModel?
-        init(store: ShardStore?) { self.store = store }
-    }
+    final class ModelBox: @unchecked Sendable { var model: ShardModel? }
 
-    /// How far the shard is with handing its slices over before it goes.
-    struct Leaving {
-        var reason: String
-        /// When it goes anyway; nil once the coordinator has agreed.
-        var deadline: ContinuousClock.Instant?
-    }
-
-    /// - Throws: `WireError` if the endpoint cannot be bound; the exit code of the process if the directory cannot be used.
-    init(
-        options: MemberOptions, durability: DurabilityOptions, bind: String, advertise: String?, log: Logger
-    ) throws {
+    /// - Throws: `CenterStoreError` if the directory cannot be used, `WireError` if the endpoint cannot be bound.
+    init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: String?, log: Logger) throws {
         self.log = log
-        self.durability = durability
+        self.storage = storage
         threads = options.threads
-        let store: ShardStore?
-        do throws(CenterStoreError) { store = try durability.open() } catch {
-            log.error("\(error)")
-            Foundation.exit(error.exitCode)
-        }
-        if let torn = store?.tornTail { log.warning("the end of the log was cut off: \(torn)") }
-        box = ModelBox(store: store)
-        figures = ModelFigures(store: store)
+        store = try storage.open()
         io = try IOThread()
         server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
         hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
         hello.endpoint = if let advertise { server.advertised(host: advertise) } else { server.endpoint }
-        hello.state = figures.state
+        hello.state = store?.state ?? ShardState(newest: -1, oldest: 0, logsSteps: false, hasSlices: false)
+        if let state = hello.state { figures.update(state) }
         if let identity = store?.identity {
             hello.clusterID = identity.clusterID
             hello.previousNumber = identity.member
+            hello.configurationHash = identity.configurationHash
         }
         coordinator = try ClientConnection(
             connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
+        gate.onChange = { [mailbox] in mailbox.post(.obstacle($0)) }
         log.info("listening at \(hello.endpoint), joining \(options.coordinator)")
-        gate.onChange = { [log] obstacle in
-            if obstacle.isEmpty {
-                log.info("the disk takes the log again")
-            } else {
-                log.warning("cannot prepare, tried again twice a second: \(obstacle)")
-            }
-        }
+        if let tail = store?.tornTail { log.warning("\(tail)") }
     }
 
-    /// Hands the slices over if the process was asked kindly, and makes `run` return. From any thread.
+    /// Makes `run` return. From any thread.
     func stop(_ reason: String) { mailbox.post(.stop(reason)) }
 
-    /// Serves until `stop`, or until the coordinator refuses this shard.
+    /// Serves until `stop` or until the coordinator refuses this shard.
     ///
     /// - Returns: the exit code.
     func run() -> Int32 {
         defer {
             gate.close()
             compute.close()
-            for peer in shards.values { peer.connection.close() }
+            for connection in shards.values { connection.close() }
             coordinator.close()
             server.close()
             io.close()
         }
         while true {
-            var deadline = nextHeartbeat
-            if let tick = receiver?.nextDeadline { deadline = min(deadline, origin + tick) }
-            if let leave = leaving?.deadline { deadline = min(deadline, leave) }
-            let event = mailbox.next(until: deadline)
+            var due = nextHeartbeat
+            if let deadline = receiver?.nextDeadline { due = min(due, origin + deadline) }
+            if let drainDeadline { due = min(due, drainDeadline) }
+            let event = mailbox.next(until: due)
             if ContinuousClock.now >= nextHeartbeat { beat() }
-            if let tick = receiver?.nextDeadline, now >= tick { tell(.tick) }
-            if let leave = leaving, let deadline = leave.deadline, ContinuousClock.now >= deadline {
-                leaveAtOnce("\(leave.reason); the coordinator did not answer")
-                return exitCode
+            if let deadline = receiver?.nextDeadline, deadline <= now { receive(.tick) }
+            if let drainDeadline, ContinuousClock.now >= drainDeadline {
+                leave("the coordinator does not answer")
+                return 0
             }
             guard let event else { continue }
             if !handle(event) { return exitCode }
@@ -168,11 +152,19 @@ final class ShardService: MemberService, @unchecked Sendable {
     var incarnation: UInt64 { hello.incarnation }
     var now: Duration { ContinuousClock.now - origin }
 
+    func end(_ code: Int32) -> Bool {
+        exitCode = code
+        return false
+    }
+
     /// Returns false when the service ends.
     func handle(_ event: Event) -> Bool {
         switch event {
         case .coordinator(.welcomed(let welcome)): return join(welcome)
-        case .coordinator(.refused(let refusal)): return hear(refusal)
+        case .coordinator(.refused(let refusal)):
+            if refusal.code == .drained { return handedOver() }
+            log.error("the coordinator refused this shard: \(refusal.message)")
+            return end(77)
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
@@ -180,33 +172,78 @@ final class ShardService: MemberService, @unchecked Sendable {
             serve(message, StepPeer(peer: peer, request: request))
         case .server(.dropped(let peer)):
             log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
-        case .shard(let endpoint, let event): hear(event, from: endpoint)
-        case .ready(let result): return begin(result)
-        case .figures(let figures): note(figures)
-        case .computed(let id, let result): drive(.computed(id, result))
+        case .shard(let shard, let event): hear(shard, event)
+        case .ready(.success(let ready)): begin(ready)
+        case .ready(.failure(let refusal)):
+            log.error("the state cannot be made: \(refusal.message)")
+            return end(70)
+        case .computed(let id, let result):
+            updateHello()
+            drive(.computed(id, result))
         case .failed(let id, let task, let refusal):
             log.error("\(id): \(refusal.message)")
             drive(.failed(id, task, code: refusal.code, message: refusal.message))
         case .taskDone(let number, let outcome):
+            updateHello()
             if case .failed(let message) = outcome { log.error("task \(number): \(message)") }
             drive(.taskDone(number: number, outcome))
         case .received(let event):
             if case .failed(let slice, let message) = event {
                 log.warning("the copy of \(slice) begins anew: \(message)")
             }
-            tell(event)
-        case .classes(let version):
-            askedClasses = nil
-            figures.classVersion = version
-            if let plan { return follow(plan) }
+            receive(event)
         case .answer(let peer, .success(let message)): server.send(message, to: peer.peer, request: peer.request)
         case .answer(let peer, .failure(let refusal)): server.refuse(peer.peer, request: peer.request, refusal)
-        case .stop(let reason): return stopping(reason)
-        case .fail(let message, let code):
-            log.critical("\(message)")
-            exitCode = code
-            return false
+        case .classesKnown: resumePlan()
+        case .obstacle(let text):
+            obstacle = text
+            if text.isEmpty { log.info("going on") } else { log.error("\(text); the step waits") }
+            beat()
+        case .broken(let reason):
+            log.critical("\(reason)")
+            return end(70)
+        case .stop(let reason): return drain(reason)
         }
         return true
+    }
+
+    func beat() {
+        let interval = Duration.milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
+        nextHeartbeat = .now + interval
+        updateHello()
+        guard let welcome, coordinator.isWelcomed else { return }
+        let values = figures.values
+        reportedStep = machine?.committed ?? -1
+        var statistics: [String: Double] = [
+            "memory_bytes": Double(values.memoryBytes), "log_bytes": Double(values.logBytes),
+            "snapshot_step": Double(values.snapshotStep),
+            "resident_bytes": Double(ProcessMemory.residentBytes),
+            "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
+            "refused": Double(server.counters.rejectedTotal),
+        ]
+        if values.restoring.loadSeconds > 0 {
+            statistics["load_seconds"] = values.restoring.loadSeconds
+            statistics["replay_seconds"] = values.restoring.replaySeconds
+            statistics["replayed_steps"] = Double(values.restoring.replayedSteps)
+        }
+        // Before the state is made there is nothing to report: the coordinator knows what the hello said.
+        let report = machine.map {
+            ShardReport(
+                committed: $0.committed, durable: min(values.durable, $0.committed),
+                received: receiver?.received ?? [:], obstacle: obstacle)
+        }
+        coordinator.send(
+            .heartbeat(
+                Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics, report: report)))
+        let (box, figures) = (model, figures)
+        compute.submit { if let model = box.model { figures.update(model) } }
+    }
+
+    /// What is said of the state when the coordinator comes back must not be older than what it has been told.
+    func updateHello() {
+        let state = figures.values.state
+        guard state != hello.state else { return }
+        hello.state = state
+        coordinator.update(hello)
     }
 }

@@ -1,6 +1,12 @@
+internal import Backbone
 internal import CenterStore
+internal import Determinism
 internal import Foundation
+internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 package import StepProtocol
+internal import Tensors
 
 /// Where a computation waits while the disk does not take what it must write, and where it is told to give up.
 ///

@@ -1,4 +1,9 @@
+internal import Backbone
 internal import CenterStore
+internal import Determinism
+internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 internal import StepProtocol
 internal import Tensors
 

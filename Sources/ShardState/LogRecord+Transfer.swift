@@ -3,6 +3,8 @@ internal import CenterStore
 internal import Determinism
 internal import Foundation
 internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
 internal import StepProtocol
 internal import Tensors
 

@@ -1,3 +1,4 @@
+internal import Backbone
 internal import CenterStore
 internal import Determinism
 internal import PartialFC

@@ -3,6 +3,7 @@ internal import CenterStore
 internal import Determinism
 internal import Foundation
 internal import PartialFC
+internal import RunConfiguration
 internal import RunSetup
 package import StepProtocol
 internal import Tensors

@@ -28,7 +28,10 @@ extension CoordinatorMachine {
     }
 
     /// The moves that are under way: the first ones of those that are planned.
-    var activeMoves: [SliceMove] { Array(record.moves.prefix(max(1, configuration.movesAtOnce))) }
+    var activeMoves: [SliceMove] {
+        if case .classes = record.task?.kind { return [] }
+        return Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
+    }
 
     /// Shards that may own slices.
     private var candidates: [Int] {
@@ -60,16 +63,21 @@ extension CoordinatorMachine {
         }
         guard planned != record.moves else { return [] }
         let event = Action.event(.info, planned.isEmpty ? "no slice moves" : "\(planned.count) slices are to move")
-        return decide(.moves(planned)) + [event] + broadcast()
+        return set(planned) + [event] + broadcast()
+    }
+
+    /// Changes the moves. A hand-over of one that is not among them any more is called off.
+    private mutating func set(_ moves: [SliceMove]) -> [Action] {
+        let actions = decide(.moves(moves))
+        guard case .handOver(let handedOver) = record.task?.kind, !handedOver.allSatisfy(moves.contains) else {
+            return actions
+        }
+        if case .task = activity { return actions + endTask() }
+        return actions + decide(.task(nil))
     }
 
     mutating func cancelMoves(to member: MemberID) -> [Action] {
-        var actions = decide(.moves(record.moves.filter { $0.to != member }))
-        if case .task(let task) = activity, case .handOver(let moves) = task.kind,
-            moves.contains(where: { $0.to == member })
-        {
-            actions += endTask()
-        }
+        let actions = set(record.moves.filter { $0.to != member })
         return actions + replan()
     }
 

@@ -35,8 +35,8 @@ extension CoordinatorMachine {
 
     /// Every shard loads its slices from a checkpoint.
     mutating func goBack(to checkpoint: CoordinatorRecord.CheckpointRecord) -> [Action] {
-        var actions = record.moves.isEmpty ? [] : decide(.moves([]))
-        if record.task != nil { actions += decide(.task(nil)) }
+        // What is on its way stays so: in another term its receivers begin anew.
+        var actions = record.task == nil ? [] : decide(.task(nil))
         // Class operations that came later are due again at their steps.
         if classVersion != checkpoint.classVersion {
             actions += decide(.operations(record.operations, classVersion: checkpoint.classVersion))
@@ -56,8 +56,8 @@ extension CoordinatorMachine {
 
     /// Every shard goes back, or forward, to `step` by its own log.
     private mutating func goBack(to step: Int) -> [Action] {
-        var actions = record.moves.isEmpty ? [] : decide(.moves([]))
-        if record.task != nil { actions += decide(.task(nil)) }
+        // What is on its way stays so: in another term its receivers begin anew.
+        var actions = record.task == nil ? [] : decide(.task(nil))
         let text = "the cluster resumes from step \(step), the last that every shard has (\(committed) was known)"
         actions += beginTerm(committed: step)
         safe = min(safe, step)
@@ -76,8 +76,13 @@ extension CoordinatorMachine {
     mutating func reconcile() -> Reconciliation {
         let unchecked = owners.compactMap { member in live[member]?.unchecked.map { (member, $0) } }
         if unchecked.isEmpty { return .none }
-        // A task that goes back makes everything fit.
-        if case .restore = record.task?.kind {
+        // A task that goes back makes everything fit, if the shards can do it.
+        if let task = record.task, case .restore(let checkpoint) = task.kind,
+            checkpoint != nil
+                || unchecked.allSatisfy({
+                    $0.1.hasSlices && ($0.1.oldest...max($0.1.oldest, $0.1.newest)).contains(task.step)
+                })
+        {
             clearUnchecked()
             return .none
         }
@@ -86,8 +91,11 @@ extension CoordinatorMachine {
             return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
         }
         if unchecked.allSatisfy({ fits($0.1) }) {
+            // The last commit may not be in the record. A shard that was not restarted may then have committed what others
+            // have lost, or will compute again: all go to the same step. During a task nobody is ahead.
+            let mayBeAhead = isRecordUnchecked && record.task == nil && unchecked.contains { $0.1.newest > committed }
             clearUnchecked()
-            return .none
+            return mayBeAhead ? .act(goBack(to: committed)) : .none
         }
         func isLost(_ state: ShardState) -> Bool { !state.hasSlices || state.oldest > state.newest }
         if !unchecked.contains(where: { isLost($0.1) }) {
@@ -117,6 +125,7 @@ extension CoordinatorMachine {
     }
 
     mutating func clearUnchecked() {
+        isRecordUnchecked = false
         for member in live.keys { live[member]?.unchecked = nil }
     }
 }

@@ -28,7 +28,7 @@ extension ShardMachine {
             ownsSlices = mine != nil
             holdsSlices = holdsSlices || ownsSlices
         }
-        if case .task(let task) = plan.activity { return actions + begin(task) }
+        if case .task(let task) = plan.activity { return actions + begin(task, isOwner: mine != nil) }
         if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
             actions += adopt(plan.id)
         }
@@ -53,16 +53,17 @@ extension ShardMachine {
 
     // MARK: Boundary tasks
 
-    private mutating func begin(_ task: BoundaryTask) -> [Action] {
+    private mutating func begin(_ task: BoundaryTask, isOwner: Bool) -> [Action] {
         if task.number <= lastTask.number, isStillDone(task) {
             return [.acknowledge(number: task.number, lastTask.outcome)]
         }
-        var isReady = committed == task.step
-        var isDone = !ownsSlices
+        // An owner that has lost its state has not adopted the map: it can only be restored.
+        var isReady = committed == task.step && isOwner == ownsSlices
+        var isDone = !isOwner
         switch task.kind {
         case .skip:
             isDone = isDone || committed == task.step  // found so in its directory
-            isReady = committed == task.step || committed == task.step - 1
+            isReady = isOwner == ownsSlices && (committed == task.step || committed == task.step - 1)
         case .handOver(let moves):
             let isReceiving = moves.contains { $0.to == member }
             isDone = isDone && !isReceiving

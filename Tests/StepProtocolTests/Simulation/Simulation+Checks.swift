@@ -46,7 +46,8 @@ extension Simulation {
         isFinished && coordinator != nil
             && shards.values.allSatisfy {
                 !isMember($0)
-                    || $0.queue.isEmpty && ($0.shell.owned.isEmpty || $0.machine?.committed == scenario.steps - 1)
+                    || $0.queue.isEmpty && $0.machine?.mapVersion == database.record?.mapVersion
+                        && ($0.shell.owned.isEmpty || $0.machine?.committed == scenario.steps - 1)
             } && ownersRun
     }
 
@@ -80,7 +81,7 @@ extension Simulation {
                     "\(owner.name) ends with another \(name) than the undisturbed run")
             }
         }
-        for shard in shards.values {
+        for shard in shards.values where isMember(shard) {
             check(
                 shard.machine?.payloadCount ?? 0 == 0,
                 "\(shard.name) holds \(shard.machine?.payloadCount ?? 0) payloads")

@@ -248,7 +248,8 @@ struct ToyShardShell {
 
     /// The state is that of the undisturbed run, unless a plan of a past that does not count any more is followed.
     private func check(_ world: inout ToyWorld, _ plan: Plan) throws(Violation) {
-        guard plan.id.term == world.term else { return }
+        // The coordinator learns of a class change when everyone has made it.
+        guard plan.id.term == world.term, classVersion <= plan.classVersion else { return }
         let expected = world.oracle.state(after: committed, classVersion: classVersion)
         for slice in owned where words([slice]) != Words(expected[Toy.rows(slice)]) {
             throw Violation(
@@ -332,7 +333,7 @@ struct ToyShardShell {
             if logs {
                 disk.truncate(after: task.step)
                 disk.receipts = [:]
-                try load(upTo: task.step)
+                if committed == task.step { copies = [:] } else { try load(upTo: task.step) }
             } else if committed != task.step, !owned.isEmpty {
                 return .failed(message: "\(name) has step \(committed) and cannot go back to \(task.step)")
             }
