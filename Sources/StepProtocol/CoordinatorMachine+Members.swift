@@ -54,12 +54,10 @@ extension CoordinatorMachine {
         return [.event(.info, "\(member) is back")] + returned(member) + welcome(newcomer, member)
     }
 
-    /// A shard is there again: an owner is compared with the others before anything goes on, another may be given slices.
+    /// A shard that owns nothing is there again: it may be given slices.
     private mutating func returned(_ member: MemberID) -> [Action] {
-        guard member.role == .shard else { return [] }
-        if !owns(member) { return record.owners.isEmpty || isDraining(member) ? [] : replanned() }
-        if case .task = activity { activity = .wait(reason: "") }
-        return []
+        guard member.role == .shard, !owns(member), !isDraining(member) else { return [] }
+        return replanned()
     }
 
     private mutating func admit(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {

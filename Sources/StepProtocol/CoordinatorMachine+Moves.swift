@@ -65,7 +65,17 @@ extension CoordinatorMachine {
         }
         guard planned != record.moves else { return [] }
         let event = Action.event(.info, planned.isEmpty ? "no slice moves" : "\(planned.count) slices are to move")
-        return decide(.moves(planned)) + [event] + broadcast()
+        return set(planned) + [event] + broadcast()
+    }
+
+    /// Changes the moves. A hand-over of one that is not among them any more is called off.
+    private mutating func set(_ moves: [SliceMove]) -> [Action] {
+        let actions = decide(.moves(moves))
+        guard case .handOver(let handedOver) = record.task?.kind, !handedOver.allSatisfy(moves.contains) else {
+            return actions
+        }
+        if case .task = activity { return actions + endTask() }
+        return actions + decide(.task(nil))
     }
 
     /// Plans the moves anew after shards came or went, if that is wanted.
@@ -75,13 +85,7 @@ extension CoordinatorMachine {
     }
 
     mutating func cancelMoves(to member: MemberID) -> [Action] {
-        var actions = decide(.moves(record.moves.filter { $0.to != member }))
-        if case .task(let task) = activity, case .handOver(let moves) = task.kind,
-            moves.contains(where: { $0.to == member })
-        {
-            actions += endTask()
-        }
-        return actions + replanned()
+        set(record.moves.filter { $0.to != member }) + replanned()
     }
 
     /// Moves whose copy needs at most two more steps.

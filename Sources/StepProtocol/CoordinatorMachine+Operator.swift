@@ -122,6 +122,6 @@ extension CoordinatorMachine {
         var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
         actions += decide(.gone(member))
         actions += [.event(.warning, "\(member) is given up; its slices go to the others")]
-        return actions + goBack(to: checkpoint)
+        return actions + replan() + goBack(to: checkpoint)
     }
 }

@@ -92,18 +92,26 @@ extension CoordinatorMachine {
     mutating func reconcile() -> Reconciliation {
         let unchecked = owners.compactMap { member in live[member]?.unchecked.map { (member, $0) } }
         if unchecked.isEmpty { return .none }
+        // A task that goes back makes everything fit, if the shards can do it.
+        if let task = record.task, case .restore(let checkpoint) = task.kind,
+            checkpoint != nil
+                || unchecked.allSatisfy({
+                    $0.1.hasSlices && ($0.1.oldest...max($0.1.oldest, $0.1.newest)).contains(task.step)
+                })
+        {
+            clearUnchecked()
+            return .none
+        }
         func fits(_ state: ShardState) -> Bool {
-            // A checkpoint makes everything fit; a log only what is in it.
-            if case .restore(let checkpoint) = record.task?.kind {
-                if checkpoint != nil { return true }
-                if state.hasSlices { return state.newest >= committed && state.oldest <= committed }
-            }
-            if !state.hasSlices { return committed == -1 && classVersion == 0 }
+            if !state.hasSlices { return committed == -1 && classVersion == 0 && configuration.origin == nil }
             return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
         }
         if unchecked.allSatisfy({ fits($0.1) }) {
+            // The last commit may not be in the record. A shard that was not restarted may then have committed what others
+            // have lost, or will compute again: all go to the same step. During a task nobody is ahead.
+            let mayBeAhead = isRecordUnchecked && record.task == nil && unchecked.contains { $0.1.newest > committed }
             clearUnchecked()
-            return .none
+            return mayBeAhead ? .act(goBack(to: committed)) : .none
         }
         func isLost(_ state: ShardState) -> Bool { !state.hasSlices || state.oldest > state.newest }
         if !unchecked.contains(where: { isLost($0.1) }) {
@@ -133,6 +141,7 @@ extension CoordinatorMachine {
     }
 
     mutating func clearUnchecked() {
+        isRecordUnchecked = false
         for member in live.keys { live[member]?.unchecked = nil }
     }
 }

@@ -4,6 +4,9 @@ extension CoordinatorMachine {
     mutating func proceed(_ now: Duration) -> [Action] {
         var actions: [Action] = []
         if activity == .train, let lost = lostMember { actions += abort("\(lost) is gone") }
+        if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
+            activity = .wait(reason: "")  // whoever lost its state cannot do the task
+        }
         actions += completeTask(now)
         while case .wait(let oldReason) = activity {
             if let retryAt, retryAt <= now { self.retryAt = nil }

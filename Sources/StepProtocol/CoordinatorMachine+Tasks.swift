@@ -36,6 +36,7 @@ extension CoordinatorMachine {
         switch outcome {
         case .done(let detail):
             acknowledged[member] = detail
+            live[member]?.unchecked = nil  // it is at the boundary, whatever it held when it joined
             return []
         case .failed(let message): return fail(task, "\(member): \(message)", now)
         }
@@ -89,7 +90,7 @@ extension CoordinatorMachine {
         if record.operations.count > classVersion {
             let next = record.operations[classVersion]
             if committed >= next.afterStep ?? committed {
-                // Copies are begun anew after it: a copy and its owner would otherwise disagree about the classes.
+                // Moves are put off meanwhile, and begin anew after it: a copy must not mix rows of before and after.
                 forgetReports()
                 return begin(.classes(next.operation), step: committed)
             }

@@ -28,6 +28,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var revision = 0
     var live: [MemberID: Live] = [:]
     var lastEvent = Duration.zero
+    /// Whether the record was not compared yet with what shards hold.
+    var isRecordUnchecked = true
     var safe = -1
     var hasStarted = false
     var ranks: [Plan.Rank] = []

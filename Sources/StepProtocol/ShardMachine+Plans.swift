@@ -26,8 +26,9 @@ extension ShardMachine {
                 .compute(plan.id, .own(slices: slices, denseSlices: denseSlices, mapVersion: plan.mapVersion)))
             mapVersion = plan.mapVersion
             ownsSlices = mine != nil
+            holdsSlices = holdsSlices || ownsSlices
         }
-        if case .task(let task) = plan.activity { return actions + begin(task) }
+        if case .task(let task) = plan.activity { return actions + begin(task, isOwner: mine != nil) }
         if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
             actions += adopt(plan.id)
         }
@@ -45,19 +46,24 @@ extension ShardMachine {
             default: break
             }
         }
+        // Before the first step a shard that lost its state looks like a new one: unless the classes have changed.
+        if committed == -1 && plan.classVersion > 0 && !holdsSlices { return false }
         return plan.committed == committed
     }
 
     // MARK: Boundary tasks
 
-    private mutating func begin(_ task: BoundaryTask) -> [Action] {
-        if task.number <= lastTask.number { return [.acknowledge(number: task.number, lastTask.outcome)] }
-        var isReady = committed == task.step
-        var isDone = !ownsSlices
+    private mutating func begin(_ task: BoundaryTask, isOwner: Bool) -> [Action] {
+        if task.number <= lastTask.number, isStillDone(task) {
+            return [.acknowledge(number: task.number, lastTask.outcome)]
+        }
+        // An owner that has lost its state has not adopted the map: it can only be restored.
+        var isReady = committed == task.step && isOwner == ownsSlices
+        var isDone = !isOwner
         switch task.kind {
         case .skip:
             isDone = isDone || committed == task.step  // found so in its directory
-            isReady = committed == task.step || committed == task.step - 1
+            isReady = isOwner == ownsSlices && (committed == task.step || committed == task.step - 1)
         case .handOver(let moves):
             let isReceiving = moves.contains { $0.to == member }
             isDone = isDone && !isReceiving
@@ -81,6 +87,14 @@ extension ShardMachine {
         return actions + [.compute(id, .task(task))]
     }
 
+    /// What a shard did before it was restarted is undone if it is the last thing in its log.
+    private func isStillDone(_ task: BoundaryTask) -> Bool {
+        switch task.kind {
+        case .skip, .restore: committed == task.step
+        case .checkpoint, .classes, .handOver: true
+        }
+    }
+
     mutating func finish(_ number: Int, _ outcome: TaskOutcome) -> [Action] {
         guard let task = runningTask, task.number == number else { return [] }
         runningTask = nil
@@ -91,7 +105,8 @@ extension ShardMachine {
         lastTask = (number, outcome)
         switch task.kind {
         case .skip, .restore: (committed, transfersThisStep) = (task.step, 0)
-        case .checkpoint, .classes, .handOver: break
+        case .handOver: holdsSlices = true
+        case .checkpoint, .classes: break
         }
         return [.acknowledge(number: number, outcome)] + actUnless(number)
     }

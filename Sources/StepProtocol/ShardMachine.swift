@@ -15,6 +15,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     public internal(set) var plan: Plan?
     /// Whether the adopted slice map gives the shard any slices.
     public internal(set) var ownsSlices = false
+    /// Whether the shell has slices, or copies that were handed over, whatever the map says.
+    var holdsSlices: Bool
 
     private let microBatchCount: Int
     private let maximumWorldSize: Int
@@ -39,16 +41,18 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     ///   - committed: the step whose state the shard holds, -1 for a new one.
     ///   - prepared: the last step in the log, applied on top of that state; nil if there is none.
     ///   - lastTask: the last task that needs no other acknowledgement than that it is done; 0 does them again.
+    ///   - holdsSlices: whether the shell has slices from before (`ShardState.hasSlices`).
     ///   - transfersPerStep: chunks that are given to other shards between two commits while the cluster trains.
     ///   - maximumWorldSize: requests that claim more ranks are refused.
     ///   - empty: the payload of an answer that carries nothing (`backward`).
     public init(
         member: MemberID, microBatchCount: Int, committed: Int = -1, prepared: StepID? = nil, lastTask: Int = 0,
-        transfersPerStep: Int = 8, maximumWorldSize: Int = Plan.memberLimit, empty: Payload
+        holdsSlices: Bool = false, transfersPerStep: Int = 8, maximumWorldSize: Int = Plan.memberLimit, empty: Payload
     ) {
         self.member = member
         self.microBatchCount = microBatchCount
         self.committed = committed
+        self.holdsSlices = holdsSlices
         self.transfersPerStep = transfersPerStep
         self.maximumWorldSize = maximumWorldSize
         self.empty = empty

@@ -6,8 +6,10 @@ struct SliceCopy: Sendable {
     }
 
     let owner: MemberID
-    /// The term in which it was begun.
+    /// The term, the classes and the slice map under which it was begun.
     let term: Int
+    let classVersion: Int
+    let firstMap: Int
     /// Nothing new is asked for before this time.
     var pausedUntil: Duration?
     /// Pieces there are; known with the first.
@@ -23,9 +25,11 @@ struct SliceCopy: Sendable {
     /// The step that is being replayed.
     var replaying: Int?
 
-    init(owner: MemberID, term: Int, pausedUntil: Duration? = nil) {
+    init(owner: MemberID, _ plan: Plan, pausedUntil: Duration? = nil) {
         self.owner = owner
-        self.term = term
+        term = plan.id.term
+        classVersion = plan.classVersion
+        firstMap = plan.mapVersion
         self.pausedUntil = pausedUntil
     }
 

@@ -102,13 +102,14 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
         for slice in Set(copies.keys).union(handedOver).sorted() {
             let isHandedOver = handedOver.contains(slice)
             let copy = copies[slice]
-            let isCurrent = copy?.term == new.id.term
+            let isCurrent = copy.map { $0.term == new.id.term && $0.classVersion == new.classVersion } ?? false
             if mine.map({ (slice.isDense ? $0.denseSlices : $0.slices).contains(slice.number) }) == true {
                 forget(slice)  // the shard takes the copy over when it adopts the map
             } else if !new.moves.contains(where: {
                 $0.slice == slice && $0.to == member && $0.from == copy?.owner ?? $0.from
             }) || !isCurrent && !(isHandedOver && mayStillHandOver) {
-                // In a new term the cluster may have gone back behind what was copied.
+                // In a new term the cluster may have gone back behind what was copied. When the classes change, moves are
+                // put off; a receiver that did not hear of that must not keep rows from before.
                 forget(slice)
                 actions.append(.drop(slice))
             } else if isCurrent {
@@ -123,7 +124,7 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
     private mutating func begin(_ plan: Plan) {
         for move in plan.moves
         where move.to == member && copies[move.slice] == nil && !handedOver.contains(move.slice) {
-            copies[move.slice] = SliceCopy(owner: move.from, term: plan.id.term)
+            copies[move.slice] = SliceCopy(owner: move.from, plan)
         }
     }
 
@@ -138,9 +139,9 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
     }
 
     private mutating func restart(_ slice: SliceName, at time: Duration) -> [Action] {
-        guard let copy = copies[slice] else { return [] }
+        guard let plan, let copy = copies[slice] else { return [] }
         handedOver.remove(slice)
-        copies[slice] = SliceCopy(owner: copy.owner, term: copy.term, pausedUntil: time)
+        copies[slice] = SliceCopy(owner: copy.owner, plan, pausedUntil: time)
         return [.drop(slice)]
     }
 
@@ -174,8 +175,9 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
         _ reply: TransferReply<Payload>, to request: TransferRequest, _ now: Duration
     ) -> [Action] {
         let (slice, part) = (reply.slice, reply.part)
-        guard request.term == plan?.id.term, request.slice == slice, request.part == part,
-            case .asked? = copies[slice]?.outstanding[part]
+        guard let copy = copies[slice], request.term == copy.term, request.mapVersion >= copy.firstMap,
+            request.slice == slice, request.part == part,
+            case .asked? = copy.outstanding[part]
         else { return [] }
         switch (part, reply.content) {
         case (.chunk(let index), .chunk(let count, let step, let payload)):

@@ -97,12 +97,19 @@ extension Simulation {
             let old = database.record
             check(term > old?.term ?? -1, "term \(term) begins after \(old?.term ?? -1)")
             check(
-                committed >= old?.committed ?? -1 || hasLostSteps,
+                committed >= old?.committed ?? -1 || hasLostSteps || scenario.durability != .steps,
                 "the cluster goes back from step \(old?.committed ?? -1) to \(committed), and nothing was lost")
+            if scenario.durability == .steps, !scenario.losesDisks {
+                check(committed >= floor, "the cluster goes back to \(committed), behind the task after step \(floor)")
+            }
             if committed < old?.committed ?? -1 { feats["gone back", default: 0] += 1 }
             world.term = term
+        case .committed(let step):
+            let last = database.record?.committed ?? -1
+            check(step == last + 1, "step \(step) is committed after \(last)")
         case .map(let version, let owners):
             if version > 1 { feats["slices moved", default: 0] += 1 }
+            floor = max(floor, database.record?.committed ?? -1)
             check(owners.count == Toy.sliceCount, "\(owners.count) of \(Toy.sliceCount) slices have an owner")
         case .task(let task?):
             switch task.kind {

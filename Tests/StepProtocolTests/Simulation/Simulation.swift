@@ -54,6 +54,8 @@ final class Simulation {
     var isFinished = false
     /// Whether something was lost that a shard or the coordinator had not made durable.
     var hasLostSteps = false
+    /// The last step behind which nobody may go back: what every shard has acknowledged there no power cut undoes.
+    var floor = -1
     var failure: String?
     var violation: String?
     var reports: [StepReport] = []

@@ -101,7 +101,7 @@ import Testing
     /// A rule that is broken in the shells is noticed, so the invariants can fail.
     @Test(arguments: Sabotage.allCases)
     func sabotageIsNoticed(_ sabotage: Sabotage) {
-        let noticed = (0..<600).contains { (seed: UInt64) in
+        let noticed = (0..<4_000).contains { (seed: UInt64) in
             var scenario = Scenario(seed: seed)
             scenario.sabotage = sabotage
             return Simulation(scenario).run() != nil

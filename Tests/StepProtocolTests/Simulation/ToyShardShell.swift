@@ -248,7 +248,8 @@ struct ToyShardShell {
 
     /// The state is that of the undisturbed run, unless a plan of a past that does not count any more is followed.
     private func check(_ world: inout ToyWorld, _ plan: Plan) throws(Violation) {
-        guard plan.id.term == world.term else { return }
+        // The coordinator learns of a class change when everyone has made it.
+        guard plan.id.term == world.term, classVersion <= plan.classVersion else { return }
         let expected = world.oracle.state(after: committed, classVersion: classVersion)
         for slice in owned where words([slice]) != Words(expected[Toy.rows(slice)]) {
             throw Violation(
@@ -263,7 +264,8 @@ struct ToyShardShell {
     private mutating func takeSnapshots(_ plan: Plan) {
         guard logs, scenario.takesSnapshots else { return }
         let rows = rows(owned)
-        for row in rows.dropFirst(roundRows).prefix(4) {
+        let isHasty = sabotage == .installsSnapshotEarly
+        for row in rows.dropFirst(roundRows).prefix(isHasty ? Toy.rowCount : 4) {
             let slice = row / Toy.rowsPerSlice
             if row % Toy.rowsPerSlice == 0 { round[slice] = snapshot(slice) }
             round[slice]?.words[row % Toy.rowsPerSlice] = words[row]
@@ -276,7 +278,7 @@ struct ToyShardShell {
         }
         disk.owned = round
         (round, roundRows) = ([:], 0)
-        if sabotage != .installsSnapshotEarly { disk.sync() }
+        if !isHasty { disk.sync() }
         disk.dropLog()
     }
 
@@ -332,7 +334,7 @@ struct ToyShardShell {
             if logs {
                 disk.truncate(after: task.step)
                 disk.receipts = [:]
-                try load(upTo: task.step)
+                if committed == task.step { copies = [:] } else { try load(upTo: task.step) }
             } else if committed != task.step, !owned.isEmpty {
                 return .failed(message: "\(name) has step \(committed) and cannot go back to \(task.step)")
             }
