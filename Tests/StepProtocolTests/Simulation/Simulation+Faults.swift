@@ -131,6 +131,7 @@ extension Simulation {
 
     private func kill(_ node: Int) {
         guard let host = shards[node]?.host else { return }
+        if !host.logs && isFinished { return }  // nobody would bring back what it holds
         if !host.logs { hasLostSteps = true }
         stopShard(node)
         queue.insert(.startShard(host: host.index), at: now + 1 + someTime())
