@@ -49,7 +49,15 @@ extension CoordinatorMachine {
         live[member]?.isAlive = true
         live[member]?.logsSteps = newcomer.state.logsSteps
         if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
-        return (wasAlive ? [] : [.event(.info, "\(member) is back")]) + welcome(newcomer, member)
+        live[member]?.logsSteps = newcomer.state.logsSteps
+        if wasAlive { return welcome(newcomer, member) }
+        return [.event(.info, "\(member) is back")] + returned(member) + welcome(newcomer, member)
+    }
+
+    /// A shard that owns nothing is there again: it may be given slices.
+    private mutating func returned(_ member: MemberID) -> [Action] {
+        guard member.role == .shard, !owns(member), !isDraining(member) else { return [] }
+        return replanned()
     }
 
     private mutating func admit(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {
@@ -66,6 +74,9 @@ extension CoordinatorMachine {
     }
 
     private mutating func joinShard(_ newcomer: Newcomer, _ now: Duration) -> [Action] {
+        if let member = dismissed.first(where: { $0.value == newcomer.incarnation })?.key {
+            return [.dismiss(newcomer.peer, member)]
+        }
         if let member = member(of: newcomer, .shard) {
             var actions: [Action] = []
             if let known = record.members[member], known.endpoint != newcomer.endpoint {
@@ -103,7 +114,8 @@ extension CoordinatorMachine {
         if activity == .train && owns(member) { actions += abort("\(member) was replaced") }
         acknowledged[member] = nil
         actions += admit(newcomer, member, now)
-        return actions + [.event(.info, "\(member) is back at \(newcomer.endpoint)")] + welcome(newcomer, member)
+        actions += [.event(.info, "\(member) is back at \(newcomer.endpoint)")] + returned(member)
+        return actions + welcome(newcomer, member)
     }
 
     /// The member that a process was before: by its number, or, if it keeps nothing, the one that died at its endpoint or as such.
@@ -126,6 +138,7 @@ extension CoordinatorMachine {
         _ peer: Peer, _ member: MemberID, _ incarnation: UInt64, _ now: Duration, _ body: (inout Self) -> [Action]
     ) -> [Action] {
         guard let known = record.members[member] else {
+            if dismissed[member] == incarnation { return [.dismiss(peer, member)] }
             let message = "\(member) is not a member any more; join again"
             return [.refuse(peer, .notWelcomed, message: message)]
         }
@@ -141,8 +154,9 @@ extension CoordinatorMachine {
         live[member]?.peer = peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
-        let returned: [Action] = wasAlive ? [] : [.event(.info, "\(member) is back")]
-        return returned + body(&self)
+        let event: [Action] = wasAlive ? [] : [.event(.info, "\(member) is back")]
+        let more = wasAlive || owns(member) ? [] : returned(member)
+        return event + more + body(&self)
     }
 
     /// Whether the process of this incarnation is the member of this number.
@@ -160,18 +174,19 @@ extension CoordinatorMachine {
 
     mutating func leave(_ member: MemberID, _ incarnation: UInt64) -> [Action] {
         guard record.members[member]?.incarnation == incarnation else { return [] }
-        return lose(member, "left")
+        return lose(member, "left", forgets: true)
     }
 
     mutating func expire(_ now: Duration) -> [Action] {
         let lease = configuration.lease
         return live.filter { $0.value.isAlive && $0.value.lastHeard + lease <= now }.keys.sorted().flatMap {
-            lose($0, "was not heard of for \(lease)")
+            lose($0, "was not heard of for \(lease)", forgets: false)
         }
     }
 
-    /// A shard that owns slices keeps its number, because its state is nowhere else; anyone else is forgotten.
-    private mutating func lose(_ member: MemberID, _ why: String) -> [Action] {
+    /// A shard that owns slices keeps its number, because its state is nowhere else. So does one whose lease has run out: a
+    /// hand-over that was called off may have left complete copies in its directory. Anyone else is forgotten.
+    private mutating func lose(_ member: MemberID, _ why: String, forgets: Bool) -> [Action] {
         let event = Action.event(.warning, "\(member) \(why)")
         switch member.role {
         case .worker:
@@ -181,9 +196,14 @@ extension CoordinatorMachine {
             live[member]?.isAlive = false
             return [event]
         case .shard:
-            // Before the first map, and while it only receives, a shard has nothing that anyone needs.
-            live[member] = nil
-            var actions = decide(.gone(member)) + [event]
+            var actions = [event]
+            if forgets || record.owners.isEmpty {
+                live[member] = nil
+                actions += decide(.gone(member))
+            } else {
+                live[member]?.isAlive = false
+                live[member]?.report = nil
+            }
             if record.moves.contains(where: { $0.to == member }) { actions += cancelMoves(to: member) }
             return actions
         case .operator: return []

@@ -27,16 +27,18 @@ extension CoordinatorMachine {
         }
     }
 
-    /// The moves that are under way: the first ones of those that are planned.
+    /// The moves that are under way: the first ones of those that are planned. None while the state or the classes change, so that
+    /// copies of what was before are dropped.
     var activeMoves: [SliceMove] {
-        if case .classes = record.task?.kind { return [] }
-        return Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
+        switch record.task?.kind {
+        case .restore, .classes: []
+        case .skip, .checkpoint, .handOver, nil: Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
+        }
     }
 
-    /// Shards that may own slices.
+    /// Shards that may own slices: after a restart of the coordinator also those that have yet to return.
     private var candidates: [Int] {
-        shards.filter { record.members[$0]?.isDraining == false && isAlive($0) || owns($0) && !isDraining($0) }
-            .map(\.number)
+        shards.filter { !isDraining($0) && (owns($0) || live[$0]?.isAlive == true) }.map(\.number)
     }
 
     func isDraining(_ member: MemberID) -> Bool { record.members[member]?.isDraining == true }
@@ -76,9 +78,14 @@ extension CoordinatorMachine {
         return actions + decide(.task(nil))
     }
 
+    /// Plans the moves anew after shards came or went, if that is wanted.
+    mutating func replanned() -> [Action] {
+        let isDrainingSome = shards.contains { isDraining($0) && owns($0) }
+        return isDrainingSome || configuration.rebalancesAutomatically && !record.owners.isEmpty ? replan() : []
+    }
+
     mutating func cancelMoves(to member: MemberID) -> [Action] {
-        let actions = set(record.moves.filter { $0.to != member })
-        return actions + replan()
+        set(record.moves.filter { $0.to != member }) + replanned()
     }
 
     /// Moves whose copy needs at most two more steps.
@@ -109,6 +116,8 @@ extension CoordinatorMachine {
     mutating func dismissDrained() -> [Action] {
         shards.filter { isDraining($0) && !owns($0) && !record.owners.isEmpty }.flatMap { member in
             let peer = live.removeValue(forKey: member)?.peer
+            if dismissed.count >= 64, let oldest = dismissed.keys.min() { dismissed[oldest] = nil }
+            dismissed[member] = record.members[member]?.incarnation
             var actions = decide(.gone(member)) + [.event(.info, "\(member) has handed its slices over and goes")]
             if let peer { actions.append(.dismiss(peer, member)) }
             return actions

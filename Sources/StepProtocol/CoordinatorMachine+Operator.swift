@@ -3,7 +3,7 @@ extension CoordinatorMachine {
     mutating func obey(_ event: Event, _ now: Duration) -> [Action] {
         switch event {
         case .pause: decide(.paused(true))
-        case .resume: decide(.paused(false))
+        case .resume: resume()
         case .stop: decide(.stopping(true))
         case .drain(let member): drain(member)
         case .undrain(let member): undrain(member)
@@ -21,6 +21,23 @@ extension CoordinatorMachine {
         case .finished, .failed: true
         case .train, .wait, .task: false
         }
+    }
+
+    private mutating func resume() -> [Action] {
+        var actions: [Action] = []
+        if record.isPaused { actions += decide(.paused(false)) }
+        if record.isStopping {
+            actions += decide(.stopping(false))
+            goOn()
+        }
+        return actions
+    }
+
+    /// Leaves the end of the run, if that was reached: what is still to be done is done.
+    private mutating func goOn() {
+        guard activity == .finished else { return }
+        unconfirmedShards = nil
+        activity = .wait(reason: "")
     }
 
     private mutating func drain(_ member: MemberID) -> [Action] {
@@ -57,6 +74,7 @@ extension CoordinatorMachine {
             return [.event(.info, "\(known.directory) is the state after step \(committed) already")]
         }
         wantsCheckpoint = true
+        goOn()
         return []
     }
 
@@ -83,8 +101,14 @@ extension CoordinatorMachine {
     }
 
     private mutating func forget(_ member: MemberID) -> [Action] {
-        guard owns(member) else { return [.refuseOperator("\(member) owns nothing")] }
+        guard member.role == .shard, record.members[member] != nil else {
+            return [.refuseOperator("there is no \(member)")]
+        }
         if isAlive(member) { return [.refuseOperator("\(member) is alive; use drain")] }
+        if !owns(member) {
+            live[member] = nil
+            return decide(.gone(member)) + [.event(.info, "\(member) is given up; it owned nothing")]
+        }
         let others = shards.filter { $0 != member && isAlive($0) && !isDraining($0) }.map(\.number)
         if others.isEmpty { return [.refuseOperator("no other shard could take the slices of \(member)")] }
         guard let checkpoint = newestCheckpoint else {

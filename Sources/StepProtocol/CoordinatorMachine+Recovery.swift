@@ -12,8 +12,8 @@ extension CoordinatorMachine {
         unresponsiveAttempts = 0
         toSkip = nil
         acknowledged = [:]
-        redo = nil
         taskProblem = nil
+        unconfirmedShards = nil
         activity = .wait(reason: "")
         return actions
     }
@@ -35,8 +35,7 @@ extension CoordinatorMachine {
 
     /// Every shard loads its slices from a checkpoint.
     mutating func goBack(to checkpoint: CoordinatorRecord.CheckpointRecord) -> [Action] {
-        // What is on its way stays so: in another term its receivers begin anew.
-        var actions = record.task == nil ? [] : decide(.task(nil))
+        var actions = leaveThePast()
         // Class operations that came later are due again at their steps.
         if classVersion != checkpoint.classVersion {
             actions += decide(.operations(record.operations, classVersion: checkpoint.classVersion))
@@ -44,6 +43,7 @@ extension CoordinatorMachine {
         }
         actions += beginTerm(committed: checkpoint.step)
         safe = -1
+        lastCheckpointStep = -1
         actions += [
             .event(
                 .warning,
@@ -56,12 +56,28 @@ extension CoordinatorMachine {
 
     /// Every shard goes back, or forward, to `step` by its own log.
     private mutating func goBack(to step: Int) -> [Action] {
-        // What is on its way stays so: in another term its receivers begin anew.
-        var actions = record.task == nil ? [] : decide(.task(nil))
+        var actions = leaveThePast()
         let text = "the cluster resumes from step \(step), the last that every shard has (\(committed) was known)"
         actions += beginTerm(committed: step)
         safe = min(safe, step)
         return actions + [.event(.warning, text)] + begin(.restore(checkpoint: nil), step: step)
+    }
+
+    /// What is given up when the cluster goes back.
+    private mutating func leaveThePast() -> [Action] {
+        var actions: [Action] = []
+        let moves = record.moves.filter {
+            record.owners[$0.slice] == $0.from.number && record.members[$0.from] != nil && record.members[$0.to] != nil
+        }
+        if moves != record.moves { actions += decide(.moves(moves)) }
+        if record.failure != nil { actions += decide(.failed(nil)) }
+        forgetReports()
+        return actions
+    }
+
+    /// What shards said of themselves holds no longer.
+    mutating func forgetReports() {
+        for member in live.keys { live[member]?.report = nil }
     }
 
     /// What is to be done about shards that hold something else than the cluster.

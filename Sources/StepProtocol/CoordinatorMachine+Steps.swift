@@ -25,16 +25,20 @@ extension CoordinatorMachine {
                     actions += wait(reason, instead: oldReason)
                     return actions
                 }
-                if let task = record.task {
-                    actions += turn(to: .task(task))
-                    break
+                if retryAt == nil, let task = record.task {
+                    actions += turn(to: .task(task)) + completeTask(now)
+                    continue
                 }
                 if retryAt == nil, let begun = nextTask(now) {
                     actions += begun
                     actions += completeTask(now)
                     continue
                 }
-                if record.isStopping || committed + 1 >= configuration.totalSteps { return actions + end() }
+                if record.task != nil {
+                    // Tried again in a moment.
+                } else if record.isStopping || committed + 1 >= configuration.totalSteps {
+                    return actions + end()
+                }
             }
             if let reason = reason ?? pause {
                 actions += wait(reason, instead: oldReason)

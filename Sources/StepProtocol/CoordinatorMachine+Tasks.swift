@@ -1,5 +1,13 @@
 /// What every shard does at a step boundary.
 extension CoordinatorMachine {
+    /// Whether a task must not be given up: some shards may have done it already.
+    static func mustHappen(_ kind: BoundaryTask.Kind) -> Bool {
+        switch kind {
+        case .skip, .restore, .classes: true
+        case .checkpoint, .handOver: false
+        }
+    }
+
     /// Begins a task: decided first, then announced.
     mutating func begin(_ kind: BoundaryTask.Kind, step: Int) -> [Action] {
         let task = BoundaryTask(number: record.nextTask, step: step, kind: kind)
@@ -22,7 +30,9 @@ extension CoordinatorMachine {
 
     mutating func acknowledge(_ number: Int, _ outcome: TaskOutcome, from member: MemberID, _ now: Duration) -> [Action]
     {
-        guard case .task(let task) = activity, task.number == number else { return [] }
+        guard case .task(let task) = activity, task.number == number, participants(of: task).contains(member) else {
+            return []
+        }
         switch outcome {
         case .done(let detail):
             acknowledged[member] = detail
@@ -33,23 +43,18 @@ extension CoordinatorMachine {
     }
 
     private mutating func fail(_ task: BoundaryTask, _ message: String, _ now: Duration) -> [Action] {
-        var actions = [Action.event(.error, "\(task.kind.name) after step \(task.step) failed: \(message)")]
-        actions += endTask()
-        switch task.kind {
-        case .checkpoint: wantsCheckpoint = false
-        case .handOver: retry(message, now)
-        case .skip, .restore, .classes:
-            // These must happen: they are ordered again, under another number.
-            retry(message, now)
-            redo = task.kind
-            redoStep = task.step
+        var actions: [Action] = []
+        if taskProblem != message {
+            actions = [.event(.error, "\(task.kind.name) after step \(task.step) failed: \(message)")]
         }
-        return actions
-    }
-
-    private mutating func retry(_ message: String, _ now: Duration) {
+        if case .checkpoint = task.kind { return actions + endTask() }
         taskProblem = message
         retryAt = now + max(.seconds(2), configuration.unresponsiveBackoff)
+        guard Self.mustHappen(task.kind) else { return actions + endTask() }
+        // It stays decided, and is announced again: who has done it acknowledges it again.
+        acknowledged = [:]
+        activity = .wait(reason: "")
+        return actions
     }
 
     /// Ends the task if everyone has acknowledged it.
@@ -66,7 +71,8 @@ extension CoordinatorMachine {
                 step: task.step, directory: directory, classVersion: classVersion)
             checkpointsBeingWritten[task.number] = checkpoint
             return endTask() + [.writeCheckpoint(number: task.number, checkpoint, details: details)]
-        case .restore: return endTask() + [.event(.info, "every shard holds the state of step \(task.step)")]
+        case .restore:
+            return endTask() + [.event(.info, "every shard holds the state of step \(task.step)")] + replanned()
         case .classes:
             var operations = record.operations
             if operations.indices.contains(classVersion) { operations[classVersion].afterStep = committed }
@@ -80,15 +86,12 @@ extension CoordinatorMachine {
 
     /// The task that should happen at this boundary, if any: begun.
     mutating func nextTask(_ now: Duration) -> [Action]? {
-        if let kind = redo {
-            redo = nil
-            return begin(kind, step: redoStep)
-        }
         if let skipped = toSkip, skipped.step == id.step { return begin(.skip, step: id.step) }
         if record.operations.count > classVersion {
             let next = record.operations[classVersion]
             if committed >= next.afterStep ?? committed {
                 // Moves are put off meanwhile, and begin anew after it: a copy must not mix rows of before and after.
+                forgetReports()
                 return begin(.classes(next.operation), step: committed)
             }
         }
@@ -97,6 +100,7 @@ extension CoordinatorMachine {
         if isCheckpointDue(now) {
             wantsCheckpoint = false
             lastCheckpointTime = now
+            lastCheckpointStep = committed
             let name =
                 "step-" + String(repeating: "0", count: max(0, 8 - "\(committed + 1)".count)) + "\(committed + 1)"
             let suffix = classVersion > 0 ? "-classes-\(classVersion)" : ""
@@ -109,7 +113,7 @@ extension CoordinatorMachine {
     private func isCheckpointDue(_ now: Duration) -> Bool {
         if configuration.checkpointDirectory.isEmpty || !checkpointsBeingWritten.isEmpty { return false }
         if wantsCheckpoint { return true }
-        let last = record.checkpoints.last?.step ?? configuration.origin?.step ?? -1
+        let last = max(record.checkpoints.last?.step ?? configuration.origin?.step ?? -1, lastCheckpointStep)
         if committed <= last { return false }
         let every = configuration.checkpointEverySteps
         if every > 0 && committed - last >= every { return true }
@@ -121,7 +125,13 @@ extension CoordinatorMachine {
         guard let checkpoint = checkpointsBeingWritten.removeValue(forKey: number) else { return [] }
         if let problem { return [.event(.error, "the checkpoint of step \(checkpoint.step) failed: \(problem)")] }
         var checkpoints = record.checkpoints.filter { $0.directory != checkpoint.directory } + [checkpoint]
-        let surplus = configuration.checkpointsKept > 0 ? max(0, checkpoints.count - configuration.checkpointsKept) : 0
+        var surplus = configuration.checkpointsKept > 0 ? max(0, checkpoints.count - configuration.checkpointsKept) : 0
+        // One that shards are reading stays until the next is written.
+        if case .restore(let directory?) = record.task?.kind,
+            let inUse = checkpoints.firstIndex(where: { $0.directory == directory })
+        {
+            surplus = min(surplus, inUse)
+        }
         let removed = checkpoints.prefix(surplus)
         checkpoints.removeFirst(surplus)
         return decide(.checkpoints(checkpoints)) + [.event(.info, "checkpoint \(checkpoint.directory)")]

@@ -21,7 +21,9 @@ extension CoordinatorMachine {
         /// A shard has executed a boundary task, or could not.
         case taskDone(Peer, MemberID, incarnation: UInt64, number: Int, TaskOutcome)
         /// The operator's words: each takes effect at the next step boundary.
-        case pause, resume, stop
+        case pause, stop
+        /// Takes back `pause` and `stop`.
+        case resume
         /// A shard hands its slices over and goes.
         case drain(MemberID)
         /// A shard that was to go stays.
@@ -33,7 +35,8 @@ extension CoordinatorMachine {
         case classes(ClassOperation)
         /// Go back to a checkpoint; without a path to the newest.
         case restore(checkpoint: String?, step: Int?)
-        /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint.
+        /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint. One that owned
+        /// nothing is just forgotten.
         case forget(MemberID)
         /// The manifest of the checkpoint of this task is written, or could not be.
         case checkpointWritten(number: Int, problem: String?)
@@ -43,7 +46,8 @@ extension CoordinatorMachine {
 
     /// What the shell must do, in this order.
     public enum Action: Sendable {
-        /// Write the decision. What follows must not happen before it is written.
+        /// Write the decision. What follows must not happen before it is written. The decisions of an event come first, and are
+        /// written in one transaction.
         case persist(CoordinatorRecord.Decision)
         /// The process has this number from now on.
         case welcome(Peer, MemberID)

@@ -44,9 +44,6 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var acknowledged: [MemberID: String] = [:]
     /// Why a task could not be done, until it is tried again.
     var taskProblem: String?
-    /// A task that failed and must happen: ordered again under another number.
-    var redo: BoundaryTask.Kind?
-    var redoStep = -1
     /// A step that is to be skipped, and why.
     var toSkip: CoordinatorStatus.Skipped?
     var lastSkipped: CoordinatorStatus.Skipped?
@@ -55,8 +52,12 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var wantsCheckpoint = false
     var checkpointsBeingWritten: [Int: CoordinatorRecord.CheckpointRecord] = [:]
     var lastCheckpointTime = Duration.zero
+    /// The step of the last checkpoint that was begun, whatever became of it.
+    var lastCheckpointStep = -1
     var history: [StepReport] = []
     var unconfirmedShards: Set<Int>?
+    /// Shards that were told that they may go, by incarnation: they may not have heard it.
+    var dismissed: [MemberID: UInt64] = [:]
 
     /// - Parameter record: what an earlier coordinator of this cluster decided; nil for a new cluster.
     public init(_ configuration: CoordinatorConfiguration, record: CoordinatorRecord? = nil) {
@@ -74,9 +75,10 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         // A run that has failed may be taken up again: its reason may be gone.
         if record.failure != nil { actions += decide(.failed(nil)) }
         for member in record.members.keys {
-            live[member] = Live(peer: nil, lastHeard: now, isAlive: member.role == .worker)
+            // Who owns nothing has a lease to return in; an owner is waited for.
+            live[member] = Live(peer: nil, lastHeard: now, isAlive: !owns(member))
         }
-        return actions + proceed(now)
+        return decisionsFirst(actions + proceed(now))
     }
 
     /// The last committed step, -1 before the first.
@@ -90,6 +92,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     public var nextDeadline: Duration? {
         var deadline = retryAt
         func consider(_ time: Duration) { deadline = min(deadline ?? time, time) }
+        // Often enough that a longer gap between events means that this process slept, not that nothing happened.
+        if live.values.contains(where: \.isAlive) { consider(lastEvent + configuration.lease / 4) }
         for (_, member) in live where member.isAlive { consider(member.lastHeard + configuration.lease) }
         if let every = configuration.checkpointEvery, activity == .train || record.task != nil {
             consider(max(lastCheckpointTime + every, lastEvent + configuration.lease))
@@ -130,7 +134,14 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         }
         actions += expire(now)
         actions += proceed(now)
-        return actions + finish()
+        return decisionsFirst(actions + finish())
+    }
+
+    /// What an event leads to is decided as a whole: the shell writes neighbouring decisions in one transaction, so that a crash
+    /// leaves all of them or none.
+    private func decisionsFirst(_ actions: [Action]) -> [Action] {
+        func isDecision(_ action: Action) -> Bool { if case .persist = action { true } else { false } }
+        return actions.filter(isDecision) + actions.filter { !isDecision($0) }
     }
 
     /// A coordinator that slept does not blame the others for its own silence.
