@@ -59,7 +59,7 @@ import Testing
             // A stopped process holds its directory too.
             first.suspend()
             let second = try cluster.addShard(directory: cluster.shardDirectory(0))
-            #expect(second.waitUntilExit(seconds: 20))
+            try #require(second.waitUntilExit(seconds: 20))
             #expect(second.terminationReason == .exit && second.terminationStatus != 0)
             let log = cluster.log("shard-1")
             #expect(
@@ -101,15 +101,14 @@ import Testing
             of: "a damaged snapshot that was repaired", shardArguments: ["--log-bytes", "300000"]
         ) { cluster in
             try cluster.waitUntilInTheMiddle(after: 20)
-            var snapshots: [URL] = []
-            try cluster.waitUntil("a snapshot is there", seconds: 60) {
-                snapshots = try files(in: cluster.shardDirectory(0)).map(\.url).filter {
-                    $0.pathExtension == "safetensors"
-                }
-                return !snapshots.isEmpty
+            let name = try cluster.name(of: cluster.shards[0])
+            try cluster.waitForStatus("a snapshot is there", seconds: 60) { status in
+                status.shards.contains { $0.name == name && ($0.snapshotStep ?? -1) >= 0 }
             }
             cluster.shards[0].kill()
-            snapshots = try files(in: cluster.shardDirectory(0)).map(\.url).filter { $0.pathExtension == "safetensors" }
+            let snapshots = try files(in: cluster.shardDirectory(0)).map(\.url).filter {
+                $0.pathExtension == "safetensors"
+            }
             for snapshot in snapshots { try flipBit(in: snapshot) }
             try Self.expectRefusal(of: cluster, file: nil)
             for snapshot in snapshots { try flipBit(in: snapshot) }
@@ -121,7 +120,7 @@ import Testing
     private static func expectRefusal(of cluster: LocalCluster, file: URL?) throws {
         let before = cluster.log("shard-0", lines: 1000).count
         try cluster.shards[0].start()
-        #expect(cluster.shards[0].waitUntilExit(seconds: 30), "it starts with a damaged file")
+        try #require(cluster.shards[0].waitUntilExit(seconds: 30), "it starts with a damaged file")
         #expect(cluster.shards[0].terminationReason == .exit && cluster.shards[0].terminationStatus != 0)
         let log = String(cluster.log("shard-0", lines: 1000).dropFirst(before))
         #expect(log.contains(file?.lastPathComponent ?? ".safetensors"), "\(log)")

@@ -19,7 +19,7 @@ import Testing
             let name = try cluster.name(of: cluster.shards[0])
             _ = try cluster.query("drain", [name])
             cluster.workers[0].terminate()
-            #expect(cluster.shards[0].waitUntilExit(seconds: 60))
+            try #require(cluster.shards[0].waitUntilExit(seconds: 60))
             #expect(cluster.shards[0].terminationReason == .exit && cluster.shards[0].terminationStatus == 0)
             let status = try cluster.waitForStatus("two shards are left", seconds: 30) { $0.owners.count == 2 }
             #expect(!status.shards.contains { $0.name == name })
@@ -32,7 +32,7 @@ import Testing
             try cluster.waitUntilInTheMiddle()
             let name = try cluster.name(of: cluster.shards[1])
             cluster.shards[1].terminate()
-            #expect(cluster.shards[1].waitUntilExit(seconds: 60))
+            try #require(cluster.shards[1].waitUntilExit(seconds: 60))
             #expect(cluster.shards[1].terminationReason == .exit && cluster.shards[1].terminationStatus == 0)
             let status = try cluster.status()
             #expect(!status.shards.contains { $0.name == name })
@@ -50,7 +50,7 @@ import Testing
             #expect(text.contains(name), "\(text)")
             // Its state stays in its directory.
             cluster.shards[0].terminate()
-            #expect(cluster.shards[0].waitUntilExit(seconds: 20))
+            try #require(cluster.shards[0].waitUntilExit(seconds: 20))
             #expect(cluster.shards[0].terminationStatus == 0)
             try cluster.shards[0].start()
         }

@@ -56,7 +56,7 @@ import Testing
         try withDirectory { directory in
             let process = process("exit 3", in: directory)
             try process.start()
-            #expect(process.waitUntilExit(seconds: 20))
+            try #require(process.waitUntilExit(seconds: 20))
             #expect(process.ending == "exit code 3" && !process.wasEnded)
         }
     }
