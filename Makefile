@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench equivalence golden recovery fuzz simulate format lint proto clean
+.PHONY: all build demo test bench equivalence golden recovery chaos elastic durability restart move fuzz simulate format lint proto clean
 
 all: build
 
@@ -39,6 +39,26 @@ golden: build
 # Kills a worker in the middle of a training: no gap, the same losses and hashes.
 recovery: build
 	@$(BIN)/experiments recovery
+
+# Kills (-9), stops, restarts, adds and drains random processes of a training: the same losses and hashes. FAULTS=40 by default.
+chaos: build
+	@$(BIN)/experiments chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
+# 1, then 3, then 2 shards and workers: the same losses and hashes.
+elastic: build
+	@$(BIN)/experiments elastic
+
+# Bytes logged per step, and steps per second with and without a log. GLYPHS=file of `worker glyphs`: on the demo's data too.
+durability: build
+	@$(BIN)/experiments durability $(if $(GLYPHS),--glyphs $(GLYPHS))
+
+# From kill -9 of a shard with 500,000 x 512 rows to the next committed step.
+restart: build
+	@$(BIN)/experiments restart
+
+# 1,000,000 x 512 rows move from two shards to three while they train.
+move: build
+	@$(BIN)/experiments move
 
 # 100,000 random and mutated messages at a coordinator and at a shard server while they train.
 fuzz: build

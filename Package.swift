@@ -51,13 +51,16 @@ let package = Package(
         .target(
             name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
         .target(
-            name: "CenterStore", dependencies: ["Tensors", "Determinism", "CKernels", "CISAL"], swiftSettings: settings),
+            name: "CenterStore", dependencies: ["Tensors", "Determinism", "StepProtocol", "CKernels", "CISAL"],
+            swiftSettings: settings),
         .target(
-            name: "PartialFC", dependencies: ["Tensors", "Determinism", "CenterStore", "COpenBLAS", "CKernels"],
+            name: "PartialFC",
+            dependencies: ["Tensors", "Determinism", "StepProtocol", "CenterStore", "COpenBLAS", "CKernels"],
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"], exclude: ["PROTOCOL.md"],
+            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"],
+            exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
@@ -69,7 +72,7 @@ let package = Package(
             name: "RunSetup",
             dependencies: [
                 "RunConfiguration", "PartialFC", "CenterStore", "Backbone", "Dataset", "Determinism", "StepProtocol",
-                "COpenBLAS",
+                "Tensors", "COpenBLAS",
             ],
             swiftSettings: settings),
 
@@ -79,26 +82,34 @@ let package = Package(
                 "Backbone", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol", "Wire", arguments, logging,
             ], swiftSettings: settings),
 
+        .target(
+            name: "CoordinatorStore",
+            dependencies: ["StepProtocol", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: settings),
         .executableTarget(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterStatus", "CenterStore", "Tensors", "Determinism", arguments, logging,
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "ClusterStatus", "CoordinatorStore", "CenterStore", "Tensors", "Determinism", arguments, logging,
             ],
             swiftSettings: settings),
+        // What a shard is and keeps: executes what its state machine asks for, on files. No sockets.
+        .target(
+            name: "ShardState",
+            dependencies: [
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
+                "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
+            ], swiftSettings: settings),
         .executableTarget(
             name: "ShardServer",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
-                "PartialFC", "Backbone",
-                "RunConfiguration", "RunSetup",
-                arguments, logging,
+                "ShardState", "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism",
+                "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "PartialFC",
+                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
+                "PartialFC",
                 "Backbone", "Dataset",
                 "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,
@@ -106,22 +117,32 @@ let package = Package(
 
         // Clusters of real processes, for tests and experiments.
         .target(
-            name: "ClusterHarness", dependencies: ["Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ"],
+            name: "ClusterHarness",
+            dependencies: ["ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ"],
             path: "Benchmarks/ClusterHarness", swiftSettings: settings),
         .executableTarget(
             name: "experiments",
-            dependencies: ["ClusterHarness", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments],
+            dependencies: [
+                "ClusterHarness", "ClusterStatus", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments,
+            ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
-            name: "ClusterTests", dependencies: ["ClusterHarness", "Tensors"], swiftSettings: settings),
+            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterStatus", "Tensors"], swiftSettings: settings),
         .testTarget(
-            name: "CenterStoreTests", dependencies: ["CenterStore", "Determinism", "Tensors", "TestFiles"],
+            name: "CenterStoreTests",
+            dependencies: ["CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
+        .testTarget(
+            name: "CoordinatorStoreTests",
+            dependencies: [
+                "CoordinatorStore", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift"), "TestFiles",
+            ], swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
-            name: "PartialFCTests", dependencies: ["PartialFC", "CenterStore", "Determinism", "Tensors"],
+            name: "PartialFCTests",
+            dependencies: ["PartialFC", "CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism", "TestFiles"],
@@ -131,11 +152,23 @@ let package = Package(
             dependencies: ["Verification", "Dataset", "Tensors", "Determinism", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
-            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism"], exclude: ["Reference"],
+            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism", "TestFiles"],
+            exclude: ["Reference"],
             swiftSettings: settings),
+        .testTarget(
+            name: "RunSetupTests",
+            dependencies: [
+                "RunSetup", "RunConfiguration", "CenterStore", "Dataset", "Determinism", "StepProtocol", "Tensors",
+                "TestFiles",
+            ], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
+        .testTarget(
+            name: "WorkerTests",
+            dependencies: [
+                "Wire", "StepProtocol", "RunConfiguration", "Determinism", "Tensors", "TestFiles",
+            ], swiftSettings: settings),
         .testTarget(
             name: "WireTests", dependencies: ["Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
             swiftSettings: settings),

@@ -1,3 +1,4 @@
+internal import ClusterStatus
 public import Foundation
 internal import StepProtocol
 internal import Tensors
@@ -47,7 +48,7 @@ extension GoldenCase {
         let record = directory.appending(path: "record").path
         for _ in 0..<workers { try cluster.addWorker(arguments: ["--record", record]) }
         try cluster.waitUntilFinished(seconds: 60)
-        let status = try cluster.object("status")
+        let status = try cluster.status()
         let (rows, momentum) = try cluster.readRows(values("sampled").map { Int64($0) })
         let recorded = try Self.recorded(in: record)
         let decay = number("weight_decay")
@@ -63,7 +64,7 @@ extension GoldenCase {
         }
         func error(_ a: [Double], _ name: String) -> Double { Self.relativeError(a, values(name)) }
         return GoldenErrors(
-            loss: error([status["loss"] as? Double ?? .nan], "loss"),
+            loss: error([status.loss ?? .nan], "loss"),
             logNormalizer: error(recorded["log_normalizer"] ?? [], "log_normalizer"),
             targetLogit: error(recorded["target_logit"] ?? [], "target_logit"),
             featureGradient: error(recorded["grad_features"] ?? [], "grad_features"),
@@ -99,18 +100,14 @@ extension LocalCluster {
     ///
     /// - Throws: `HarnessError` if a shard does not answer.
     public func readRows(_ ids: [Int64]) throws -> (rows: [Double], momentum: [Double]) {
-        guard let shards = try object("status")["shards"] as? [[String: Any]] else { throw HarnessError("no shards") }
         var found: [Int64: (rows: [Double], momentum: [Double])] = [:]
-        for shard in shards {
-            guard let endpoint = shard["endpoint"] as? String, let classes = shard["classes"] as? [Int] else {
-                continue
-            }
-            let owned = ids.filter { $0 >= classes[0] && $0 < classes[1] }
+        for shard in try status().shards {
+            let owned = ids.filter { id in shard.classes.contains { $0[0] <= id && id < $0[1] } }
             if owned.isEmpty { continue }
-            let client = try OperatorClient(connect: endpoint)
+            let client = try OperatorClient(connect: shard.endpoint)
             defer { client.close() }
             guard case .rows(let rows, let momentum) = try client.request(.readRows(ids: Tensor(owned))) else {
-                throw HarnessError("\(endpoint) did not answer with rows")
+                throw HarnessError("\(shard.name) did not answer with rows")
             }
             let size = rows.shape[1]
             let (w, v) = (rows.array(Float.self), momentum.array(Float.self))
@@ -129,10 +126,8 @@ extension LocalCluster {
     ///
     /// - Throws: `HarnessError` if there is no such shard.
     public func shardEndpoint(_ number: Int) throws -> String {
-        let shards = try object("status")["shards"] as? [[String: Any]] ?? []
-        guard number < shards.count, let endpoint = shards[number]["endpoint"] as? String else {
-            throw HarnessError("there is no shard \(number)")
-        }
-        return endpoint
+        let shards = try status().shards
+        guard number < shards.count else { throw HarnessError("there is no shard \(number)") }
+        return shards[number].endpoint
     }
 }

@@ -2,28 +2,33 @@ public import Foundation
 
 /// A cluster of real processes on this machine, for tests and experiments.
 ///
-/// Every process gets its own log in `directory`, binds to a free port of the loopback, and ends when this process ends.
-/// Use from one thread.
+/// Every process gets its own log in `directory`, which survives its restarts, and ends when this process ends. Members bind to a
+/// free port of the loopback; the coordinator keeps its port over restarts. Each shard has a directory of its own for its
+/// state. Use from one thread.
 public final class LocalCluster {
-    /// Where logs, the configuration and the run's output go.
+    /// Where logs, the configuration, the processes' states and the run's output go.
     public let directory: URL
-    /// The coordinator's endpoint, known once it has started.
-    public private(set) var endpoint = ""
-    public private(set) var coordinator: Process?
-    public private(set) var shards: [Process] = []
-    public private(set) var workers: [Process] = []
-    private let binaries: URL
+    /// Where the coordinator listens.
+    public let endpoint: String
+    public private(set) var coordinator: ClusterProcess?
+    /// In the order in which they were added, those that have ended too.
+    public private(set) var shards: [ClusterProcess] = []
+    public private(set) var workers: [ClusterProcess] = []
+    /// Options for every shard server that is added.
+    public var shardArguments: [String] = []
+    let binaries: URL
     private let environment: [String: String]
 
     /// - Parameters:
-    ///   - directory: an empty or missing directory.
+    ///   - directory: where everything goes; one that has been used keeps its states.
     ///   - binaries: the directory of the executables; by default the one this executable lies in.
     ///   - environment: variables for every process, over this process's own.
-    /// - Throws: if the directory cannot be made.
+    /// - Throws: if the directory cannot be made or there is no free port.
     public init(directory: URL, binaries: URL? = nil, environment: [String: String] = [:]) throws {
         self.directory = directory
         self.binaries = binaries ?? Self.builtBinaries
         self.environment = environment
+        endpoint = "tcp://127.0.0.1:\(try FreePort.find())"
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
     }
 
@@ -34,97 +39,100 @@ public final class LocalCluster {
         URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     }
 
+    /// Where the coordinator keeps its decisions.
+    public var stateDirectory: URL { directory.appending(path: "state") }
+
+    /// Where shard `index`, in the order of `addShard`, keeps its slices and its log.
+    public func shardDirectory(_ index: Int) -> URL { directory.appending(path: "shard-\(index)") }
+
     /// Starts a coordinator for the configuration text and waits until it listens.
     ///
-    /// - Throws: `HarnessError` if it ends or does not listen within 30 seconds.
-    public func startCoordinator(configuration: String, settings: [String] = []) throws {
+    /// - Parameters:
+    ///   - settings: keys of the configuration to override: `section.key=value`.
+    ///   - arguments: further options of `coordinator serve`.
+    /// - Throws: `HarnessError` if it ends or does not listen within 60 seconds.
+    public func startCoordinator(configuration: String, settings: [String] = [], arguments: [String] = []) throws {
         let file = directory.appending(path: "run.yaml")
         try configuration.write(to: file, atomically: true, encoding: .utf8)
-        let endpointFile = directory.appending(path: "endpoint")
-        try? FileManager.default.removeItem(at: endpointFile)
-        let process = try launch(
-            "coordinator",
+        let process = make(
+            "coordinator", log: "coordinator",
             [
-                "serve", "--config", file.path, "--bind", "tcp://127.0.0.1:*", "--endpoint-file", endpointFile.path,
-                "--exit-with-parent",
+                "serve", "--config", file.path, "--bind", endpoint, "--endpoint-file", endpointFile.path,
+                "--state", stateDirectory.path, "--exit-with-parent",
             ]
-                + (["output=\(directory.path)"] + settings).flatMap { ["--set", $0] },
-            log: "coordinator")
+                + (["output=\(directory.path)"] + settings).flatMap { ["--set", $0] } + arguments)
         coordinator = process
-        try waitUntil("the coordinator listens", seconds: 30) {
-            guard process.isRunning else { throw HarnessError("the coordinator ended: \(self.log("coordinator"))") }
-            self.endpoint = (try? String(contentsOf: endpointFile, encoding: .utf8)) ?? ""
-            return !self.endpoint.isEmpty
+        try startCoordinator()
+    }
+
+    /// Starts the coordinator again, with the state it has left, and waits until it listens.
+    ///
+    /// - Throws: `HarnessError` if there was none, it ends or does not listen within 60 seconds.
+    public func startCoordinator() throws {
+        guard let coordinator else { throw HarnessError("there was no coordinator yet") }
+        try? FileManager.default.removeItem(at: endpointFile)
+        try coordinator.start()
+        try waitUntil("the coordinator listens", seconds: 60) {
+            guard coordinator.isRunning else {
+                throw HarnessError("the coordinator ended: \(self.log("coordinator"))")
+            }
+            return FileManager.default.fileExists(atPath: self.endpointFile.path)
         }
     }
 
+    private var endpointFile: URL { directory.appending(path: "endpoint") }
+
+    /// Kills the coordinator and starts it again.
+    ///
+    /// - Throws: `HarnessError` if it does not come back.
+    public func restartCoordinator() throws {
+        coordinator?.kill()
+        try startCoordinator()
+    }
+
     /// Starts one more shard server.
+    ///
+    /// - Parameters:
+    ///   - directory: where it keeps its state; by default one of its own, kept over restarts.
+    ///   - arguments: options after those of `shardArguments`.
+    ///   - environment: variables over the cluster's.
     @discardableResult
-    public func addShard(threads: Int = 1) throws -> Process {
-        let process = try launch(
-            "shard-server",
+    public func addShard(
+        threads: Int = 1, directory: URL? = nil, arguments: [String] = [], environment: [String: String] = [:]
+    ) throws -> ClusterProcess {
+        let process = make(
+            "shard-server", log: "shard-\(shards.count)",
             [
-                "--coordinator", endpoint, "--bind", "tcp://127.0.0.1:*", "--threads", "\(threads)",
-                "--exit-with-parent",
-            ],
-            log: "shard-\(shards.count)")
+                "--coordinator", endpoint, "--bind", "tcp://127.0.0.1:*", "--threads", "\(threads)", "--directory",
+                (directory ?? shardDirectory(shards.count)).path, "--exit-with-parent",
+            ] + shardArguments + arguments, environment: environment)
         shards.append(process)
+        try process.start()
         return process
     }
 
     /// Starts one more worker.
     @discardableResult
-    public func addWorker(threads: Int = 1, arguments: [String] = []) throws -> Process {
-        let process = try launch(
-            "worker",
+    public func addWorker(
+        threads: Int = 1, arguments: [String] = [], environment: [String: String] = [:]
+    ) throws -> ClusterProcess {
+        let process = make(
+            "worker", log: "worker-\(workers.count)",
             ["train", "--coordinator", endpoint, "--threads", "\(threads)", "--exit-with-parent"] + arguments,
-            log: "worker-\(workers.count)")
+            environment: environment)
         workers.append(process)
+        try process.start()
         return process
     }
 
-    /// Runs `coordinator COMMAND --json` against this cluster and returns what it prints.
-    ///
-    /// - Throws: `HarnessError` if the command fails.
-    public func query(_ command: String) throws -> Data {
-        let process = Process()
-        process.executableURL = binaries.appending(path: "coordinator")
-        process.arguments = [command, "--json", "--coordinator", endpoint]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw HarnessError("coordinator \(command) ended with \(process.terminationStatus)")
-        }
-        return data
+    /// Kills a shard server and starts it again in its directory.
+    public func restartShard(_ index: Int) throws {
+        shards[index].kill()
+        try shards[index].start()
     }
 
-    /// Runs a query and reads its JSON object.
-    public func object(_ command: String) throws -> [String: Any] {
-        try JSONSerialization.jsonObject(with: query(command)) as? [String: Any] ?? [:]
-    }
-
-    /// The last committed step, or -1.
-    public func committedStep() throws -> Int { try object("status")["committed"] as? Int ?? -1 }
-
-    /// Waits until the run is finished.
-    ///
-    /// - Throws: `HarnessError` if the run fails, the coordinator ends, or `seconds` pass.
-    public func waitUntilFinished(seconds: Double) throws {
-        try waitUntil("the run is finished", seconds: seconds) {
-            guard self.coordinator?.isRunning == true else {
-                throw HarnessError("the coordinator ended: \(self.log("coordinator"))")
-            }
-            let status = try self.object("status")
-            if status["state"] as? String == "failed" {
-                throw HarnessError("the run failed: \(status["reason"] ?? "")")
-            }
-            return status["state"] as? String == "finished"
-        }
-    }
+    /// Every process that was ever started, the coordinator last.
+    public var processes: [ClusterProcess] { workers + shards + [coordinator].compactMap(\.self) }
 
     /// Waits until `condition` holds, asking every 50 ms.
     public func waitUntil(_ what: String, seconds: Double, _ condition: () throws -> Bool) throws {
@@ -142,20 +150,28 @@ public final class LocalCluster {
     }
 
     /// Kills a process with SIGKILL and waits until it is gone.
-    public func kill(_ process: Process) {
-        Foundation.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    public func kill(_ process: ClusterProcess) { process.kill() }
 
-    /// Ends every process: SIGTERM, and SIGKILL for those that are still there after five seconds. The coordinator goes
-    /// last, so that it hears the others' goodbye.
+    /// Kills every process with SIGKILL.
+    public func killAll() { for process in processes { process.kill() } }
+
+    /// Ends every process: SIGTERM, a second one for shards that would hand over their slices first, and SIGKILL for those that are
+    /// still there after five seconds. The coordinator goes last, so that it hears the others' goodbye.
     public func stop() {
         for group in [workers + shards, [coordinator].compactMap(\.self)] {
-            for process in group where process.isRunning { process.terminate() }
+            for process in group {
+                process.resume()
+                process.terminate()
+            }
+            let again = Date(timeIntervalSinceNow: 0.3)
             let end = Date(timeIntervalSinceNow: 5)
             for process in group {
+                while process.isRunning && Date() < again { Thread.sleep(forTimeInterval: 0.01) }
+            }
+            for process in group { process.terminate() }
+            for process in group {
                 while process.isRunning && Date() < end { Thread.sleep(forTimeInterval: 0.01) }
-                if process.isRunning { kill(process) }
+                process.kill()
             }
         }
         workers = []
@@ -163,41 +179,11 @@ public final class LocalCluster {
         coordinator = nil
     }
 
-    /// Runs one of the programs to its end.
-    ///
-    /// - Returns: its exit code and what it printed, standard output and standard error together.
-    public static func run(_ program: String, _ arguments: [String]) throws -> (code: Int32, text: String) {
-        let process = Process()
-        process.executableURL = builtBinaries.appending(path: program)
-        process.arguments = arguments
-        let output = Pipe()
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: data, as: UTF8.self))
+    private func make(
+        _ program: String, log: String, _ arguments: [String], environment: [String: String] = [:]
+    ) -> ClusterProcess {
+        ClusterProcess(
+            name: log, program: binaries.appending(path: program), arguments: arguments,
+            environment: self.environment.merging(environment) { $1 }, log: directory.appending(path: "\(log).log"))
     }
-
-    private func launch(_ name: String, _ arguments: [String], log: String) throws -> Process {
-        let url = directory.appending(path: "\(log).log")
-        _ = FileManager.default.createFile(atPath: url.path, contents: nil)
-        let output = try FileHandle(forWritingTo: url)
-        let process = Process()
-        process.executableURL = binaries.appending(path: name)
-        process.arguments = arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = output
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        try process.run()
-        return process
-    }
-}
-
-/// Why an experiment with a cluster could not go on.
-public struct HarnessError: Error, CustomStringConvertible {
-    public var description: String
-    public init(_ description: String) { self.description = description }
 }

@@ -1,7 +1,7 @@
 public import Foundation
 
 /// A training by a cluster of processes, and what is left of it: the losses and the hashes of everything.
-public struct TrainingRun {
+public struct TrainingRun: Sendable {
     /// The loss of every committed step, as bits; a step that is missing or double shows.
     public var losses: [(step: Int, bits: String)]
     /// The JSON of `coordinator hashes`.
@@ -30,34 +30,35 @@ public struct TrainingRun {
 
     /// Trains to the end.
     ///
-    /// - Parameter disturb: called once the cluster has started, to do harm; it should return soon.
+    /// - Parameters:
+    ///   - shardArguments: options for every shard server.
+    ///   - disturb: called once the cluster has started, to do harm; the run need not be finished when it returns.
     /// - Throws: `HarnessError` if the run fails or takes longer than `seconds`.
     public static func run(
         configuration: String, settings: [String] = [], world: World, in directory: URL, seconds: Double,
-        disturb: (LocalCluster) throws -> Void = { _ in }
+        shardArguments: [String] = [], disturb: (LocalCluster) throws -> Void = { _ in }
     ) throws -> TrainingRun {
         let cluster = try LocalCluster(directory: directory)
         defer { cluster.stop() }
-        try cluster.startCoordinator(
-            configuration: configuration,
-            settings: settings + ["cluster.shards=\(world.shards)", "cluster.workers=\(world.workers)"])
-        for _ in 0..<world.shards { try cluster.addShard(threads: world.threads) }
-        for _ in 0..<world.workers { try cluster.addWorker(threads: world.threads) }
+        cluster.shardArguments = shardArguments
+        try cluster.start(configuration: configuration, settings: settings, world: world)
         try disturb(cluster)
         try cluster.waitUntilFinished(seconds: seconds)
-        let hashes = try cluster.query("hashes")
-        let text = try String(contentsOf: directory.appending(path: "metrics.jsonl"), encoding: .utf8)
-        let lines = text.split(separator: "\n").compactMap {
-            (try? JSONSerialization.jsonObject(with: Data($0.utf8))) as? [String: Any]
-        }.filter { $0["lossBits"] != nil }
-        let losses = lines.map { ($0["step"] as? Int ?? -1, $0["lossBits"] as? String ?? "") }
-        let seconds = lines.dropFirst().reduce(0) { $0 + ($1["seconds"] as? Double ?? 0) }
-        let tail = lines.suffix(max(1, lines.count / 10)).compactMap { $0["loss"] as? Double }
-        return TrainingRun(
-            losses: losses, hashes: String(decoding: hashes, as: UTF8.self),
-            stepsPerSecond: Double(max(lines.count - 1, 0)) / max(seconds, 1e-9),
-            retriedSteps: lines.count { ($0["attempts"] as? Int ?? 1) > 1 },
-            finalLoss: tail.reduce(0, +) / Double(max(tail.count, 1)))
+        return try TrainingRun(of: cluster)
+    }
+
+    /// What a finished run has left.
+    ///
+    /// - Throws: `HarnessError` if a shard does not answer; if there are no metrics.
+    public init(of cluster: LocalCluster) throws {
+        hashes = String(decoding: try cluster.query("hashes"), as: UTF8.self)
+        let lines = try StepLine.all(in: cluster.directory)
+        losses = lines.map { ($0.step, $0.lossBits ?? "skipped") }
+        let seconds = lines.dropFirst().reduce(0) { $0 + $1.seconds }
+        stepsPerSecond = Double(max(lines.count - 1, 0)) / max(seconds, 1e-9)
+        retriedSteps = lines.count { $0.attempts > 1 }
+        let tail = lines.suffix(max(1, lines.count / 10))
+        finalLoss = tail.reduce(0) { $0 + ($1.loss ?? 0) } / Double(max(tail.count, 1))
     }
 
     /// The first difference from another run, nil if losses and hashes are equal.
@@ -69,11 +70,54 @@ public struct TrainingRun {
         return hashes == other.hashes ? nil : "the hashes differ"
     }
 
+    /// A short text that is equal for equal hashes.
+    public var digest: String {
+        var value: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in hashes.utf8 { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return String(value, radix: 16)
+    }
+
     /// What is wrong with the sequence of committed steps, nil if it is 0, 1, 2, …
     public var gap: String? {
         for (index, loss) in losses.enumerated() where loss.step != index {
             return "commit \(index) is of step \(loss.step)"
         }
         return nil
+    }
+}
+
+/// What `metrics.jsonl` says of a committed step.
+public struct StepLine: Sendable, Decodable {
+    public var step: Int
+    /// Nil if the step was skipped.
+    public var loss: Double?
+    /// The bits of the loss, hexadecimal.
+    public var lossBits: String?
+    public var attempts: Int
+    /// Seconds since the commit before.
+    public var seconds: Double
+
+    /// The steps of the run whose output is in `directory`, in the order of the file.
+    ///
+    /// - Throws: if there is no such file.
+    public static func all(in directory: URL) throws -> [StepLine] {
+        let text = try String(contentsOf: directory.appending(path: "metrics.jsonl"), encoding: .utf8)
+        return text.split(separator: "\n").compactMap { try? JSONDecoder().decode(StepLine.self, from: Data($0.utf8)) }
+    }
+}
+
+extension LocalCluster {
+    /// Starts a coordinator and the shards and workers that it waits for.
+    ///
+    /// - Throws: `HarnessError` if the coordinator does not listen.
+    public func start(
+        configuration: String, settings: [String] = [], arguments: [String] = [], world: TrainingRun.World
+    ) throws {
+        try startCoordinator(
+            configuration: configuration,
+            settings: settings + ["cluster.shards=\(world.shards)", "cluster.workers=\(world.workers)"],
+            arguments: arguments)
+        for _ in 0..<world.shards { try addShard(threads: world.threads) }
+        for _ in 0..<world.workers { try addWorker(threads: world.threads) }
     }
 }

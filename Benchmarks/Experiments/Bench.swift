@@ -71,7 +71,7 @@ struct Bench: ParsableCommand {
         let configuration = HeadConfiguration(
             classCount: classes, embeddingSize: embeddingSize, sliceCount: cut.slices, seed: 1, scale: 64,
             margins: .cosFace(), interclassFilter: 0, sampleRate: sampleRate, momentum: 0.9, weightDecay: 5e-4)
-        let shard = try ShardHead(configuration: configuration, slices: 0..<cut.slices, threads: threads)
+        let shard = try ShardHead(configuration: configuration, slices: SliceSet(0..<cut.slices), threads: threads)
         let worker = try WorkerHead(configuration: configuration, threads: threads)
         var random = KeyedRandom(seed: 1, purpose: .test)
         let features = Tensor(

@@ -19,6 +19,9 @@ struct FaceTraining: ParsableArguments {
     @Option(help: "Samples of a micro-batch.")
     var microBatch = 4
 
+    /// Seconds after which a silent member counts as lost.
+    static let lease = 2.0
+
     func validate() throws {
         guard FileManager.default.fileExists(atPath: data + "/train.rec") else {
             throw ValidationError("\(data) has no train.rec; name a folder with --data")
@@ -34,7 +37,7 @@ struct FaceTraining: ParsableArguments {
         batch: {size: \(batch), micro_batch: \(microBatch ?? self.microBatch)}
         schedule: {steps: \(steps), learning_rate: 0.1}
         evaluation: {held_out_pairs: 0}
-        cluster: {lease_seconds: 2}
+        cluster: {lease_seconds: \(Self.lease)}
         """
     }
 }

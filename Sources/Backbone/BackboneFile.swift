@@ -1,3 +1,4 @@
+internal import CKernels
 internal import Foundation
 public import Tensors
 
@@ -57,6 +58,10 @@ public enum BackboneFile {
                     "\(path): \(segment.name) has shape \(tensor.shape), \(layout.configuration.name) has \(segment.shape)"
                 )
             }
+            let isFinite = withExtendedLifetime(tensor) {
+                pfc_all_finite(tensor.buffer(Float.self).baseAddress, tensor.count) != 0
+            }
+            guard isFinite else { throw BackboneError(.file, "\(path): \(segment.name) is not finite") }
             withExtendedLifetime(tensor) {
                 let target = parameters.mutable(Float.self)
                 _ = UnsafeMutableBufferPointer(rebasing: target[segment.range])

@@ -113,7 +113,7 @@ public final class BackboneWorker: @unchecked Sendable {
     /// - Parameter gradient: ∂loss/∂embeddings f32 [n,D].
     /// - Returns: the nodes i32 [K,2] of the rank's subtrees, and for each the sum f32 [K,P] of gradients (of statistics:
     ///   the sum of the micro-batches' means and unbiased variances).
-    /// - Throws: `BackboneError` if shapes do not fit, or `forward` was not called.
+    /// - Throws: `BackboneError` if shapes do not fit, or `forward` was not called; `nonFinite` naming the layer.
     public func backward(
         _ gradient: Tensor, microBatches: Range<Int>, of microBatchCount: Int
     ) throws(BackboneError) -> (nodes: Tensor, gradients: Tensor) {
@@ -158,6 +158,14 @@ public final class BackboneWorker: @unchecked Sendable {
             }
             try failure.check()
             spareGradients = sums.spare
+            // Here, and not on the shards alone, so that the message comes from the rank that it is about.
+            for node in sums.nodes.indices {
+                guard let layer = layout.firstNotFinite(in: sums.result.rows(node..<node + 1)) else { continue }
+                throw BackboneError(
+                    .nonFinite,
+                    "the gradient of layer \(layer.name) is not finite; lower the learning rate or look at the data of this step"
+                )
+            }
         }
         let nodes = sums.nodes.flatMap { [Int32($0.level), Int32($0.index)] }
         return (Tensor(nodes, shape: [sums.nodes.count, 2]), sums.result)

@@ -1,3 +1,5 @@
+public import Determinism
+
 /// Where every tensor of a backbone lies in one flat vector of P floats.
 ///
 /// Names, shapes and order are those of InsightFace's `state_dict` (without `num_batches_tracked`). The vector is cut into
@@ -61,6 +63,11 @@ public struct ParameterLayout: Sendable {
     /// The elements of dense slices `slices` of `count` dense slices.
     public func range(ofSlices slices: Range<Int>, of count: Int) -> Range<Int> {
         self.count * slices.lowerBound / count..<self.count * slices.upperBound / count
+    }
+
+    /// The elements of each contiguous part of dense slices `slices` of `count` dense slices, ascending, without empty ones.
+    public func ranges(ofSlices slices: SliceSet, of count: Int) -> [Range<Int>] {
+        slices.ranges.map { range(ofSlices: $0, of: count) }.filter { !$0.isEmpty }
     }
 
     /// The parts of segments inside `range`, in order.

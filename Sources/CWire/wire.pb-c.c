@@ -232,6 +232,96 @@ void   partialfc__range__free_unpacked
   assert(message->base.descriptor == &partialfc__range__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__slice_name__init
+                     (Partialfc__SliceName         *message)
+{
+  static const Partialfc__SliceName init_value = PARTIALFC__SLICE_NAME__INIT;
+  *message = init_value;
+}
+size_t partialfc__slice_name__get_packed_size
+                     (const Partialfc__SliceName *message)
+{
+  assert(message->base.descriptor == &partialfc__slice_name__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__slice_name__pack
+                     (const Partialfc__SliceName *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__slice_name__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__slice_name__pack_to_buffer
+                     (const Partialfc__SliceName *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__slice_name__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__SliceName *
+       partialfc__slice_name__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__SliceName *)
+     protobuf_c_message_unpack (&partialfc__slice_name__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__slice_name__free_unpacked
+                     (Partialfc__SliceName *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__slice_name__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__move__init
+                     (Partialfc__Move         *message)
+{
+  static const Partialfc__Move init_value = PARTIALFC__MOVE__INIT;
+  *message = init_value;
+}
+size_t partialfc__move__get_packed_size
+                     (const Partialfc__Move *message)
+{
+  assert(message->base.descriptor == &partialfc__move__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__move__pack
+                     (const Partialfc__Move *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__move__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__move__pack_to_buffer
+                     (const Partialfc__Move *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__move__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__Move *
+       partialfc__move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__Move *)
+     protobuf_c_message_unpack (&partialfc__move__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__move__free_unpacked
+                     (Partialfc__Move *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__move__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__named_number__init
                      (Partialfc__NamedNumber         *message)
 {
@@ -365,6 +455,51 @@ void   partialfc__hello__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &partialfc__hello__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__shard_state__init
+                     (Partialfc__ShardState         *message)
+{
+  static const Partialfc__ShardState init_value = PARTIALFC__SHARD_STATE__INIT;
+  *message = init_value;
+}
+size_t partialfc__shard_state__get_packed_size
+                     (const Partialfc__ShardState *message)
+{
+  assert(message->base.descriptor == &partialfc__shard_state__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__shard_state__pack
+                     (const Partialfc__ShardState *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__shard_state__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__shard_state__pack_to_buffer
+                     (const Partialfc__ShardState *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__shard_state__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ShardState *
+       partialfc__shard_state__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ShardState *)
+     protobuf_c_message_unpack (&partialfc__shard_state__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__shard_state__free_unpacked
+                     (Partialfc__ShardState *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__shard_state__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   partialfc__welcome__init
@@ -547,6 +682,57 @@ void   partialfc__heartbeat__free_unpacked
   assert(message->base.descriptor == &partialfc__heartbeat__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__shard_report__received__init
+                     (Partialfc__ShardReport__Received         *message)
+{
+  static const Partialfc__ShardReport__Received init_value = PARTIALFC__SHARD_REPORT__RECEIVED__INIT;
+  *message = init_value;
+}
+void   partialfc__shard_report__init
+                     (Partialfc__ShardReport         *message)
+{
+  static const Partialfc__ShardReport init_value = PARTIALFC__SHARD_REPORT__INIT;
+  *message = init_value;
+}
+size_t partialfc__shard_report__get_packed_size
+                     (const Partialfc__ShardReport *message)
+{
+  assert(message->base.descriptor == &partialfc__shard_report__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__shard_report__pack
+                     (const Partialfc__ShardReport *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__shard_report__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__shard_report__pack_to_buffer
+                     (const Partialfc__ShardReport *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__shard_report__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ShardReport *
+       partialfc__shard_report__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ShardReport *)
+     protobuf_c_message_unpack (&partialfc__shard_report__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__shard_report__free_unpacked
+                     (Partialfc__ShardReport *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__shard_report__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__heartbeat_reply__init
                      (Partialfc__HeartbeatReply         *message)
 {
@@ -692,6 +878,171 @@ void   partialfc__plan__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &partialfc__plan__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__boundary_task__restore__init
+                     (Partialfc__BoundaryTask__Restore         *message)
+{
+  static const Partialfc__BoundaryTask__Restore init_value = PARTIALFC__BOUNDARY_TASK__RESTORE__INIT;
+  *message = init_value;
+}
+void   partialfc__boundary_task__hand_over__init
+                     (Partialfc__BoundaryTask__HandOver         *message)
+{
+  static const Partialfc__BoundaryTask__HandOver init_value = PARTIALFC__BOUNDARY_TASK__HAND_OVER__INIT;
+  *message = init_value;
+}
+void   partialfc__boundary_task__init
+                     (Partialfc__BoundaryTask         *message)
+{
+  static const Partialfc__BoundaryTask init_value = PARTIALFC__BOUNDARY_TASK__INIT;
+  *message = init_value;
+}
+size_t partialfc__boundary_task__get_packed_size
+                     (const Partialfc__BoundaryTask *message)
+{
+  assert(message->base.descriptor == &partialfc__boundary_task__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__boundary_task__pack
+                     (const Partialfc__BoundaryTask *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__boundary_task__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__boundary_task__pack_to_buffer
+                     (const Partialfc__BoundaryTask *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__boundary_task__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__BoundaryTask *
+       partialfc__boundary_task__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__BoundaryTask *)
+     protobuf_c_message_unpack (&partialfc__boundary_task__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__boundary_task__free_unpacked
+                     (Partialfc__BoundaryTask *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__boundary_task__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__class_operation__add__init
+                     (Partialfc__ClassOperation__Add         *message)
+{
+  static const Partialfc__ClassOperation__Add init_value = PARTIALFC__CLASS_OPERATION__ADD__INIT;
+  *message = init_value;
+}
+void   partialfc__class_operation__retire__init
+                     (Partialfc__ClassOperation__Retire         *message)
+{
+  static const Partialfc__ClassOperation__Retire init_value = PARTIALFC__CLASS_OPERATION__RETIRE__INIT;
+  *message = init_value;
+}
+void   partialfc__class_operation__merge__init
+                     (Partialfc__ClassOperation__Merge         *message)
+{
+  static const Partialfc__ClassOperation__Merge init_value = PARTIALFC__CLASS_OPERATION__MERGE__INIT;
+  *message = init_value;
+}
+void   partialfc__class_operation__init
+                     (Partialfc__ClassOperation         *message)
+{
+  static const Partialfc__ClassOperation init_value = PARTIALFC__CLASS_OPERATION__INIT;
+  *message = init_value;
+}
+size_t partialfc__class_operation__get_packed_size
+                     (const Partialfc__ClassOperation *message)
+{
+  assert(message->base.descriptor == &partialfc__class_operation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__class_operation__pack
+                     (const Partialfc__ClassOperation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__class_operation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__class_operation__pack_to_buffer
+                     (const Partialfc__ClassOperation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__class_operation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ClassOperation *
+       partialfc__class_operation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ClassOperation *)
+     protobuf_c_message_unpack (&partialfc__class_operation__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__class_operation__free_unpacked
+                     (Partialfc__ClassOperation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__class_operation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__task_done__init
+                     (Partialfc__TaskDone         *message)
+{
+  static const Partialfc__TaskDone init_value = PARTIALFC__TASK_DONE__INIT;
+  *message = init_value;
+}
+size_t partialfc__task_done__get_packed_size
+                     (const Partialfc__TaskDone *message)
+{
+  assert(message->base.descriptor == &partialfc__task_done__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__task_done__pack
+                     (const Partialfc__TaskDone *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__task_done__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__task_done__pack_to_buffer
+                     (const Partialfc__TaskDone *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__task_done__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__TaskDone *
+       partialfc__task_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__TaskDone *)
+     protobuf_c_message_unpack (&partialfc__task_done__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__task_done__free_unpacked
+                     (Partialfc__TaskDone *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__task_done__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   partialfc__step_done__init
@@ -970,6 +1321,108 @@ void   partialfc__step_reply__free_unpacked
   assert(message->base.descriptor == &partialfc__step_reply__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__transfer_request__init
+                     (Partialfc__TransferRequest         *message)
+{
+  static const Partialfc__TransferRequest init_value = PARTIALFC__TRANSFER_REQUEST__INIT;
+  *message = init_value;
+}
+size_t partialfc__transfer_request__get_packed_size
+                     (const Partialfc__TransferRequest *message)
+{
+  assert(message->base.descriptor == &partialfc__transfer_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__transfer_request__pack
+                     (const Partialfc__TransferRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__transfer_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__transfer_request__pack_to_buffer
+                     (const Partialfc__TransferRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__transfer_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__TransferRequest *
+       partialfc__transfer_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__TransferRequest *)
+     protobuf_c_message_unpack (&partialfc__transfer_request__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__transfer_request__free_unpacked
+                     (Partialfc__TransferRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__transfer_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__transfer_reply__chunk__init
+                     (Partialfc__TransferReply__Chunk         *message)
+{
+  static const Partialfc__TransferReply__Chunk init_value = PARTIALFC__TRANSFER_REPLY__CHUNK__INIT;
+  *message = init_value;
+}
+void   partialfc__transfer_reply__record__init
+                     (Partialfc__TransferReply__Record         *message)
+{
+  static const Partialfc__TransferReply__Record init_value = PARTIALFC__TRANSFER_REPLY__RECORD__INIT;
+  *message = init_value;
+}
+void   partialfc__transfer_reply__init
+                     (Partialfc__TransferReply         *message)
+{
+  static const Partialfc__TransferReply init_value = PARTIALFC__TRANSFER_REPLY__INIT;
+  *message = init_value;
+}
+size_t partialfc__transfer_reply__get_packed_size
+                     (const Partialfc__TransferReply *message)
+{
+  assert(message->base.descriptor == &partialfc__transfer_reply__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__transfer_reply__pack
+                     (const Partialfc__TransferReply *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__transfer_reply__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__transfer_reply__pack_to_buffer
+                     (const Partialfc__TransferReply *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__transfer_reply__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__TransferReply *
+       partialfc__transfer_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__TransferReply *)
+     protobuf_c_message_unpack (&partialfc__transfer_reply__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__transfer_reply__free_unpacked
+                     (Partialfc__TransferReply *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__transfer_reply__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__operator_request__init
                      (Partialfc__OperatorRequest         *message)
 {
@@ -1246,7 +1699,97 @@ void   partialfc__slice_hashes__free_unpacked
   assert(message->base.descriptor == &partialfc__slice_hashes__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[22] =
+void   partialfc__read_classes__init
+                     (Partialfc__ReadClasses         *message)
+{
+  static const Partialfc__ReadClasses init_value = PARTIALFC__READ_CLASSES__INIT;
+  *message = init_value;
+}
+size_t partialfc__read_classes__get_packed_size
+                     (const Partialfc__ReadClasses *message)
+{
+  assert(message->base.descriptor == &partialfc__read_classes__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__read_classes__pack
+                     (const Partialfc__ReadClasses *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__read_classes__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__read_classes__pack_to_buffer
+                     (const Partialfc__ReadClasses *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__read_classes__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ReadClasses *
+       partialfc__read_classes__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ReadClasses *)
+     protobuf_c_message_unpack (&partialfc__read_classes__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__read_classes__free_unpacked
+                     (Partialfc__ReadClasses *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__read_classes__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__classes__init
+                     (Partialfc__Classes         *message)
+{
+  static const Partialfc__Classes init_value = PARTIALFC__CLASSES__INIT;
+  *message = init_value;
+}
+size_t partialfc__classes__get_packed_size
+                     (const Partialfc__Classes *message)
+{
+  assert(message->base.descriptor == &partialfc__classes__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__classes__pack
+                     (const Partialfc__Classes *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__classes__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__classes__pack_to_buffer
+                     (const Partialfc__Classes *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__classes__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__Classes *
+       partialfc__classes__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__Classes *)
+     protobuf_c_message_unpack (&partialfc__classes__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__classes__free_unpacked
+                     (Partialfc__Classes *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__classes__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[27] =
 {
   {
     "request",
@@ -1417,6 +1960,18 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[22] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "task_done",
+    28,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, task_done),
+    &partialfc__task_done__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "step_request",
     32,
     PROTOBUF_C_LABEL_NONE,
@@ -1436,6 +1991,30 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[22] =
     offsetof(Partialfc__Header, body_case),
     offsetof(Partialfc__Header, step_reply),
     &partialfc__step_reply__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "transfer_request",
+    34,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, transfer_request),
+    &partialfc__transfer_request__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "transfer_reply",
+    35,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, transfer_reply),
+    &partialfc__transfer_reply__descriptor,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -1512,38 +2091,67 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[22] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "read_classes",
+    46,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, read_classes),
+    &partialfc__read_classes__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "classes",
+    47,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, classes),
+    &partialfc__classes__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__header__field_indices_by_name[] = {
   5,   /* field[5] = acknowledged */
+  26,   /* field[26] = classes */
   12,   /* field[12] = evaluation */
   6,   /* field[6] = heartbeat */
   7,   /* field[7] = heartbeat_reply */
   2,   /* field[2] = hello */
   13,   /* field[13] = leave */
-  17,   /* field[17] = operator_reply */
-  16,   /* field[16] = operator_request */
+  20,   /* field[20] = operator_reply */
+  19,   /* field[19] = operator_request */
   9,   /* field[9] = plan */
-  18,   /* field[18] = read_rows */
-  20,   /* field[20] = read_slice_hashes */
+  25,   /* field[25] = read_classes */
+  21,   /* field[21] = read_rows */
+  23,   /* field[23] = read_slice_hashes */
   8,   /* field[8] = ready */
   4,   /* field[4] = refused */
   0,   /* field[0] = request */
-  19,   /* field[19] = rows */
-  21,   /* field[21] = slice_hashes */
+  22,   /* field[22] = rows */
+  24,   /* field[24] = slice_hashes */
   10,   /* field[10] = step_done */
   11,   /* field[11] = step_failed */
-  15,   /* field[15] = step_reply */
-  14,   /* field[14] = step_request */
+  16,   /* field[16] = step_reply */
+  15,   /* field[15] = step_request */
+  14,   /* field[14] = task_done */
   1,   /* field[1] = tensors */
+  18,   /* field[18] = transfer_reply */
+  17,   /* field[17] = transfer_request */
   3,   /* field[3] = welcome */
 };
 static const ProtobufCIntRange partialfc__header__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 2 },
-  { 32, 14 },
-  { 40, 16 },
-  { 0, 22 }
+  { 32, 15 },
+  { 40, 19 },
+  { 0, 27 }
 };
 const ProtobufCMessageDescriptor partialfc__header__descriptor =
 {
@@ -1553,7 +2161,7 @@ const ProtobufCMessageDescriptor partialfc__header__descriptor =
   "Partialfc__Header",
   "partialfc",
   sizeof(Partialfc__Header),
-  22,
+  27,
   partialfc__header__field_descriptors,
   partialfc__header__field_indices_by_name,
   4,  partialfc__header__number_ranges,
@@ -1662,7 +2270,7 @@ const ProtobufCMessageDescriptor partialfc__member__descriptor =
   (ProtobufCMessageInit) partialfc__member__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_id__field_descriptors[2] =
+static const ProtobufCFieldDescriptor partialfc__step_id__field_descriptors[3] =
 {
   {
     "step",
@@ -1688,15 +2296,28 @@ static const ProtobufCFieldDescriptor partialfc__step_id__field_descriptors[2] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "term",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepID, term),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_id__field_indices_by_name[] = {
   1,   /* field[1] = attempt */
   0,   /* field[0] = step */
+  2,   /* field[2] = term */
 };
 static const ProtobufCIntRange partialfc__step_id__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor partialfc__step_id__descriptor =
 {
@@ -1706,7 +2327,7 @@ const ProtobufCMessageDescriptor partialfc__step_id__descriptor =
   "Partialfc__StepID",
   "partialfc",
   sizeof(Partialfc__StepID),
-  2,
+  3,
   partialfc__step_id__field_descriptors,
   partialfc__step_id__field_indices_by_name,
   1,  partialfc__step_id__number_ranges,
@@ -1762,6 +2383,121 @@ const ProtobufCMessageDescriptor partialfc__range__descriptor =
   partialfc__range__field_indices_by_name,
   1,  partialfc__range__number_ranges,
   (ProtobufCMessageInit) partialfc__range__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__slice_name__field_descriptors[2] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__SliceName, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__SliceName, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__slice_name__field_indices_by_name[] = {
+  0,   /* field[0] = kind */
+  1,   /* field[1] = number */
+};
+static const ProtobufCIntRange partialfc__slice_name__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__slice_name__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.SliceName",
+  "SliceName",
+  "Partialfc__SliceName",
+  "partialfc",
+  sizeof(Partialfc__SliceName),
+  2,
+  partialfc__slice_name__field_descriptors,
+  partialfc__slice_name__field_indices_by_name,
+  1,  partialfc__slice_name__number_ranges,
+  (ProtobufCMessageInit) partialfc__slice_name__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__move__field_descriptors[3] =
+{
+  {
+    "slice",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Move, slice),
+    &partialfc__slice_name__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "from",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Move, from),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "to",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Move, to),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__move__field_indices_by_name[] = {
+  1,   /* field[1] = from */
+  0,   /* field[0] = slice */
+  2,   /* field[2] = to */
+};
+static const ProtobufCIntRange partialfc__move__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__move__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.Move",
+  "Move",
+  "Partialfc__Move",
+  "partialfc",
+  sizeof(Partialfc__Move),
+  3,
+  partialfc__move__field_descriptors,
+  partialfc__move__field_indices_by_name,
+  1,  partialfc__move__number_ranges,
+  (ProtobufCMessageInit) partialfc__move__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__named_number__field_descriptors[2] =
@@ -2037,13 +2773,13 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[15] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "state_step",
-    15,
+    "state",
+    16,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_SINT64,
+    PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
-    offsetof(Partialfc__Hello, state_step),
-    NULL,
+    offsetof(Partialfc__Hello, state),
+    &partialfc__shard_state__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -2063,12 +2799,13 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   11,   /* field[11] = process_id */
   1,   /* field[1] = protocol_version */
   0,   /* field[0] = role */
-  14,   /* field[14] = state_step */
+  14,   /* field[14] = state */
   10,   /* field[10] = threads */
 };
-static const ProtobufCIntRange partialfc__hello__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__hello__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 16, 14 },
   { 0, 15 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
@@ -2082,11 +2819,88 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   15,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
-  1,  partialfc__hello__number_ranges,
+  2,  partialfc__hello__number_ranges,
   (ProtobufCMessageInit) partialfc__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__welcome__field_descriptors[7] =
+static const ProtobufCFieldDescriptor partialfc__shard_state__field_descriptors[4] =
+{
+  {
+    "newest",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardState, newest),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "oldest",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardState, oldest),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "logs_steps",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardState, logs_steps),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "has_slices",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardState, has_slices),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__shard_state__field_indices_by_name[] = {
+  3,   /* field[3] = has_slices */
+  2,   /* field[2] = logs_steps */
+  0,   /* field[0] = newest */
+  1,   /* field[1] = oldest */
+};
+static const ProtobufCIntRange partialfc__shard_state__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor partialfc__shard_state__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ShardState",
+  "ShardState",
+  "Partialfc__ShardState",
+  "partialfc",
+  sizeof(Partialfc__ShardState),
+  4,
+  partialfc__shard_state__field_descriptors,
+  partialfc__shard_state__field_indices_by_name,
+  1,  partialfc__shard_state__number_ranges,
+  (ProtobufCMessageInit) partialfc__shard_state__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__welcome__field_descriptors[9] =
 {
   {
     "protocol_version",
@@ -2172,9 +2986,35 @@ static const ProtobufCFieldDescriptor partialfc__welcome__field_descriptors[7] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "committed",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Welcome, committed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "checkpoint",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Welcome, checkpoint),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__welcome__field_indices_by_name[] = {
+  8,   /* field[8] = checkpoint */
   1,   /* field[1] = cluster_id */
+  7,   /* field[7] = committed */
   3,   /* field[3] = configuration */
   4,   /* field[4] = configuration_hash */
   5,   /* field[5] = heartbeat_milliseconds */
@@ -2185,7 +3025,7 @@ static const unsigned partialfc__welcome__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__welcome__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor partialfc__welcome__descriptor =
 {
@@ -2195,7 +3035,7 @@ const ProtobufCMessageDescriptor partialfc__welcome__descriptor =
   "Partialfc__Welcome",
   "partialfc",
   sizeof(Partialfc__Welcome),
-  7,
+  9,
   partialfc__welcome__field_descriptors,
   partialfc__welcome__field_indices_by_name,
   1,  partialfc__welcome__number_ranges,
@@ -2271,7 +3111,7 @@ const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor =
   (ProtobufCMessageInit) partialfc__acknowledged__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[4] =
+static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[5] =
 {
   {
     "member",
@@ -2321,17 +3161,30 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[4]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "report",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Heartbeat, report),
+    &partialfc__shard_report__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__heartbeat__field_indices_by_name[] = {
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   3,   /* field[3] = notes */
+  4,   /* field[4] = report */
   2,   /* field[2] = statistics */
 };
 static const ProtobufCIntRange partialfc__heartbeat__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
 {
@@ -2341,11 +3194,139 @@ const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
   "Partialfc__Heartbeat",
   "partialfc",
   sizeof(Partialfc__Heartbeat),
-  4,
+  5,
   partialfc__heartbeat__field_descriptors,
   partialfc__heartbeat__field_indices_by_name,
   1,  partialfc__heartbeat__number_ranges,
   (ProtobufCMessageInit) partialfc__heartbeat__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__shard_report__received__field_descriptors[2] =
+{
+  {
+    "slice",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport__Received, slice),
+    &partialfc__slice_name__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "step",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport__Received, step),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__shard_report__received__field_indices_by_name[] = {
+  0,   /* field[0] = slice */
+  1,   /* field[1] = step */
+};
+static const ProtobufCIntRange partialfc__shard_report__received__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ShardReport.Received",
+  "Received",
+  "Partialfc__ShardReport__Received",
+  "partialfc",
+  sizeof(Partialfc__ShardReport__Received),
+  2,
+  partialfc__shard_report__received__field_descriptors,
+  partialfc__shard_report__received__field_indices_by_name,
+  1,  partialfc__shard_report__received__number_ranges,
+  (ProtobufCMessageInit) partialfc__shard_report__received__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[4] =
+{
+  {
+    "committed",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, committed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "durable",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, durable),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardReport, n_received),
+    offsetof(Partialfc__ShardReport, received),
+    &partialfc__shard_report__received__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "obstacle",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, obstacle),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__shard_report__field_indices_by_name[] = {
+  0,   /* field[0] = committed */
+  1,   /* field[1] = durable */
+  3,   /* field[3] = obstacle */
+  2,   /* field[2] = received */
+};
+static const ProtobufCIntRange partialfc__shard_report__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ShardReport",
+  "ShardReport",
+  "Partialfc__ShardReport",
+  "partialfc",
+  sizeof(Partialfc__ShardReport),
+  4,
+  partialfc__shard_report__field_descriptors,
+  partialfc__shard_report__field_indices_by_name,
+  1,  partialfc__shard_report__number_ranges,
+  (ProtobufCMessageInit) partialfc__shard_report__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descriptors[3] =
@@ -2556,9 +3537,9 @@ static const ProtobufCFieldDescriptor partialfc__plan__shard__field_descriptors[
   {
     "slices",
     3,
-    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan__Shard, n_slices),
     offsetof(Partialfc__Plan__Shard, slices),
     &partialfc__range__descriptor,
     NULL,
@@ -2568,9 +3549,9 @@ static const ProtobufCFieldDescriptor partialfc__plan__shard__field_descriptors[
   {
     "dense_slices",
     4,
-    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan__Shard, n_dense_slices),
     offsetof(Partialfc__Plan__Shard, dense_slices),
     &partialfc__range__descriptor,
     NULL,
@@ -2604,7 +3585,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   (ProtobufCMessageInit) partialfc__plan__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[9] =
+static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[14] =
 {
   {
     "id",
@@ -2714,22 +3695,87 @@ static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[9] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "revision",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "class_version",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, class_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "safe",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, safe),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "moves",
+    13,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Plan, n_moves),
+    offsetof(Partialfc__Plan, moves),
+    &partialfc__move__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "task",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, task),
+    &partialfc__boundary_task__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__field_indices_by_name[] = {
   7,   /* field[7] = activity */
+  10,   /* field[10] = class_version */
   1,   /* field[1] = committed */
   3,   /* field[3] = exchange */
   0,   /* field[0] = id */
   4,   /* field[4] = learning_rate */
   2,   /* field[2] = map_version */
+  12,   /* field[12] = moves */
   5,   /* field[5] = ranks */
   8,   /* field[8] = reason */
+  9,   /* field[9] = revision */
+  11,   /* field[11] = safe */
   6,   /* field[6] = shards */
+  13,   /* field[13] = task */
 };
 static const ProtobufCIntRange partialfc__plan__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__descriptor =
 {
@@ -2739,14 +3785,513 @@ const ProtobufCMessageDescriptor partialfc__plan__descriptor =
   "Partialfc__Plan",
   "partialfc",
   sizeof(Partialfc__Plan),
-  9,
+  14,
   partialfc__plan__field_descriptors,
   partialfc__plan__field_indices_by_name,
   1,  partialfc__plan__number_ranges,
   (ProtobufCMessageInit) partialfc__plan__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[9] =
+static const ProtobufCFieldDescriptor partialfc__boundary_task__restore__field_descriptors[1] =
+{
+  {
+    "directory",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BoundaryTask__Restore, directory),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__boundary_task__restore__field_indices_by_name[] = {
+  0,   /* field[0] = directory */
+};
+static const ProtobufCIntRange partialfc__boundary_task__restore__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor partialfc__boundary_task__restore__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.BoundaryTask.Restore",
+  "Restore",
+  "Partialfc__BoundaryTask__Restore",
+  "partialfc",
+  sizeof(Partialfc__BoundaryTask__Restore),
+  1,
+  partialfc__boundary_task__restore__field_descriptors,
+  partialfc__boundary_task__restore__field_indices_by_name,
+  1,  partialfc__boundary_task__restore__number_ranges,
+  (ProtobufCMessageInit) partialfc__boundary_task__restore__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__boundary_task__hand_over__field_descriptors[1] =
+{
+  {
+    "moves",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask__HandOver, n_moves),
+    offsetof(Partialfc__BoundaryTask__HandOver, moves),
+    &partialfc__move__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__boundary_task__hand_over__field_indices_by_name[] = {
+  0,   /* field[0] = moves */
+};
+static const ProtobufCIntRange partialfc__boundary_task__hand_over__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.BoundaryTask.HandOver",
+  "HandOver",
+  "Partialfc__BoundaryTask__HandOver",
+  "partialfc",
+  sizeof(Partialfc__BoundaryTask__HandOver),
+  1,
+  partialfc__boundary_task__hand_over__field_descriptors,
+  partialfc__boundary_task__hand_over__field_indices_by_name,
+  1,  partialfc__boundary_task__hand_over__number_ranges,
+  (ProtobufCMessageInit) partialfc__boundary_task__hand_over__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptors[8] =
+{
+  {
+    "number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BoundaryTask, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "step",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BoundaryTask, step),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "skip",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, skip),
+    &partialfc__acknowledged__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "checkpoint",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, checkpoint),
+    NULL,
+    &protobuf_c_empty_string,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "restore_log",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, restore_log),
+    &partialfc__acknowledged__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "restore_checkpoint",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, restore_checkpoint),
+    &partialfc__boundary_task__restore__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "classes",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, classes),
+    &partialfc__class_operation__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hand_over",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, hand_over),
+    &partialfc__boundary_task__hand_over__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
+  3,   /* field[3] = checkpoint */
+  6,   /* field[6] = classes */
+  7,   /* field[7] = hand_over */
+  0,   /* field[0] = number */
+  5,   /* field[5] = restore_checkpoint */
+  4,   /* field[4] = restore_log */
+  2,   /* field[2] = skip */
+  1,   /* field[1] = step */
+};
+static const ProtobufCIntRange partialfc__boundary_task__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.BoundaryTask",
+  "BoundaryTask",
+  "Partialfc__BoundaryTask",
+  "partialfc",
+  sizeof(Partialfc__BoundaryTask),
+  8,
+  partialfc__boundary_task__field_descriptors,
+  partialfc__boundary_task__field_indices_by_name,
+  1,  partialfc__boundary_task__number_ranges,
+  (ProtobufCMessageInit) partialfc__boundary_task__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__class_operation__add__field_descriptors[2] =
+{
+  {
+    "count",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Add, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "path",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Add, path),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__class_operation__add__field_indices_by_name[] = {
+  0,   /* field[0] = count */
+  1,   /* field[1] = path */
+};
+static const ProtobufCIntRange partialfc__class_operation__add__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ClassOperation.Add",
+  "Add",
+  "Partialfc__ClassOperation__Add",
+  "partialfc",
+  sizeof(Partialfc__ClassOperation__Add),
+  2,
+  partialfc__class_operation__add__field_descriptors,
+  partialfc__class_operation__add__field_indices_by_name,
+  1,  partialfc__class_operation__add__number_ranges,
+  (ProtobufCMessageInit) partialfc__class_operation__add__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__class_operation__retire__field_descriptors[1] =
+{
+  {
+    "classes",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Partialfc__ClassOperation__Retire, n_classes),
+    offsetof(Partialfc__ClassOperation__Retire, classes),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__class_operation__retire__field_indices_by_name[] = {
+  0,   /* field[0] = classes */
+};
+static const ProtobufCIntRange partialfc__class_operation__retire__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ClassOperation.Retire",
+  "Retire",
+  "Partialfc__ClassOperation__Retire",
+  "partialfc",
+  sizeof(Partialfc__ClassOperation__Retire),
+  1,
+  partialfc__class_operation__retire__field_descriptors,
+  partialfc__class_operation__retire__field_indices_by_name,
+  1,  partialfc__class_operation__retire__number_ranges,
+  (ProtobufCMessageInit) partialfc__class_operation__retire__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__class_operation__merge__field_descriptors[2] =
+{
+  {
+    "from",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Merge, from),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "into",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Merge, into),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__class_operation__merge__field_indices_by_name[] = {
+  0,   /* field[0] = from */
+  1,   /* field[1] = into */
+};
+static const ProtobufCIntRange partialfc__class_operation__merge__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__class_operation__merge__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ClassOperation.Merge",
+  "Merge",
+  "Partialfc__ClassOperation__Merge",
+  "partialfc",
+  sizeof(Partialfc__ClassOperation__Merge),
+  2,
+  partialfc__class_operation__merge__field_descriptors,
+  partialfc__class_operation__merge__field_indices_by_name,
+  1,  partialfc__class_operation__merge__number_ranges,
+  (ProtobufCMessageInit) partialfc__class_operation__merge__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__class_operation__field_descriptors[3] =
+{
+  {
+    "add",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ClassOperation, operation_case),
+    offsetof(Partialfc__ClassOperation, add),
+    &partialfc__class_operation__add__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "retire",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ClassOperation, operation_case),
+    offsetof(Partialfc__ClassOperation, retire),
+    &partialfc__class_operation__retire__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "merge",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ClassOperation, operation_case),
+    offsetof(Partialfc__ClassOperation, merge),
+    &partialfc__class_operation__merge__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__class_operation__field_indices_by_name[] = {
+  0,   /* field[0] = add */
+  2,   /* field[2] = merge */
+  1,   /* field[1] = retire */
+};
+static const ProtobufCIntRange partialfc__class_operation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__class_operation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ClassOperation",
+  "ClassOperation",
+  "Partialfc__ClassOperation",
+  "partialfc",
+  sizeof(Partialfc__ClassOperation),
+  3,
+  partialfc__class_operation__field_descriptors,
+  partialfc__class_operation__field_indices_by_name,
+  1,  partialfc__class_operation__number_ranges,
+  (ProtobufCMessageInit) partialfc__class_operation__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__task_done__field_descriptors[5] =
+{
+  {
+    "member",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TaskDone, member),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "incarnation",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TaskDone, incarnation),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "number",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TaskDone, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "detail",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Partialfc__TaskDone, outcome_case),
+    offsetof(Partialfc__TaskDone, detail),
+    NULL,
+    &protobuf_c_empty_string,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Partialfc__TaskDone, outcome_case),
+    offsetof(Partialfc__TaskDone, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__task_done__field_indices_by_name[] = {
+  3,   /* field[3] = detail */
+  1,   /* field[1] = incarnation */
+  0,   /* field[0] = member */
+  2,   /* field[2] = number */
+  4,   /* field[4] = problem */
+};
+static const ProtobufCIntRange partialfc__task_done__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor partialfc__task_done__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.TaskDone",
+  "TaskDone",
+  "Partialfc__TaskDone",
+  "partialfc",
+  sizeof(Partialfc__TaskDone),
+  5,
+  partialfc__task_done__field_descriptors,
+  partialfc__task_done__field_indices_by_name,
+  1,  partialfc__task_done__number_ranges,
+  (ProtobufCMessageInit) partialfc__task_done__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[10] =
 {
   {
     "member",
@@ -2856,6 +4401,18 @@ static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[9]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "shard_seconds",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_DOUBLE,
+    offsetof(Partialfc__StepDone, n_shard_seconds),
+    offsetof(Partialfc__StepDone, shard_seconds),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_done__field_indices_by_name[] = {
   6,   /* field[6] = backbone_seconds */
@@ -2866,12 +4423,13 @@ static const unsigned partialfc__step_done__field_indices_by_name[] = {
   4,   /* field[4] = loss_sums */
   0,   /* field[0] = member */
   3,   /* field[3] = micro_batches */
+  9,   /* field[9] = shard_seconds */
   8,   /* field[8] = total_seconds */
 };
 static const ProtobufCIntRange partialfc__step_done__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor partialfc__step_done__descriptor =
 {
@@ -2881,7 +4439,7 @@ const ProtobufCMessageDescriptor partialfc__step_done__descriptor =
   "Partialfc__StepDone",
   "partialfc",
   sizeof(Partialfc__StepDone),
-  9,
+  10,
   partialfc__step_done__field_descriptors,
   partialfc__step_done__field_indices_by_name,
   1,  partialfc__step_done__number_ranges,
@@ -3454,6 +5012,314 @@ const ProtobufCMessageDescriptor partialfc__step_reply__descriptor =
   (ProtobufCMessageInit) partialfc__step_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor partialfc__transfer_request__field_descriptors[5] =
+{
+  {
+    "slice",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferRequest, slice),
+    &partialfc__slice_name__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "term",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferRequest, term),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "map_version",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferRequest, map_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "chunk",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Partialfc__TransferRequest, part_case),
+    offsetof(Partialfc__TransferRequest, chunk),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "record_after",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    offsetof(Partialfc__TransferRequest, part_case),
+    offsetof(Partialfc__TransferRequest, record_after),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__transfer_request__field_indices_by_name[] = {
+  3,   /* field[3] = chunk */
+  2,   /* field[2] = map_version */
+  4,   /* field[4] = record_after */
+  0,   /* field[0] = slice */
+  1,   /* field[1] = term */
+};
+static const ProtobufCIntRange partialfc__transfer_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor partialfc__transfer_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.TransferRequest",
+  "TransferRequest",
+  "Partialfc__TransferRequest",
+  "partialfc",
+  sizeof(Partialfc__TransferRequest),
+  5,
+  partialfc__transfer_request__field_descriptors,
+  partialfc__transfer_request__field_indices_by_name,
+  1,  partialfc__transfer_request__number_ranges,
+  (ProtobufCMessageInit) partialfc__transfer_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__transfer_reply__chunk__field_descriptors[2] =
+{
+  {
+    "count",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferReply__Chunk, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "step",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferReply__Chunk, step),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__transfer_reply__chunk__field_indices_by_name[] = {
+  0,   /* field[0] = count */
+  1,   /* field[1] = step */
+};
+static const ProtobufCIntRange partialfc__transfer_reply__chunk__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__transfer_reply__chunk__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.TransferReply.Chunk",
+  "Chunk",
+  "Partialfc__TransferReply__Chunk",
+  "partialfc",
+  sizeof(Partialfc__TransferReply__Chunk),
+  2,
+  partialfc__transfer_reply__chunk__field_descriptors,
+  partialfc__transfer_reply__chunk__field_indices_by_name,
+  1,  partialfc__transfer_reply__chunk__number_ranges,
+  (ProtobufCMessageInit) partialfc__transfer_reply__chunk__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__transfer_reply__record__field_descriptors[2] =
+{
+  {
+    "step",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferReply__Record, step),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "header",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferReply__Record, header),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__transfer_reply__record__field_indices_by_name[] = {
+  1,   /* field[1] = header */
+  0,   /* field[0] = step */
+};
+static const ProtobufCIntRange partialfc__transfer_reply__record__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__transfer_reply__record__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.TransferReply.Record",
+  "Record",
+  "Partialfc__TransferReply__Record",
+  "partialfc",
+  sizeof(Partialfc__TransferReply__Record),
+  2,
+  partialfc__transfer_reply__record__field_descriptors,
+  partialfc__transfer_reply__record__field_indices_by_name,
+  1,  partialfc__transfer_reply__record__number_ranges,
+  (ProtobufCMessageInit) partialfc__transfer_reply__record__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__transfer_reply__field_descriptors[7] =
+{
+  {
+    "slice",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TransferReply, slice),
+    &partialfc__slice_name__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "chunk",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Partialfc__TransferReply, part_case),
+    offsetof(Partialfc__TransferReply, chunk),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "record_after",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    offsetof(Partialfc__TransferReply, part_case),
+    offsetof(Partialfc__TransferReply, record_after),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "piece",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__TransferReply, content_case),
+    offsetof(Partialfc__TransferReply, piece),
+    &partialfc__transfer_reply__chunk__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "record",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__TransferReply, content_case),
+    offsetof(Partialfc__TransferReply, record),
+    &partialfc__transfer_reply__record__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "up_to_date",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    offsetof(Partialfc__TransferReply, content_case),
+    offsetof(Partialfc__TransferReply, up_to_date),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gone",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__TransferReply, content_case),
+    offsetof(Partialfc__TransferReply, gone),
+    &partialfc__acknowledged__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__transfer_reply__field_indices_by_name[] = {
+  1,   /* field[1] = chunk */
+  6,   /* field[6] = gone */
+  3,   /* field[3] = piece */
+  4,   /* field[4] = record */
+  2,   /* field[2] = record_after */
+  0,   /* field[0] = slice */
+  5,   /* field[5] = up_to_date */
+};
+static const ProtobufCIntRange partialfc__transfer_reply__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor partialfc__transfer_reply__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.TransferReply",
+  "TransferReply",
+  "Partialfc__TransferReply",
+  "partialfc",
+  sizeof(Partialfc__TransferReply),
+  7,
+  partialfc__transfer_reply__field_descriptors,
+  partialfc__transfer_reply__field_indices_by_name,
+  1,  partialfc__transfer_reply__number_ranges,
+  (ProtobufCMessageInit) partialfc__transfer_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor partialfc__operator_request__field_descriptors[2] =
 {
   {
@@ -3723,5 +5589,74 @@ const ProtobufCMessageDescriptor partialfc__slice_hashes__descriptor =
   partialfc__slice_hashes__field_indices_by_name,
   1,  partialfc__slice_hashes__number_ranges,
   (ProtobufCMessageInit) partialfc__slice_hashes__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define partialfc__read_classes__field_descriptors NULL
+#define partialfc__read_classes__field_indices_by_name NULL
+#define partialfc__read_classes__number_ranges NULL
+const ProtobufCMessageDescriptor partialfc__read_classes__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ReadClasses",
+  "ReadClasses",
+  "Partialfc__ReadClasses",
+  "partialfc",
+  sizeof(Partialfc__ReadClasses),
+  0,
+  partialfc__read_classes__field_descriptors,
+  partialfc__read_classes__field_indices_by_name,
+  0,  partialfc__read_classes__number_ranges,
+  (ProtobufCMessageInit) partialfc__read_classes__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__classes__field_descriptors[2] =
+{
+  {
+    "version",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Classes, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "operations",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Classes, operations),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__classes__field_indices_by_name[] = {
+  1,   /* field[1] = operations */
+  0,   /* field[0] = version */
+};
+static const ProtobufCIntRange partialfc__classes__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__classes__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.Classes",
+  "Classes",
+  "Partialfc__Classes",
+  "partialfc",
+  sizeof(Partialfc__Classes),
+  2,
+  partialfc__classes__field_descriptors,
+  partialfc__classes__field_indices_by_name,
+  1,  partialfc__classes__number_ranges,
+  (ProtobufCMessageInit) partialfc__classes__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

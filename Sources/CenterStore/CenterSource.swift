@@ -4,4 +4,6 @@ public enum CenterSource: Sendable, Hashable {
     case random(seed: UInt64)
     /// A safetensors file with `centers` [C, D] and, if it has it, `momentum` [C, D].
     case safeTensors(path: String)
+    /// Zeros, to be filled piece by piece (`CenterTable.withChunk`).
+    case zeros
 }

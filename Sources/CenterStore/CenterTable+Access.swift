@@ -3,42 +3,57 @@ public import Determinism
 public import Tensors
 
 extension CenterTable {
-    /// A content hash of every slice held here: XXH64 of its rows, continued over its momentum, in 16 hex digits.
+    /// A content hash of every slice of `wanted` (all that are held by default): XXH64 of its rows, continued over its
+    /// momentum, in 16 hex digits.
     ///
     /// Equal hashes on two machines mean equal bits of everything the slice is.
-    public func sliceHashes(parallel: ParallelBlocks) -> [Int: String] {
-        let (rows, momentum, layout, slices, classes, size) = (rows, momentum, layout, slices, classes, embeddingSize)
+    public func sliceHashes(of wanted: SliceSet? = nil, parallel: ParallelBlocks) -> [Int: String] {
+        let slices = (wanted ?? slices).numbers.compactMap { memory(of: $0) }
+        let size = embeddingSize
         let values = Tensor(zeros: Int64.self, shape: [slices.count])
         parallel.forEach(slices.count) { index, _ in
-            let held = layout.classes(of: slices.lowerBound + index)
-            let offset = (held.lowerBound - classes.lowerBound) * size
-            let bytes = held.count * size * MemoryLayout<Float>.stride
-            let first = pfc_head_hash(rows.base + offset, bytes, 0)
-            values.mutable(Int64.self)[index] = Int64(bitPattern: pfc_head_hash(momentum.base + offset, bytes, first))
+            let slice = slices[index]
+            let bytes = slice.rowCount * size * MemoryLayout<Float>.stride
+            let first = pfc_head_hash(slice.rows.base, bytes, 0)
+            values.mutable(Int64.self)[index] = Int64(bitPattern: pfc_head_hash(slice.momentum.base, bytes, first))
         }
         return Dictionary(
             uniqueKeysWithValues: zip(slices, values.array(Int64.self)).map { slice, value in
                 let digits = String(UInt64(bitPattern: value), radix: 16)
-                return (slice, String(repeating: "0", count: 16 - digits.count) + digits)
+                return (slice.number, String(repeating: "0", count: 16 - digits.count) + digits)
             })
     }
 
     /// Rows and momentum of classes, in the order of `ids`: two tensors f32 [ids.count, D].
     ///
+    /// - Parameter wanted: the slices to read from; all that are held by default.
     /// - Throws: `CenterStoreError` if a class is not held here.
-    public func read(ids: [Int64]) throws(CenterStoreError) -> (rows: Tensor, momentum: Tensor) {
-        for id in ids where id < Int64(classes.lowerBound) || id >= Int64(classes.upperBound) {
-            throw CenterStoreError(.notHeld, "class \(id) is not held here: this table has classes \(classes)")
+    public func read(
+        ids: [Int64], in wanted: SliceSet? = nil
+    ) throws(CenterStoreError) -> (rows: Tensor, momentum: Tensor) {
+        let (size, wanted) = (embeddingSize, wanted ?? slices)
+        var places: [(slice: HeldSlice, row: Int)] = []
+        places.reserveCapacity(ids.count)
+        for id in ids {
+            guard id >= 0, id < Int64(layout.classCount), case let number = layout.slice(ofClass: Int(id)),
+                wanted.contains(number), let slice = memory(of: number),
+                let row = layout.classes(of: number).row(ofClass: Int(id))
+            else { throw CenterStoreError(.notHeld, "class \(id) is not held here: this table has slices \(wanted)") }
+            places.append((slice, row))
         }
         let result = (
-            rows: Tensor(uninitialized: Float.self, shape: [ids.count, embeddingSize]),
-            momentum: Tensor(uninitialized: Float.self, shape: [ids.count, embeddingSize])
+            rows: Tensor(uninitialized: Float.self, shape: [ids.count, size]),
+            momentum: Tensor(uninitialized: Float.self, shape: [ids.count, size])
         )
-        let base = Int64(classes.lowerBound)
-        pfc_head_gather(
-            rows.base, ids, base, ids.count, embeddingSize, result.rows.mutable(Float.self).baseAddress)
-        pfc_head_gather(
-            momentum.base, ids, base, ids.count, embeddingSize, result.momentum.mutable(Float.self).baseAddress)
+        let (rows, momentum) = (result.rows.mutable(Float.self), result.momentum.mutable(Float.self))
+        for (index, place) in places.enumerated() {
+            rows.baseAddress.map {
+                ($0 + index * size).update(from: place.slice.rows.base + place.row * size, count: size)
+            }
+            momentum.baseAddress.map {
+                ($0 + index * size).update(from: place.slice.momentum.base + place.row * size, count: size)
+            }
+        }
         return result
     }
 }

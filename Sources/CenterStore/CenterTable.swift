@@ -1,75 +1,229 @@
 internal import CKernels
 public import Determinism
-internal import Tensors
+public import Tensors
 
-/// The class centers of a contiguous range of slices, with their momentum: what one shard holds.
+/// The class centers of any set of slices, with their momentum: what one shard holds.
 ///
-/// Rows lie one after the other in the order of class ids, 32-bit floats, in memory aligned to a page. One thread at a
-/// time may change the table.
+/// Every slice has memory of its own: rows lie one after the other in the order of class ids, 32-bit floats. Slices come and
+/// go without a copy of the others. One thread at a time may change the table.
 public final class CenterTable {
-    public let layout: SliceLayout
+    public private(set) var layout: SliceLayout
     /// Floats per row.
     public let embeddingSize: Int
     /// The slices held here.
-    public let slices: Range<Int>
-    /// The classes of these slices.
-    public let classes: Range<Int>
+    public private(set) var slices: SliceSet = []
 
-    package let rows: HugeBuffer
-    package let momentum: HugeBuffer
+    private var held: [Int: HeldSlice] = [:]
 
     /// Standard deviation of the initial rows.
     public static let initialDeviation: Float = 0.01
+    /// The largest embedding size.
+    public static let embeddingLimit = 1 << 16
 
-    /// Creates the table and fills it from `source`, in parallel.
+    /// Creates the table and fills `slices` from `source`, in parallel.
     ///
     /// - Throws: `CenterStoreError` if `slices` is not part of the layout, memory is short, or the file does not fit.
     public init(
-        layout: SliceLayout, embeddingSize: Int, slices: Range<Int>, source: CenterSource, parallel: ParallelBlocks
+        layout: SliceLayout, embeddingSize: Int, slices: SliceSet = [], source: CenterSource = .zeros,
+        parallel: ParallelBlocks
     ) throws(CenterStoreError) {
-        guard slices.lowerBound >= 0, slices.upperBound <= layout.sliceCount else {
-            throw CenterStoreError(.layout, "slices \(slices) are not all among the \(layout.sliceCount) of the table")
-        }
         guard (1...Self.embeddingLimit).contains(embeddingSize) else {
             throw CenterStoreError(
                 .layout, "the embedding size is \(embeddingSize); it must be in 1...\(Self.embeddingLimit)")
         }
         self.layout = layout
         self.embeddingSize = embeddingSize
-        self.slices = slices
-        classes = layout.classes(of: slices)
-        rows = try HugeBuffer(count: classes.count * embeddingSize)
-        momentum = try HugeBuffer(count: classes.count * embeddingSize)
+        try add(slices, from: source, parallel: parallel)
+    }
+
+    /// Memory of rows and momentum, in bytes.
+    public var memoryByteCount: Int {
+        held.values.reduce(0) { $0 + 2 * $1.rowCount * embeddingSize * MemoryLayout<Float>.stride }
+    }
+
+    // MARK: Slices
+
+    /// Rows of a held slice, 0 if it is not held.
+    public func rowCount(of slice: Int) -> Int { held[slice]?.rowCount ?? 0 }
+
+    /// The memory of a held slice.
+    package func memory(of slice: Int) -> HeldSlice? { held[slice] }
+
+    /// Takes slices up, filled from `source`.
+    ///
+    /// - Throws: `CenterStoreError` if a slice is held already or not part of the layout, memory is short, or the file does
+    ///   not fit. None of the slices is held then.
+    public func add(_ added: SliceSet, from source: CenterSource, parallel: ParallelBlocks) throws(CenterStoreError) {
+        var new: [HeldSlice] = []
+        for slice in try checked(added) {
+            new.append(
+                try HeldSlice(number: slice, rowCount: layout.classes(of: slice).count, embeddingSize: embeddingSize))
+        }
         switch source {
-        case .random(let seed): fillRandom(seed: seed, parallel: parallel)
-        case .safeTensors(let path): try load(path: path)
+        case .zeros: break
+        case .random(let seed): fillRandom(new, from: [:], seed: seed, parallel: parallel)
+        case .safeTensors(let path): try load(new, path: path)
+        }
+        for slice in new { held[slice.number] = slice }
+        slices = slices.union(added)
+    }
+
+    /// Takes a slice up with `rowCount` rows of zeros, to be filled piece by piece. The count is that of the classes, or of
+    /// the classes after operations that the table is still to be told of.
+    ///
+    /// - Throws: `CenterStoreError` if the slice is held already or not part of the layout, or memory is short.
+    public func add(_ slice: Int, rowCount: Int) throws(CenterStoreError) {
+        _ = try checked([slice])
+        guard (layout.classes(of: slice).count...SliceLayout.classLimit).contains(rowCount) else {
+            throw CenterStoreError(
+                .layout, "slice \(slice) has \(layout.classes(of: slice).count) classes, not \(rowCount)")
+        }
+        held[slice] = try HeldSlice(number: slice, rowCount: rowCount, embeddingSize: embeddingSize)
+        slices = slices.union([slice])
+    }
+
+    /// Gives slices up with their memory. Those that are not held are no matter.
+    public func remove(_ removed: SliceSet) {
+        for slice in removed.numbers { held[slice] = nil }
+        slices = slices.subtracting(removed)
+    }
+
+    private func checked(_ added: SliceSet) throws(CenterStoreError) -> [Int] {
+        guard added.bounds.lowerBound >= 0, added.bounds.upperBound <= layout.sliceCount else {
+            throw CenterStoreError(.layout, "slices \(added) are not all among the \(layout.sliceCount) of the table")
+        }
+        guard added.isDisjoint(with: slices) else {
+            throw CenterStoreError(.layout, "some of slices \(added) are held already: \(slices)")
+        }
+        return added.numbers
+    }
+
+    // MARK: Pieces
+
+    /// Rows in a piece of a slice: 4 MiB of rows and momentum together.
+    public var chunkRows: Int { Self.chunkRows(embeddingSize: embeddingSize) }
+
+    /// Rows in a piece of a slice: 4 MiB of rows and momentum together.
+    public static func chunkRows(embeddingSize: Int) -> Int { max(1, (4 << 20) / (8 * embeddingSize)) }
+
+    /// In how many pieces a held slice is copied, saved and sent.
+    public func chunkCount(of slice: Int) -> Int { (rowCount(of: slice) + chunkRows - 1) / chunkRows }
+
+    /// The rows of piece `index` of a held slice.
+    public func rows(ofChunk index: Int, of slice: Int) -> Range<Int> {
+        let count = rowCount(of: slice)
+        return min(max(index, 0) * chunkRows, count)..<min((max(index, 0) + 1) * chunkRows, count)
+    }
+
+    /// Calls `body` with the memory of rows and momentum of piece `index`, to read or to write.
+    ///
+    /// - Throws: `CenterStoreError` if the slice is not held or has no such piece, and what `body` throws.
+    public func withChunk<Result>(
+        _ index: Int, of slice: Int,
+        _ body: (_ rows: UnsafeMutableRawBufferPointer, _ momentum: UnsafeMutableRawBufferPointer) throws -> Result
+    ) throws -> Result {
+        guard let memory = held[slice], index >= 0, index < chunkCount(of: slice) else {
+            throw CenterStoreError(
+                .notHeld, "piece \(index) of slice \(slice) is not here: it has \(chunkCount(of: slice)) pieces")
+        }
+        return try withRows(rows(ofChunk: index, of: slice), memory, body)
+    }
+
+    /// Calls `body` with the memory of rows and momentum of `range` of a slice's rows, to read or to write.
+    ///
+    /// - Throws: `CenterStoreError` if the slice is not held or has no such rows, and what `body` throws.
+    public func withRows<Result>(
+        _ range: Range<Int>, of slice: Int,
+        _ body: (_ rows: UnsafeMutableRawBufferPointer, _ momentum: UnsafeMutableRawBufferPointer) throws -> Result
+    ) throws -> Result {
+        guard let memory = held[slice], range.lowerBound >= 0, range.upperBound <= memory.rowCount else {
+            throw CenterStoreError(.notHeld, "rows \(range) of slice \(slice) are not here: \(rowCount(of: slice))")
+        }
+        return try withRows(range, memory, body)
+    }
+
+    private func withRows<Result>(
+        _ range: Range<Int>, _ memory: HeldSlice,
+        _ body: (UnsafeMutableRawBufferPointer, UnsafeMutableRawBufferPointer) throws -> Result
+    ) rethrows -> Result {
+        func bytes(_ buffer: HugeBuffer) -> UnsafeMutableRawBufferPointer {
+            UnsafeMutableRawBufferPointer(
+                UnsafeMutableBufferPointer(
+                    start: buffer.base + range.lowerBound * embeddingSize, count: range.count * embeddingSize))
+        }
+        return try withExtendedLifetime(memory) { try body(bytes(memory.rows), bytes(memory.momentum)) }
+    }
+
+    // MARK: Growth
+
+    /// Gives every held slice the rows of the classes that `layout` adds. Slices that have them already stay as they are.
+    ///
+    /// - Parameters:
+    ///   - rows: of the added classes f32 [n, D], finite; nil for random ones of `seed`.
+    ///   - layout: that of the table and one extent more.
+    /// - Throws: `CenterStoreError` if the rows do not fit or memory is short; no row has changed or come then.
+    public func grow(
+        to layout: SliceLayout, rows: Tensor?, seed: UInt64, parallel: ParallelBlocks
+    ) throws(CenterStoreError) {
+        let added = self.layout.classCount..<layout.classCount
+        if let rows {
+            guard rows.dtype == .f32, rows.shape == [added.count, embeddingSize] else {
+                throw CenterStoreError(
+                    .classes,
+                    "the rows of \(added.count) new classes are \(rows.dtype) \(rows.shape), expected f32 [\(added.count), \(embeddingSize)]"
+                )
+            }
+            if let bad = firstNonFinite(rows) {
+                throw CenterStoreError(.classes, "row \(bad / embeddingSize) of the new classes is not finite")
+            }
+        }
+        var growing: [HeldSlice] = []
+        var known: [Int: Int] = [:]
+        for (number, slice) in held {
+            let count = layout.classes(of: number).count
+            if slice.rowCount >= count { continue }
+            try slice.reserve(rowCount: count)
+            known[number] = slice.rowCount
+            growing.append(slice)
+        }
+        self.layout = layout
+        for slice in growing { slice.rowCount = layout.classes(of: slice.number).count }
+        if let rows {
+            copy(rows, first: added.lowerBound, to: growing, from: known) { $0.rows }
+        } else {
+            fillRandom(growing, from: known, seed: seed, parallel: parallel)
         }
     }
 
-    /// The largest embedding size.
-    public static let embeddingLimit = 1 << 16
+    // MARK: Filling
 
-    /// Memory of rows and momentum, in bytes.
-    public var memoryByteCount: Int { 2 * classes.count * embeddingSize * MemoryLayout<Float>.stride }
-
-    private func fillRandom(seed: UInt64, parallel: ParallelBlocks) {
-        let (rows, classes, size) = (rows, classes, embeddingSize)
-        let block = 256
-        parallel.forEach((classes.count + block - 1) / block) { index, _ in
-            for row in index * block..<min((index + 1) * block, classes.count) {
-                var random = KeyedRandom(
-                    seed: seed, purpose: .centerInitialization, UInt64(classes.lowerBound + row))
-                pfc_head_normal_row(random.next(), Self.initialDeviation, size, rows.base + row * size)
+    private func fillRandom(_ slices: [HeldSlice], from first: [Int: Int], seed: UInt64, parallel: ParallelBlocks) {
+        let (size, block) = (embeddingSize, 256)
+        var blocks: [(slice: HeldSlice, classes: SliceClasses, rows: Range<Int>)] = []
+        for slice in slices {
+            let classes = layout.classes(of: slice.number)
+            for start in stride(from: first[slice.number] ?? 0, to: slice.rowCount, by: block) {
+                blocks.append((slice, classes, start..<min(start + block, slice.rowCount)))
+            }
+        }
+        let work = blocks
+        parallel.forEach(work.count) { index, _ in
+            let (slice, classes, rows) = work[index]
+            for row in rows {
+                var random = KeyedRandom(seed: seed, purpose: .centerInitialization, UInt64(classes.id(ofRow: row)))
+                pfc_head_normal_row(random.next(), Self.initialDeviation, size, slice.rows.base + row * size)
             }
         }
     }
 
-    private func load(path: String) throws(CenterStoreError) {
+    private func load(_ slices: [HeldSlice], path: String) throws(CenterStoreError) {
         do {
             let file = try SafeTensors(contentsOf: path)
-            try copy(file.tensor("centers", .f32, in: path), named: "centers", path: path, to: rows)
+            try copy(file.tensor("centers", .f32, in: path), named: "centers", path: path, to: slices) { $0.rows }
             if file.tensors["momentum"] != nil {
-                try copy(file.tensor("momentum", .f32, in: path), named: "momentum", path: path, to: momentum)
+                try copy(file.tensor("momentum", .f32, in: path), named: "momentum", path: path, to: slices) {
+                    $0.momentum
+                }
             }
         } catch let error as SafeTensorsError {
             throw CenterStoreError(.file, error.description)
@@ -80,22 +234,51 @@ public final class CenterTable {
         }
     }
 
-    private func copy(_ tensor: Tensor, named name: String, path: String, to buffer: HugeBuffer)
-        throws(CenterStoreError)
-    {
+    private func copy(
+        _ tensor: Tensor, named name: String, path: String, to slices: [HeldSlice], _ part: (HeldSlice) -> HugeBuffer
+    ) throws(CenterStoreError) {
         guard tensor.shape == [layout.classCount, embeddingSize] else {
             throw CenterStoreError(
                 .file,
                 "\(path): tensor \(name) has shape \(tensor.shape); the configuration needs [\(layout.classCount), \(embeddingSize)]"
             )
         }
-        let part = tensor.rows(classes)
-        let source = part.buffer(Float.self)
-        let bad = pfc_head_first_nonfinite(source.baseAddress, source.count)
-        guard bad < 0 else {
-            throw CenterStoreError(
-                .file, "\(path): tensor \(name) is not finite for class \(classes.lowerBound + bad / embeddingSize)")
+        for slice in slices {
+            for range in layout.classes(of: slice.number).ranges {
+                if let bad = firstNonFinite(tensor.rows(range)) {
+                    throw CenterStoreError(
+                        .file,
+                        "\(path): tensor \(name) is not finite for class \(range.lowerBound + bad / embeddingSize)")
+                }
+            }
         }
-        if let base = source.baseAddress, !source.isEmpty { buffer.base.update(from: base, count: source.count) }
+        copy(tensor, first: 0, to: slices, from: [:], part)
+    }
+
+    /// Copies rows of the classes from `first` on into those rows of the slices that are not known.
+    private func copy(
+        _ tensor: Tensor, first: Int, to slices: [HeldSlice], from known: [Int: Int], _ part: (HeldSlice) -> HugeBuffer
+    ) {
+        let source = tensor.buffer(Float.self)
+        for slice in slices {
+            let classes = layout.classes(of: slice.number)
+            for range in classes.ranges {
+                let wanted = max(range.lowerBound, first)..<max(range.upperBound, first)
+                guard !wanted.isEmpty, let row = classes.row(ofClass: wanted.lowerBound) else { continue }
+                let skipped = min(max(0, (known[slice.number] ?? 0) - row), wanted.count)
+                let count = (wanted.count - skipped) * embeddingSize
+                guard count > 0, let base = source.baseAddress else { continue }
+                (part(slice).base + (row + skipped) * embeddingSize)
+                    .update(from: base + (wanted.lowerBound + skipped - first) * embeddingSize, count: count)
+            }
+        }
+        withExtendedLifetime(tensor) {}
+    }
+
+    private func firstNonFinite(_ tensor: Tensor) -> Int? {
+        let bad = withExtendedLifetime(tensor) {
+            pfc_head_first_nonfinite(tensor.buffer(Float.self).baseAddress, tensor.count)
+        }
+        return bad < 0 ? nil : bad
     }
 }

@@ -1,4 +1,6 @@
+import CenterStore
 import ClusterStatus
+import Determinism
 import PartialFC
 import RunConfiguration
 import RunSetup
@@ -8,7 +10,7 @@ extension CoordinatorStatus {
     /// One word for what the cluster does.
     var stateName: String {
         switch activity {
-        case .train: isStopping ? "stopping" : "training"
+        case .train, .task: isStopping ? "stopping" : "training"
         case .wait: isPaused ? "paused" : "waiting"
         case .finished: "finished"
         case .failed: "failed"
@@ -19,62 +21,99 @@ extension CoordinatorStatus {
     var reason: String {
         switch activity {
         case .wait(let reason), .failed(let reason): reason
-        case .train, .finished: ""
+        case .train, .task, .finished: ""
         }
     }
 }
 
 extension ClusterStatus {
     /// The state machine's snapshot in the operator's words.
-    init(_ machine: CoordinatorStatus, setup: RunSetup, clusterID: String, notes: [MemberID: MemberNotes]) {
+    init(
+        _ machine: CoordinatorStatus, setup: RunSetup, registry: ClassRegistry?, clusterID: String,
+        notes: [MemberID: MemberNotes]
+    ) {
         self.init(clusterID: clusterID, state: machine.stateName)
         let configuration = setup.configuration
         reason = machine.reason
         committed = machine.committed
+        safe = machine.safe
         totalSteps = machine.totalSteps
+        term = machine.current.term
         attempt = machine.current.attempt
+        mapVersion = machine.mapVersion
+        classVersion = machine.classVersion
+        pendingOperations = machine.pendingOperations.map(ClassOrders.text)
         exchange = "\(machine.exchange)"
         exchangeReason = setup.exchangeReason
-        classes = configuration.data.classes
+        classes = registry?.classCount ?? configuration.data.classes
         embeddingSize = configuration.backbone.embeddingSize
         batchSize = configuration.batch.size
-        if let last = machine.history.last {
-            loss = last.loss
-            learningRate = last.learningRate
-            gradientNorm = last.gradientNorm
-            let recent = machine.history.suffix(20)
-            let seconds = recent.reduce(0) { $0 + $1.seconds }
-            if seconds > 0 {
-                let stepsPerSecond = Double(recent.count) / seconds
-                samplesPerSecond = stepsPerSecond * Double(batchSize)
-                secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond
-            }
+        addSpeed(machine)
+        if case .task(let running) = machine.activity {
+            task = Task(
+                number: running.number, kind: running.kind.name, step: running.step,
+                pending: machine.taskPending.map { "\($0)" })
         }
+        moves = machine.moves.map {
+            Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)
+        }
+        checkpoints = machine.checkpoints.map(Checkpoint.init)
+        skippedSteps = machine.skippedSteps
+        lastSkipped = machine.lastSkipped.map { SkippedStep(step: $0.step, message: $0.message) }
+        straggler = machine.straggler
         for member in machine.members {
             switch member.id.role {
-            case .shard: shards.append(Shard(member, notes[member.id], setup))
+            case .shard: shards.append(Shard(member, notes[member.id], registry))
             case .worker: workers.append(Worker(member, notes[member.id]))
             case .operator: break
             }
         }
     }
+
+    private mutating func addSpeed(_ machine: CoordinatorStatus) {
+        guard let last = machine.history.last else { return }
+        loss = last.loss
+        learningRate = last.learningRate
+        gradientNorm = last.gradientNorm
+        let recent = machine.history.suffix(20)
+        let seconds = recent.reduce(0) { $0 + $1.seconds }
+        guard seconds > 0 else { return }
+        let stepsPerSecond = Double(recent.count) / seconds
+        samplesPerSecond = stepsPerSecond * Double(batchSize)
+        secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond
+    }
+}
+
+extension ClusterStatus.Checkpoint {
+    init(_ record: CoordinatorRecord.CheckpointRecord) {
+        self.init(step: record.step, directory: record.directory, classVersion: record.classVersion)
+    }
 }
 
 extension ClusterStatus.Shard {
-    init(_ member: CoordinatorStatus.Member, _ notes: MemberNotes?, _ setup: RunSetup) {
+    init(_ member: CoordinatorStatus.Member, _ notes: MemberNotes?, _ registry: ClassRegistry?) {
         self.init(name: "\(member.id)", endpoint: member.endpoint)
         host = notes?.host ?? ""
         processID = notes?.processID ?? 0
         alive = member.isAlive
         late = member.isLate
         age = member.age.seconds
-        if let range = member.slices {
-            let owned = setup.classes(ofSlices: range)
-            slices = [range.lowerBound, range.upperBound]
-            classes = [owned.lowerBound, owned.upperBound]
+        if let owned = member.slices {
+            slices = owned.ranges.map(\.bounds)
+            if let layout = registry?.layout {
+                classes = SliceSet(owned.numbers.flatMap { layout.classes(of: $0).ranges }).ranges.map(\.bounds)
+            }
         }
-        if let range = member.denseSlices { denseSlices = [range.lowerBound, range.upperBound] }
-        committed = member.stateStep ?? -1
+        denseSlices = member.denseSlices?.ranges.map(\.bounds) ?? []
+        committed = member.report?.committed ?? -1
+        durable = member.report?.durable ?? -1
+        obstacle = member.report?.obstacle ?? ""
+        isDraining = member.isDraining
+        logBytes = notes?.count("log_bytes") ?? 0
+        snapshotStep = notes?.optionalCount("snapshot_step")
+        loadSeconds = notes?.statistics["load_seconds"]
+        replaySeconds = notes?.statistics["replay_seconds"]
+        replayedSteps = notes?.optionalCount("replayed_steps")
         memoryBytes = notes?.count("memory_bytes") ?? 0
         residentBytes = notes?.count("resident_bytes") ?? 0
         refused = notes?.count("refused") ?? 0
@@ -91,7 +130,7 @@ extension ClusterStatus.Worker {
         late = member.isLate
         age = member.age.seconds
         rank = member.rank
-        if let range = member.microBatches { microBatches = [range.lowerBound, range.upperBound] }
+        if let range = member.microBatches { microBatches = range.bounds }
         if let result = member.lastResult {
             backboneSeconds = result.backboneSeconds
             exchangeSeconds = result.exchangeSeconds

@@ -9,6 +9,16 @@ extension ClusterStatus {
         lines.append(
             "step      \(committed + 1) of \(totalSteps) committed (\(share) %)"
                 + (attempt > 0 ? ", attempt \(attempt)" : ""))
+        if !obstacle.isEmpty { lines.append("obstacle  the coordinator: \(obstacle)") }
+        for shard in shards where !shard.obstacle.isEmpty { lines.append("obstacle  \(shard.name): \(shard.obstacle)") }
+        if let task {
+            let pending = task.pending.isEmpty ? "" : ", waiting for \(task.pending.joined(separator: ", "))"
+            lines.append("task      \(task.kind) at step \(task.step)\(pending)")
+        }
+        if !moves.isEmpty {
+            let copied = moves.count { $0.received != nil }
+            lines.append("moves     \(moves.count) slices on their way, \(copied) of them copied")
+        }
         if let loss, let learningRate, let gradientNorm {
             lines.append(
                 "loss      \(Units.fixed(loss, 4))   learning rate \(Units.fixed(Double(learningRate), 5))   gradient norm \(Units.fixed(gradientNorm, 3))"
@@ -18,14 +28,23 @@ extension ClusterStatus {
             lines.append("speed     \(Units.fixed(samplesPerSecond, 0)) samples/s, \(Units.duration(secondsLeft)) left")
         }
         lines.append("model     \(classes) classes × \(embeddingSize), batches of \(batchSize)")
+        for operation in pendingOperations { lines.append("waits     \(operation)") }
         lines.append("exchange  \(exchangeReason)")
         lines.append("members   \(shards.count { $0.alive }) shards, \(workers.count { $0.alive }) workers")
+        if let checkpoint = checkpoints.last {
+            lines.append("saved     step \(checkpoint.step) in \(checkpoint.directory)")
+        }
+        lines.append("durable   step \(safe) on every shard; \(draining)term \(term)")
+        if let lastSkipped {
+            lines.append("skipped   \(skippedSteps) steps, the last \(lastSkipped.step): \(lastSkipped.message)")
+        }
         for evaluation in evaluations {
             let figures = evaluation.values.sorted { $0.key < $1.key }.map { "\($0.key) \(Units.fixed($0.value, 4))" }
             lines.append("\(evaluation.name) after step \(evaluation.step): \(figures.joined(separator: ", "))")
         }
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
         if !late.isEmpty { lines.append("late      \(late.joined(separator: ", "))") }
+        if let straggler { lines.append("straggler \(straggler)") }
         return lines.joined(separator: "\n")
     }
 
@@ -36,25 +55,36 @@ extension ClusterStatus {
         if let samplesPerSecond { parts.append("\(Units.fixed(samplesPerSecond, 0)) samples/s") }
         if let secondsLeft { parts.append("\(Units.duration(secondsLeft)) left") }
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
+        if let task { parts.append("\(task.kind) at step \(task.step)") }
+        if !moves.isEmpty { parts.append("\(moves.count) slices on their way") }
+        if skippedSteps > 0 { parts.append("\(skippedSteps) skipped") }
         if !late.isEmpty { parts.append("late: \(late.joined(separator: ", "))") }
+        if let straggler { parts.append("straggler: \(straggler)") }
+        for shard in shards where !shard.obstacle.isEmpty { parts.append("\(shard.name): \(shard.obstacle)") }
+        if !obstacle.isEmpty { parts.append(obstacle) }
         if !reason.isEmpty { parts.append(reason) }
         return parts.joined(separator: "  ")
     }
 
-    /// The shard servers as a table.
+    /// The shard servers as a table, and what keeps some of them from going on.
     var shardTable: String {
         var table = TextTable([
-            "shard", "state", "slices", "classes", "dense", "step", "model", "resident", "refused", "endpoint",
+            "shard", "state", "slices", "classes", "dense", "step", "durable", "snapshot", "log", "model", "resident",
+            "refused", "endpoint",
         ])
         for shard in shards {
+            let moving = moves.count { $0.to == shard.name }
+            let state = state(alive: shard.alive, late: shard.late, age: shard.age)
             table.add([
-                shard.name, state(alive: shard.alive, late: shard.late, age: shard.age), text(shard.slices),
-                text(shard.classes),
-                text(shard.denseSlices), "\(shard.committed)", Units.bytes(shard.memoryBytes),
-                Units.bytes(shard.residentBytes), "\(shard.refused)", shard.endpoint,
+                shard.name, shard.isDraining ? "draining" : moving > 0 ? "\(state), gets \(moving)" : state,
+                text(shard.slices), "\(shard.classes.reduce(0) { $0 + $1[1] - $1[0] })", text(shard.denseSlices),
+                "\(shard.committed)", "\(shard.durable)", shard.snapshotStep.map { "\($0)" } ?? "–",
+                Units.bytes(shard.logBytes), Units.bytes(shard.memoryBytes), Units.bytes(shard.residentBytes),
+                "\(shard.refused)", shard.endpoint,
             ])
         }
-        return table.render()
+        let obstacles = shards.filter { !$0.obstacle.isEmpty }.map { "\($0.name) waits: \($0.obstacle)" }
+        return ([table.render()] + obstacles).joined(separator: "\n")
     }
 
     /// The workers as a table.
@@ -66,7 +96,7 @@ extension ClusterStatus {
             func milliseconds(_ seconds: Double?) -> String { seconds.map { Units.fixed($0 * 1000, 1) } ?? "–" }
             table.add([
                 worker.name, state(alive: worker.alive, late: worker.late, age: worker.age),
-                worker.rank.map { "\($0)" } ?? "–", text(worker.microBatches), milliseconds(worker.stepSeconds),
+                worker.rank.map { "\($0)" } ?? "–", text([worker.microBatches]), milliseconds(worker.stepSeconds),
                 milliseconds(worker.backboneSeconds), milliseconds(worker.exchangeSeconds),
                 Units.bytes(worker.residentBytes), "\(worker.processID)@\(worker.host)",
             ])
@@ -78,7 +108,14 @@ extension ClusterStatus {
         alive ? (late ? "late \(Units.fixed(age, 1)) s" : "alive") : "lost \(Units.fixed(age, 0)) s"
     }
 
-    private func text(_ range: [Int]) -> String {
-        range.count == 2 && range[0] < range[1] ? "\(range[0])–\(range[1] - 1)" : "–"
+    private var draining: String {
+        let names = shards.filter(\.isDraining).map(\.name)
+        return names.isEmpty ? "" : "draining \(names.joined(separator: ", ")); "
+    }
+
+    private func text(_ ranges: [[Int]]) -> String {
+        let parts = ranges.filter { $0.count == 2 && $0[0] < $0[1] }
+        return parts.isEmpty
+            ? "–" : parts.map { $0[1] - $0[0] == 1 ? "\($0[0])" : "\($0[0])–\($0[1] - 1)" }.joined(separator: ", ")
     }
 }

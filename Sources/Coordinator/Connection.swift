@@ -27,19 +27,24 @@ struct Connection: ParsableArguments {
     /// The cluster's status.
     func status() throws -> ClusterStatus { try ask("status", as: ClusterStatus.self) }
 
-    /// Sends a command and decodes its answer; ends the process if there is none.
-    func ask<Answer: Decodable>(_ command: String, as type: Answer.Type) throws -> Answer {
+    /// Sends a command and decodes its answer; ends the process if there is none or it is a refusal.
+    func ask<Answer: Decodable>(
+        _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type
+    ) throws -> Answer {
         let client = try connect(coordinator)
         defer { client.close() }
-        return try ask(command, as: type, of: client)
+        return try ask(command, arguments, as: type, of: client)
     }
 
     /// Sends a command over an open connection and decodes its answer.
-    func ask<Answer: Decodable>(_ command: String, as type: Answer.Type, of client: OperatorClient) throws -> Answer {
-        let answer = try request(.operatorRequest(OperatorRequest(command: command)), of: client)
+    func ask<Answer: Decodable>(
+        _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type, of client: OperatorClient
+    ) throws -> Answer {
+        let order = OperatorRequest(command: command, arguments: arguments)
+        let answer = try request(.operatorRequest(order), of: client)
         guard case .operatorReply(let reply) = answer else { throw unexpected(answer) }
         guard reply.exitCode == 0 else {
-            complain(reply.json)
+            complain((try? StatusJSON.decode(OperatorError.self, from: reply.json).error) ?? reply.json)
             throw ExitCode(Int32(reply.exitCode))
         }
         return try StatusJSON.decode(type, from: reply.json)
@@ -96,5 +101,11 @@ struct Connection: ParsableArguments {
         return ExitCode(76)
     }
 
-    private func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }
+    /// Writes a line to standard error.
+    func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }
+}
+
+/// Why the coordinator did not do what it was told.
+struct OperatorError: Codable {
+    var error: String
 }

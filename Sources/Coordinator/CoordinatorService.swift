@@ -1,5 +1,7 @@
 import Backbone
+import CenterStore
 import ClusterStatus
+import CoordinatorStore
 import Foundation
 import Logging
 import ProcessSupport
@@ -8,53 +10,75 @@ import RunSetup
 import StepProtocol
 import Wire
 
-/// The shell around the coordinator's state machine: one thread that takes events, asks the machine, and does what it says.
+/// The shell around the coordinator's state machine: one thread that takes events, asks the machine, writes down what it
+/// decides, and does what it says.
 final class CoordinatorService: @unchecked Sendable {
     /// What the loop waits for.
     enum Event: Sendable {
         case server(ServerEvent)
+        /// The manifest of a checkpoint is written, or why it is not.
+        case checkpointWritten(number: Int, problem: String?)
         case stop(String)
     }
 
+    typealias Machine = CoordinatorMachine<PeerID>
+
+    /// The connection and request number of a message: what is sent to that connection answers it.
+    typealias Question = (peer: PeerID, request: UInt64)
+
+    /// Actions that cannot be done before a decision is written.
+    struct Blocked {
+        var actions: ArraySlice<Machine.Action>
+        var question: Question?
+        var retryAt: ContinuousClock.Instant
+        var problem: String
+        /// Events of this process that came meanwhile.
+        var events: [Event] = []
+    }
+
     let setup: RunSetup
-    private let log: Logger
-    private let mailbox = Mailbox<Event>()
-    private let server: ServerEndpoint
-    private let clusterID: String
-    private var policy: HandshakePolicy
-    private var machine: CoordinatorMachine<PeerID>
-    private let origin = ContinuousClock.now
-    private let metrics: MetricsFile
+    let log: Logger
+    let mailbox = Mailbox<Event>()
+    let server: ServerEndpoint
+    let store: CoordinatorStore
+    let cluster: CoordinatorStore.Cluster
+    var policy: HandshakePolicy
+    var machine: Machine
+    var metrics: MetricsFile
     /// What members said of themselves in their hello, by connection, until they have a number.
-    private var hellos: [PeerID: Hello] = [:]
-    private var members: [MemberID: MemberNotes] = [:]
-    private var evaluations: [String: ClusterStatus.Evaluation] = [:]
+    var hellos: [PeerID: Hello] = [:]
+    var members: [MemberID: MemberNotes] = [:]
+    var evaluations: [String: ClusterStatus.Evaluation] = [:]
+    /// Events that are not in the database yet.
+    var unwrittenEvents: [CoordinatorStore.Event] = []
+    var blocked: Blocked?
+    /// Why the machine did not take the operator's order in hand.
+    var operatorRefusal: String?
+    /// Why the last checkpoint could not be written.
+    var checkpointProblem = ""
+    var inHand: Question?
+    /// Writes and removes checkpoints' files: the loop must not wait for them.
+    let files = ComputeThread(name: "files")
+    private let origin = ContinuousClock.now
     /// How many evaluation sets the status shows: it must fit into a message.
     private static let evaluationLimit = 64
-    /// The connection and request number of the message in hand: what is sent to that connection answers it.
-    private var inHand: (peer: PeerID, request: UInt64)?
 
     /// Where the coordinator listens.
     var endpoint: String { server.endpoint }
 
     /// - Throws: `WireError` if the endpoint cannot be bound, `MetricsFileError` if the output directory cannot be written.
-    init(setup: RunSetup, bind: String, log: Logger) throws {
+    init(setup: RunSetup, run: StoredRun, bind: String, log: Logger) throws {
         self.setup = setup
         self.log = log
+        store = run.store
+        cluster = run.cluster
         let configuration = setup.configuration
-        let schedule = setup.schedule
-        machine = CoordinatorMachine(
-            CoordinatorConfiguration(
-                batchSize: configuration.batch.size, microBatchCount: configuration.microBatchCount,
-                sliceCount: configuration.head.slices, denseSliceCount: configuration.backbone.denseSlices,
-                expectedShards: configuration.cluster.shards, minimumWorkers: configuration.cluster.workers,
-                totalSteps: configuration.totalSteps, exchange: setup.exchange,
-                lease: .seconds(configuration.cluster.leaseSeconds), learningRate: { Float(schedule.rate(at: $0)) }))
-        clusterID = String(UInt64.random(in: .min ... .max), radix: 16)
+        machine = CoordinatorMachine(CoordinatorConfiguration(setup, origin: cluster.origin), record: run.record)
         policy = HandshakePolicy(
-            clusterID: clusterID, embeddingSize: configuration.backbone.embeddingSize,
-            classCount: configuration.data.classes, configurationHash: configuration.fingerprint)
-        metrics = try MetricsFile(directory: configuration.output)
+            clusterID: cluster.id, embeddingSize: configuration.backbone.embeddingSize,
+            classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
+            instructionSet: configuration.cluster.sameInstructionSet ? cluster.instructionSet : nil)
+        metrics = try MetricsFile(directory: configuration.output, isContinued: run.isContinued)
         server = try ServerEndpoint(bind: bind, events: mailbox.sink { .server($0) })
     }
 
@@ -65,44 +89,73 @@ final class CoordinatorService: @unchecked Sendable {
     func run() {
         let configuration = setup.configuration
         log.info(
-            "listening at \(endpoint): cluster \(clusterID), \(configuration.data.classes) classes × \(configuration.backbone.embeddingSize), \(configuration.totalSteps) steps of \(configuration.batch.size) samples"
+            "listening at \(endpoint): cluster \(cluster.id), \(configuration.data.classes) classes × \(configuration.backbone.embeddingSize), \(configuration.totalSteps) steps of \(configuration.batch.size) samples"
         )
         log.info("exchange \(setup.exchangeReason)")
+        perform(machine.start(at: now))
         while true {
-            let deadline = machine.nextDeadline.map { origin + $0 } ?? .now + .seconds(1)
-            switch mailbox.next(until: deadline) {
-            case .server(.received(let peer, let request, let message)): receive(message, from: peer, request)
-            case .server(.dropped(let peer)):
-                log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
-            case .stop(let reason):
-                log.info("stopping: \(reason)")
-                server.close()
+            let deadline =
+                blocked?.retryAt ?? machine.nextDeadline.map { origin + $0 } ?? .now + .seconds(1)
+            let event = mailbox.next(until: deadline)
+            if case .stop(let reason) = event {
+                end(reason)
                 return
-            case nil: perform(machine.handle(.tick, at: now))
             }
+            if let blocked, blocked.retryAt <= .now { retry() }
+            handle(event)
         }
     }
 
-    private var now: Duration { ContinuousClock.now - origin }
+    private func handle(_ event: Event?) {
+        switch event {
+        case .server(.received(let peer, let request, let message)):
+            inHand = (peer, request)
+            defer { inHand = nil }
+            if blocked == nil {
+                receive(message, from: peer, request)
+            } else {
+                receiveWhileBlocked(message, peer, request)
+            }
+        case .server(.dropped(let peer)):
+            log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+        case .checkpointWritten(let number, let problem):
+            if blocked == nil {
+                checkpointProblem = problem ?? ""
+                perform(machine.handle(.checkpointWritten(number: number, problem: problem), at: now))
+            } else {
+                event.map { blocked?.events.append($0) }
+            }
+        case .stop: break
+        case nil: if blocked == nil { perform(machine.handle(.tick, at: now)) }
+        }
+    }
+
+    private func end(_ reason: String) {
+        log.info("stopping: \(reason)")
+        server.close()
+        files.close()
+        write { try metrics.cut(after: machine.committed) }
+        store.close()
+    }
+
+    var now: Duration { ContinuousClock.now - origin }
 
     // MARK: Messages
 
     private func receive(_ message: WireMessage, from peer: PeerID, _ request: UInt64) {
-        inHand = (peer, request)
-        defer { inHand = nil }
         switch message {
         case .hello(let hello): greet(hello, peer, request)
         case .heartbeat(let beat):
             if machine.isMember(beat.member, incarnation: beat.incarnation) {
                 members[beat.member]?.statistics = beat.statistics
             }
-            let step = beat.statistics["committed"].flatMap { Int(exactly: $0) }
             server.send(
                 .heartbeatReply(
                     HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
                 to: peer, request: request)
             perform(
-                machine.handle(.heartbeat(peer, beat.member, incarnation: beat.incarnation, stateStep: step), at: now))
+                machine.handle(
+                    .heartbeat(peer, beat.member, incarnation: beat.incarnation, report: beat.report), at: now))
         case .ready(let ready):
             perform(machine.handle(.ready(peer, ready.member, incarnation: ready.incarnation), at: now))
         case .stepDone(let done):
@@ -113,6 +166,17 @@ final class CoordinatorService: @unchecked Sendable {
                     .stepFailed(
                         peer, failed.member, incarnation: failed.incarnation, failed.id, code: failed.code,
                         message: failed.message), at: now))
+        case .taskDone(let done):
+            server.send(.acknowledged, to: peer, request: request)
+            if case .failed(let message) = done.outcome, case .task(let task) = machine.activity,
+                task.number == done.number, case .checkpoint = task.kind
+            {
+                checkpointProblem = "\(done.member): \(message)"
+            }
+            perform(
+                machine.handle(
+                    .taskDone(peer, done.member, incarnation: done.incarnation, number: done.number, done.outcome),
+                    at: now))
         case .leave(let leave):
             log.info("\(leave.member) leaves: \(leave.reason)")
             server.send(.acknowledged, to: peer, request: request)
@@ -125,16 +189,23 @@ final class CoordinatorService: @unchecked Sendable {
             }
             record(evaluation)
             server.send(.acknowledged, to: peer, request: request)
-        case .operatorRequest(let command):
-            // An operator who gets no answer would wait for it.
-            if case .unencodable(let error) = server.send(.operatorReply(answer(command)), to: peer, request: request) {
-                server.refuse(peer, request: request, Refusal(.tooLarge, error.message))
-            }
+        case .readClasses:
+            server.send(.classes(classList), to: peer, request: request)
+        case .operatorRequest(let command): reply(answer(command), to: peer, request)
         default:
             server.refuse(
                 peer, request: request,
                 Refusal(
                     .unknownRequest, "a coordinator does not take \(message.name); send it to a shard or not at all"))
+        }
+    }
+
+    /// While a decision waits to be written nothing may follow from it: members repeat what they say, operators may look.
+    private func receiveWhileBlocked(_ message: WireMessage, _ peer: PeerID, _ request: UInt64) {
+        switch message {
+        case .hello(let hello) where hello.role == .operator: greet(hello, peer, request)
+        case .operatorRequest(let command): reply(answerWhileBlocked(command), to: peer, request)
+        default: break
         }
     }
 
@@ -145,22 +216,26 @@ final class CoordinatorService: @unchecked Sendable {
             return
         }
         if hello.role == .operator {
-            server.welcome(peer, request: request, Welcome(clusterID: clusterID, member: MemberID(.operator, 0)))
+            server.welcome(peer, request: request, Welcome(clusterID: cluster.id, member: MemberID(.operator, 0)))
             return
         }
         // Rounding depends on the kernels: the first member decides which ones this run computes with.
         if setup.configuration.cluster.sameInstructionSet && policy.instructionSet == nil {
+            // Not written: not decided. The hello comes again.
+            do { try store.setInstructionSet(hello.instructionSet) } catch {
+                log.error("\(error)")
+                return
+            }
             policy.instructionSet = hello.instructionSet
             log.info("instruction set \(hello.instructionSet)")
         }
-        hellos[peer] = hello
+        hellos = [peer: hello]
         perform(
             machine.handle(
                 .joined(
                     peer, role: hello.role, incarnation: hello.incarnation, endpoint: hello.endpoint,
-                    previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, stateStep: hello.stateStep),
+                    previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state),
                 at: now))
-        hellos[peer] = nil
     }
 
     private func record(_ evaluation: Evaluation) {
@@ -171,99 +246,15 @@ final class CoordinatorService: @unchecked Sendable {
         write { try metrics.append(evaluation) }
     }
 
-    // MARK: Actions
-
-    private func perform(_ actions: [CoordinatorMachine<PeerID>.Action]) {
-        for action in actions {
-            switch action {
-            case .welcome(let peer, let member): welcome(member, peer)
-            case .refuse(let peer, let code, let message):
-                log.warning("refused a message: \(message)")
-                server.refuse(peer, request: answered(peer), Refusal(code, message))
-            case .send(_, let peer, let plan): server.send(.plan(plan), to: peer, request: answered(peer))
-            case .committed(let report): write { try metrics.append(report) }
-            case .event(let level, let text): log.log(level: level.logLevel, "\(text)")
-            case .finished: log.info("finished: every shard that is alive has committed step \(machine.committed)")
-            case .failed(let reason): log.error("the run failed: \(reason)")
-            }
+    /// An operator who gets no answer would wait for it.
+    private func reply(_ reply: OperatorReply, to peer: PeerID, _ request: UInt64) {
+        if case .unencodable(let error) = server.send(.operatorReply(reply), to: peer, request: request) {
+            server.refuse(peer, request: request, Refusal(.tooLarge, error.message))
         }
     }
-
-    private func welcome(_ member: MemberID, _ peer: PeerID) {
-        let configuration = setup.configuration
-        let lease = configuration.cluster.leaseSeconds
-        var welcome = Welcome(clusterID: clusterID, member: member)
-        welcome.configuration = configuration.canonicalText
-        welcome.configurationHash = configuration.fingerprint
-        welcome.leaseMilliseconds = Int(lease * 1000)
-        welcome.heartbeatMilliseconds = max(50, min(1000, Int(lease * 200)))
-        if let hello = hellos[peer] { members[member] = MemberNotes(hello) }
-        server.welcome(peer, request: answered(peer), welcome)
-    }
-
-    private func answered(_ peer: PeerID) -> UInt64 { inHand?.peer == peer ? inHand?.request ?? 0 : 0 }
 
     /// A full disk must not stop the training: what cannot be written is reported.
-    private func write(_ body: () throws -> Void) {
+    func write(_ body: () throws -> Void) {
         do { try body() } catch { log.error("\(error)") }
-    }
-
-    // MARK: Operators
-
-    private func answer(_ command: OperatorRequest) -> OperatorReply {
-        func json(_ value: some Encodable) -> OperatorReply {
-            guard let data = try? StatusJSON.encode(value) else {
-                return OperatorReply(exitCode: 70, json: #"{"error":"the answer cannot be encoded"}"#)
-            }
-            return OperatorReply(exitCode: 0, json: String(decoding: data, as: UTF8.self))
-        }
-        switch command.command {
-        case "status": return json(status)
-        case "slices": return json(slices)
-        case "pause":
-            perform(machine.handle(.pause, at: now))
-            return json(status)
-        case "resume":
-            perform(machine.handle(.resume, at: now))
-            return json(status)
-        case "stop":
-            perform(machine.handle(.stop, at: now))
-            return json(status)
-        default:
-            return OperatorReply(
-                exitCode: 64,
-                json: #"{"error":"unknown command; this coordinator knows status, slices, pause, resume, stop"}"#)
-        }
-    }
-
-    private var stateName: String { machine.status(at: now).stateName }
-
-    private var slices: [SliceStatus] {
-        machine.plan.shards.flatMap { shard in
-            shard.slices.map { slice in
-                let classes = setup.classes(ofSlices: slice..<slice + 1)
-                return SliceStatus(
-                    slice: slice, classes: [classes.lowerBound, classes.upperBound], owner: "\(shard.shard)")
-            }
-        }
-    }
-
-    private var status: ClusterStatus {
-        var status = ClusterStatus(
-            machine.status(at: now), setup: setup, clusterID: clusterID, notes: members)
-        status.evaluations = evaluations.values.sorted { $0.name < $1.name }
-        status.refused = Dictionary(
-            uniqueKeysWithValues: server.counters.rejected.map { ("\($0.key)", $0.value) })
-        return status
-    }
-}
-
-extension EventLevel {
-    var logLevel: Logger.Level {
-        switch self {
-        case .info: .info
-        case .warning: .warning
-        case .error: .error
-        }
     }
 }

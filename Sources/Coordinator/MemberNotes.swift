@@ -15,5 +15,8 @@ struct MemberNotes {
     }
 
     /// A count among the figures, 0 if it is missing.
-    func count(_ name: String) -> Int { statistics[name].flatMap { Int(exactly: $0.rounded()) } ?? 0 }
+    func count(_ name: String) -> Int { optionalCount(name) ?? 0 }
+
+    /// A count among the figures, nil if it is missing.
+    func optionalCount(_ name: String) -> Int? { statistics[name].flatMap { Int(exactly: $0.rounded()) } }
 }

@@ -48,13 +48,12 @@ struct Slices: OperatorCommand {
     func run() throws {
         let slices = try connection.ask("slices", as: [SliceStatus].self)
         connection.print(slices) {
-            var table = TextTable(["slice", "first class", "last class", "classes", "owner"])
+            var table = TextTable(["slice", "classes", "count", "owner", "moves to"])
             for slice in slices {
-                let count = slice.classes[1] - slice.classes[0]
+                let ranges = slice.classes.filter { $0[0] < $0[1] }
                 table.add([
-                    "\(slice.slice)", count > 0 ? "\(slice.classes[0])" : "–",
-                    count > 0 ? "\(slice.classes[1] - 1)" : "–",
-                    "\(count)", slice.owner,
+                    "\(slice.slice)", ranges.map { "\($0[0])–\($0[1] - 1)" }.joined(separator: ", "),
+                    "\(ranges.reduce(0) { $0 + $1[1] - $1[0] })", slice.owner, slice.movesTo ?? "",
                 ])
             }
             return table.render()

@@ -1,9 +1,11 @@
 import ArgumentParser
+import CoordinatorStore
 import Foundation
 import Logging
 import ProcessSupport
 import RunConfiguration
 import RunSetup
+import StepProtocol
 import Wire
 
 /// `coordinator serve`.
@@ -14,6 +16,9 @@ struct Serve: ParsableCommand {
             Reads the run's configuration, opens the data to count classes and samples (unless data.classes, \
             data.samples and data.fingerprint are set), waits for cluster.shards shard servers and cluster.workers workers, and plans steps \
             until all are committed. Then it stays, so that the result can be inspected, until it gets SIGTERM.
+
+            What it decides is kept in the --state directory. Started again there it goes on with the run; a configuration \
+            that differs from the run's is refused with what differs (exit code 78).
             """)
 
     @Option(help: "The YAML file that describes the run.", completion: .file(extensions: ["yaml", "yml"]))
@@ -23,6 +28,21 @@ struct Serve: ParsableCommand {
         name: .customLong("set"), parsing: .singleValue,
         help: ArgumentHelp("Override a key of the configuration; may be repeated.", valueName: "section.key=value"))
     var settings: [String] = []
+
+    @Option(
+        help: "Where decisions are kept; by default the directory `state` in the run's output.", completion: .directory)
+    var state: String?
+
+    @Option(
+        help: ArgumentHelp("Begin a new run with the state of a checkpoint.", valueName: "checkpoint"),
+        completion: .directory)
+    var resume: String?
+
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Let a key of the configuration differ from the checkpoint's; may be repeated.", valueName: "section.key"))
+    var accept: [String] = []
 
     @Option(help: "Where to listen: tcp://ADDRESS:PORT; port * lets the system choose.")
     var bind = "tcp://127.0.0.1:7400"
@@ -47,7 +67,11 @@ struct Serve: ParsableCommand {
         let log = Logger(label: "coordinator") { StandardErrorLog(label: $0, level: level) }
         do {
             let setup = try RunSetup(RunConfiguration(file: config, settings: settings).countingData())
-            let service = try CoordinatorService(setup: setup, bind: bind, log: log)
+            let run = try StoredRun(
+                directory: state ?? setup.configuration.output + "/state", setup: setup, resume: resume,
+                accepted: accept)
+            if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
+            let service = try CoordinatorService(setup: setup, run: run, bind: bind, log: log)
             if let endpointFile {
                 try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
             }
@@ -56,7 +80,15 @@ struct Serve: ParsableCommand {
             withExtendedLifetime(signals) {}
         } catch {
             log.error("\(error)")
-            throw ExitCode(error is ConfigurationError ? 78 : 70)
+            throw ExitCode(Self.exitCode(error))
+        }
+    }
+
+    private static func exitCode(_ error: any Error) -> Int32 {
+        switch error {
+        case is ConfigurationError, is StoredRunError: 78
+        case let error as CoordinatorStoreError where error.code == .locked || error.code == .diskFull: 75
+        default: 70
         }
     }
 }

@@ -17,6 +17,9 @@ public struct DataOrder: Sendable {
     public let sampleCount: Int
     public let batchSize: Int
     public let remainder: Remainder
+    /// Which samples take part; nil for all. One that does not is replaced by the next one in the epoch's order, cyclically,
+    /// that does: the others stay where they are.
+    public var takesPart: (@Sendable (Int) -> Bool)?
 
     /// An order of `sampleCount` samples in global batches of `batchSize`.
     ///
@@ -69,7 +72,17 @@ public struct DataOrder: Sendable {
                 permutation = IndexPermutation(count: sampleCount, seed: seed, purpose: .dataOrder, word: UInt64(epoch))
                 permutationEpoch = epoch
             }
-            return permutation.map { $0[offset] } ?? 0
+            return permutation.map { sample(at: offset, of: $0) } ?? 0
         }
+    }
+
+    private func sample(at offset: Int, of permutation: IndexPermutation) -> Int {
+        let planned = permutation[offset]
+        guard let takesPart, !takesPart(planned) else { return planned }
+        for distance in 1..<max(sampleCount, 1) {
+            let next = permutation[(offset + distance) % sampleCount]
+            if takesPart(next) { return next }
+        }
+        return planned
     }
 }

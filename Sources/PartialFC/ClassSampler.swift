@@ -4,23 +4,32 @@ internal import Determinism
 
 /// Chooses the classes that take part in a step: all positives, and uniform negatives, slice by slice.
 ///
-/// The negatives of a slice are the first ones of a pseudo-random permutation of the slice whose key is (seed, step,
-/// slice), so the choice costs time and memory of the number chosen, and who makes it does not matter.
+/// The negatives of a slice are the first ones of a pseudo-random permutation of the slice's rows whose key is (seed, step,
+/// slice), so the choice costs time and memory of the number chosen, and who makes it does not matter. Retired classes are
+/// passed over: the rate counts the others.
 public struct ClassSampler: Sendable {
     public let layout: SliceLayout
     public let seed: UInt64
     public let sampleRate: Double
+    /// The rows of retired classes in each slice that has some, ascending.
+    private let retiredRows: [Int: [Int64]]
 
-    public init(layout: SliceLayout, seed: UInt64, sampleRate: Double) {
+    /// - Parameter retired: classes of the layout that are not chosen, ascending.
+    public init(layout: SliceLayout, retired: [Int64] = [], seed: UInt64, sampleRate: Double) {
         self.layout = layout
         self.seed = seed
         self.sampleRate = sampleRate
+        let bySlice = Dictionary(grouping: retired) { layout.slice(ofClass: Int($0)) }
+        retiredRows = Dictionary(
+            uniqueKeysWithValues: bySlice.map { ($0, layout.classes(of: $0).rows(ofSorted: $1)) })
     }
 
     /// The chosen classes of a slice.
     public struct Choice: Sendable {
         /// Class ids, ascending.
         public var ids: [Int64]
+        /// The row of each in its slice.
+        public var rows: [Int64]
         /// How often the permutation was evaluated: at most a small multiple of the number chosen.
         public var evaluations: UInt64
     }
@@ -30,27 +39,54 @@ public struct ClassSampler: Sendable {
 
     /// The classes of `slice` that take part in `step`.
     ///
-    /// - Parameter positives: the classes of the global batch that lie in the slice, ascending, each once.
+    /// - Parameter positives: the classes of the global batch that lie in the slice, ascending, each once, none retired.
     public func sample(step: Int, slice: Int, positives: ArraySlice<Int64>) -> Choice {
+        sample(step: step, slice: slice, allPositives: Array(positives))
+    }
+
+    /// The same, where `allPositives` may have classes of other slices too.
+    func sample(step: Int, slice: Int, allPositives: [Int64]) -> Choice {
         let classes = layout.classes(of: slice)
-        let wanted = target(classCount: classes.count)
-        if wanted == classes.count { return Choice(ids: classes.map(Int64.init), evaluations: 0) }
-        if wanted <= positives.count { return Choice(ids: Array(positives), evaluations: 0) }
-        var key = KeyedRandom(seed: seed, purpose: .negativeSampling, UInt64(step), UInt64(slice))
-        // At most positives.count of the first `wanted` values are positives, so these always hold enough negatives.
+        let positives = classes.rows(ofSorted: allPositives)
         var evaluations: UInt64 = 0
-        let values = [UInt64](unsafeUninitializedCapacity: wanted) { buffer, count in
-            evaluations = pfc_head_permute(key.next(), UInt64(classes.count), UInt64(wanted), buffer.baseAddress)
-            count = wanted
+        let rows = rows(step: step, slice: slice, count: classes.count, positives: positives, &evaluations)
+        return Choice(ids: classes.ids(ofRows: rows), rows: rows, evaluations: evaluations)
+    }
+
+    private func rows(
+        step: Int, slice: Int, count: Int, positives: [Int64], _ evaluations: inout UInt64
+    ) -> [Int64] {
+        let retired = retiredRows[slice] ?? []
+        let active = count - retired.count
+        let wanted = target(classCount: active)
+        if wanted <= positives.count && wanted < active { return positives }
+        if wanted == active {
+            let all = (0..<Int64(count))
+            return retired.isEmpty ? Array(all) : all.filter { !retired.contains(sorted: $0) }
         }
-        var ids = Array(positives)
-        ids.reserveCapacity(wanted)
-        for value in values where ids.count < wanted {
-            let id = Int64(classes.lowerBound) + Int64(value)
-            if !positives.contains(sorted: id) { ids.append(id) }
+        var key = KeyedRandom(seed: seed, purpose: .negativeSampling, UInt64(step), UInt64(slice))
+        let word = key.next()
+        // At most positives.count of the first `wanted` values are positives, so without retired classes these always hold
+        // enough negatives. With some, a few more values than are expected to do, and twice as many as long as they do not:
+        // the first values are the same however many there are.
+        var drawn = retired.isEmpty ? wanted : min(count, wanted * count / active + wanted / 8 + 32)
+        while true {
+            let values = [UInt64](unsafeUninitializedCapacity: drawn) { buffer, initialized in
+                evaluations += pfc_head_permute(word, UInt64(count), UInt64(drawn), buffer.baseAddress)
+                initialized = drawn
+            }
+            var rows = positives
+            rows.reserveCapacity(wanted)
+            for value in values where rows.count < wanted {
+                let row = Int64(value)
+                if !positives.contains(sorted: row) && !retired.contains(sorted: row) { rows.append(row) }
+            }
+            if rows.count == wanted || drawn == count {
+                rows.sort()
+                return rows
+            }
+            drawn = min(count, drawn * 2)
         }
-        ids.sort()
-        return Choice(ids: ids, evaluations: evaluations)
     }
 }
 

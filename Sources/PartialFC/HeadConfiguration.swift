@@ -69,6 +69,24 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         }
     }
 
+    /// The classes at the beginning of the run, or `registry` if it belongs to this configuration.
+    ///
+    /// - Throws: `HeadError` if a value is impossible or the registry is of another run.
+    func checkedRegistry(_ registry: ClassRegistry?) throws(HeadError) -> ClassRegistry {
+        try validate()
+        do {
+            let first = try ClassRegistry(classCount: classCount, sliceCount: sliceCount)
+            guard let registry else { return first }
+            guard registry.baseClassCount == classCount, registry.layout.sliceCount == sliceCount else {
+                throw HeadError(
+                    .configuration,
+                    "class operations on \(registry.baseClassCount) classes in \(registry.layout.sliceCount) slices do not belong to a run of \(classCount) in \(sliceCount)"
+                )
+            }
+            return registry
+        } catch let error as HeadError { throw error } catch { throw HeadError(.configuration, "\(error)") }
+    }
+
     /// The values the kernels read.
     var kernelMargin: pfc_head_margin {
         pfc_head_margin(

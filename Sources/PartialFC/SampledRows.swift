@@ -24,7 +24,7 @@ final class SampledRows: @unchecked Sendable {
 
     /// What one shard holds: the sampled count of each of its slices, ids [S] and rows [S, D].
     struct Part {
-        var slices: Range<Int>
+        var slices: [Int]
         var counts: [Int]
         var ids: Tensor
         var rows: Tensor

@@ -23,13 +23,13 @@ extension ShardHead {
             features: [features], labels: step.labels[microBatches.lowerBound * g..<microBatches.upperBound * g],
             microBatchSize: g, microBatches: microBatches, embeddingSize: size, parallel: parallel)
         try samples.findTargets(in: step.sampled, margin: configuration.kernelMargin, parallel: parallel)
-        let (nodes, n) = (sliceTree.subtrees(of: slices), samples.count)
+        let (nodes, n) = (sliceTree.subtrees(of: step.sliceSet), samples.count)
         let maximum = Tensor(uninitialized: Float.self, shape: [nodes.count, n])
         let sum = Tensor(uninitialized: Float.self, shape: [nodes.count, n])
         let numerator = Tensor(uninitialized: Float.self, shape: [nodes.count, n, size])
 
         // The first leaf of each node works in the reply itself, the others in scratch memory.
-        let scratch = slotPool.next(Float.self, shape: [slices.count - nodes.count, n * (size + 2)])
+        let scratch = slotPool.next(Float.self, shape: [step.slices.count - nodes.count, n * (size + 2)])
         var slots: [PartialSlot] = []
         var steps: [MergeStep] = []
         for (k, node) in nodes.enumerated() {
@@ -76,7 +76,16 @@ extension ShardHead {
     /// - Throws: `HeadError` if the step is not begun, shapes do not fit, or a number is not finite.
     public func backward(features: [Tensor], logZ: [Tensor]) throws(HeadError) {
         try expect([.begun], "backward")
-        let step = try current("backward")
+        let current = try current("backward")
+        let (gradient, inputs) = try gradient(of: current, features: features, logZ: logZ)
+        try checkFinite(gradient: gradient, of: current)
+        finishBackward(gradient, inputs)
+    }
+
+    /// The row gradients H of a step, not checked, and its inputs.
+    func gradient(
+        of step: StepState, features: [Tensor], logZ: [Tensor]
+    ) throws(HeadError) -> (gradient: Tensor, inputs: StepInputs) {
         let (parallel, tree) = (blocks.parallel, step.microBatchTree)
         guard features.count == logZ.count else {
             throw HeadError(.malformed, "features of \(features.count) ranks and normalizers of \(logZ.count)")
@@ -104,7 +113,14 @@ extension ShardHead {
         blocks.backward(
             samples: samples, rows: step.sampled, logZ: normalizers, tree: tree, nodes: [tree.root],
             destinations: [destinations])
-        try finishBackward(gradient)
+        let inputs = StepInputs.features(labels: Tensor(step.labels), features: samples.features, logZ: normalizers)
+        return (gradient, inputs)
+    }
+
+    private func finishBackward(_ gradient: Tensor, _ inputs: StepInputs) {
+        step?.gradient = gradient
+        step?.inputs = inputs
+        phase = .differentiated
     }
 
     /// Completes the row gradients of a `rows` exchange.
@@ -137,8 +153,8 @@ extension ShardHead {
         let gradient = newGradient(rows: count)
         let known = parts
         let scratch = blocks.threadScratch(max(tree.root.level, 1) * Self.chunk * size)
-        forEachChunk(of: count) { chunk, thread in
-            let (first, length) = (chunk.lowerBound * size, chunk.count * size)
+        forEachUnit(of: step) { unit, thread in
+            let (first, length) = (unit.rows.lowerBound * size, unit.rows.count * size)
             TreeSum.add(
                 tree, tree.root, into: gradient.pointer(Float.self) + first,
                 stack: scratch[thread].pointer(Float.self), length: length
@@ -148,7 +164,12 @@ extension ShardHead {
                 return true
             }
         }
-        try finishBackward(gradient)
+        try checkFinite(gradient: gradient, of: step)
+        finishBackward(
+            gradient,
+            .rows(
+                labels: Tensor(step.labels), slices: step.sliceSet,
+                counts: Tensor(step.counts.map(Int32.init)), gradient: gradient))
     }
 }
 

@@ -1,6 +1,7 @@
 internal import CKernels
 public import CenterStore
-internal import Determinism
+public import Determinism
+public import StepProtocol
 public import Tensors
 
 /// The head's part of a step on one shard: samples its slices, answers a worker's forward, collects the backward, updates
@@ -9,11 +10,16 @@ public import Tensors
 /// A step goes `begin` → (`forward` | `rowsReply`)… → `backward` → `prepare` → `commit`, with `rollback` possible anywhere.
 /// A call that throws leaves the table and the phase as they were. One thread at a time may call; the arithmetic inside
 /// runs on `threads` threads. Everything that comes from peers is checked.
+///
+/// Steps are over the *active* slices. The table may hold others too, copies on their way here, which steps do not touch.
+/// What a slice becomes depends on nothing but itself and the step: not on which slices are active together.
 public final class ShardHead {
     public let configuration: HeadConfiguration
     public let table: CenterTable
-    /// The slices of this shard.
-    public var slices: Range<Int> { table.slices }
+    /// Which classes there are.
+    public private(set) var registry: ClassRegistry
+    /// The slices that steps are over.
+    public private(set) var activeSlices: SliceSet = []
     /// How far the step is.
     public internal(set) var phase = Phase.idle
 
@@ -29,118 +35,184 @@ public final class ShardHead {
         case prepared
     }
 
-    let layout: SliceLayout
+    var layout: SliceLayout { registry.layout }
     let blocks: SoftmaxBlocks
     let sliceTree: ReductionTree
+    private(set) var sampler: ClassSampler
     /// The step under way; nil when idle.
     var step: StepState?
-    private var idPool = ReusableTensor()
-    private var rowPool = ReusableTensor()
-    private var momentumPool = ReusableTensor()
+    var idPool = ReusableTensor()
+    var placePool = ReusableTensor()
+    var rowPool = ReusableTensor()
+    var momentumPool = ReusableTensor()
     var gradientPool = ReusableTensor()
     var slotPool = ReusableTensor()
 
-    /// What a step needs from begin to commit. `rows` and `momentum` are the gathered copies: the undo record.
-    struct StepState {
-        var labels: [Int64]
-        var microBatchSize: Int
-        var microBatchTree: ReductionTree
-        var counts: [Int]
-        var ids: Tensor
-        var rows: Tensor
-        var momentum: Tensor
-        var sampled: SampledRows
-        /// H [S, D], once differentiated.
-        var gradient: Tensor?
-    }
-
-    /// Creates the shard's table.
+    /// Creates the shard's table, with `slices` active.
     ///
+    /// - Parameter registry: the classes there are, if operations have changed them since the beginning of the run.
     /// - Throws: `HeadError` if the configuration or the slices are impossible, memory is short, or the file does not fit.
     public init(
-        configuration: HeadConfiguration, slices: Range<Int>, threads: Int, source: CenterSource? = nil
+        configuration: HeadConfiguration, registry: ClassRegistry? = nil, slices: SliceSet, threads: Int,
+        source: CenterSource? = nil
     ) throws(HeadError) {
-        layout = try configuration.validate()
+        let registry = try configuration.checkedRegistry(registry)
         guard (1...1024).contains(threads) else {
             throw HeadError(.configuration, "the number of threads is \(threads); it must be in 1...1024")
         }
         self.configuration = configuration
+        self.registry = registry
+        sampler = ClassSampler(registry, configuration)
         blocks = SoftmaxBlocks(configuration: configuration, threads: threads)
         sliceTree = ReductionTree(leafCount: configuration.sliceCount)
         do {
             table = try CenterTable(
-                layout: layout, embeddingSize: configuration.embeddingSize, slices: slices,
+                layout: registry.layout, embeddingSize: configuration.embeddingSize, slices: slices,
                 source: source ?? .random(seed: configuration.seed), parallel: blocks.parallel)
         } catch { throw HeadError(.centers, error.message) }
+        activeSlices = slices
     }
 
     /// Memory of the table's rows and momentum, in bytes.
     public var memoryByteCount: Int { table.memoryByteCount }
 
-    /// A content hash of every slice of this shard, in hex.
-    public func sliceHashes() -> [Int: String] { table.sliceHashes(parallel: blocks.parallel) }
+    /// A content hash of every active slice, in hex.
+    public func sliceHashes() -> [Int: String] { table.sliceHashes(of: activeSlices, parallel: blocks.parallel) }
 
-    /// Rows and momentum f32 [ids.count, D] as they are in the table now.
+    /// Rows and momentum f32 [ids.count, D] of classes in active slices, as they are in the table now.
     ///
     /// - Throws: `HeadError` if a class is not held here.
     public func read(ids: [Int64]) throws(HeadError) -> (rows: Tensor, momentum: Tensor) {
-        do { return try table.read(ids: ids) } catch { throw HeadError(.centers, error.message) }
+        try Self.storing { () throws(CenterStoreError) in try table.read(ids: ids, in: activeSlices) }
     }
+
+    // MARK: Slices
+
+    /// Takes slices up, filled from `source`, and activates them.
+    ///
+    /// - Throws: `HeadError` if a step is under way, a slice is held already, memory is short, or a file does not fit.
+    public func add(_ slices: SliceSet, from source: CenterSource) throws(HeadError) {
+        try expect([.idle], "add")
+        try Self.storing { () throws(CenterStoreError) in
+            try table.add(slices, from: source, parallel: blocks.parallel)
+        }
+        activeSlices = activeSlices.union(slices)
+    }
+
+    /// Takes a slice up without activating it: zeros, to be filled through `table`. Possible while a step is under way.
+    ///
+    /// - Parameter rowCount: rows of the slice, if it has more than the classes there are here: those of operations that
+    ///   `apply` is still to be told of.
+    /// - Throws: `HeadError` if the slice is held already or is no slice, or memory is short.
+    public func hold(_ slice: Int, rowCount: Int? = nil) throws(HeadError) {
+        try Self.storing { () throws(CenterStoreError) in
+            if let rowCount {
+                try table.add(slice, rowCount: rowCount)
+            } else {
+                try table.add([slice], from: .zeros, parallel: blocks.parallel)
+            }
+        }
+    }
+
+    /// Includes held slices in the steps from now on.
+    ///
+    /// - Throws: `HeadError` if a step is under way, or a slice is not held.
+    public func activate(_ slices: SliceSet) throws(HeadError) {
+        try expect([.idle], "activate")
+        guard slices.subtracting(table.slices).isEmpty else {
+            throw HeadError(.centers, "slices \(slices.subtracting(table.slices)) are not held here")
+        }
+        activeSlices = activeSlices.union(slices)
+    }
+
+    /// Leaves slices out of the steps from now on. They stay as they are.
+    ///
+    /// - Throws: `HeadError` if a step is under way.
+    public func deactivate(_ slices: SliceSet) throws(HeadError) {
+        try expect([.idle], "deactivate")
+        activeSlices = activeSlices.subtracting(slices)
+    }
+
+    /// Gives slices up with their memory: at any time if they are not active, between steps if they are. Those that are not
+    /// held are no matter.
+    ///
+    /// - Throws: `HeadError` if a step over one of them is under way.
+    public func remove(_ slices: SliceSet) throws(HeadError) {
+        if !slices.isDisjoint(with: activeSlices) { try expect([.idle], "remove") }
+        activeSlices = activeSlices.subtracting(slices)
+        table.remove(slices)
+    }
+
+    // MARK: Classes
+
+    /// The rows that `operation` brings from its file, f32 [count, D]; nil if it needs none.
+    ///
+    /// - Throws: `HeadError` if the file is missing or damaged, or its tensor `centers` is of another shape or not finite.
+    public func initialRows(for operation: ClassOperation) throws(HeadError) -> Tensor? {
+        guard case .add(let count, let path) = operation, !path.isEmpty else { return nil }
+        let rows: Tensor
+        do { rows = try SafeTensors(contentsOf: path).tensor("centers", .f32, in: path) } catch {
+            throw HeadError(.centers, "\(error)")
+        }
+        guard rows.shape == [count, configuration.embeddingSize] else {
+            throw HeadError(
+                .centers,
+                "\(path): tensor centers has shape \(rows.shape); \(count) new classes need [\(count), \(configuration.embeddingSize)]"
+            )
+        }
+        if let bad = Payload.firstNonFinite(rows, parallel: blocks.parallel) {
+            throw HeadError(
+                .centers, "\(path): tensor centers is not finite in row \(bad / configuration.embeddingSize)")
+        }
+        return rows
+    }
+
+    /// Changes the classes, between steps. Rows that are there stay as they are; added classes get theirs in every held slice:
+    /// from `rows`, or random ones by (seed, class id), momentum zero. A slice that was taken up with these rows keeps them.
+    ///
+    /// - Parameter rows: of all added classes f32 [count, D], if the operation names a file (see `initialRows`).
+    /// - Throws: `HeadError` if a step is under way, the operation does not fit, rows are missing or not fitting, or memory is
+    ///   short. Nothing has changed then.
+    public func apply(_ operation: ClassOperation, rows: Tensor? = nil) throws(HeadError) {
+        try expect([.idle], "apply")
+        var next = registry
+        try Self.storing { () throws(CenterStoreError) in try next.apply(operation) }
+        if case .add(let count, let path) = operation {
+            guard path.isEmpty == (rows == nil) else {
+                throw HeadError(
+                    .malformed,
+                    "the rows of \(count) new classes \(rows == nil ? "from \(path) are missing" : "come with no file that they are from")"
+                )
+            }
+            try Self.storing { () throws(CenterStoreError) in
+                try table.grow(to: next.layout, rows: rows, seed: configuration.seed, parallel: blocks.parallel)
+            }
+        }
+        registry = next
+        sampler = ClassSampler(next, configuration)
+    }
+
+    // MARK: Steps
 
     /// Begins a step: samples the classes and gathers their rows and momentum.
     ///
     /// - Parameters:
     ///   - labels: of the whole global batch, in its order.
-    ///   - sampled: the class ids to use instead of sampling, ascending, over all slices.
-    /// - Throws: `HeadError` if a step is under way, a label is not a class, the batch is not a whole number of
-    ///   micro-batches, or `sampled` is not ascending or lacks a label.
+    ///   - sampled: the class ids to use instead of sampling, ascending, over all slices. Retired ones are passed over.
+    /// - Throws: `HeadError` if a step is under way, a label is not a class or a retired one, the batch is not a whole number
+    ///   of micro-batches, or `sampled` is not ascending or lacks a label.
     public func begin(step number: Int, microBatchSize: Int, labels: [Int64], sampled: [Int64]? = nil) throws(HeadError)
     {
         try expect([.idle], "begin")
-        guard number >= 0 else { throw HeadError(.malformed, "the step is \(number); steps count from 0") }
-        guard microBatchSize > 0, !labels.isEmpty, labels.count % microBatchSize == 0, labels.count <= 1 << 24 else {
-            throw HeadError(
-                .malformed, "a batch of \(labels.count) samples cannot be cut into micro-batches of \(microBatchSize)")
-        }
-        try Self.checkLabels(labels[...], first: 0, classCount: configuration.classCount)
-        let positives = Set(labels).sorted()
-        let choices: [[Int64]]
-        if let sampled {
-            choices = try explicitChoices(sampled, positives: positives)
-        } else {
-            choices = sample(step: number, positives: positives)
-        }
-        let counts = choices.map(\.count)
-        let (total, size) = (counts.reduce(0, +), configuration.embeddingSize)
-        let ids = idPool.next(Int64.self, shape: [total])
-        var offset = 0
-        for choice in choices {
-            (ids.pointer(Int64.self) + offset).update(from: choice, count: choice.count)
-            offset += choice.count
-        }
-        let rows = rowPool.next(Float.self, shape: [total, size])
-        let momentum = momentumPool.next(Float.self, shape: [total, size])
-        let base = Int64(table.classes.lowerBound)
-        forEachChunk(of: total) { [tableRows = table.rows, tableMomentum = table.momentum] chunk, _ in
-            let from = ids.pointer(Int64.self) + chunk.lowerBound
-            let to = chunk.lowerBound * size
-            pfc_head_gather(tableRows.base, from, base, chunk.count, size, rows.pointer(Float.self) + to)
-            pfc_head_gather(tableMomentum.base, from, base, chunk.count, size, momentum.pointer(Float.self) + to)
-        }
-        let part = SampledRows.Part(slices: slices, counts: counts, ids: ids, rows: rows)
-        step = StepState(
-            labels: labels, microBatchSize: microBatchSize,
-            microBatchTree: ReductionTree(leafCount: labels.count / microBatchSize), counts: counts, ids: ids,
-            rows: rows,
-            momentum: momentum,
-            sampled: SampledRows(layout: layout, embeddingSize: size, parts: [part], parallel: blocks.parallel))
+        step = try gather(
+            step: number, microBatchSize: microBatchSize, labels: labels, slices: activeSlices, sampled: sampled)
         phase = .begun
     }
 
-    /// The sampled class ids of this shard, ascending. Empty between steps.
+    /// The sampled class ids of this shard, slice by slice, ascending in each. Empty between steps.
     public var sampledIDs: [Int64] { step?.ids.array(Int64.self) ?? [] }
 
-    /// The reply to *begin*: sampled count of each slice, i32.
+    /// The reply to *begin*: sampled count of each active slice, ascending, i32.
     public func beginReply() throws(HeadError) -> [Tensor] {
         [Tensor(try current("beginReply").counts.map(Int32.init))]
     }
@@ -157,37 +229,7 @@ public final class ShardHead {
     /// - Throws: `HeadError` if the gradients are not complete, or a row would not be finite: then nothing has changed.
     public func prepare(learningRate: Float) throws(HeadError) {
         try expect([.differentiated], "prepare")
-        guard learningRate.isFinite, learningRate >= 0 else {
-            throw HeadError(.malformed, "the learning rate is \(learningRate); it must be a number from 0 up")
-        }
-        guard let step, let gradient = step.gradient else { return }
-        let size = configuration.embeddingSize
-        let (momentum, decay) = (Float(configuration.momentum), Float(configuration.weightDecay))
-        let (scale, base) = (scaleOverBatch(step), Int64(table.classes.lowerBound))
-        let scratch = blocks.threadScratch(2 * Self.chunk * size)
-        let bad = Tensor([Int64](repeating: -1, count: (step.ids.count + Self.chunk - 1) / Self.chunk))
-        forEachChunk(of: step.ids.count) { [tableRows = table.rows, tableMomentum = table.momentum] chunk, thread in
-            let new = scratch[thread].pointer(Float.self)
-            let newMomentum = new + chunk.count * size
-            let first = chunk.lowerBound * size
-            pfc_head_update_rows(
-                step.rows.pointer(Float.self) + first, step.momentum.pointer(Float.self) + first,
-                gradient.pointer(Float.self) + first, scale, learningRate, momentum, decay, chunk.count, size, new,
-                newMomentum)
-            let ids = step.ids.pointer(Int64.self) + chunk.lowerBound
-            let position = pfc_head_first_nonfinite(new, 2 * chunk.count * size)
-            if position >= 0 {
-                bad.mutable(Int64.self)[chunk.lowerBound / Self.chunk] = ids[position / size % chunk.count]
-            }
-            pfc_head_scatter(new, ids, base, chunk.count, size, tableRows.base)
-            pfc_head_scatter(newMomentum, ids, base, chunk.count, size, tableMomentum.base)
-        }
-        if let id = bad.array(Int64.self).first(where: { $0 >= 0 }) {
-            restore(step)
-            throw HeadError(
-                .notFinite,
-                "the updated center of class \(id) is not finite: lower the learning rate (\(learningRate)) or clip")
-        }
+        try update(try current("prepare"), learningRate: learningRate)
         phase = .prepared
     }
 
@@ -220,5 +262,21 @@ public final class ShardHead {
             step.rows.pointer(Float.self), gradient.pointer(Float.self), scaleOverBatch(step), step.ids.count, size,
             result.pointer(Float.self))
         return result
+    }
+
+    /// What the step is updated from: what a log keeps. The tensors stay unchanged as long as someone holds them.
+    ///
+    /// - Throws: `HeadError` if the gradients are not complete.
+    public func stepInputs() throws(HeadError) -> StepInputs {
+        try expect([.differentiated, .prepared], "stepInputs")
+        guard let inputs = try current("stepInputs").inputs else {
+            throw HeadError(.phase, "stepInputs before the gradients are complete")
+        }
+        return inputs
+    }
+
+    /// Errors of the store as errors of the head.
+    static func storing<Result>(_ body: () throws(CenterStoreError) -> Result) throws(HeadError) -> Result {
+        do { return try body() } catch { throw HeadError(.centers, error.message) }
     }
 }

@@ -1,6 +1,6 @@
 internal import CKernels
 internal import CenterStore
-internal import Determinism
+public import Determinism
 public import Tensors
 
 extension WorkerHead {
@@ -10,7 +10,7 @@ extension WorkerHead {
     ///   - pulled: of every shard, sampled count of each of its slices i32, ids i64 [S], rows f32 [S, D].
     ///   - slices: of every shard, in the same order.
     /// - Throws: `HeadError` if slices are missing or double, shapes or ids do not fit, or a number is not finite.
-    public func softmax(pulled: [[Tensor]], slices: [Range<Int>], batch: Batch) throws(HeadError) -> Output {
+    public func softmax(pulled: [[Tensor]], slices: [SliceSet], batch: Batch) throws(HeadError) -> Output {
         let (size, parallel) = (configuration.embeddingSize, blocks.parallel)
         let samples = try sampleSet(batch)
         let parts = try parts(pulled, slices: slices)
@@ -66,12 +66,12 @@ extension WorkerHead {
     }
 
     /// Checks the shards' rows.
-    private func parts(_ pulled: [[Tensor]], slices: [Range<Int>]) throws(HeadError) -> [SampledRows.Part] {
+    private func parts(_ pulled: [[Tensor]], slices: [SliceSet]) throws(HeadError) -> [SampledRows.Part] {
         guard pulled.count == slices.count else {
             throw HeadError(.malformed, "rows of \(pulled.count) shards, expected \(slices.count)")
         }
         var next = 0
-        for range in slices.filter({ !$0.isEmpty }).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+        for range in slices.flatMap(\.ranges).sorted(by: { $0.lowerBound < $1.lowerBound }) {
             guard range.lowerBound == next, range.upperBound <= layout.sliceCount else {
                 throw HeadError(
                     .malformed, "the shards' slices \(slices) are not the \(layout.sliceCount) slices, each once")
@@ -88,10 +88,11 @@ extension WorkerHead {
         return parts
     }
 
-    private func part(_ payload: [Tensor], slices: Range<Int>, from sender: String) throws(HeadError)
+    private func part(_ payload: [Tensor], slices: SliceSet, from sender: String) throws(HeadError)
         -> SampledRows.Part
     {
         let size = configuration.embeddingSize
+        let slices = slices.numbers
         try Payload.expect(payload, count: 3, from: sender)
         try Payload.check(payload[0], "sampled counts", .i32, [slices.count], from: sender)
         let counts = payload[0].buffer(Int32.self).map(Int.init)
@@ -110,9 +111,9 @@ extension WorkerHead {
         var offset = 0
         for (slice, count) in zip(slices, counts) {
             let classes = layout.classes(of: slice)
-            var least = Int64(classes.lowerBound)
+            var least: Int64 = 0
             for id in ids[offset..<offset + count] {
-                guard id >= least, id < Int64(classes.upperBound) else {
+                guard id >= least, classes.contains(Int(id)) else {
                     throw HeadError(
                         .malformed,
                         "\(sender) sent class \(id) in slice \(slice), which has classes \(classes), or out of order")

@@ -1,5 +1,5 @@
 internal import CKernels
-internal import CenterStore
+public import CenterStore
 internal import Determinism
 public import Tensors
 
@@ -9,20 +9,31 @@ public import Tensors
 /// comes from shards is checked. Both exchanges give the same bits.
 public final class WorkerHead {
     public let configuration: HeadConfiguration
-    let layout: SliceLayout
+    /// Which classes there are.
+    public private(set) var registry: ClassRegistry
+    var layout: SliceLayout { registry.layout }
     let blocks: SoftmaxBlocks
     let sliceTree: ReductionTree
     var slotPool = ReusableTensor()
 
-    /// - Throws: `HeadError` if the configuration is impossible.
-    public init(configuration: HeadConfiguration, threads: Int) throws(HeadError) {
-        layout = try configuration.validate()
+    /// - Throws: `HeadError` if the configuration is impossible, or `registry` is of another run.
+    public init(
+        configuration: HeadConfiguration, registry: ClassRegistry? = nil, threads: Int
+    ) throws(HeadError) {
+        self.registry = try configuration.checkedRegistry(registry)
         guard (1...1024).contains(threads) else {
             throw HeadError(.configuration, "the number of threads is \(threads); it must be in 1...1024")
         }
         self.configuration = configuration
         blocks = SoftmaxBlocks(configuration: configuration, threads: threads)
         sliceTree = ReductionTree(leafCount: configuration.sliceCount)
+    }
+
+    /// Takes over the classes after operations, between steps.
+    ///
+    /// - Throws: `HeadError` if `registry` is of another run.
+    public func adopt(_ registry: ClassRegistry) throws(HeadError) {
+        self.registry = try configuration.checkedRegistry(registry)
     }
 
     /// The rank's part of the global batch.
@@ -122,7 +133,7 @@ public final class WorkerHead {
             throw HeadError(
                 .malformed, "micro-batches \(batch.microBatches) of \(g) samples are no part of a batch of \(b)")
         }
-        try ShardHead.checkLabels(batch.labels[...], first: firstSample(batch), classCount: configuration.classCount)
+        try registry.checkLabels(batch.labels[...], first: firstSample(batch))
         return try SampleSet(
             features: [batch.features], labels: batch.labels[...], microBatchSize: g, microBatches: batch.microBatches,
             embeddingSize: configuration.embeddingSize, parallel: blocks.parallel)

@@ -55,14 +55,49 @@ extension RunConfiguration {
         (try? String(decoding: Self.encoder.encode(self), as: UTF8.self)) ?? ""
     }
 
-    /// A short fingerprint of what decides the result: everything but `output` and `cluster`.
+    /// A short fingerprint of what decides the result: everything but `output`, `cluster`, `checkpoint` and `evaluation.every`.
     public var fingerprint: String {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in identity.canonicalText.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+        return String(hash, radix: 16)
+    }
+
+    /// What differs from the stored configuration of a run, a line for each key: `head.scale: stored 32, now 64`.
+    ///
+    /// Sorted by key, which ends at the first colon. Keys that are not in the fingerprint do not count.
+    public func differences(from stored: RunConfiguration) -> [String] {
+        let (old, new) = (Self.leaves(stored.identity), Self.leaves(identity))
+        return new.keys.sorted().compactMap { key in
+            guard let before = old[key], let now = new[key], before != now else { return nil }
+            return "\(key): stored \(before), now \(now)"
+        }
+    }
+
+    /// This configuration without what does not decide the result.
+    private var identity: RunConfiguration {
         var copy = self
         copy.output = ""
         copy.cluster = Cluster()
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in copy.canonicalText.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-        return String(hash, radix: 16)
+        copy.checkpoint = Checkpoint()
+        copy.evaluation.every = 0
+        return copy
+    }
+
+    /// Every key with its value as JSON, dotted: `head.sample_rate`.
+    private static func leaves(_ configuration: RunConfiguration) -> [String: String] {
+        func list(_ tree: [String: Any], _ prefix: String) -> [(String, String)] {
+            tree.flatMap { key, value in
+                (value as? [String: Any]).map { list($0, prefix + key + ".") } ?? [(prefix + key, text(value))]
+            }
+        }
+        func text(_ value: Any) -> String {
+            let options: JSONSerialization.WritingOptions = [.fragmentsAllowed, .withoutEscapingSlashes]
+            let data = (try? JSONSerialization.data(withJSONObject: value, options: options)) ?? .init()
+            return String(decoding: data, as: UTF8.self)
+        }
+        let data = (try? encoder.encode(configuration)) ?? .init()
+        let tree = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
+        return Dictionary(list(tree, "")) { first, _ in first }
     }
 
     /// Every key with its default, dotted: `head.sample_rate`.

@@ -13,6 +13,11 @@ extension RunConfiguration {
             ? schedule.steps : Int((schedule.epochs * Double(data.samples) / Double(batch.size)).rounded(.up))
     }
 
+    /// Where the checkpoints are.
+    public var checkpointDirectory: String {
+        checkpoint.directory.isEmpty ? output + "/checkpoints" : checkpoint.directory
+    }
+
     /// Steps of linear warm-up.
     public var warmupSteps: Int { Int(schedule.warmup * Double(totalSteps)) }
 
@@ -78,6 +83,12 @@ extension RunConfiguration {
             optimizer.clipNorm >= 0 && optimizer.clipNorm.isFinite, "optimizer.clip_norm",
             "is \(optimizer.clipNorm), must not be negative")
         try require(
+            ["skip", "stop"].contains(optimizer.notFinite), "optimizer.not_finite",
+            "is \(optimizer.notFinite); use skip or stop")
+        try require(
+            optimizer.notFiniteLimit >= 0, "optimizer.not_finite_limit",
+            "is \(optimizer.notFiniteLimit), must not be negative")
+        try require(
             schedule.steps >= 0 && schedule.epochs >= 0 && schedule.epochs < 1e6, "schedule", "has a negative length")
         try require(
             data.samples <= Self.countLimit, "data.samples", "is \(data.samples), more than \(Self.countLimit)")
@@ -92,10 +103,23 @@ extension RunConfiguration {
             schedule.decayPower >= 0 && schedule.decayPower <= 100, "schedule.decay_power",
             "is \(schedule.decayPower), not in 0...100")
         try require(evaluation.every >= 0 && evaluation.heldOutPairs >= 0, "evaluation", "has a negative count")
+        try require(
+            (0...Self.countLimit).contains(checkpoint.everySteps), "checkpoint.every_steps",
+            "is \(checkpoint.everySteps), not in 0...\(Self.countLimit)")
+        try require(
+            (0...525_600).contains(checkpoint.everyMinutes), "checkpoint.every_minutes",
+            "is \(checkpoint.everyMinutes), not in 0...525600")
+        try require(checkpoint.keep >= 0, "checkpoint.keep", "is \(checkpoint.keep), must not be negative")
         try require((1...1024).contains(cluster.shards), "cluster.shards", "is \(cluster.shards), not in 1...1024")
         try require((1...4096).contains(cluster.workers), "cluster.workers", "is \(cluster.workers), not in 1...4096")
         try require(
             (0.2...3600).contains(cluster.leaseSeconds), "cluster.lease_seconds",
             "is \(cluster.leaseSeconds), not in 0.2...3600")
+        try require(
+            ["auto", "manual"].contains(cluster.rebalance), "cluster.rebalance",
+            "is \(cluster.rebalance); use auto or manual")
+        try require(
+            (1...1024).contains(cluster.movesAtOnce), "cluster.moves_at_once",
+            "is \(cluster.movesAtOnce), not in 1...1024")
     }
 }

@@ -15,6 +15,7 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
     public var optimizer = Optimizer()
     public var schedule = Schedule()
     public var evaluation = Evaluation()
+    public var checkpoint = Checkpoint()
     public var cluster = Cluster()
 
     public init() {}
@@ -62,6 +63,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var widths: [Int] = []
         /// Number of dense slices into which the parameters are cut.
         public var denseSlices = 16
+        /// A safetensors file with InsightFace's parameter names to start from; empty for random values.
+        public var initial = ""
     }
 
     /// The class centers and the loss.
@@ -100,6 +103,10 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var weightDecay: Float = 5e-4
         /// The backbone's gradient is scaled down to this norm; 0 switches it off.
         public var clipNorm: Double = 5
+        /// What a step with a NaN or an infinity does: `skip` (it changes nothing and is counted) or `stop` (the run fails).
+        public var notFinite = "skip"
+        /// The run fails after so many skipped steps in a row; 0 for no limit.
+        public var notFiniteLimit = 10
     }
 
     /// Number of steps and the learning rate.
@@ -125,6 +132,18 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var sets: [String] = []
     }
 
+    /// When the whole state is written to files. Does not change the result.
+    public struct Checkpoint: Codable, Sendable, Hashable {
+        /// Where the checkpoints are, one directory each; empty for `checkpoints` in `output`.
+        public var directory = ""
+        /// Steps between checkpoints; 0 for none by steps.
+        public var everySteps = 0
+        /// Minutes between checkpoints; 0 for none by time.
+        public var everyMinutes: Double = 0
+        /// How many are kept, the newest ones; 0 for all.
+        public var keep = 3
+    }
+
     /// The processes that the run starts with. Does not change the result.
     public struct Cluster: Codable, Sendable, Hashable {
         /// Shard servers to wait for.
@@ -135,5 +154,9 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var leaseSeconds: Double = 10
         /// Refuse members whose kernels were chosen for another instruction set: their sums may round differently.
         public var sameInstructionSet = true
+        /// Whether slices move by themselves when shards join: `auto` or `manual`.
+        public var rebalance = "auto"
+        /// The most slices that are on their way to another shard at the same time.
+        public var movesAtOnce = 4
     }
 }

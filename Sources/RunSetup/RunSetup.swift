@@ -1,4 +1,6 @@
 public import Backbone
+public import CenterStore
+internal import Determinism
 public import PartialFC
 public import RunConfiguration
 public import StepProtocol
@@ -59,10 +61,30 @@ public struct RunSetup: Sendable {
 
 extension RunSetup {
     /// What a plan names that this run does not have, or nil.
+    ///
+    /// A plan that trains must also have each slice exactly once: what computes it takes that for granted.
     public func misfit(of plan: Plan) -> String? {
-        plan.misfit(
-            microBatchCount: configuration.microBatchCount, sliceCount: head.sliceCount,
-            denseSliceCount: configuration.backbone.denseSlices, totalSteps: configuration.totalSteps)
+        let dense = configuration.backbone.denseSlices
+        let misfit = plan.misfit(
+            microBatchCount: configuration.microBatchCount, sliceCount: head.sliceCount, denseSliceCount: dense,
+            totalSteps: configuration.totalSteps)
+        if misfit != nil || plan.activity != .train { return misfit }
+        return gap(plan.shards.map(\.slices), count: head.sliceCount, "slice")
+            ?? gap(plan.shards.map(\.denseSlices), count: dense, "dense slice")
+    }
+
+    /// The classes after operations.
+    ///
+    /// - Throws: `CenterStoreError` if an operation does not fit the classes before it.
+    public func classes(after operations: [ClassOperation]) throws(CenterStoreError) -> ClassRegistry {
+        try ClassRegistry(classCount: head.classCount, sliceCount: head.sliceCount, operations: operations)
+    }
+
+    /// The first slice that is in none or in several of `sets`, in words.
+    private func gap(_ sets: [SliceSet], count: Int, _ name: String) -> String? {
+        var owners = [Int](repeating: 0, count: count)
+        for slice in sets.flatMap(\.numbers) { owners[slice] += 1 }
+        return owners.firstIndex { $0 != 1 }.map { "\(name) \($0) of \(count) with \(owners[$0]) owners" }
     }
 
     /// The classes of a range of slices.

@@ -1,6 +1,7 @@
 public import Dataset
 internal import Determinism
 public import RunConfiguration
+internal import Tensors
 
 /// The samples of a run, and those held out of it.
 public struct TrainingData: Sendable {
@@ -9,6 +10,9 @@ public struct TrainingData: Sendable {
     public let heldOut: (any Dataset)?
     /// What was wrong with samples that were left out.
     public let problems: [DatasetError]
+    /// Number of classes that a run begins with: as configured, else those of the data. Samples of further classes wait until
+    /// these are added.
+    public let classCount: Int
 
     /// What the worker trains on.
     public enum Samples: Sendable {
@@ -28,7 +32,7 @@ public struct TrainingData: Sendable {
             badSamples: data.corruptImages == "fail" ? .fatal : .skip)
         switch data.kind {
         case "features":
-            samples = .features(try FeatureDataset(path: data.path, classCount: data.classes > 0 ? data.classes : nil))
+            samples = .features(try FeatureDataset(path: data.path))
             heldOut = nil
         case "glyphs":
             let cache = try GlyphCache(path: data.path)
@@ -57,11 +61,13 @@ public struct TrainingData: Sendable {
                 heldOut = nil
             }
         }
-        problems =
+        let (problems, labels) =
             switch samples {
-            case .images(let dataset): dataset.problems
-            case .features: []
+            case .images(let dataset): (dataset.problems, dataset.classCount)
+            case .features(let features): ([], features.classCount)
             }
+        self.problems = problems
+        classCount = data.classes > 0 ? data.classes : labels
         if !data.fingerprint.isEmpty && data.fingerprint != fingerprint {
             throw ConfigurationError(
                 key: "data.path",
@@ -77,11 +83,20 @@ public struct TrainingData: Sendable {
         return try ClassSelection(of: dataset, labels: 0..<classes, minimumImages: data.minimumImages)
     }
 
-    /// Number of classes to train.
-    public var classCount: Int {
+    /// One more than the largest label.
+    public var labelCount: Int {
         switch samples {
         case .images(let dataset): dataset.classCount
         case .features(let features): features.classCount
+        }
+    }
+
+    /// The class of a sample, before any operation on the classes.
+    public func label(of sample: Int) -> Int {
+        switch samples {
+        case .images(let dataset): dataset.label(of: sample)
+        case .features(let features):
+            withExtendedLifetime(features.labels) { Int(features.labels.buffer(Int64.self)[sample]) }
         }
     }
 

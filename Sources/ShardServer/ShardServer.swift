@@ -1,5 +1,7 @@
 import ArgumentParser
+import CenterStore
 import MemberSupport
+import ShardState
 
 /// A shard server: holds slices of the class centers and of the backbone's parameters, and serves steps.
 @main
@@ -9,12 +11,15 @@ struct ShardServerCommand: ParsableCommand {
         abstract:
             "Hold a part of the class centers and backbone parameters, and serve the steps of a training cluster.",
         discussion: """
-            Joins the coordinator, which says what to train and which slices to own. Ends on SIGTERM with exit code 0. \
-            Refused by the coordinator: 77. Lost its part of the run: 70.
+            Joins the coordinator, which says what to train and which slices to own. Everything that it holds is in its \
+            directory too: ended in any way and started again with it, it goes on where it was. On SIGTERM it hands its \
+            slices over to other shards, if there are any, and ends with exit code 0; a second SIGTERM ends it at once. \
+            Refused by the coordinator: 77. Its directory or its part of the run cannot be used: 70.
             """,
-        version: "0.1.0")
+        version: "0.2.0")
 
     @OptionGroup var member: MemberOptions
+    @OptionGroup var storage: StorageOptions
 
     @Option(help: "Where to listen for workers: tcp://ADDRESS:PORT; port * lets the system choose.")
     var bind = "tcp://127.0.0.1:*"
@@ -23,6 +28,75 @@ struct ShardServerCommand: ParsableCommand {
     var advertise: String?
 
     func run() throws {
-        try member.run("shard-server") { try ShardService(options: member, bind: bind, advertise: advertise, log: $0) }
+        try member.run("shard-server") {
+            try ShardService(options: member, storage: storage, bind: bind, advertise: advertise, log: $0)
+        }
     }
+}
+
+/// What an accident may cost.
+enum Durability: String, ExpressibleByArgument, CaseIterable {
+    /// Every step is logged: the end of a process loses nothing.
+    case step
+    /// Nothing is logged: the end of a process takes the cluster back to its last checkpoint.
+    case checkpoint
+}
+
+/// When the log is brought to the disk.
+enum Sync: String, ExpressibleByArgument, CaseIterable {
+    case always, interval, never
+
+    var mode: ShardStore.SyncMode {
+        switch self {
+        case .always: .always
+        case .interval: .interval
+        case .never: .never
+        }
+    }
+}
+
+/// Where and how a shard keeps its state.
+struct StorageOptions: ParsableArguments {
+    @Option(help: "Directory of this shard's durable state; every shard needs its own.", completion: .directory)
+    var directory: String?
+
+    @Option(
+        help: """
+            step: every step is logged, so that nothing is lost when the process ends. checkpoint: nothing is logged, and \
+            the whole cluster goes back to its last checkpoint.
+            """)
+    var durability = Durability.step
+
+    @Option(
+        help:
+            "When the log is brought to the disk, for the case of a power cut: always (every step), interval (every second) or never."
+    )
+    var sync = Sync.interval
+
+    @Option(
+        help:
+            "Take new snapshots when the log is longer than so many bytes; by default half of the state, at least 256 MiB."
+    )
+    var logBytes: Int?
+
+    @Option(help: "Bytes that are copied for snapshots after each step at most.")
+    var copyBytes = 32 << 20
+
+    func validate() throws {
+        if durability == .step && directory == nil {
+            throw ValidationError("--directory is missing; only --durability checkpoint keeps nothing")
+        }
+        guard copyBytes > 0 else { throw ValidationError("--copy-bytes \(copyBytes) is not a number above 0") }
+        guard logBytes ?? 0 >= 0 else { throw ValidationError("--log-bytes \(logBytes ?? 0) is below 0") }
+    }
+
+    /// The directory, opened and locked; nil if nothing is to be kept.
+    ///
+    /// - Throws: `CenterStoreError` if it is used by another process, damaged, or cannot be written.
+    func open() throws -> ShardStore? {
+        guard durability == .step, let directory else { return nil }
+        return try ShardStore(directory: directory, sync: sync.mode)
+    }
+
+    var snapshots: SnapshotOptions { SnapshotOptions(logByteCount: logBytes, copyByteCount: copyBytes) }
 }

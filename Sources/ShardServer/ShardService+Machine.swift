@@ -1,35 +1,73 @@
 import Logging
 import MemberSupport
 import ProcessSupport
+import ShardState
 import StepProtocol
 import Tensors
 import Wire
 
-/// What the state machine asks for.
+/// What the state machine of the steps asks for.
 extension ShardService {
     func drive(_ event: Machine.Event) {
         for action in machine?.handle(event, at: now) ?? [] {
             switch action {
             case .reply(let peer, let reply): server.send(.stepReply(reply), to: peer.peer, request: peer.request)
+            case .compute(let id, .task(let task)): perform(id, task)
             case .compute(let id, let computation): perform(id, computation)
+            case .transfer(let peer, let request): give(request, to: peer)
+            case .acknowledge(let number, let outcome):
+                guard let welcome else { break }
+                coordinator.send(
+                    .taskDone(
+                        TaskDone(member: welcome.member, incarnation: incarnation, number: number, outcome: outcome)))
             }
         }
     }
 
-    func perform(_ id: StepID, _ computation: ShardComputation<[Tensor]>) {
-        let (mailbox, box, log) = (mailbox, model, log)
+    private func perform(_ id: StepID, _ computation: ShardComputation<[Tensor]>) {
+        // What waits for the disk must hear of it before it is its turn.
+        if case .rollback = computation { gate.cancel(id) }
+        let (mailbox, box, figures, plan) = (mailbox, model, figures, machine?.plan)
         compute.submit {
             guard let model = box.model else { return }
             do throws(Refusal) {
-                if let result = try model.perform(id, computation) { mailbox.post(.computed(id, result)) }
+                let result = try model.perform(id, computation, plan: plan)
+                figures.update(model)
+                if let result { mailbox.post(.computed(id, result)) }
             } catch {
+                figures.update(model)
                 if let task = computation.task {
                     mailbox.post(.failed(id, task, error))
                 } else {
-                    log.critical("\(id): \(error.message)")
-                    mailbox.post(.stop("its state cannot be trusted"))
+                    mailbox.post(.broken("\(id): \(error.message); its state cannot be trusted"))
                 }
             }
+        }
+    }
+
+    private func perform(_ id: StepID, _ task: BoundaryTask) {
+        guard let plan = machine?.plan else { return }
+        let (mailbox, box, figures) = (mailbox, model, figures)
+        compute.submit {
+            guard let model = box.model else { return }
+            do {
+                let outcome = try model.perform(task, plan: plan)
+                figures.update(model)
+                mailbox.post(.taskDone(number: task.number, outcome))
+            } catch { mailbox.post(.broken("task \(task.number): \(error); its state cannot be trusted")) }
+        }
+    }
+
+    /// Answers another shard that receives a slice of this one.
+    private func give(_ request: TransferRequest, to peer: StepPeer) {
+        let (mailbox, box) = (mailbox, model)
+        compute.submit {
+            guard let model = box.model else { return }
+            do {
+                let content = try model.content(of: request)
+                let reply = TransferReply(slice: request.slice, part: request.part, content: content)
+                mailbox.post(.answer(peer, .success(.transferReply(reply))))
+            } catch { mailbox.post(.answer(peer, .failure(Refusal(error)))) }
         }
     }
 }
@@ -44,7 +82,7 @@ extension ShardComputation {
         case .dense: .dense
         case .update: .update
         case .parameters(let rank): .parameters(rank: rank)
-        case .rollback, .commit: nil
+        case .rollback, .commit, .own, .task: nil
         }
     }
 }

@@ -1,16 +1,18 @@
 import Logging
+import MemberSupport
 import ProcessSupport
+import ShardState
 import StepProtocol
 import Tensors
 import Wire
 
-/// What workers and operators ask of the shard.
+/// What workers, other shards and operators ask of the shard.
 extension ShardService {
     func serve(_ message: WireMessage, _ peer: StepPeer) {
         switch message {
         case .hello(let hello): greet(hello, peer)
         case .stepRequest(let request, _):
-            guard isReady else {
+            guard machine != nil else {
                 let current = StepID(step: 0, attempt: 0)
                 let reply = StepReply<[Tensor]>(
                     id: request.id, rank: request.rank, phase: request.phase,
@@ -19,12 +21,13 @@ extension ShardService {
                 return
             }
             drive(.request(peer, request))
+        case .transferRequest(let request): drive(.transfer(peer, request))
         case .readRows(let ids):
-            answer(peer) { model, _ throws(Refusal) in
+            answer(peer) { model throws(Refusal) in
                 let (rows, momentum) = try model.read(ids: ids)
                 return .rows(rows: rows, momentum: momentum)
             }
-        case .readSliceHashes: answer(peer) { model, step throws(Refusal) in .sliceHashes(model.hashes(step: step)) }
+        case .readSliceHashes: answer(peer) { model throws(Refusal) in .sliceHashes(model.hashes()) }
         default:
             server.refuse(
                 peer.peer, request: peer.request,
@@ -33,7 +36,7 @@ extension ShardService {
         }
     }
 
-    func greet(_ hello: Hello, _ peer: StepPeer) {
+    private func greet(_ hello: Hello, _ peer: StepPeer) {
         guard let policy, let welcome else {
             server.refuse(
                 peer.peer, request: peer.request,
@@ -54,17 +57,17 @@ extension ShardService {
     }
 
     /// Computes an answer between the computations of the steps.
-    func answer(
-        _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel, _ committed: Int) throws(Refusal) -> WireMessage
+    private func answer(
+        _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel) throws(Refusal) -> WireMessage
     ) {
-        let (mailbox, box, committed) = (mailbox, model, machine?.committed ?? -1)
+        let (mailbox, box) = (mailbox, model)
         compute.submit {
             guard let model = box.model else {
                 mailbox.post(
                     .answer(peer, .failure(Refusal(.notWelcomed, "this shard owns no slices yet; try again later"))))
                 return
             }
-            do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model, committed)))) } catch {
+            do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model)))) } catch {
                 mailbox.post(.answer(peer, .failure(error)))
             }
         }

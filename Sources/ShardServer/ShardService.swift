@@ -1,3 +1,4 @@
+import CenterStore
 import Foundation
 import Logging
 import MemberSupport
@@ -5,15 +6,17 @@ import PartialFC
 import ProcessSupport
 import RunConfiguration
 import RunSetup
+import ShardState
 import StepProtocol
 import Tensors
 import Wire
 
-/// The shell around the shard's state machine: one thread takes events, another computes.
+/// The shell around the shard's state machines: one thread takes events, another computes.
 final class ShardService: MemberService, @unchecked Sendable {
     typealias Machine = ShardMachine<StepPeer, [Tensor]>
+    typealias Receiver = SliceReceiver<[Tensor]>
 
-    /// The connection and number of a step request.
+    /// The connection and number of a request.
     struct StepPeer: Hashable, Sendable {
         var peer: PeerID
         var request: UInt64
@@ -23,59 +26,96 @@ final class ShardService: MemberService, @unchecked Sendable {
     enum Event: Sendable {
         case coordinator(ClientEvent)
         case server(ServerEvent)
-        /// The slices are made, or could not be.
+        /// The connection to another shard.
+        case shard(MemberID, ClientEvent)
+        /// The state is made, or could not be.
         case ready(Result<Ready, Refusal>)
         case computed(StepID, ShardResult<[Tensor]>)
         case failed(StepID, ShardTask, Refusal)
+        case taskDone(number: Int, TaskOutcome)
+        case received(Receiver.Event)
         /// Something that was computed for a peer outside the step protocol.
         case answer(StepPeer, Result<WireMessage, Refusal>)
+        /// The classes of this version are known to the model.
+        case classesKnown(version: Int)
+        /// Why the disk keeps the shard waiting, or empty.
+        case obstacle(String)
+        /// The state cannot be trusted.
+        case broken(String)
         case stop(String)
     }
 
     /// What the loop learns of a new model.
     struct Ready: Sendable {
-        var memoryBytes: Int
-        var seconds: Double
+        var committed: Int
+        var prepared: StepID?
+        var lastTask: Int
+        var handedOver: Set<SliceName>
     }
 
     let log: Logger
     let threads: Int
+    let storage: StorageOptions
+    let store: ShardStore?
     let mailbox = Mailbox<Event>()
     let io: IOThread
     let server: ServerEndpoint
     let coordinator: ClientConnection
     let compute = ComputeThread(name: "compute")
+    let gate = DiskGate()
+    let figures = ShardFigures()
     let origin = ContinuousClock.now
     var hello: Hello
 
     var welcome: Welcome?
     var setup: RunSetup?
     var policy: HandshakePolicy?
+    var ready: Ready?
     var machine: Machine?
+    var receiver: Receiver?
     /// The model; touched on the compute thread only, but for being made known here.
     let model = ModelBox()
-    var assigned: Plan.Shard?
-    var isReady = false
-    var memoryBytes = 0
+    /// The newest plan that waits for the model, or for the classes.
+    var waitingPlan: Plan?
+    /// The version of the classes that was asked for.
+    var askedClasses: Int?
+    var obstacle = ""
+    /// Connections to the owners of slices on their way here, requests under way, and those that wait for the handshake.
+    var shards: [MemberID: ClientConnection] = [:]
+    var asked: [MemberID: [UInt64: TransferRequest]] = [:]
+    var unsent: [MemberID: [TransferRequest]] = [:]
     /// The committed step of the last heartbeat.
     var reportedStep = -1
     var nextHeartbeat = ContinuousClock.now
+    /// Set by SIGTERM: until when the coordinator may say that the slices are handed over first.
+    var drainDeadline: ContinuousClock.Instant?
     var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
     final class ModelBox: @unchecked Sendable { var model: ShardModel? }
 
-    /// - Throws: `WireError` if the endpoint cannot be bound.
-    init(options: MemberOptions, bind: String, advertise: String?, log: Logger) throws {
+    /// - Throws: `CenterStoreError` if the directory cannot be used, `WireError` if the endpoint cannot be bound.
+    init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: String?, log: Logger) throws {
         self.log = log
+        self.storage = storage
         threads = options.threads
+        store = try storage.open()
         io = try IOThread()
         server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
         hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
         hello.endpoint = if let advertise { server.advertised(host: advertise) } else { server.endpoint }
+        hello.state = store?.state ?? ShardState(newest: -1, oldest: 0, logsSteps: false, hasSlices: false)
+        if let state = hello.state { figures.update(state) }
+        if let identity = store?.identity {
+            hello.clusterID = identity.clusterID
+            hello.previousNumber = identity.member
+            hello.configurationHash = identity.configurationHash
+        }
         coordinator = try ClientConnection(
             connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
+        gate.onChange = { [mailbox] in mailbox.post(.obstacle($0)) }
         log.info("listening at \(hello.endpoint), joining \(options.coordinator)")
+        if let tail = store?.tornTail { log.warning("\(tail)") }
     }
 
     /// Makes `run` return. From any thread.
@@ -86,14 +126,24 @@ final class ShardService: MemberService, @unchecked Sendable {
     /// - Returns: the exit code.
     func run() -> Int32 {
         defer {
+            gate.close()
             compute.close()
+            for connection in shards.values { connection.close() }
             coordinator.close()
             server.close()
             io.close()
         }
         while true {
-            let event = mailbox.next(until: nextHeartbeat)
+            var due = nextHeartbeat
+            if let deadline = receiver?.nextDeadline { due = min(due, origin + deadline) }
+            if let drainDeadline { due = min(due, drainDeadline) }
+            let event = mailbox.next(until: due)
             if ContinuousClock.now >= nextHeartbeat { beat() }
+            if let deadline = receiver?.nextDeadline, deadline <= now { receive(.tick) }
+            if let drainDeadline, ContinuousClock.now >= drainDeadline {
+                leave("the coordinator does not answer")
+                return 0
+            }
             guard let event else { continue }
             if !handle(event) { return exitCode }
         }
@@ -102,14 +152,19 @@ final class ShardService: MemberService, @unchecked Sendable {
     var incarnation: UInt64 { hello.incarnation }
     var now: Duration { ContinuousClock.now - origin }
 
+    func end(_ code: Int32) -> Bool {
+        exitCode = code
+        return false
+    }
+
     /// Returns false when the service ends.
     func handle(_ event: Event) -> Bool {
         switch event {
         case .coordinator(.welcomed(let welcome)): return join(welcome)
         case .coordinator(.refused(let refusal)):
+            if refusal.code == .drained { return handedOver() }
             log.error("the coordinator refused this shard: \(refusal.message)")
-            exitCode = 77
-            return false
+            return end(77)
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
@@ -117,129 +172,78 @@ final class ShardService: MemberService, @unchecked Sendable {
             serve(message, StepPeer(peer: peer, request: request))
         case .server(.dropped(let peer)):
             log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
-        case .ready(.success(let ready)):
-            isReady = true
-            memoryBytes = ready.memoryBytes
-            log.info("ready: \(Units.bytes(ready.memoryBytes)) in \(Units.fixed(ready.seconds, 2)) s")
+        case .shard(let shard, let event): hear(shard, event)
+        case .ready(.success(let ready)): begin(ready)
         case .ready(.failure(let refusal)):
-            log.error("the slices cannot be made: \(refusal.message)")
-            exitCode = 70
-            return false
-        case .computed(let id, let result): drive(.computed(id, result))
+            log.error("the state cannot be made: \(refusal.message)")
+            return end(70)
+        case .computed(let id, let result):
+            updateHello()
+            drive(.computed(id, result))
         case .failed(let id, let task, let refusal):
             log.error("\(id): \(refusal.message)")
             drive(.failed(id, task, code: refusal.code, message: refusal.message))
+        case .taskDone(let number, let outcome):
+            updateHello()
+            if case .failed(let message) = outcome { log.error("task \(number): \(message)") }
+            drive(.taskDone(number: number, outcome))
+        case .received(let event):
+            if case .failed(let slice, let message) = event {
+                log.warning("the copy of \(slice) begins anew: \(message)")
+            }
+            receive(event)
         case .answer(let peer, .success(let message)): server.send(message, to: peer.peer, request: peer.request)
         case .answer(let peer, .failure(let refusal)): server.refuse(peer.peer, request: peer.request, refusal)
-        case .stop(let reason):
-            log.info("stopping: \(reason)")
-            if let welcome {
-                coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
-            }
-            return false
+        case .classesKnown: resumePlan()
+        case .obstacle(let text):
+            obstacle = text
+            if text.isEmpty { log.info("going on") } else { log.error("\(text); the step waits") }
+            beat()
+        case .broken(let reason):
+            log.critical("\(reason)")
+            return end(70)
+        case .stop(let reason): return drain(reason)
         }
-        return true
-    }
-
-    // MARK: The coordinator
-
-    func join(_ welcome: Welcome) -> Bool {
-        if let known = self.welcome, known.clusterID != welcome.clusterID {
-            log.error(
-                "the coordinator now runs cluster \(welcome.clusterID), this shard holds a part of \(known.clusterID)")
-            exitCode = 70
-            return false
-        }
-        if self.welcome == nil {
-            do {
-                let setup = try RunSetup(RunConfiguration(yaml: welcome.configuration))
-                self.setup = setup
-                policy = HandshakePolicy(
-                    clusterID: welcome.clusterID, embeddingSize: setup.head.embeddingSize,
-                    classCount: setup.head.classCount,
-                    configurationHash: welcome.configurationHash)
-                machine = Machine(microBatchCount: setup.configuration.microBatchCount, empty: [])
-            } catch {
-                log.error("the coordinator's configuration cannot be used: \(error)")
-                exitCode = 78
-                return false
-            }
-        }
-        self.welcome = welcome
-        hello.clusterID = welcome.clusterID
-        hello.previousNumber = welcome.member.number
-        log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
-        beat()
-        return true
-    }
-
-    func receive(_ message: WireMessage) -> Bool {
-        switch message {
-        case .plan(let plan): return follow(plan)
-        case .heartbeatReply(let reply): drive(.committed(reply.committed))
-        case .refused(let refusal):
-            log.warning("the coordinator refused a message: \(refusal.message)")
-            if refusal.code == .incarnation || refusal.code == .notWelcomed { coordinator.greet(hello) }
-        default: break
-        }
-        return true
-    }
-
-    /// Learns from the plan which slices are this shard's, and which step is committed.
-    func follow(_ plan: Plan) -> Bool {
-        guard let welcome, let setup else { return true }
-        if let misfit = setup.misfit(of: plan) {
-            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
-            exitCode = 70
-            return false
-        }
-        if let mine = plan.shards.first(where: { $0.shard == welcome.member }) {
-            if let assigned, assigned.slices != mine.slices || assigned.denseSlices != mine.denseSlices {
-                log.error("the plan moves slices \(assigned.slices) to \(mine.slices); this shard cannot")
-                exitCode = 70
-                return false
-            }
-            if assigned == nil {
-                assigned = mine
-                log.info(
-                    "owns slices \(mine.slices) (classes \(setup.classes(ofSlices: mine.slices))), dense slices \(mine.denseSlices)"
-                )
-                let (mailbox, box, threads) = (mailbox, model, threads)
-                compute.submit {
-                    let start = ContinuousClock.now
-                    do {
-                        let model = try ShardModel(
-                            setup: setup, slices: mine.slices, denseSlices: mine.denseSlices, threads: threads)
-                        box.model = model
-                        let took = ContinuousClock.now - start
-                        mailbox.post(
-                            .ready(.success(Ready(memoryBytes: model.memoryBytes, seconds: took / .seconds(1)))))
-                    } catch {
-                        mailbox.post(.ready(.failure(Refusal(error))))
-                    }
-                }
-            }
-        }
-        drive(.plan(plan))
-        // The coordinator waits for the word that the last step is committed everywhere.
-        if plan.activity == .finished, let machine, machine.committed != reportedStep { beat() }
         return true
     }
 
     func beat() {
         let interval = Duration.milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
         nextHeartbeat = .now + interval
+        updateHello()
         guard let welcome, coordinator.isWelcomed else { return }
+        let values = figures.values
         reportedStep = machine?.committed ?? -1
-        hello.stateStep = reportedStep
-        coordinator.update(hello)
-        let statistics: [String: Double] = [
-            "committed": Double(reportedStep), "memory_bytes": Double(memoryBytes),
+        var statistics: [String: Double] = [
+            "memory_bytes": Double(values.memoryBytes), "log_bytes": Double(values.logBytes),
+            "snapshot_step": Double(values.snapshotStep),
             "resident_bytes": Double(ProcessMemory.residentBytes),
             "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
             "refused": Double(server.counters.rejectedTotal),
         ]
+        if values.restoring.loadSeconds > 0 {
+            statistics["load_seconds"] = values.restoring.loadSeconds
+            statistics["replay_seconds"] = values.restoring.replaySeconds
+            statistics["replayed_steps"] = Double(values.restoring.replayedSteps)
+        }
+        // Before the state is made there is nothing to report: the coordinator knows what the hello said.
+        let report = machine.map {
+            ShardReport(
+                committed: $0.committed, durable: min(values.durable, $0.committed),
+                received: receiver?.received ?? [:], obstacle: obstacle)
+        }
         coordinator.send(
-            .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
+            .heartbeat(
+                Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics, report: report)))
+        let (box, figures) = (model, figures)
+        compute.submit { if let model = box.model { figures.update(model) } }
+    }
+
+    /// What is said of the state when the coordinator comes back must not be older than what it has been told.
+    func updateHello() {
+        let state = figures.values.state
+        guard state != hello.state else { return }
+        hello.state = state
+        coordinator.update(hello)
     }
 }

@@ -93,4 +93,6 @@ public enum RefusalCode: UInt16, Sendable, Hashable, Codable, CaseIterable {
     case internalError = 16
     /// A shard has not answered for too long.
     case unresponsive = 17
+    /// A shard that was drained owns nothing any more and may go.
+    case drained = 18
 }

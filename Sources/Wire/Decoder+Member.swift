@@ -22,7 +22,7 @@ extension Decoder {
         guard hello.previousNumber <= Bound.small else {
             throw WireError(.field, "previous_number is \(hello.previousNumber); at most \(Bound.small) is allowed")
         }
-        hello.stateStep = try Field.orNone(c.state_step, "state_step")
+        hello.state = try c.state.map { try shardState($0.pointee) }
         return hello
     }
 
@@ -33,6 +33,8 @@ extension Decoder {
         welcome.configurationHash = try text(c.configuration_hash, "configuration_hash")
         welcome.heartbeatMilliseconds = try Field.number(c.heartbeat_milliseconds, "heartbeat_milliseconds")
         welcome.leaseMilliseconds = try Field.number(c.lease_milliseconds, "lease_milliseconds")
+        welcome.committed = try Field.orNone(c.committed, "committed")
+        welcome.checkpoint = try text(c.checkpoint, "checkpoint", limit: Bound.textBytes)
         return welcome
     }
 
@@ -46,7 +48,7 @@ extension Decoder {
         Heartbeat(
             member: try member(c.member), incarnation: c.incarnation,
             statistics: try numbers(c.statistics, c.n_statistics, "statistics"),
-            notes: try texts(c.notes, c.n_notes, "notes"))
+            notes: try texts(c.notes, c.n_notes, "notes"), report: try c.report.map { try shardReport($0.pointee) })
     }
 
     static func heartbeatReply(_ c: Partialfc__HeartbeatReply) throws -> HeartbeatReply {

@@ -25,8 +25,14 @@ extension Decoder {
         }
         return SliceHashes(
             step: try Field.orNone(c.step, "step"),
-            slices: try hashes(entries(c.slices, c.n_slices, "slices", limit: Bound.hashes), "slice"),
+            slices: try hashes(entries(c.slices, c.n_slices, "slices", limit: Bound.slices), "slice"),
             denseSlices: try hashes(
-                entries(c.dense_slices, c.n_dense_slices, "dense_slices", limit: Bound.hashes), "dense slice"))
+                entries(c.dense_slices, c.n_dense_slices, "dense_slices", limit: Bound.slices), "dense slice"))
+    }
+
+    static func classes(_ c: Partialfc__Classes) throws -> ClassList {
+        ClassList(
+            version: try Field.number(c.version, "version"),
+            operations: try text(c.operations, "operations", limit: Bound.jsonBytes))
     }
 }

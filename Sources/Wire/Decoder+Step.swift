@@ -11,6 +11,7 @@ extension Decoder {
         case 1: activity = .wait(reason: reason)
         case 2: activity = .finished
         case 3: activity = .failed(reason: reason)
+        case 4: activity = .task(try task(c.task))
         default: throw WireError(.field, "activity is \(c.activity), which names nothing")
         }
         let ranks = try entries(c.ranks, c.n_ranks, "ranks", limit: Bound.members).map { rank in
@@ -20,14 +21,17 @@ extension Decoder {
         let shards = try entries(c.shards, c.n_shards, "shards", limit: Bound.members).map { shard in
             Plan.Shard(
                 shard: try member(shard.shard), endpoint: try text(shard.endpoint, "endpoint"),
-                slices: try range(shard.slices, "slices"),
-                denseSlices: try range(shard.dense_slices, "dense_slices"))
+                slices: try slices(shard.slices, shard.n_slices, "slices"),
+                denseSlices: try slices(shard.dense_slices, shard.n_dense_slices, "dense_slices"))
         }
         return Plan(
-            id: try step(c.id), committed: try Field.orNone(c.committed, "committed"),
+            revision: try Field.number(c.revision, "revision"), id: try step(c.id),
+            committed: try Field.orNone(c.committed, "committed"),
             mapVersion: try Field.number(c.map_version, "map_version"),
+            classVersion: try Field.number(c.class_version, "class_version"), safe: try Field.orNone(c.safe, "safe"),
             exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
-            learningRate: try Field.learningRate(c.learning_rate), ranks: ranks, shards: shards, activity: activity)
+            learningRate: try Field.learningRate(c.learning_rate), ranks: ranks, shards: shards,
+            moves: try moves(c.moves, c.n_moves), activity: activity)
     }
 
     static func stepDone(_ c: Partialfc__StepDone) throws -> StepDone {
@@ -40,7 +44,11 @@ extension Decoder {
             gradientNorm: try Field.measure(c.gradient_norm, "gradient_norm"),
             backboneSeconds: try Field.measure(c.backbone_seconds, "backbone_seconds"),
             exchangeSeconds: try Field.measure(c.exchange_seconds, "exchange_seconds"),
-            totalSeconds: try Field.measure(c.total_seconds, "total_seconds"))
+            totalSeconds: try Field.measure(c.total_seconds, "total_seconds"),
+            shardSeconds: try UnsafeBufferPointer(
+                start: c.shard_seconds,
+                count: Field.count(c.n_shard_seconds, "shard_seconds", limit: Bound.members)
+            ).map { try Field.measure($0, "shard_seconds") })
         return StepDone(member: try member(c.member), incarnation: c.incarnation, result: result)
     }
 
@@ -98,7 +106,9 @@ extension Decoder {
 
     static func step(_ pointer: UnsafeMutablePointer<Partialfc__StepID>?) throws -> StepID {
         let c = try Field.required(pointer, "id of a step")
-        return StepID(step: try Field.number(c.step, "step"), attempt: try Field.number(c.attempt, "attempt"))
+        return StepID(
+            term: try Field.number(c.term, "term"), step: try Field.number(c.step, "step"),
+            attempt: try Field.number(c.attempt, "attempt"))
     }
 
     static func range(_ pointer: UnsafeMutablePointer<Partialfc__Range>?, _ field: String) throws -> Range<Int> {

@@ -65,10 +65,17 @@ enum Decoder {
         case PARTIALFC__HEADER__BODY_EVALUATION:
             return .evaluation(try evaluation(Field.required(header.evaluation, "evaluation")))
         case PARTIALFC__HEADER__BODY_LEAVE: return .leave(try leave(Field.required(header.leave, "leave")))
+        case PARTIALFC__HEADER__BODY_TASK_DONE:
+            return .taskDone(try taskDone(Field.required(header.task_done, "task_done")))
         case PARTIALFC__HEADER__BODY_STEP_REQUEST:
             return try stepRequest(Field.required(header.step_request, "step_request"), payload: tensors)
         case PARTIALFC__HEADER__BODY_STEP_REPLY:
             return .stepReply(try stepReply(Field.required(header.step_reply, "step_reply"), payload: tensors))
+        case PARTIALFC__HEADER__BODY_TRANSFER_REQUEST:
+            return .transferRequest(try transferRequest(Field.required(header.transfer_request, "transfer_request")))
+        case PARTIALFC__HEADER__BODY_TRANSFER_REPLY:
+            return .transferReply(
+                try transferReply(Field.required(header.transfer_reply, "transfer_reply"), payload: tensors))
         case PARTIALFC__HEADER__BODY_OPERATOR_REQUEST:
             return .operatorRequest(try operatorRequest(Field.required(header.operator_request, "operator_request")))
         case PARTIALFC__HEADER__BODY_OPERATOR_REPLY:
@@ -85,6 +92,9 @@ enum Decoder {
         case PARTIALFC__HEADER__BODY_READ_SLICE_HASHES: return .readSliceHashes
         case PARTIALFC__HEADER__BODY_SLICE_HASHES:
             return .sliceHashes(try sliceHashes(Field.required(header.slice_hashes, "slice_hashes")))
+        case PARTIALFC__HEADER__BODY_READ_CLASSES: return .readClasses
+        case PARTIALFC__HEADER__BODY_CLASSES:
+            return .classes(try classes(Field.required(header.classes, "classes")))
         default:
             throw WireError(
                 .unknownMessage, "the header has no body that protocol version \(wireProtocolVersion) knows")

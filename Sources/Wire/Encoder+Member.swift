@@ -18,7 +18,7 @@ extension Encoder {
             $0.process_id = try Field.small(hello.processID, "process_id", limit: Bound.processID)
             $0.host = try arena.text(hello.host, "host")
             $0.previous_number = try Field.orNone(hello.previousNumber, "previous_number")
-            $0.state_step = try Field.orNone(hello.stateStep, "state_step")
+            if let state = hello.state { $0.state = try shardState(state) }
         }
     }
 
@@ -32,6 +32,8 @@ extension Encoder {
             $0.configuration_hash = try arena.text(welcome.configurationHash, "configuration_hash")
             $0.heartbeat_milliseconds = try Field.small(welcome.heartbeatMilliseconds, "heartbeat_milliseconds")
             $0.lease_milliseconds = try Field.small(welcome.leaseMilliseconds, "lease_milliseconds")
+            $0.committed = try Field.orNone(welcome.committed, "committed")
+            $0.checkpoint = try arena.text(welcome.checkpoint, "checkpoint", limit: Bound.textBytes)
         }
     }
 
@@ -50,6 +52,7 @@ extension Encoder {
             $0.statistics = try numbers(heartbeat.statistics, "statistics")
             $0.n_notes = heartbeat.notes.count
             $0.notes = try texts(heartbeat.notes, "notes")
+            if let report = heartbeat.report { $0.report = try shardReport(report) }
         }
     }
 

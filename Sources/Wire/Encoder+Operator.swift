@@ -19,10 +19,17 @@ extension Encoder {
     func sliceHashes(_ hashes: SliceHashes) throws -> UnsafeMutablePointer<Partialfc__SliceHashes> {
         try arena.make(partialfc__slice_hashes__init) {
             $0.step = try Field.orNone(hashes.step, "step")
-            $0.n_slices = try Field.count(hashes.slices.count, "slices", limit: Bound.hashes)
+            $0.n_slices = try Field.count(hashes.slices.count, "slices", limit: Bound.slices)
             $0.slices = try hashList(hashes.slices)
-            $0.n_dense_slices = try Field.count(hashes.denseSlices.count, "dense_slices", limit: Bound.hashes)
+            $0.n_dense_slices = try Field.count(hashes.denseSlices.count, "dense_slices", limit: Bound.slices)
             $0.dense_slices = try hashList(hashes.denseSlices)
+        }
+    }
+
+    func classes(_ list: ClassList) throws -> UnsafeMutablePointer<Partialfc__Classes> {
+        try arena.make(partialfc__classes__init) {
+            $0.version = try Field.number(list.version, "version")
+            $0.operations = try arena.text(list.operations, "operations", limit: Bound.jsonBytes)
         }
     }
 

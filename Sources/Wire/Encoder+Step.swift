@@ -1,4 +1,5 @@
 internal import CWire
+import Determinism
 import StepProtocol
 import Tensors
 
@@ -24,8 +25,10 @@ extension Encoder {
                     try arena.make(partialfc__plan__shard__init) {
                         $0.shard = try member(shard.shard)
                         $0.endpoint = try arena.text(shard.endpoint, "endpoint")
-                        $0.slices = try range(shard.slices, "slices")
-                        $0.dense_slices = try range(shard.denseSlices, "dense_slices")
+                        $0.n_slices = shard.slices.ranges.count
+                        $0.slices = try ranges(shard.slices, "slices")
+                        $0.n_dense_slices = shard.denseSlices.ranges.count
+                        $0.dense_slices = try ranges(shard.denseSlices, "dense_slices")
                     }
                 })
             switch plan.activity {
@@ -37,7 +40,15 @@ extension Encoder {
             case .failed(let reason):
                 $0.activity = 3
                 $0.reason = try arena.prose(reason, "reason")
+            case .task(let task):
+                $0.activity = 4
+                $0.task = try self.task(task)
             }
+            $0.revision = try Field.number(plan.revision, "revision")
+            $0.class_version = try Field.number(plan.classVersion, "class_version")
+            $0.safe = try Field.orNone(plan.safe, "safe")
+            $0.n_moves = plan.moves.count
+            $0.moves = try moves(plan.moves)
         }
     }
 
@@ -55,6 +66,8 @@ extension Encoder {
             $0.backbone_seconds = try Field.measure(result.backboneSeconds, "backbone_seconds")
             $0.exchange_seconds = try Field.measure(result.exchangeSeconds, "exchange_seconds")
             $0.total_seconds = try Field.measure(result.totalSeconds, "total_seconds")
+            $0.n_shard_seconds = try Field.count(result.shardSeconds.count, "shard_seconds", limit: Bound.members)
+            $0.shard_seconds = arena.array(try result.shardSeconds.map { try Field.measure($0, "shard_seconds") })
         }
     }
 
@@ -121,6 +134,7 @@ extension Encoder {
         try arena.make(partialfc__step_id__init) {
             $0.step = try Field.number(id.step, "step")
             $0.attempt = try Field.number(id.attempt, "attempt")
+            $0.term = try Field.number(id.term, "term")
         }
     }
 

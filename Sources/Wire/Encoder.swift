@@ -12,6 +12,7 @@ struct Encoder {
             switch message {
             case .stepRequest(let request, _): request.payload
             case .stepReply(let reply): if case .done(let payload) = reply.outcome { payload } else { [] }
+            case .transferReply(let reply): reply.content.payload
             case .readRows(let ids): [ids]
             case .rows(let rows, let momentum): [rows, momentum]
             default: []
@@ -71,12 +72,21 @@ struct Encoder {
         case .leave(let leave):
             header.leave = try self.leave(leave)
             header.body_case = PARTIALFC__HEADER__BODY_LEAVE
+        case .taskDone(let done):
+            header.task_done = try taskDone(done)
+            header.body_case = PARTIALFC__HEADER__BODY_TASK_DONE
         case .stepRequest(let request, let incarnation):
             header.step_request = try stepRequest(request, incarnation: incarnation)
             header.body_case = PARTIALFC__HEADER__BODY_STEP_REQUEST
         case .stepReply(let reply):
             header.step_reply = try stepReply(reply)
             header.body_case = PARTIALFC__HEADER__BODY_STEP_REPLY
+        case .transferRequest(let request):
+            header.transfer_request = try transferRequest(request)
+            header.body_case = PARTIALFC__HEADER__BODY_TRANSFER_REQUEST
+        case .transferReply(let reply):
+            header.transfer_reply = try transferReply(reply)
+            header.body_case = PARTIALFC__HEADER__BODY_TRANSFER_REPLY
         default:
             try encodeInspection(message, into: &header)
         }
@@ -102,6 +112,12 @@ struct Encoder {
         case .sliceHashes(let hashes):
             header.slice_hashes = try sliceHashes(hashes)
             header.body_case = PARTIALFC__HEADER__BODY_SLICE_HASHES
+        case .readClasses:
+            header.read_classes = arena.make(partialfc__read_classes__init)
+            header.body_case = PARTIALFC__HEADER__BODY_READ_CLASSES
+        case .classes(let list):
+            header.classes = try classes(list)
+            header.body_case = PARTIALFC__HEADER__BODY_CLASSES
         default:
             throw WireError(.unknownMessage, "\(message.name) has no encoding")
         }

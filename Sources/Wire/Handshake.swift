@@ -1,7 +1,7 @@
 public import StepProtocol
 
 /// The version of the protocol that this module speaks. Peers of another one are refused.
-public let wireProtocolVersion = 1
+public let wireProtocolVersion = 2
 
 /// The first message on a connection: who connects, and what it expects to find.
 public struct Hello: Sendable, Equatable {
@@ -13,7 +13,7 @@ public struct Hello: Sendable, Equatable {
     public var name = ""
     /// Drawn at random when the process starts, so that a message of an earlier life is recognised.
     public var incarnation: UInt64
-    /// Where workers reach a shard: a ZeroMQ endpoint. Empty for other roles.
+    /// Where workers and other shards reach a shard: a ZeroMQ endpoint. Empty for other roles.
     public var endpoint = ""
     /// Values the peer is configured with. 0: as the cluster is configured.
     public var embeddingSize = 0
@@ -27,8 +27,8 @@ public struct Hello: Sendable, Equatable {
     public var host = ""
     /// The member number the peer had before, -1 for none.
     public var previousNumber = -1
-    /// The last committed step in a shard's state, -1 for a fresh one.
-    public var stateStep = -1
+    /// What a shard's durable state is; nil for other roles.
+    public var state: ShardState?
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role
@@ -48,6 +48,10 @@ public struct Welcome: Sendable, Equatable {
     /// How often the member sends a heartbeat, and after how long without one it is taken for dead.
     public var heartbeatMilliseconds = 1000
     public var leaseMilliseconds = 5000
+    /// The last committed step of the run, -1 before the first.
+    public var committed = -1
+    /// The directory of the newest checkpoint, or of the one that the run begins from; empty if there is none.
+    public var checkpoint = ""
 
     public init(clusterID: String, member: MemberID) {
         self.clusterID = clusterID

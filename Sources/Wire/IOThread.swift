@@ -100,6 +100,8 @@ final class IOCore: @unchecked Sendable {
         let done = Monitor(false)
         let accepted = submit { core in
             core.drivers.removeAll { $0 === driver }
+            // What was handed in before goes out: a goodbye, for instance.
+            _ = driver.advance(.now)
             driver.detach()
             driver.socket.close()
             done.withLock { $0 = true }

@@ -8,14 +8,18 @@ public struct Heartbeat: Sendable, Equatable {
     public var statistics: [String: Double]
     /// Texts for the operator, by name; at most 256.
     public var notes: [String: String]
+    /// Of a shard: how far it is; nil for other roles.
+    public var report: ShardReport?
 
     public init(
-        member: MemberID, incarnation: UInt64, statistics: [String: Double] = [:], notes: [String: String] = [:]
+        member: MemberID, incarnation: UInt64, statistics: [String: Double] = [:], notes: [String: String] = [:],
+        report: ShardReport? = nil
     ) {
         self.member = member
         self.incarnation = incarnation
         self.statistics = statistics
         self.notes = notes
+        self.report = report
     }
 }
 
@@ -96,6 +100,23 @@ public struct Evaluation: Sendable, Equatable {
         self.step = step
         self.name = name
         self.values = values
+    }
+}
+
+/// A shard's part of a boundary task has ended; answered with the current plan. May be repeated.
+public struct TaskDone: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    /// The number of the task.
+    public var number: Int
+    /// The detail of `done` has at most 1 MiB.
+    public var outcome: TaskOutcome
+
+    public init(member: MemberID, incarnation: UInt64, number: Int, outcome: TaskOutcome) {
+        self.member = member
+        self.incarnation = incarnation
+        self.number = number
+        self.outcome = outcome
     }
 }
 

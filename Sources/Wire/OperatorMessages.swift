@@ -23,6 +23,19 @@ public struct OperatorReply: Sendable, Equatable {
     }
 }
 
+/// The class operations that were applied.
+public struct ClassList: Sendable, Equatable {
+    /// How many there are.
+    public var version: Int
+    /// A JSON array of `ClassOperation`s in the order in which they were applied; at most 16 MiB.
+    public var operations: String
+
+    public init(version: Int, operations: String) {
+        self.version = version
+        self.operations = operations
+    }
+}
+
 /// Hashes of everything that a shard holds, to compare runs.
 public struct SliceHashes: Sendable, Equatable {
     /// The committed step of the state that was hashed, -1 before the first.

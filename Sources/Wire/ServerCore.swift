@@ -182,10 +182,12 @@ extension WireMessage {
     /// Whether a server takes the message. Answers it does not: refusing a refusal would never end.
     var isForServers: Bool {
         switch self {
-        case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .stepRequest,
-            .operatorRequest, .readRows, .readSliceHashes:
+        case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .taskDone,
+            .stepRequest, .transferRequest, .operatorRequest, .readRows, .readSliceHashes, .readClasses:
             true
-        case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .operatorReply, .rows, .sliceHashes: false
+        case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
+            .sliceHashes, .classes:
+            false
         }
     }
 }

@@ -24,7 +24,7 @@ enum TensorRules {
     /// Number, types and axes of a message's tensors. The step protocol checks its payloads itself: they depend on the phase.
     static func check(_ tensors: [(dtype: DType, shape: [Int])], of message: WireMessage) throws {
         switch message {
-        case .stepRequest, .stepReply:
+        case .stepRequest, .stepReply, .transferReply:
             _ = try Field.count(tensors.count, "tensors", limit: Bound.tensors)
         case .readRows:
             guard tensors.count == 1, tensors[0].dtype == .i64, tensors[0].shape.count == 1 else {

@@ -32,7 +32,7 @@ public enum WireCodec {
             let size = partialfc__header__get_packed_size(header)
             let limit: Int =
                 switch message {
-                case .operatorReply, .sliceHashes: WireLimits.client.headerByteCount
+                case .plan, .operatorReply, .sliceHashes, .classes: WireLimits.client.headerByteCount
                 default: WireLimits.server.headerByteCount
                 }
             guard size <= limit else {

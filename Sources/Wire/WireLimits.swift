@@ -14,7 +14,7 @@ public struct WireLimits: Sendable {
 
     /// For those that receive requests: headers up to 1.25 MiB.
     public static let server = WireLimits(headerByteCount: 5 << 18)
-    /// For those that receive answers: headers up to 17 MiB, for an operator's listings.
+    /// For those that receive answers: headers up to 17 MiB, for listings and plans with many moves.
     public static let client = WireLimits(headerByteCount: 17 << 20)
 }
 
@@ -29,12 +29,17 @@ enum Bound {
     static let axes = 8
     /// Ranks and shards of a plan.
     static let members = Plan.memberLimit
-    static let hashes = 1 << 16
+    /// Slices of a listing, moves, ranges of a slice set.
+    static let slices = 1 << 16
+    /// Classes that one operation retires.
+    static let classes = 1 << 16
     static let lossSums = 1 << 16
     /// Entries of a dictionary.
     static let entries = 256
     static let nameBytes = 256
     static let textBytes = 4096
     static let configurationBytes = 1 << 20
+    /// What goes with a task that was done, and with a log record.
+    static let detailBytes = 1 << 20
     static let jsonBytes = 16 << 20
 }

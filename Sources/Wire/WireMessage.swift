@@ -19,11 +19,16 @@ public enum WireMessage: Sendable {
     case stepFailed(StepFailed)
     case evaluation(Evaluation)
     case leave(Leave)
+    case taskDone(TaskDone)
 
     // Between workers and shards.
     /// A request of the step protocol and the incarnation of the worker that sends it.
     case stepRequest(StepRequest<[Tensor]>, incarnation: UInt64)
     case stepReply(StepReply<[Tensor]>)
+
+    // Between shards.
+    case transferRequest(TransferRequest)
+    case transferReply(TransferReply<[Tensor]>)
 
     // For operators and inspection.
     case operatorRequest(OperatorRequest)
@@ -34,6 +39,8 @@ public enum WireMessage: Sendable {
     case rows(rows: Tensor, momentum: Tensor)
     case readSliceHashes
     case sliceHashes(SliceHashes)
+    case readClasses
+    case classes(ClassList)
 
     /// The name of the message in PROTOCOL.md, for logs and error messages.
     public var name: String {
@@ -50,14 +57,19 @@ public enum WireMessage: Sendable {
         case .stepFailed: "step_failed"
         case .evaluation: "evaluation"
         case .leave: "leave"
+        case .taskDone: "task_done"
         case .stepRequest: "step_request"
         case .stepReply: "step_reply"
+        case .transferRequest: "transfer_request"
+        case .transferReply: "transfer_reply"
         case .operatorRequest: "operator_request"
         case .operatorReply: "operator_reply"
         case .readRows: "read_rows"
         case .rows: "rows"
         case .readSliceHashes: "read_slice_hashes"
         case .sliceHashes: "slice_hashes"
+        case .readClasses: "read_classes"
+        case .classes: "classes"
         }
     }
 }

@@ -8,13 +8,17 @@ struct Train: ParsableCommand {
         discussion: """
             The coordinator says what to train; the data are read here. The worker of rank 0 also evaluates, and at the \
             end writes the backbone and the ROC picture into the run's output directory. Exit codes: 0 when the run is \
-            finished or on SIGTERM, 1 if the run failed, 77 if the coordinator refused this worker.
+            finished or on SIGTERM, 1 if the run failed, 77 if the coordinator refused this worker, 78 if its data do not fit or \
+            there is nothing to resume.
             """)
 
     @OptionGroup var member: MemberOptions
 
     @Option(help: "Path of the data on this machine, if it is not the configuration's.", completion: .directory)
     var data: String?
+
+    @Flag(help: "Go on with a run: end if it has neither a committed step nor a checkpoint.")
+    var resume = false
 
     @Option(help: "Directory to record every step's tensors in, for debugging.", completion: .directory)
     var record: String?
@@ -25,7 +29,8 @@ struct Train: ParsableCommand {
     func run() throws {
         try member.run("worker") {
             try WorkerService(
-                options: WorkerService.Options(member: member, data: data, record: record, summary: summary), log: $0)
+                options: WorkerService.Options(
+                    member: member, data: data, record: record, summary: summary, resume: resume), log: $0)
         }
     }
 }

@@ -1,4 +1,5 @@
 import Backbone
+import CenterStore
 import Dataset
 import Determinism
 import MemberSupport
@@ -29,7 +30,7 @@ final class WorkerModel {
     /// - Throws: `DatasetError`, `HeadError` or `BackboneError` if the configuration does not fit the data.
     init(setup: RunSetup, data: TrainingData, threads: Int, record: String?) throws {
         self.setup = setup
-        source = try StepSource(data, setup.configuration)
+        source = try StepSource(data, setup.configuration, classes: setup.classes(after: []))
         head = try WorkerHead(configuration: setup.head, threads: threads)
         backbone = try BackboneWorker(
             configuration: setup.backbone, microBatchSize: setup.configuration.batch.microBatch,
@@ -39,6 +40,16 @@ final class WorkerModel {
 
     /// How many images did not decode and were replaced, and what was wrong with the first of them. From any thread.
     var replaced: (count: Int, problems: [DatasetError]) { source.replaced }
+
+    /// Goes on with the classes after operations, between steps.
+    ///
+    /// - Throws: `Refusal` if no sample has a class any more.
+    func adopt(_ classes: ClassRegistry) throws(Refusal) {
+        do {
+            try source.adopt(classes)
+            try head.adopt(classes)
+        } catch { throw Refusal(error) }
+    }
 
     /// Executes a computation of a step with these shards.
     ///
@@ -85,13 +96,20 @@ final class WorkerModel {
     }
 
     private func embed(step: Int, _ range: Range<Int>) throws -> Tensor {
-        switch source {
-        case .images(let loader):
-            return try backbone.forward(images: loader.batch(step: step, microBatches: range).images, order: .nhwc)
-        case .features(let stored, _, _):
-            return try backbone.forward(
-                images: stored.samples(source.indices(step: step, microBatches: range)).features)
+        let embedded = try backbone.forward(
+            images: source.inputs(step: step, microBatches: range), order: setup.backbone.isIdentity ? .nchw : .nhwc)
+        // Here, and not on the shards, so that the message comes from the rank that it is about.
+        let values = embedded.array(Float.self)
+        if let bad = values.firstIndex(where: { !$0.isFinite }) {
+            let sample = bad / setup.head.embeddingSize
+            let position = range.lowerBound * setup.configuration.batch.microBatch + sample
+            let layer = parameters.flatMap { setup.layout.firstNotFinite(in: $0) }
+            throw Refusal(
+                .notFinite,
+                "the embedding of sample \(position) of the batch (\(source.indices(step: step, microBatches: range)[sample]) of the data) is not finite"
+                    + (layer.map { "; nor are the parameters of layer \($0.name)" } ?? ""))
         }
+        return embedded
     }
 
     private func softmax(
@@ -113,30 +131,44 @@ final class WorkerModel {
         return .softmax(result.backward, lossSums: result.lossSums)
     }
 
+    /// The elements of the flat vector that a shard owns, ascending.
+    private func elements(_ shard: Plan.Shard) -> [Range<Int>] {
+        setup.layout.ranges(ofSlices: shard.denseSlices, of: setup.configuration.backbone.denseSlices)
+    }
+
     /// The part of the gradients f32 [K, P] that a shard owns, f32 [K, L].
     private func columns(of gradients: Tensor, _ shard: Plan.Shard) -> Tensor {
-        let range = setup.layout.range(ofSlices: shard.denseSlices, of: setup.configuration.backbone.denseSlices)
+        let ranges = elements(shard)
         let (rows, width) = (gradients.shape[0], gradients.shape[1])
-        if rows == 1 { return gradients.reshaped([width]).rows(range).reshaped([1, range.count]) }
-        let part = Tensor(uninitialized: Float.self, shape: [rows, range.count])
-        let (from, to) = (gradients.buffer(Float.self), part.mutable(Float.self))
-        for row in 0..<rows where !range.isEmpty {
-            _ = UnsafeMutableBufferPointer(rebasing: to[row * range.count..<(row + 1) * range.count])
-                .update(fromContentsOf: from[row * width + range.lowerBound..<row * width + range.upperBound])
+        if rows == 1, ranges.count == 1 {
+            return gradients.reshaped([width]).rows(ranges[0]).reshaped([1, ranges[0].count])
+        }
+        let part = Tensor(uninitialized: Float.self, shape: [rows, ranges.reduce(0) { $0 + $1.count }])
+        withExtendedLifetime(gradients) {
+            let (from, to) = (gradients.buffer(Float.self), part.mutable(Float.self))
+            var next = 0
+            for row in 0..<rows {
+                for range in ranges {
+                    _ = UnsafeMutableBufferPointer(rebasing: to[next..<next + range.count])
+                        .update(fromContentsOf: from[row * width + range.lowerBound..<row * width + range.upperBound])
+                    next += range.count
+                }
+            }
         }
         return part
     }
 
     /// The squared norm of the whole gradient: the slices' norms added in their order.
     private func squaredNorm(_ replies: [[Tensor]], _ shards: [Plan.Shard]) throws -> Double {
-        var total = 0.0
+        var norms = [Double](repeating: 0, count: setup.configuration.backbone.denseSlices)
         for (reply, shard) in zip(replies, shards) {
             guard reply.count == 1, reply[0].dtype == .f64, reply[0].shape == [shard.denseSlices.count] else {
                 throw Refusal(
                     .malformed, "the squared norms of \(shard.shard) are not f64 [\(shard.denseSlices.count)]")
             }
-            for value in reply[0].buffer(Double.self) { total += value }
+            for (slice, value) in zip(shard.denseSlices.numbers, reply[0].array(Double.self)) { norms[slice] = value }
         }
+        let total = norms.reduce(0, +)
         guard total.isFinite else {
             throw Refusal(.notFinite, "the norm of the backbone gradient is \(total.squareRoot())")
         }
@@ -146,12 +178,20 @@ final class WorkerModel {
     private func install(_ payloads: [[Tensor]], _ shards: [Plan.Shard]) throws {
         let whole = Tensor(uninitialized: Float.self, shape: [setup.layout.count])
         for (payload, shard) in zip(payloads, shards) {
-            let range = setup.layout.range(ofSlices: shard.denseSlices, of: setup.configuration.backbone.denseSlices)
-            guard payload.count == 1, payload[0].dtype == .f32, payload[0].shape == [range.count] else {
-                throw Refusal(.malformed, "the parameters of \(shard.shard) are not f32 [\(range.count)]")
+            let ranges = elements(shard)
+            let count = ranges.reduce(0) { $0 + $1.count }
+            guard payload.count == 1, payload[0].dtype == .f32, payload[0].shape == [count] else {
+                throw Refusal(.malformed, "the parameters of \(shard.shard) are not f32 [\(count)]")
             }
-            _ = UnsafeMutableBufferPointer(rebasing: whole.mutable(Float.self)[range])
-                .update(from: payload[0].buffer(Float.self))
+            withExtendedLifetime(payload[0]) {
+                let (from, to) = (payload[0].buffer(Float.self), whole.mutable(Float.self))
+                var next = 0
+                for range in ranges {
+                    _ = UnsafeMutableBufferPointer(rebasing: to[range])
+                        .update(fromContentsOf: from[next..<next + range.count])
+                    next += range.count
+                }
+            }
         }
         try backbone.load(whole)
         parameters = whole

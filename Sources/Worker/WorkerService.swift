@@ -1,4 +1,5 @@
 import Backbone
+import CenterStore
 import Foundation
 import Logging
 import MemberSupport
@@ -21,6 +22,8 @@ final class WorkerService: MemberService, @unchecked Sendable {
         var data: String?
         var record: String?
         var summary: String?
+        /// Refuse to begin a run from nothing.
+        var resume: Bool
     }
 
     /// What the loop waits for.
@@ -56,6 +59,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
     var unsent: [MemberID: [StepPhase: StepRequest<[Tensor]>]] = [:]
     var progress = ProgressLine(totalSteps: 0, batchSize: 0)
     var rank: Int?
+    /// The classes that the model computes with, and the term in which the coordinator gave them.
+    var classes: (registry: ClassRegistry, term: Int)?
+    /// A plan that trains with other classes: it is followed once they are known.
+    var waitingPlan: Plan?
     /// The newest parameters and the step they come after.
     var newest: (step: Int, parameters: Tensor)?
     /// How many of the replaced images were reported.
@@ -120,7 +127,8 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .shard(let shard, .received(_, .stepReply(let reply))): drive(.reply(shard, reply))
         case .shard(let shard, .received(_, .refused(let refusal))):
             log.warning("\(shard) refused a message: \(refusal.message)")
-        case .shard(let shard, .refused(let refusal)): retry(shard, after: refusal)
+        case .shard(let shard, .refused(let refusal)):
+            log.error("\(shard) refused this worker: \(refusal.message)")
         case .shard(let shard, .unanswered(let endpoint)):
             log.warning("no answer from \(shard) at \(endpoint); trying on")
         case .shard(let shard, .welcomed): flush(shard)
@@ -154,7 +162,14 @@ final class WorkerService: MemberService, @unchecked Sendable {
             log.error("the coordinator now runs cluster \(welcome.clusterID), this worker trained \(known.clusterID)")
             return end(70)
         }
+        self.welcome = welcome
         if setup == nil {
+            if options.resume, welcome.committed < 0, welcome.checkpoint.isEmpty {
+                log.error("there is nothing to resume: the run has no committed step and no checkpoint")
+                leave("nothing to resume")
+                return end(78)
+            }
+            if welcome.committed >= 0 { log.info("the run goes on after step \(welcome.committed)") }
             do { try prepare(welcome) } catch {
                 log.error("\(error)")
                 leave("\(error)")
@@ -162,8 +177,9 @@ final class WorkerService: MemberService, @unchecked Sendable {
             }
         }
         if machine?.member != welcome.member { machine = Machine(member: welcome.member, empty: []) }
-        self.welcome = welcome
+        // By these a coordinator that was started again knows this worker.
         hello.clusterID = welcome.clusterID
+        hello.previousNumber = welcome.member.number
         coordinator.update(hello)
         log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
         beat()
@@ -173,11 +189,15 @@ final class WorkerService: MemberService, @unchecked Sendable {
 
     /// Opens the data and builds the network.
     func prepare(_ welcome: Welcome) throws {
-        self.welcome = welcome
         var configuration = try RunConfiguration(yaml: welcome.configuration)
         if let data = options.data { configuration.data.path = data }
         let setup = try RunSetup(configuration)
         let data = try TrainingData(configuration)
+        if data.labelCount > setup.head.classCount {
+            log.warning(
+                "the data have \(data.labelCount) classes, the run begins with \(setup.head.classCount): samples of the others wait until these are added"
+            )
+        }
         for problem in data.problems.prefix(10) { log.warning("left out: \(problem)") }
         if data.problems.count > 10 { log.warning("\(data.problems.count) samples were left out in all") }
         model = Shared(
@@ -187,15 +207,17 @@ final class WorkerService: MemberService, @unchecked Sendable {
             if !evaluator.sets.isEmpty { self.evaluator = evaluator }
         }
         progress = ProgressLine(totalSteps: configuration.totalSteps, batchSize: configuration.batch.size)
+        classes = (try setup.classes(after: []), 0)
         self.setup = setup
     }
 
     func receive(_ message: WireMessage) -> Bool {
         switch message {
         case .plan(let plan): return follow(plan)
+        case .classes(let list): return learn(list)
         case .refused(let refusal):
             log.warning("the coordinator refused a message: \(refusal.message)")
-            // It took us for dead, or was restarted: join again, under another number.
+            // It took us for dead: join again.
             if refusal.code == .incarnation || refusal.code == .notWelcomed { coordinator.greet(hello) }
         default: break
         }
@@ -206,6 +228,14 @@ final class WorkerService: MemberService, @unchecked Sendable {
         if let misfit = setup?.misfit(of: plan) {
             log.error("the coordinator's plan does not fit its configuration: \(misfit)")
             return end(70)
+        }
+        // Plans may overtake each other.
+        if let waitingPlan, !plan.supersedes(waitingPlan) { return true }
+        waitingPlan = nil
+        if plan.activity == .train, !knowsClasses(of: plan) {
+            waitingPlan = plan
+            coordinator.send(.readClasses)
+            return true
         }
         connect(plan)
         if let member = welcome?.member, let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
@@ -219,7 +249,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
             progress.interrupt()
             log.error("the run failed: \(reason)")
             return end(1)
-        case .train, .wait: return true
+        case .train, .wait, .task: return true
         }
     }
 

@@ -13,7 +13,7 @@ import Testing
         gradients = randomTensor([Self.microBatches, layout.count], seed: 8)
     }
 
-    private func shard(_ slices: Range<Int> = 0..<1, of count: Int = 1, optimizer: DenseOptimizer = DenseOptimizer())
+    private func shard(_ slices: SliceSet = [0], of count: Int = 1, optimizer: DenseOptimizer = DenseOptimizer())
         throws -> DenseShard
     {
         try DenseShard(
@@ -22,10 +22,13 @@ import Testing
     }
 
     /// Leaves 0, 1, 2 pushed by one rank each, cut to the shard's elements; `scale` makes steps differ.
-    private func pushed(_ range: Range<Int>, scale: Float = 1) -> [[Tensor]] {
+    private func pushed(_ range: Range<Int>, scale: Float = 1) -> [[Tensor]] { pushed([range], scale: scale) }
+
+    private func pushed(_ ranges: [Range<Int>], scale: Float = 1) -> [[Tensor]] {
         (0..<Self.microBatches).map { leaf in
-            let values = gradients.rows(leaf..<leaf + 1).array(Float.self)[range].map { $0 * scale }
-            return [Tensor([0, Int32(leaf)], shape: [1, 2]), Tensor(values, shape: [1, range.count])]
+            let all = gradients.rows(leaf..<leaf + 1).array(Float.self)
+            let values = ranges.flatMap { all[$0].map { $0 * scale } }
+            return [Tensor([0, Int32(leaf)], shape: [1, 2]), Tensor(values, shape: [1, values.count])]
         }
     }
 
@@ -69,30 +72,43 @@ import Testing
     }
 
     @Test func theCutIntoShardsDoesNotChangeABit() throws {
-        func run(_ cuts: [Range<Int>]) throws -> (values: [UInt32], hashes: [String]) {
+        func run(_ cuts: [SliceSet]) throws -> (values: [Int: [UInt32]], hashes: [Int: String]) {
             var shards = try cuts.map { try shard($0, of: 8) }
             for step in 1...3 {
-                var squared: [Double] = []
+                var squared = [Double](repeating: .nan, count: 8)
                 for i in shards.indices {
-                    squared += try shards[i].dense(pushed: pushed(shards[i].range, scale: Float(step)))[0].array(
-                        Double.self)
+                    let norms = try shards[i].dense(pushed: pushed(shards[i].ranges, scale: Float(step)))[0]
+                    for (slice, norm) in zip(shards[i].slices.numbers, norms.array(Double.self)) {
+                        squared[slice] = norm
+                    }
                 }
-                #expect(squared.count == 8)
                 let total = squared.reduce(0, +)
                 for i in shards.indices {
                     _ = try shards[i].update(totalSquaredNorm: total, learningRate: 0.1)
                     shards[i].commit()
                 }
             }
-            return (shards.flatMap { bits($0.parameters) + [] }, shards.flatMap { $0.contentHashes() })
+            var result: (values: [Int: [UInt32]], hashes: [Int: String]) = ([:], [:])
+            for shard in shards {
+                for (slice, hash) in zip(shard.slices.numbers, shard.contentHashes()) {
+                    result.hashes[slice] = hash
+                    result.values[slice] = bits(shard.state(ofSlice: slice).parameters)
+                }
+            }
+            return result
         }
-        let whole = try run([0..<8])
-        for cuts in [[0..<4, 4..<8], [0..<1, 1..<8], [0..<3, 3..<3, 3..<5, 5..<8]] {
+        let whole = try run([SliceSet(0..<8)])
+        #expect(whole.hashes.count == 8)
+        for cuts in [
+            [SliceSet(0..<4), SliceSet(4..<8)], [[0], SliceSet(1..<8)],
+            [SliceSet(0..<3), [], [3, 4], SliceSet(5..<8)],
+            [[0, 3, 5], [1, 2, 7], [4, 6]],
+        ] {
             let split = try run(cuts)
             #expect(split.values == whole.values)
             #expect(split.hashes == whole.hashes)
         }
-        #expect(Set(whole.hashes).count == 8)
+        #expect(Set(whole.hashes.values).count == 8)
     }
 
     @Test func rollbackIsExactAndARepeatGivesTheSame() throws {
@@ -139,18 +155,18 @@ import Testing
     }
 
     @Test func stateRestoresAShard() throws {
-        var original = try shard(0..<4, of: 4)
+        var original = try shard(SliceSet(0..<4), of: 4)
         _ = try original.dense(pushed: pushed(0..<layout.count))
         _ = try original.update(totalSquaredNorm: 9, learningRate: 0.2)
         original.commit()
         let state = original.state(ofSlice: 2)
         let restored = try DenseShard(
-            layout: layout, slices: 2..<3, of: 4, parameters: state.parameters, momentum: state.momentum,
+            layout: layout, slices: [2], of: 4, parameters: state.parameters, momentum: state.momentum,
             microBatchCount: Self.microBatches)
         #expect(restored.contentHashes() == [original.contentHashes()[2]])
         #expect(throws: BackboneError.self) {
             try DenseShard(
-                layout: layout, slices: 0..<3, of: 4, parameters: state.parameters, momentum: state.momentum,
+                layout: layout, slices: SliceSet(0..<3), of: 4, parameters: state.parameters, momentum: state.momentum,
                 microBatchCount: 3)
         }
     }
@@ -211,7 +227,7 @@ import Testing
         _ = try worker.forward(images: images)
         let (nodes, gradients) = try worker.backward(images, microBatches: 0..<3, of: 4)
         #expect(nodes.array(Int32.self) == [1, 0, 0, 2] && gradients.shape == [2, 0])
-        var shard = try DenseShard(layout: layout, slices: 0..<2, of: 2, seed: 1, microBatchCount: 4)
+        var shard = try DenseShard(layout: layout, slices: [0, 1], of: 2, seed: 1, microBatchCount: 4)
         let last = [Tensor([Int32(0), 3], shape: [1, 2]), Tensor(zeros: Float.self, shape: [1, 0])]
         #expect(try shard.dense(pushed: [[nodes, gradients], last])[0].array(Double.self) == [0, 0])
         #expect(try shard.update(totalSquaredNorm: 0, learningRate: 0.1)[0].shape == [0])

@@ -1,6 +1,6 @@
 import ClusterHarness
+import ClusterStatus
 import Foundation
-import Tensors
 import Testing
 
 /// What processes do when something is wrong: say so, and lose nothing.
@@ -31,25 +31,27 @@ import Testing
         }
     }
 
+    /// A training of the head alone in which sample 3 is not a number.
+    private func poisoned(_ directory: URL, policy: String) throws -> String {
+        let path = directory.appending(path: "features.safetensors")
+        try SyntheticData.writeFeatures(to: path, samples: 32, size: 8, classes: 8, seed: 1, poison: [3])
+        return """
+            data: {kind: features, path: "\(path.path)", classes: 8}
+            backbone: {name: none, embedding_size: 8}
+            head: {slices: 2}
+            batch: {size: 8, micro_batch: 4}
+            optimizer: {not_finite: \(policy), not_finite_limit: 3}
+            schedule: {steps: 12}
+            evaluation: {held_out_pairs: 0}
+            """
+    }
+
     @Test func aNotFiniteFeatureEndsTheRunWithItsPlace() throws {
         try withDirectory { directory in
-            let path = directory.appending(path: "features.safetensors").path
-            let features = Tensor((0..<64).map { Float($0 % 7) - 3 }, shape: [8, 8])
-            features.mutable(Float.self)[3 * 8 + 2] = .nan
-            try SafeTensors(tensors: ["features": features, "labels": Tensor((0..<8).map(Int64.init))]).write(to: path)
             let cluster = try LocalCluster(directory: directory)
             defer { cluster.stop() }
-            try cluster.startCoordinator(
-                configuration: """
-                    data: {kind: features, path: "\(path)"}
-                    backbone: {name: none, embedding_size: 8}
-                    head: {slices: 2}
-                    batch: {size: 8, micro_batch: 4}
-                    schedule: {steps: 2}
-                    evaluation: {held_out_pairs: 0}
-                    """)
-            try cluster.addShard()
-            try cluster.addWorker()
+            try cluster.start(
+                configuration: poisoned(directory, policy: "stop"), world: .init(shards: 1, workers: 1))
             var reason = ""
             try cluster.waitUntil("the run fails", seconds: 30) {
                 let (code, text) = try LocalCluster.run("coordinator", ["status", "--coordinator", cluster.endpoint])
@@ -60,6 +62,30 @@ import Testing
             #expect(reason.contains("not finite") && reason.contains("sample"), "\(reason)")
             #expect(cluster.coordinator?.isRunning == true)
             #expect(cluster.shards[0].isRunning)
+        }
+    }
+
+    @Test func aNotFiniteStepIsSkippedAndShown() throws {
+        try withDirectory { directory in
+            let configuration = try poisoned(directory, policy: "skip")
+            var reference: TrainingRun?
+            for (shards, workers) in [(1, 1), (2, 2)] {
+                let cluster = try LocalCluster(directory: directory.appending(path: "\(shards)"))
+                defer { cluster.stop() }
+                try cluster.start(configuration: configuration, world: .init(shards: shards, workers: workers))
+                try cluster.waitUntilFinished(seconds: 60)
+                let run = try TrainingRun(of: cluster)
+                #expect(run.gap == nil)
+                #expect(run.losses.count == 12)
+                // 12 steps of 8 are three passes over 32 samples; the sample is in one step of each.
+                let status = try cluster.status()
+                #expect(status.skippedSteps == 3)
+                #expect(run.losses.count { $0.bits == "skipped" } == 3)
+                let shown = try cluster.run("status").text
+                #expect(shown.contains("rank") && shown.contains("not finite"), "\(shown)")
+                if let reference { #expect(run.difference(from: reference) == nil) }
+                reference = run
+            }
         }
     }
 

@@ -24,7 +24,8 @@ import Testing
             #expect(try text("workers").contains("worker-0"))
             #expect(try text("slices").split(separator: "\n").count == 9)
             let slices = try JSONSerialization.jsonObject(with: cluster.query("slices")) as? [[String: Any]]
-            #expect(slices?.compactMap { $0["classes"] as? [Int] }.map { $0[1] - $0[0] }.reduce(0, +) == 12)
+            let classes = slices?.compactMap { $0["classes"] as? [[Int]] }.joined()
+            #expect(classes?.reduce(0) { $0 + $1[1] - $1[0] } == 12)
 
             _ = try text("pause")
             try cluster.waitUntil("it pauses", seconds: 20) {

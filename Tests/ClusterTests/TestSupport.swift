@@ -1,6 +1,7 @@
 import ClusterHarness
+import ClusterStatus
 import Foundation
-import Tensors
+import Testing
 
 /// A new directory, removed when `body` succeeds; kept, and named in the error, when it fails.
 func withDirectory<Result>(_ body: (URL) throws -> Result) throws -> Result {
@@ -15,25 +16,8 @@ func withDirectory<Result>(_ body: (URL) throws -> Result) throws -> Result {
     }
 }
 
-/// Images of 12 identities, 5 each, as a folder data set of gray PGM files: identities differ by a pattern, images by noise.
-func writeFolderDataset(to directory: URL) throws -> URL {
-    let root = directory.appending(path: "data")
-    for identity in 0..<12 {
-        let folder = root.appending(path: String(format: "id%02d", identity))
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        for image in 0..<5 {
-            var bytes = Array("P5\n16 16\n255\n".utf8)
-            for y in 0..<16 {
-                for x in 0..<16 {
-                    let pattern = (x * (identity + 1) + y * (identity * 7 % 5 + 1)) % 16 * 15
-                    bytes.append(UInt8(clamping: pattern + (x * 31 + y * 17 + image * 101) % 20))
-                }
-            }
-            try Data(bytes).write(to: folder.appending(path: "\(image).pgm"))
-        }
-    }
-    return root
-}
+/// A folder data set of 12 identities in `directory`.
+func writeFolderDataset(to directory: URL) throws -> URL { try SyntheticData.writeFolder(to: directory) }
 
 /// A small training on the folder data set.
 func folderTraining(_ data: URL, steps: Int, exchange: String = "features", lease: Double = 2) -> String {
@@ -46,4 +30,106 @@ func folderTraining(_ data: URL, steps: Int, exchange: String = "features", leas
     evaluation: {held_out_pairs: 0}
     cluster: {lease_seconds: \(lease)}
     """
+}
+
+/// A training that the tests of faults disturb, and what comes out of it if nobody does.
+enum Undisturbed {
+    static let steps = 300
+
+    static func configuration(_ data: URL) -> String { folderTraining(data, steps: steps, lease: 1.5) }
+
+    /// Computed once, by one shard and one worker.
+    static let run = Result {
+        try withDirectory { directory in
+            try TrainingRun.run(
+                configuration: configuration(writeFolderDataset(to: directory)), world: .init(shards: 1, workers: 1),
+                in: directory, seconds: 120)
+        }
+    }
+
+    /// Trains the same in another world, does harm to it, and expects the same losses and hashes.
+    static func expectNoTrace(
+        of what: String, shards: Int = 2, workers: Int = 2, settings: [String] = [], shardArguments: [String] = [],
+        _ disturb: (LocalCluster) throws -> Void
+    ) throws {
+        let undisturbed = try run.get()
+        try withDirectory { directory in
+            let disturbed = try TrainingRun.run(
+                configuration: configuration(writeFolderDataset(to: directory)), settings: settings,
+                world: .init(shards: shards, workers: workers), in: directory, seconds: 180,
+                shardArguments: shardArguments, disturb: disturb)
+            if let difference = disturbed.gap ?? disturbed.difference(from: undisturbed) {
+                throw HarnessError("\(what): \(difference)")
+            }
+        }
+    }
+}
+
+extension LocalCluster {
+    /// Waits for a committed step and makes sure that the run is not over.
+    func waitUntilInTheMiddle(after step: Int = 20) throws {
+        try waitUntilCommitted(step)
+        let status = try status()
+        try #require(status.committed < status.totalSteps - 20, "the run is over too early for this test")
+    }
+}
+
+/// Changes one bit in the middle of a file.
+func flipBit(in file: URL, at fraction: Double = 0.5) throws {
+    var data = try Data(contentsOf: file)
+    let place = data.startIndex + Int(Double(data.count) * fraction)
+    data[place] ^= 0x10
+    try data.write(to: file)
+}
+
+/// The files below a directory, largest first.
+func files(in directory: URL) throws -> [(url: URL, bytes: Int)] {
+    let keys: [URLResourceKey] = [.isRegularFileKey, .fileSizeKey]
+    let enumerator = FileManager.default.enumerator(at: directory, includingPropertiesForKeys: keys)
+    var found: [(url: URL, bytes: Int)] = []
+    while let url = enumerator?.nextObject() as? URL {
+        let values = try url.resourceValues(forKeys: Set(keys))
+        if values.isRegularFile == true { found.append((url, values.fileSize ?? 0)) }
+    }
+    return found.sorted { $0.bytes > $1.bytes }
+}
+
+/// A file system in memory with room for so many bytes, for tests of full and read-only disks. Only root can make one.
+struct SmallDisk {
+    let path: URL
+
+    static let isPossible = geteuid() == 0 && FileManager.default.isExecutableFile(atPath: "/bin/mount")
+
+    init(at path: URL, bytes: Int) throws {
+        self.path = path
+        try FileManager.default.createDirectory(at: path, withIntermediateDirectories: true)
+        try Self.run("/bin/mount", ["-t", "tmpfs", "-o", "size=\(bytes)", "tmpfs", path.path])
+    }
+
+    func makeReadOnly() throws { try Self.run("/bin/mount", ["-o", "remount,ro", path.path]) }
+
+    /// Lazily, so that it works while files are open.
+    func remove() throws { try Self.run("/bin/umount", ["-l", path.path]) }
+
+    /// Writes a file until there is no room.
+    func fill() throws -> URL {
+        let file = path.appending(path: "filler")
+        _ = FileManager.default.createFile(atPath: file.path, contents: nil)
+        let handle = try FileHandle(forWritingTo: file)
+        defer { try? handle.close() }
+        var size = 1 << 20
+        while size > 0 {
+            do { try handle.write(contentsOf: Data(count: size)) } catch { size /= 2 }
+        }
+        return file
+    }
+
+    private static func run(_ program: String, _ arguments: [String]) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = arguments
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw HarnessError("\(program) \(arguments) failed") }
+    }
 }

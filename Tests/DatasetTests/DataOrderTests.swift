@@ -54,6 +54,25 @@ struct DataOrderTests {
         #expect(try DataOrder(seed: 2, sampleCount: 5000, batchSize: 64).indices(step: 0) != order.indices(step: 0))
     }
 
+    @Test func samplesThatTakeNoPartAreReplacedByTheNextThatDoes() throws {
+        var order = try DataOrder(seed: 4, sampleCount: 23, batchSize: 10, remainder: .carry)
+        let all = (0..<23).flatMap { order.indices(step: $0) }
+        order.takesPart = { $0 % 3 != 0 }
+        let some = (0..<23).flatMap { order.indices(step: $0) }
+        #expect(some != all && some.allSatisfy { $0 % 3 != 0 })
+        for (position, (planned, used)) in zip(all, some).enumerated() {
+            let epoch = position / 23 * 23
+            let candidates = (0..<23).map { all[epoch + (position - epoch + $0) % 23] }
+            #expect(used == candidates.first { $0 % 3 != 0 })
+            if planned % 3 != 0 { #expect(used == planned) }
+        }
+        order.takesPart = { _ in true }
+        #expect((0..<23).flatMap { order.indices(step: $0) } == all)
+        // With nobody left the order stands: whoever uses it must not let that happen.
+        order.takesPart = { _ in false }
+        #expect((0..<23).flatMap { order.indices(step: $0) } == all)
+    }
+
     @Test func impossibleOrdersAreRefused() {
         #expect(throws: DatasetError.self) { try DataOrder(seed: 1, sampleCount: 0, batchSize: 1) }
         #expect(throws: DatasetError.self) { try DataOrder(seed: 1, sampleCount: 5, batchSize: 0) }

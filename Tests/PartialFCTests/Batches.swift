@@ -1,3 +1,4 @@
+import CenterStore
 import Determinism
 import PartialFC
 import Tensors
@@ -11,4 +12,9 @@ func makeBatch(
     let labels = (0..<size).map { _ in Int64(classes.lowerBound) + Int64(random.below(UInt64(classes.count))) }
     let values = (0..<size * configuration.embeddingSize).map { _ in Float(random.unit() * 2 - 1) }
     return (Tensor(values, shape: [size, configuration.embeddingSize]), labels)
+}
+
+/// The classes of a shard's active slices, ascending.
+func classes(of shard: ShardHead) -> [Int64] {
+    shard.activeSlices.numbers.flatMap { shard.table.layout.classes(of: $0).ids }.sorted()
 }

@@ -81,7 +81,7 @@ struct EdgeTests {
         let run = try HeadRun(configuration, Spread(exchange: .features, shards: 2, workers: 1, microBatchSize: 4))
         let labels: [Int64] = [1, 20, 40, 63]
         let all = try run.shards.flatMap {
-            try $0.read(ids: $0.table.classes.map(Int64.init)).rows.array(Float.self)
+            try $0.read(ids: classes(of: $0)).rows.array(Float.self)
         }
         var random = KeyedRandom(seed: 8, purpose: .test)
         var features: [Float] = []

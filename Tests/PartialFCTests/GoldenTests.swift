@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import Foundation
 import PartialFC
 import Tensors
@@ -25,8 +26,12 @@ struct GoldenTests {
     static func spreads(batch: Int) -> [Spread] {
         let sizes = Set((1...batch).filter { batch % $0 == 0 }).sorted()
         return Spread.Way.allCases.flatMap { way in
-            [(1, 1), (2, 1), (3, 2), (1, 2)].flatMap { shards, workers in
-                sizes.map { Spread(exchange: way, shards: shards, workers: workers, microBatchSize: $0, threads: 2) }
+            [(1, 1, false), (2, 1, false), (3, 2, true), (1, 2, false)].flatMap { shards, workers, scattered in
+                sizes.map {
+                    Spread(
+                        exchange: way, shards: shards, workers: workers, microBatchSize: $0, threads: 2,
+                        scattered: scattered)
+                }
             }
         }
     }
@@ -53,8 +58,8 @@ struct GoldenTests {
                 let others = Set(0..<Int64(configuration.classCount)).subtracting(sampled).sorted()
                 let centers = try golden.file.tensor("centers", .f32, in: golden.path)
                 for shard in run.shards {
-                    let classes = shard.table.classes
-                    let ids = others.filter { classes.contains(Int($0)) }
+                    let slices = shard.activeSlices
+                    let ids = others.filter { slices.contains(shard.table.layout.slice(ofClass: Int($0))) }
                     let size = configuration.embeddingSize
                     let expected = ids.flatMap { centers.buffer(Float.self)[Int($0) * size..<(Int($0) + 1) * size] }
                     #expect(try shard.read(ids: ids).rows.array(Float.self) == expected)

@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import PartialFC
 import Tensors
 
@@ -9,8 +10,18 @@ struct Spread: CustomStringConvertible, Sendable {
     var workers: Int
     var microBatchSize: Int
     var threads = 1
+    /// Whether the slices of a shard lie apart: shard k of n has k, k + n, k + 2n, …
+    var scattered = false
     enum Way: String, CaseIterable, Sendable { case features, rows }
-    var description: String { "\(exchange) \(shards) shards \(workers) workers g=\(microBatchSize) \(threads) threads" }
+    var description: String {
+        "\(exchange) \(shards) shards \(workers) workers g=\(microBatchSize) \(threads) threads\(scattered ? ", scattered" : "")"
+    }
+
+    /// The slices of each shard.
+    func owned(of sliceCount: Int) -> [SliceSet] {
+        if scattered { return (0..<shards).map { SliceSet(numbers: stride(from: $0, to: sliceCount, by: shards)) } }
+        return evenRanges(sliceCount, shards).map { SliceSet($0) }
+    }
 }
 
 /// What a step gave, put together from all shards and workers.
@@ -41,7 +52,7 @@ final class HeadRun {
     init(_ configuration: HeadConfiguration, _ spread: Spread, source: CenterSource? = nil) throws {
         self.configuration = configuration
         self.spread = spread
-        shards = try evenRanges(configuration.sliceCount, spread.shards).map {
+        shards = try spread.owned(of: configuration.sliceCount).map {
             try ShardHead(configuration: configuration, slices: $0, threads: spread.threads, source: source)
         }
         workers = try (0..<spread.workers).map { _ in
@@ -73,7 +84,8 @@ final class HeadRun {
             case .rows:
                 outputs.append(
                     try worker.softmax(
-                        pulled: try shards.map { try $0.rowsReply() }, slices: shards.map(\.slices), batch: batch))
+                        pulled: try shards.map { try $0.rowsReply() }, slices: shards.map(\.activeSlices), batch: batch)
+                )
             }
         }
         for (k, shard) in shards.enumerated() {
@@ -92,14 +104,25 @@ final class HeadRun {
             outcome.targetLogit += output.targetLogit.array(Float.self)
             outcome.featureGradient += output.featureGradient.array(Float.self)
         }
+        // By class, whoever held it.
+        let size = configuration.embeddingSize
+        var found: [(id: Int64, gradient: [Float], row: [Float], momentum: [Float])] = []
         for shard in shards {
             let ids = shard.sampledIDs
-            outcome.ids += ids
-            outcome.rowGradients += try shard.rowGradients().array(Float.self)
+            let gradients = try shard.rowGradients().array(Float.self)
             let (rows, momentum) = try shard.read(ids: ids)
-            outcome.rows += rows.array(Float.self)
-            outcome.momentum += momentum.array(Float.self)
+            let (w, v) = (rows.array(Float.self), momentum.array(Float.self))
+            for (index, id) in ids.enumerated() {
+                let part = index * size..<(index + 1) * size
+                found.append((id, Array(gradients[part]), Array(w[part]), Array(v[part])))
+            }
             outcome.hashes.merge(shard.sliceHashes()) { a, _ in a }
+        }
+        for entry in found.sorted(by: { $0.id < $1.id }) {
+            outcome.ids.append(entry.id)
+            outcome.rowGradients += entry.gradient
+            outcome.rows += entry.row
+            outcome.momentum += entry.momentum
         }
         return outcome
     }

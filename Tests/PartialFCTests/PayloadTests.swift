@@ -11,7 +11,9 @@ struct PayloadTests {
     /// Two shards that have begun, and the rank that computes everything.
     static func begun() throws -> (shards: [ShardHead], worker: WorkerHead, batch: WorkerHead.Batch) {
         let (features, labels) = makeBatch(configuration, size: 12)
-        let shards = try [0..<3, 3..<8].map { try ShardHead(configuration: configuration, slices: $0, threads: 1) }
+        let shards = try [0..<3, 3..<8].map {
+            try ShardHead(configuration: configuration, slices: SliceSet($0), threads: 1)
+        }
         for shard in shards { try shard.begin(step: 0, microBatchSize: 4, labels: labels) }
         let batch = WorkerHead.Batch(
             globalBatchSize: 12, microBatchSize: 4, microBatches: 0..<3, labels: labels, features: features)
@@ -116,13 +118,13 @@ struct PayloadTests {
 
     @Test func rowsAndTheirGradients() throws {
         let (shards, worker, batch) = try Self.begun()
-        let (pulled, slices) = (try shards.map { try $0.rowsReply() }, shards.map(\.slices))
-        func softmax(_ pulled: [[Tensor]], _ slices: [Range<Int>]) throws {
+        let (pulled, slices) = (try shards.map { try $0.rowsReply() }, shards.map(\.activeSlices))
+        func softmax(_ pulled: [[Tensor]], _ slices: [SliceSet]) throws {
             _ = try worker.softmax(pulled: pulled, slices: slices, batch: batch)
         }
         Self.refused(.malformed, "slice 3") { try softmax([pulled[0]], [slices[0]]) }
-        Self.refused(.malformed, "each once") { try softmax(pulled, [0..<3, 2..<8]) }
-        Self.refused(.malformed, "counts") { try softmax(pulled, [0..<4, 4..<8]) }
+        Self.refused(.malformed, "each once") { try softmax(pulled, [SliceSet(0..<3), SliceSet(2..<8)]) }
+        Self.refused(.malformed, "counts") { try softmax(pulled, [SliceSet(0..<4), SliceSet(4..<8)]) }
         var bad = pulled
         var ids = pulled[1][1].array(Int64.self)
         ids.swapAt(0, 1)
@@ -150,7 +152,7 @@ struct PayloadTests {
     }
 
     @Test func beginnings() throws {
-        let shard = try ShardHead(configuration: Self.configuration, slices: 0..<8, threads: 1)
+        let shard = try ShardHead(configuration: Self.configuration, slices: SliceSet(0..<8), threads: 1)
         Self.refused(.labelOutOfRange, "sample 1") { try shard.begin(step: 0, microBatchSize: 1, labels: [3, 60]) }
         Self.refused(.labelOutOfRange, "-1") { try shard.begin(step: 0, microBatchSize: 1, labels: [-1]) }
         Self.refused(.malformed, "micro-batches of 2") {
@@ -167,8 +169,12 @@ struct PayloadTests {
             }
         }
         #expect(shard.phase == .idle)
-        #expect(throws: HeadError.self) { try ShardHead(configuration: Self.configuration, slices: 5..<9, threads: 1) }
-        #expect(throws: HeadError.self) { try ShardHead(configuration: Self.configuration, slices: 0..<8, threads: 0) }
+        #expect(throws: HeadError.self) {
+            try ShardHead(configuration: Self.configuration, slices: SliceSet(5..<9), threads: 1)
+        }
+        #expect(throws: HeadError.self) {
+            try ShardHead(configuration: Self.configuration, slices: SliceSet(0..<8), threads: 0)
+        }
     }
 
     /// Replaces, drops, doubles or reshapes something in a payload.
@@ -199,7 +205,7 @@ struct PayloadTests {
         let (shards, worker, batch) = try Self.begun()
         let replies = try shards.map { try $0.forward(features: batch.features, microBatches: 0..<3) }
         let pulled = try shards.map { try $0.rowsReply() }
-        let slices = shards.map(\.slices)
+        let slices = shards.map(\.activeSlices)
         let pushed = try worker.softmax(pulled: pulled, slices: slices, batch: batch).backward[0]
         let logZ = try worker.merge(replies: replies, batch: batch).logZ
         let before = shards.map { $0.sliceHashes() }

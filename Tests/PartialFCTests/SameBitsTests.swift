@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import PartialFC
 import Tensors
 import Testing
@@ -22,8 +23,10 @@ struct SameBitsTests {
             for (shards, workers, threads) in [
                 (1, 1, 1), (1, 1, 2), (2, 1, 1), (2, 2, 2), (3, 2, 1), (3, 3, 2), (4, 5, 1), (1, 8, 3),
             ] {
+                // Slices that lie apart, too.
                 let spread = Spread(
-                    exchange: way, shards: shards, workers: workers, microBatchSize: 4, threads: threads)
+                    exchange: way, shards: shards, workers: workers, microBatchSize: 4, threads: threads,
+                    scattered: workers > 1)
                 let run = try HeadRun(configuration, spread)
                 var outcomes: [StepOutcome] = []
                 for step in 0..<3 {
@@ -88,7 +91,7 @@ struct SameBitsTests {
 
     @Test func repliesThatAreStillHeldDoNotChange() throws {
         let configuration = Self.configurations[0]
-        let shard = try ShardHead(configuration: configuration, slices: 0..<16, threads: 1)
+        let shard = try ShardHead(configuration: configuration, slices: SliceSet(0..<16), threads: 1)
         let batch = makeBatch(configuration, size: 24)
         try shard.begin(step: 0, microBatchSize: 4, labels: batch.labels)
         let held = try shard.rowsReply()

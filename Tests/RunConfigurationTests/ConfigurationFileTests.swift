@@ -1,3 +1,4 @@
+import Foundation
 import RunConfiguration
 import Testing
 
@@ -31,6 +32,14 @@ import Testing
         ("schedule: {steps: 9223372036854775807}", "schedule"),
         ("data: {samples: 1099511627776}\nschedule: {epochs: 999999}", "schedule"),
         ("data: {kind: features}", "backbone.name"),
+        ("optimizer: {not_finite: ignore}", "optimizer.not_finite"),
+        ("optimizer: {not_finite_limit: -1}", "optimizer.not_finite_limit"),
+        ("checkpoint: {every_steps: -1}", "checkpoint.every_steps"),
+        ("checkpoint: {every_minutes: -0.5}", "checkpoint.every_minutes"),
+        ("checkpoint: {keep: -1}", "checkpoint.keep"),
+        ("checkpoint: {path: a}", "checkpoint.path"),
+        ("cluster: {rebalance: sometimes}", "cluster.rebalance"),
+        ("cluster: {moves_at_once: 0}", "cluster.moves_at_once"),
         ("- 1\n- 2", ""),
         ("a: b: c", ""),
     ])
@@ -52,9 +61,59 @@ import Testing
         let base = RunConfiguration()
         var other = base
         other.cluster.shards = 5
+        other.cluster.rebalance = "manual"
         other.output = "elsewhere"
+        other.checkpoint.everySteps = 100
+        other.evaluation.every = 7
         #expect(other.fingerprint == base.fingerprint)
+        #expect(other.differences(from: base).isEmpty)
         other.seed = 2
         #expect(other.fingerprint != base.fingerprint)
+        other = base
+        other.optimizer.notFinite = "stop"
+        #expect(other.fingerprint != base.fingerprint)
+    }
+
+    @Test func differencesNameTheKeyAndBothValues() {
+        var stored = RunConfiguration()
+        stored.head.scale = 32
+        stored.data.path = "/data/a"
+        var now = stored
+        #expect(now.differences(from: stored).isEmpty)
+        now.head.scale = 64
+        now.data.path = "/data/b"
+        now.data.flip = true
+        now.evaluation.sets = ["lfw.bin"]
+        now.schedule.decayPower = 2.5
+        now.output = "elsewhere"
+        #expect(
+            now.differences(from: stored) == [
+                "data.flip: stored false, now true", "data.path: stored \"/data/a\", now \"/data/b\"",
+                "evaluation.sets: stored [], now [\"lfw.bin\"]", "head.scale: stored 32, now 64",
+                "schedule.decay_power: stored 2, now 2.5",
+            ])
+    }
+
+    @Test func checkpointsAreInTheOutputUnlessSaidOtherwise() {
+        var configuration = RunConfiguration()
+        configuration.output = "runs/7"
+        #expect(configuration.checkpointDirectory == "runs/7/checkpoints")
+        configuration.checkpoint.directory = "/shared/7"
+        #expect(configuration.checkpointDirectory == "/shared/7")
+    }
+
+    /// docs/configuration.md has a row for every key, with its default.
+    @Test func everyKeyIsDocumented() throws {
+        let page = try String(
+            contentsOf: URL(filePath: #filePath).deletingLastPathComponent()
+                .appending(path: "../../docs/configuration.md").standardized, encoding: .utf8)
+        var section = ""
+        var documented: Set<String> = []
+        for line in page.split(separator: "\n") {
+            if line.hasPrefix("## ") { section = String(line.dropFirst(3)) }
+            guard line.hasPrefix("| `"), let key = line.dropFirst(3).split(separator: "`").first else { continue }
+            documented.insert(section == "Top level" ? String(key) : "\(section).\(key)")
+        }
+        for key in RunConfiguration.keys { #expect(documented.contains(key), "\(key) is not documented") }
     }
 }

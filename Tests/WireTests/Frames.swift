@@ -41,11 +41,22 @@ func fields(_ message: WireMessage) -> String {
     case .stepReply(var reply):
         if case .done = reply.outcome { reply.outcome = .done([]) }
         return "\(reply)"
+    case .transferReply(var reply):
+        switch reply.content {
+        case .chunk(let count, let step, _): reply.content = .chunk(count: count, step: step, [])
+        case .record(let step, let header, _): reply.content = .record(step: step, header: header, [])
+        case .upToDate, .gone: break
+        }
+        return "\(reply)"
     case .readRows, .rows: return message.name
     // A dictionary prints in any order.
     case .heartbeat(let heartbeat):
+        let received = heartbeat.report?.received.sorted { $0.key < $1.key }
+        var report = heartbeat.report
+        report?.received = [:]
         return "\(heartbeat.member) \(heartbeat.incarnation) \(heartbeat.statistics.sorted { $0.key < $1.key }) "
-            + "\(heartbeat.notes.sorted { $0.key < $1.key })"
+            + "\(heartbeat.notes.sorted { $0.key < $1.key }) \(String(describing: report)) "
+            + "\(String(describing: received))"
     case .evaluation(let evaluation):
         return "\(evaluation.member) \(evaluation.incarnation) \(evaluation.step) \(evaluation.name) "
             + "\(evaluation.values.sorted { $0.key < $1.key })"
@@ -63,6 +74,11 @@ func tensors(_ message: WireMessage) -> [Tensor] {
     switch message {
     case .stepRequest(let request, _): request.payload
     case .stepReply(let reply): if case .done(let payload) = reply.outcome { payload } else { [] }
+    case .transferReply(let reply):
+        switch reply.content {
+        case .chunk(_, _, let payload), .record(_, _, let payload): payload
+        case .upToDate, .gone: []
+        }
     case .readRows(let ids): [ids]
     case .rows(let rows, let momentum): [rows, momentum]
     default: []

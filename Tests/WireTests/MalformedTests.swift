@@ -11,6 +11,7 @@ import Wire
         } catch { return error }
     }
 
+    private let version = UInt64(wireProtocolVersion)
     private let member = Proto().number(1, 0).number(2, 3)
     private let id = Proto().number(1, 8).number(2, 1)
     private func range(_ lower: UInt64, _ upper: UInt64) -> Proto { Proto().number(1, lower).number(2, upper) }
@@ -35,7 +36,35 @@ import Wire
                 .bytes(5, [UInt8](repeating: 0, count: 8 * sums)).double(6, norm))
     }
 
+    private let slice = Proto().number(1, 1).number(2, 4)
+
+    /// A plan whose activity is the task.
+    private func plan(task: Proto) -> Proto {
+        Proto().message(23, Proto().message(1, id).number(8, 4).message(14, task))
+    }
+
+    /// A plan of one shard with these ranges of slices.
+    private func plan(slices: [Proto]) -> Proto {
+        let shard = slices.reduce(Proto().message(1, member)) { $0.message(3, $1) }
+        return Proto().message(23, Proto().message(1, id).message(7, shard))
+    }
+
+    /// A heartbeat with these entries of `received`.
+    private func report(_ entries: [Proto]) -> Proto {
+        heartbeat { $0.message(5, entries.reduce(Proto()) { $0.message(3, $1) }) }
+    }
+
+    private func taskDone(_ outcome: (Proto) -> Proto) -> Proto {
+        Proto().message(28, outcome(Proto().message(1, member).number(3, 1)))
+    }
+
     @Test func aGoodMessagePasses() {
+        #expect(failure(plan(task: Proto().number(1, 2).message(3, Proto()))) == nil)
+        #expect(failure(plan(slices: [range(0, 2), range(3, 4)])) == nil)
+        #expect(failure(report([Proto().message(1, slice), Proto().message(1, Proto())])) == nil)
+        #expect(failure(taskDone { $0.text(4, "") }) == nil)
+        #expect(failure(Proto().message(34, Proto().message(1, slice).number(4, 0))) == nil)
+        #expect(failure(Proto().message(35, Proto().message(1, slice).number(2, 0).message(7, Proto()))) == nil)
         #expect(failure(request()) == nil)
         #expect(failure(request().tensor(0, [2, 3]), [[UInt8](repeating: 0, count: 24)]) == nil)
         #expect(failure(heartbeat { $0.message(3, Proto().text(1, "a").double(2, 1)) }) == nil)
@@ -91,6 +120,16 @@ import Wire
         let stale = Proto().message(1, id).message(5, Proto().message(1, id))
         #expect(failure(Proto().message(33, stale)) == nil)
         #expect(failure(Proto().message(33, stale).tensor(0, [6]), [bytes])?.code == .tensor)
+        let record = Proto().message(1, slice).signed(3, 7)
+        #expect(failure(Proto().message(35, record.message(5, Proto())).tensor(0, [6]), [bytes]) == nil)
+        for content in [record.signed(6, 7), record.message(7, Proto())] {
+            #expect(failure(Proto().message(35, content)) == nil)
+            #expect(failure(Proto().message(35, content).tensor(0, [6]), [bytes])?.code == .tensor)
+        }
+        #expect(
+            failure(Proto().message(34, Proto().message(1, slice).number(4, 0)).tensor(0, [6]), [bytes])?.code
+                == .tensor)
+        #expect(failure(Proto().message(46, Proto()).tensor(0, [6]), [bytes])?.code == .tensor)
     }
 
     @Test func fieldsOutOfRange() {
@@ -105,11 +144,44 @@ import Wire
             ("step", request { $0.message(2, Proto().number(1, 1 << 63)) }),
             ("attempt", request { $0.message(2, Proto().number(1, 1).number(2, 1 << 60)) }),
             ("loss_sums", stepDone(range(0, 3), sums: 2)), ("gradient_norm", stepDone(range(0, 2), sums: 2, norm: -1)),
-            ("role", Proto().message(16, Proto().number(1, 3).number(2, 1))),
-            ("previous_number", Proto().message(16, Proto().number(2, 1).signed(14, -2))),
+            ("role", Proto().message(16, Proto().number(1, 3).number(2, version))),
+            ("previous_number", Proto().message(16, Proto().number(2, version).signed(14, -2))),
             ("code", Proto().message(18, Proto().number(1, 99))), ("code", Proto().message(18, Proto())),
             ("exit_code", Proto().message(41, Proto().number(1, 256))),
-            ("activity", Proto().message(23, Proto().message(1, id).number(8, 4))),
+            ("activity", Proto().message(23, Proto().message(1, id).number(8, 5))),
+            ("term", request { $0.message(2, Proto().number(1, 1).number(3, 1 << 49)) }),
+            ("revision", Proto().message(23, Proto().message(1, id).number(10, 1 << 49))),
+            ("class_version", Proto().message(23, Proto().message(1, id).number(11, 1 << 49))),
+            ("safe", Proto().message(23, Proto().message(1, id).signed(12, -2))),
+            ("slices", plan(slices: [range(2, 3), range(0, 1)])), ("slices", plan(slices: [range(0, 2), range(1, 3)])),
+            ("slices", plan(slices: [range(0, 2), range(2, 3)])), ("slices", plan(slices: [range(0, 0)])),
+            ("slices", plan(slices: [range(3, 1)])),
+            ("step of a task", plan(task: Proto().signed(2, -2).message(3, Proto()))),
+            ("number of a task", plan(task: Proto().number(1, 1 << 49).message(3, Proto()))),
+            ("added", plan(task: Proto().message(7, Proto().message(1, Proto().number(1, 1 << 49))))),
+            ("retired", plan(task: Proto().message(7, Proto().message(2, Proto().bytes(1, Proto.varint(1 << 49)))))),
+            ("merged", plan(task: Proto().message(7, Proto().message(3, Proto().number(2, 1 << 49))))),
+            ("newest", Proto().message(16, Proto().number(2, version).message(16, Proto().signed(1, -2)))),
+            ("oldest", Proto().message(16, Proto().number(2, version).message(16, Proto().signed(2, .max)))),
+            ("durable", heartbeat { $0.message(5, Proto().signed(2, -2)) }),
+            ("received", report([Proto().message(1, slice), Proto().message(1, slice).signed(2, 5)])),
+            ("received", report([Proto().message(1, slice).signed(2, -2)])),
+            ("kind of a slice", report([Proto().message(1, Proto().number(1, 2))])),
+            ("number of a slice", report([Proto().message(1, Proto().number(2, 1 << 25))])),
+            (
+                "shard_seconds",
+                Proto().message(
+                    24, Proto().message(1, member).message(3, id).message(4, range(0, 0)).double(10, -1))
+            ),
+            ("number of a task", Proto().message(28, Proto().message(1, member).number(3, .max).text(4, ""))),
+            ("record_after", Proto().message(34, Proto().message(1, slice).signed(5, -2))),
+            ("term", Proto().message(34, Proto().message(1, slice).number(2, .max).number(4, 0))),
+            ("chunk 3", Proto().message(35, Proto().message(1, slice).number(2, 3).message(4, Proto().number(1, 3)))),
+            ("content", Proto().message(35, Proto().message(1, slice).number(2, 0).signed(6, 1))),
+            ("content", Proto().message(35, Proto().message(1, slice).number(2, 0).message(5, Proto()))),
+            ("content", Proto().message(35, Proto().message(1, slice).signed(3, 0).message(4, Proto().number(1, 1)))),
+            ("up_to_date", Proto().message(35, Proto().message(1, slice).signed(3, 0).signed(6, -2))),
+            ("version", Proto().message(47, Proto().number(1, .max))),
             ("slice", Proto().message(45, Proto().message(2, Proto().number(1, 1)).message(2, Proto().number(1, 1)))),
         ]
         for (field, header) in cases {
@@ -127,6 +199,14 @@ import Wire
             Proto().message(32, Proto()), Proto().message(33, Proto()), Proto().message(33, Proto().message(1, id)),
             Proto().message(33, Proto().message(1, id).message(5, Proto())),
             Proto().message(32, Proto().message(2, id).number(4, 1)), Proto().message(17, Proto()),
+            Proto().message(23, Proto().message(1, id).number(8, 4)), plan(task: Proto().number(1, 2)),
+            plan(task: Proto().message(7, Proto())), plan(task: Proto().message(8, Proto().message(1, Proto()))),
+            Proto().message(23, Proto().message(1, id).message(13, Proto().message(1, slice).message(2, member))),
+            report([Proto()]), Proto().message(28, Proto().text(4, "")), taskDone { $0 }, Proto().message(34, Proto()),
+            Proto().message(34, Proto().message(1, slice)), Proto().message(34, Proto().number(4, 1)),
+            Proto().message(35, Proto().message(1, slice).number(2, 0)),
+            Proto().message(35, Proto().message(1, slice).message(7, Proto())),
+            Proto().message(35, Proto().number(2, 0).message(7, Proto())),
         ] {
             #expect(failure(header)?.code == .field)
             #expect(failure(header)?.message.contains("missing") == true)
@@ -135,9 +215,9 @@ import Wire
 
     @Test func textsThatAreTooLongOrNotText() {
         let long = String(repeating: "x", count: 257)
-        #expect(failure(Proto().message(16, Proto().number(2, 1).text(3, long)))?.code == .text)
-        #expect(failure(Proto().message(16, Proto().number(2, 1).bytes(4, [0x61, 0xc3])))?.code == .text)
-        #expect(failure(Proto().message(16, Proto().number(2, 1).bytes(4, [0xed, 0xa0, 0x80])))?.code == .text)
+        #expect(failure(Proto().message(16, Proto().number(2, version).text(3, long)))?.code == .text)
+        #expect(failure(Proto().message(16, Proto().number(2, version).bytes(4, [0x61, 0xc3])))?.code == .text)
+        #expect(failure(Proto().message(16, Proto().number(2, version).bytes(4, [0xed, 0xa0, 0x80])))?.code == .text)
         #expect(
             failure(Proto().message(18, Proto().number(1, 1).text(2, String(repeating: "x", count: 4097))))?.code
                 == .text)
@@ -145,12 +225,35 @@ import Wire
         #expect(failure(heartbeat { $0.message(4, entry).message(4, entry) })?.code == .text)
         let configuration = String(repeating: "x", count: 1 << 20 + 1)
         #expect(failure(Proto().message(17, Proto().message(3, member).text(4, configuration)))?.code == .text)
+        #expect(failure(taskDone { $0.text(4, configuration) }, limits: .client)?.code == .text)
+        let path = String(repeating: "x", count: 4097)
+        #expect(failure(Proto().message(17, Proto().message(3, member).text(9, path)))?.code == .text)
+        #expect(failure(plan(task: Proto().text(4, path)))?.code == .text)
+        #expect(failure(plan(task: Proto().message(6, Proto().text(1, path))))?.code == .text)
+        #expect(failure(plan(task: Proto().message(7, Proto().message(1, Proto().text(2, path)))))?.code == .text)
+        #expect(failure(taskDone { $0.text(5, path) })?.code == .text)
+        #expect(failure(taskDone { $0.bytes(5, [0xff]) })?.code == .text)
+        #expect(failure(heartbeat { $0.message(5, Proto().text(4, path)) })?.code == .text)
+        let record = Proto().message(1, slice).signed(3, 0).message(5, Proto().text(2, configuration))
+        #expect(failure(Proto().message(35, record), limits: .client)?.code == .text)
     }
 
     @Test func countsAndSizesBeyondTheLimits() {
         var many = Proto().message(1, member)
         for index in 0..<257 { many = many.message(3, Proto().text(1, "\(index)")) }
         #expect(failure(Proto().message(20, many))?.code == .tooLarge)
+        let ranges = (0...UInt64(1 << 16)).map { range(2 * $0, 2 * $0 + 1) }
+        #expect(failure(plan(slices: ranges), limits: .client)?.code == .tooLarge)
+        #expect(failure(plan(slices: Array(ranges.dropLast())), limits: .client) == nil)
+        let retired = Proto().bytes(1, [UInt8](repeating: 1, count: 1 << 16 + 1))
+        #expect(
+            failure(plan(task: Proto().message(7, Proto().message(2, retired))), limits: .client)?.code == .tooLarge)
+        let moves = Proto(
+            bytes: [UInt8]([[UInt8]](repeating: Proto().message(1, Proto()).bytes, count: 1 << 16 + 1).joined()))
+        #expect(failure(plan(task: Proto().message(8, moves)), limits: .client)?.code == .tooLarge)
+        let seconds = Proto().message(1, member).message(3, id).message(4, range(0, 0))
+            .bytes(10, [UInt8](repeating: 0, count: 8 * 4097))
+        #expect(failure(Proto().message(24, seconds))?.code == .tooLarge)
         var tensors = request()
         for _ in 0..<65 { tensors = tensors.tensor(4, [1]) }
         #expect(failure(tensors, [[UInt8]](repeating: [1], count: 65))?.code == .tooLarge)
@@ -185,6 +288,22 @@ import Wire
         let statistics = Dictionary(uniqueKeysWithValues: (0..<257).map { ("\($0)", 0.0) })
         let heartbeat = Heartbeat(member: Samples.worker, incarnation: 1, statistics: statistics)
         #expect(unencodable(.heartbeat(heartbeat)) == .tooLarge)
+        func plan(_ kind: BoundaryTask.Kind) -> WireMessage {
+            .plan(Samples.plan(.task(BoundaryTask(number: 1, step: 2, kind: kind))))
+        }
+        #expect(unencodable(plan(.checkpoint(directory: String(repeating: "x", count: 4097)))) == .text)
+        #expect(unencodable(plan(.classes(.retire([-1])))) == .field)
+        #expect(unencodable(plan(.classes(.retire([Int](repeating: 1, count: 1 << 16 + 1))))) == .tooLarge)
+        // A plan may be longer than a request: clients take it.
+        #expect(unencodable(plan(.handOver([SliceMove](repeating: Samples.moves[0], count: 1 << 16)))) == nil)
+        #expect(unencodable(plan(.handOver([SliceMove](repeating: Samples.moves[0], count: 1 << 16 + 1)))) == .tooLarge)
+        #expect(unencodable(Samples.transfer(.chunk(3), .chunk(count: 3, step: 0, []))) == .field)
+        #expect(unencodable(Samples.transfer(.record(after: 3), .chunk(count: 9, step: 0, []))) == .field)
+        #expect(unencodable(Samples.transfer(.chunk(3), .upToDate(step: 0))) == .field)
+        let detail = TaskDone(
+            member: Samples.worker, incarnation: 1, number: 1,
+            outcome: .done(detail: String(repeating: "x", count: 1 << 20 + 1)))
+        #expect(unencodable(.taskDone(detail)) == .text)
         var welcome = Samples.welcome
         welcome.configuration = String(repeating: "x", count: 1 << 20)
         #expect(unencodable(.welcome(welcome)) == nil)

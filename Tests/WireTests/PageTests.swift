@@ -1,3 +1,4 @@
+import Determinism
 import Foundation
 import StepProtocol
 import Tensors
@@ -42,29 +43,59 @@ import Wire
     }
 
     @Test func welcome() throws {
-        let welcome = Welcome(clusterID: "glyphs", member: MemberID(.worker, 7))
+        var welcome = Welcome(clusterID: "glyphs", member: MemberID(.worker, 7))
+        welcome.committed = 11
         try expect(.welcome(welcome), request: 1, is: ["welcome"])
     }
 
     @Test func begin() throws {
         let request = StepRequest(
-            id: StepID(step: 12, attempt: 0), rank: 0, worldSize: 1, mapVersion: 3, phase: .begin, committed: 11,
+            id: StepID(term: 2, step: 12, attempt: 0), rank: 0, worldSize: 1, mapVersion: 3, phase: .begin,
+            committed: 11,
             exchange: .features, learningRate: 0.5, microBatches: 0..<1, payload: [Tensor([5, 4711] as [Int64])])
         try expect(.stepRequest(request, incarnation: 300), request: 2, is: ["begin", "begin labels"])
     }
 
     @Test func begun() throws {
         let reply = StepReply(
-            id: StepID(step: 12, attempt: 0), rank: 0, phase: .begin, outcome: .done([Tensor([100, 101] as [Int32])]))
+            id: StepID(term: 2, step: 12, attempt: 0), rank: 0, phase: .begin,
+            outcome: .done([Tensor([100, 101] as [Int32])]))
         try expect(.stepReply(reply), request: 2, is: ["begun", "begun counts"])
+    }
+
+    @Test func checkpoint() throws {
+        let plan = Plan(
+            revision: 40, id: StepID(term: 2, step: 13, attempt: 0), committed: 12, mapVersion: 3, classVersion: 0,
+            safe: 9, exchange: .features, learningRate: 0.5, ranks: [],
+            shards: [
+                .init(
+                    shard: MemberID(.shard, 1), endpoint: "tcp://a:1", slices: SliceSet([0..<6, 8..<16]),
+                    denseSlices: SliceSet(0..<8))
+            ], activity: .task(BoundaryTask(number: 5, step: 12, kind: .checkpoint(directory: "/c/12"))))
+        try expect(.plan(plan), request: 3, is: ["checkpoint"])
+        let done = TaskDone(
+            member: MemberID(.shard, 1), incarnation: 300, number: 5, outcome: .done(detail: "[]"))
+        try expect(.taskDone(done), request: 4, is: ["task done"])
+    }
+
+    @Test func transfer() throws {
+        let request = TransferRequest(slice: .centers(8), term: 2, mapVersion: 3, part: .chunk(0))
+        try expect(.transferRequest(request), request: 5, is: ["chunk request"])
+        let reply = TransferReply(
+            slice: .centers(8), part: .chunk(0),
+            content: .chunk(
+                count: 2, step: 12,
+                [Tensor([1, -1] as [Float], shape: [1, 2]), Tensor([0.5, 0] as [Float], shape: [1, 2])]))
+        try expect(.transferReply(reply), request: 5, is: ["chunk", "chunk rows", "chunk momentum"])
     }
 
     /// The same bytes, put together without protobuf-c.
     @Test func theBytesFollowFromTheSchema() throws {
-        let hello = Proto().number(2, 1).text(3, "glyphs").number(5, 300).number(8, 5530).text(10, "avx512")
-            .number(11, 2).signed(14, -1).signed(15, -1)
+        let hello = Proto().number(2, 2).text(3, "glyphs").number(5, 300).number(8, 5530).text(10, "avx512")
+            .number(11, 2).signed(14, -1)
         #expect(PageTests.blocks["hello"] == Proto().number(1, 1).message(16, hello).bytes)
-        let request = Proto().number(1, 300).message(2, Proto().number(1, 12)).number(4, 1).number(5, 3).number(6, 1)
+        let request = Proto().number(1, 300).message(2, Proto().number(1, 12).number(3, 2)).number(4, 1).number(5, 3)
+            .number(6, 1)
             .signed(7, 11).number(8, 1).float(9, 0.5).message(10, Proto().number(2, 1))
         #expect(PageTests.blocks["begin"] == Proto().number(1, 2).tensor(3, [2]).message(32, request).bytes)
     }

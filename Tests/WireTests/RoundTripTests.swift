@@ -19,7 +19,7 @@ import Wire
     }
 
     @Test func samplesCoverEveryMessage() {
-        #expect(Set(Samples.all().map(\.name)).count == 20)
+        #expect(Set(Samples.all().map(\.name)).count == 25)
     }
 
     @Test func misalignedFramesBecomeAlignedTensors() throws {

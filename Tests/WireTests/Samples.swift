@@ -1,3 +1,4 @@
+import Determinism
 import StepProtocol
 import Tensors
 import Wire
@@ -5,11 +6,11 @@ import Wire
 /// Messages of every kind, with every field set to something that is not its default.
 enum Samples {
     static let worker = MemberID(.worker, 3)
-    static let id = StepID(step: 70_000, attempt: 2)
+    static let id = StepID(term: 3, step: 70_000, attempt: 2)
 
     static func all() -> [WireMessage] {
         [.hello(hello), .welcome(welcome), .refused(Refusal(.classCount, "5530 classes, not 3000: ü")), .acknowledged]
-            + members + plans + steps + inspection
+            + members + plans + steps + tasksDone + transfers + inspection
     }
 
     static var hello: Hello {
@@ -25,7 +26,7 @@ enum Samples {
         hello.processID = 4_194_304
         hello.host = "höst"
         hello.previousNumber = 1
-        hello.stateStep = 69_999
+        hello.state = ShardState(newest: 69_999, oldest: 60_000, logsSteps: true, hasSlices: true)
         return hello
     }
 
@@ -35,12 +36,20 @@ enum Samples {
         welcome.configurationHash = "abc"
         welcome.heartbeatMilliseconds = 500
         welcome.leaseMilliseconds = 3000
+        welcome.committed = 69_999
+        welcome.checkpoint = "/state/checkpoints/step-60000"
         return welcome
     }
 
     static let members: [WireMessage] = [
         .heartbeat(
             Heartbeat(member: worker, incarnation: 7, statistics: ["a": 1.5, "b": -2], notes: ["phase": "begin"])),
+        .heartbeat(
+            Heartbeat(
+                member: MemberID(.shard, 2), incarnation: 7,
+                report: ShardReport(
+                    committed: 9, durable: 8, received: [.centers(4): 7, .dense(4): -1, .dense(1): 9],
+                    obstacle: "the disk is full: /state"))),
         .heartbeatReply(HeartbeatReply(committed: -1, mapVersion: 4, state: "training")),
         .ready(Ready(member: worker, incarnation: 7, held: id)),
         .ready(Ready(member: worker, incarnation: 7)),
@@ -49,28 +58,45 @@ enum Samples {
                 member: worker, incarnation: 7,
                 result: StepResult(
                     id: id, microBatches: 2..<4, lossSums: [1.25, .infinity], gradientNorm: 5, backboneSeconds: 0.5,
-                    exchangeSeconds: 0.25, totalSeconds: 1))),
+                    exchangeSeconds: 0.25, totalSeconds: 1, shardSeconds: [0.5, 0.75]))),
         .stepFailed(
             StepFailed(member: worker, incarnation: 7, id: id, code: .labelOutOfRange, message: "label 6000 of 5530")),
         .evaluation(Evaluation(member: worker, incarnation: 7, step: 9, name: "lfw", values: ["accuracy": 0.99])),
         .leave(Leave(member: worker, incarnation: 7, reason: "asked to")),
     ]
 
-    static let plans: [WireMessage] = [
-        .plan(plan(.train)), .plan(plan(.wait(reason: "1 of 2 shards"))), .plan(plan(.finished)),
-        .plan(plan(.failed(reason: "state lost"))),
+    static let plans: [WireMessage] =
+        [
+            .plan(plan(.train)), .plan(plan(.wait(reason: "1 of 2 shards"))), .plan(plan(.finished)),
+            .plan(plan(.failed(reason: "state lost"))),
+        ]
+        + [
+            .skip, .checkpoint(directory: "/state/checkpoints/step-69999"), .restore(checkpoint: nil),
+            .restore(checkpoint: ""), .restore(checkpoint: "/state/checkpoints/step-60000"),
+            .classes(.add(count: 5, path: "/data/new.safetensors")), .classes(.add(count: 5, path: "")),
+            .classes(.retire([3, 1, 5529])), .classes(.retire([])), .classes(.merge(from: 8, into: 7)),
+            .handOver(moves), .handOver([]),
+        ].map { .plan(plan(.task(BoundaryTask(number: 12, step: 69_999, kind: $0)))) }
+
+    static let moves = [
+        SliceMove(slice: .centers(65), from: MemberID(.shard, 1), to: MemberID(.shard, 4)),
+        SliceMove(slice: .dense(7), from: MemberID(.shard, 1), to: MemberID(.shard, 0)),
     ]
 
     static func plan(_ activity: Plan.Activity) -> Plan {
         Plan(
-            id: id, committed: 69_999, mapVersion: 5, exchange: .features, learningRate: 0.1,
+            revision: 11, id: id, committed: 69_999, mapVersion: 5, classVersion: 2, safe: 69_000, exchange: .features,
+            learningRate: 0.1,
             ranks: [
                 .init(worker: worker, microBatches: 0..<3), .init(worker: MemberID(.worker, 9), microBatches: 3..<3),
             ],
             shards: [
-                .init(shard: MemberID(.shard, 1), endpoint: "tcp://h:1", slices: 0..<64, denseSlices: 1..<8)
+                .init(
+                    shard: MemberID(.shard, 1), endpoint: "tcp://h:1", slices: SliceSet([0..<64, 66..<67]),
+                    denseSlices: SliceSet(1..<8)),
+                .init(shard: MemberID(.shard, 4), endpoint: "tcp://h:2", slices: [], denseSlices: []),
             ],
-            activity: activity)
+            moves: moves, activity: activity)
     }
 
     static func request(_ payload: [Tensor]) -> WireMessage {
@@ -91,6 +117,26 @@ enum Samples {
         reply(.notReady(current: id, committed: -1)), reply(.refused(code: .notFinite, message: "a NaN at 7")),
     ]
 
+    static let tasksDone: [WireMessage] = [.done(detail: "[\"ü\"]"), .done(detail: ""), .failed(message: "no room")].map
+    {
+        .taskDone(TaskDone(member: MemberID(.shard, 1), incarnation: 7, number: 12, outcome: $0))
+    }
+
+    static func transfer(
+        _ part: TransferRequest.Part, _ content: TransferReply<[Tensor]>.Content
+    ) -> WireMessage {
+        .transferReply(TransferReply(slice: .dense(9), part: part, content: content))
+    }
+
+    static let transfers: [WireMessage] = [
+        .transferRequest(TransferRequest(slice: .centers(9), term: 3, mapVersion: 5, part: .chunk(0))),
+        .transferRequest(TransferRequest(slice: .dense(9), term: 3, mapVersion: 5, part: .record(after: -1))),
+        transfer(.chunk(2), .chunk(count: 3, step: 69_999, [Tensor([1.5, 2.5]), Tensor([0.5, 0.25])])),
+        transfer(.chunk(0), .chunk(count: 1, step: -1, [])), transfer(.chunk(2), .gone),
+        transfer(.record(after: 69_998), .record(step: 69_999, header: "{\"step\": 1}", [Tensor([1, 2] as [Int64])])),
+        transfer(.record(after: 69_999), .upToDate(step: 69_999)), transfer(.record(after: -1), .gone),
+    ]
+
     static let inspection: [WireMessage] = [
         .operatorRequest(OperatorRequest(command: "status", arguments: ["json": "true"])),
         .operatorReply(OperatorReply(exitCode: 2, json: "{\"step\": 1}")),
@@ -100,5 +146,6 @@ enum Samples {
             momentum: Tensor([Float](repeating: 2, count: 10), shape: [5, 2])),
         .readSliceHashes,
         .sliceHashes(SliceHashes(step: 12, slices: [0: "aa", 7: "bb"], denseSlices: [1: "cc", 2: "dd"])),
+        .readClasses, .classes(ClassList(version: 1, operations: "[{\"retire\": {\"_0\": [3]}}]")),
     ]
 }

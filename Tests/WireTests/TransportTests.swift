@@ -283,4 +283,25 @@ import Wire
         let port = server.endpoint.split(separator: ":").last.map(String.init) ?? ""
         #expect(server.advertised(host: "shard-1") == "tcp://shard-1:\(port)")
     }
+
+    @Test func whatIsSentBeforeTheConnectionIsClosedArrives() throws {
+        let left = Mailbox<UInt64>()
+        let server = try TestServer { message in
+            if case .leave(let leave) = message { left.post(leave.incarnation) }
+            return .acknowledged
+        }
+        defer { server.close() }
+        let thread = try IOThread()
+        defer { thread.close() }
+        for round in 1...50 as ClosedRange<UInt64> {
+            let mailbox = Mailbox<ClientEvent>()
+            let client = try ClientConnection(
+                connect: server.server.endpoint, hello: Hello(role: .worker, incarnation: round), thread: thread,
+                events: mailbox.sink { $0 })
+            guard case .welcomed = mailbox.next(within: .seconds(20)) else { throw WireError(.overdue, "no welcome") }
+            client.send(.leave(Leave(member: Samples.worker, incarnation: round)))
+            client.close()
+            #expect(left.next(within: .seconds(20)) == round)
+        }
+    }
 }

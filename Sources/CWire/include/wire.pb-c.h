@@ -20,18 +20,31 @@ typedef struct Partialfc__TensorInfo Partialfc__TensorInfo;
 typedef struct Partialfc__Member Partialfc__Member;
 typedef struct Partialfc__StepID Partialfc__StepID;
 typedef struct Partialfc__Range Partialfc__Range;
+typedef struct Partialfc__SliceName Partialfc__SliceName;
+typedef struct Partialfc__Move Partialfc__Move;
 typedef struct Partialfc__NamedNumber Partialfc__NamedNumber;
 typedef struct Partialfc__NamedText Partialfc__NamedText;
 typedef struct Partialfc__Hello Partialfc__Hello;
+typedef struct Partialfc__ShardState Partialfc__ShardState;
 typedef struct Partialfc__Welcome Partialfc__Welcome;
 typedef struct Partialfc__Refused Partialfc__Refused;
 typedef struct Partialfc__Acknowledged Partialfc__Acknowledged;
 typedef struct Partialfc__Heartbeat Partialfc__Heartbeat;
+typedef struct Partialfc__ShardReport Partialfc__ShardReport;
+typedef struct Partialfc__ShardReport__Received Partialfc__ShardReport__Received;
 typedef struct Partialfc__HeartbeatReply Partialfc__HeartbeatReply;
 typedef struct Partialfc__Ready Partialfc__Ready;
 typedef struct Partialfc__Plan Partialfc__Plan;
 typedef struct Partialfc__Plan__Rank Partialfc__Plan__Rank;
 typedef struct Partialfc__Plan__Shard Partialfc__Plan__Shard;
+typedef struct Partialfc__BoundaryTask Partialfc__BoundaryTask;
+typedef struct Partialfc__BoundaryTask__Restore Partialfc__BoundaryTask__Restore;
+typedef struct Partialfc__BoundaryTask__HandOver Partialfc__BoundaryTask__HandOver;
+typedef struct Partialfc__ClassOperation Partialfc__ClassOperation;
+typedef struct Partialfc__ClassOperation__Add Partialfc__ClassOperation__Add;
+typedef struct Partialfc__ClassOperation__Retire Partialfc__ClassOperation__Retire;
+typedef struct Partialfc__ClassOperation__Merge Partialfc__ClassOperation__Merge;
+typedef struct Partialfc__TaskDone Partialfc__TaskDone;
 typedef struct Partialfc__StepDone Partialfc__StepDone;
 typedef struct Partialfc__StepFailed Partialfc__StepFailed;
 typedef struct Partialfc__Evaluation Partialfc__Evaluation;
@@ -39,6 +52,10 @@ typedef struct Partialfc__Leave Partialfc__Leave;
 typedef struct Partialfc__StepRequest Partialfc__StepRequest;
 typedef struct Partialfc__StepReply Partialfc__StepReply;
 typedef struct Partialfc__StepReply__Position Partialfc__StepReply__Position;
+typedef struct Partialfc__TransferRequest Partialfc__TransferRequest;
+typedef struct Partialfc__TransferReply Partialfc__TransferReply;
+typedef struct Partialfc__TransferReply__Chunk Partialfc__TransferReply__Chunk;
+typedef struct Partialfc__TransferReply__Record Partialfc__TransferReply__Record;
 typedef struct Partialfc__OperatorRequest Partialfc__OperatorRequest;
 typedef struct Partialfc__OperatorReply Partialfc__OperatorReply;
 typedef struct Partialfc__ReadRows Partialfc__ReadRows;
@@ -46,6 +63,8 @@ typedef struct Partialfc__Rows Partialfc__Rows;
 typedef struct Partialfc__ReadSliceHashes Partialfc__ReadSliceHashes;
 typedef struct Partialfc__SliceHashes Partialfc__SliceHashes;
 typedef struct Partialfc__SliceHashes__Slice Partialfc__SliceHashes__Slice;
+typedef struct Partialfc__ReadClasses Partialfc__ReadClasses;
+typedef struct Partialfc__Classes Partialfc__Classes;
 
 
 /* --- enums --- */
@@ -67,14 +86,19 @@ typedef enum {
   PARTIALFC__HEADER__BODY_STEP_FAILED = 25,
   PARTIALFC__HEADER__BODY_EVALUATION = 26,
   PARTIALFC__HEADER__BODY_LEAVE = 27,
+  PARTIALFC__HEADER__BODY_TASK_DONE = 28,
   PARTIALFC__HEADER__BODY_STEP_REQUEST = 32,
   PARTIALFC__HEADER__BODY_STEP_REPLY = 33,
+  PARTIALFC__HEADER__BODY_TRANSFER_REQUEST = 34,
+  PARTIALFC__HEADER__BODY_TRANSFER_REPLY = 35,
   PARTIALFC__HEADER__BODY_OPERATOR_REQUEST = 40,
   PARTIALFC__HEADER__BODY_OPERATOR_REPLY = 41,
   PARTIALFC__HEADER__BODY_READ_ROWS = 42,
   PARTIALFC__HEADER__BODY_ROWS = 43,
   PARTIALFC__HEADER__BODY_READ_SLICE_HASHES = 44,
-  PARTIALFC__HEADER__BODY_SLICE_HASHES = 45
+  PARTIALFC__HEADER__BODY_SLICE_HASHES = 45,
+  PARTIALFC__HEADER__BODY_READ_CLASSES = 46,
+  PARTIALFC__HEADER__BODY_CLASSES = 47
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__HEADER__BODY__CASE)
 } Partialfc__Header__BodyCase;
 
@@ -104,14 +128,19 @@ struct  Partialfc__Header
     Partialfc__StepFailed *step_failed;
     Partialfc__Evaluation *evaluation;
     Partialfc__Leave *leave;
+    Partialfc__TaskDone *task_done;
     Partialfc__StepRequest *step_request;
     Partialfc__StepReply *step_reply;
+    Partialfc__TransferRequest *transfer_request;
+    Partialfc__TransferReply *transfer_reply;
     Partialfc__OperatorRequest *operator_request;
     Partialfc__OperatorReply *operator_reply;
     Partialfc__ReadRows *read_rows;
     Partialfc__Rows *rows;
     Partialfc__ReadSliceHashes *read_slice_hashes;
     Partialfc__SliceHashes *slice_hashes;
+    Partialfc__ReadClasses *read_classes;
+    Partialfc__Classes *classes;
   };
 };
 #define PARTIALFC__HEADER__INIT \
@@ -156,10 +185,11 @@ struct  Partialfc__StepID
   ProtobufCMessage base;
   uint64_t step;
   uint64_t attempt;
+  uint64_t term;
 };
 #define PARTIALFC__STEP_ID__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_id__descriptor) \
-    , 0, 0 }
+    , 0, 0, 0 }
 
 
 /*
@@ -174,6 +204,32 @@ struct  Partialfc__Range
 #define PARTIALFC__RANGE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__range__descriptor) \
     , 0, 0 }
+
+
+struct  Partialfc__SliceName
+{
+  ProtobufCMessage base;
+  /*
+   * 0 class centers, 1 backbone parameters
+   */
+  uint32_t kind;
+  uint32_t number;
+};
+#define PARTIALFC__SLICE_NAME__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__slice_name__descriptor) \
+    , 0, 0 }
+
+
+struct  Partialfc__Move
+{
+  ProtobufCMessage base;
+  Partialfc__SliceName *slice;
+  Partialfc__Member *from;
+  Partialfc__Member *to;
+};
+#define PARTIALFC__MOVE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__move__descriptor) \
+    , NULL, NULL, NULL }
 
 
 struct  Partialfc__NamedNumber
@@ -215,11 +271,27 @@ struct  Partialfc__Hello
   uint32_t process_id;
   char *host;
   int64_t previous_number;
-  int64_t state_step;
+  /*
+   * of a shard; absent for other roles
+   */
+  Partialfc__ShardState *state;
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL }
+
+
+struct  Partialfc__ShardState
+{
+  ProtobufCMessage base;
+  int64_t newest;
+  int64_t oldest;
+  protobuf_c_boolean logs_steps;
+  protobuf_c_boolean has_slices;
+};
+#define PARTIALFC__SHARD_STATE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_state__descriptor) \
+    , 0, 0, 0, 0 }
 
 
 struct  Partialfc__Welcome
@@ -232,10 +304,12 @@ struct  Partialfc__Welcome
   char *configuration_hash;
   uint32_t heartbeat_milliseconds;
   uint32_t lease_milliseconds;
+  int64_t committed;
+  char *checkpoint;
 };
 #define PARTIALFC__WELCOME__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__welcome__descriptor) \
-    , 0, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
+    , 0, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Partialfc__Refused
@@ -267,10 +341,39 @@ struct  Partialfc__Heartbeat
   Partialfc__NamedNumber **statistics;
   size_t n_notes;
   Partialfc__NamedText **notes;
+  /*
+   * of a shard; absent for other roles
+   */
+  Partialfc__ShardReport *report;
 };
 #define PARTIALFC__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__heartbeat__descriptor) \
-    , NULL, 0, 0,NULL, 0,NULL }
+    , NULL, 0, 0,NULL, 0,NULL, NULL }
+
+
+struct  Partialfc__ShardReport__Received
+{
+  ProtobufCMessage base;
+  Partialfc__SliceName *slice;
+  int64_t step;
+};
+#define PARTIALFC__SHARD_REPORT__RECEIVED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_report__received__descriptor) \
+    , NULL, 0 }
+
+
+struct  Partialfc__ShardReport
+{
+  ProtobufCMessage base;
+  int64_t committed;
+  int64_t durable;
+  size_t n_received;
+  Partialfc__ShardReport__Received **received;
+  char *obstacle;
+};
+#define PARTIALFC__SHARD_REPORT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_report__descriptor) \
+    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string }
 
 
 struct  Partialfc__HeartbeatReply
@@ -316,12 +419,14 @@ struct  Partialfc__Plan__Shard
   ProtobufCMessage base;
   Partialfc__Member *shard;
   char *endpoint;
-  Partialfc__Range *slices;
-  Partialfc__Range *dense_slices;
+  size_t n_slices;
+  Partialfc__Range **slices;
+  size_t n_dense_slices;
+  Partialfc__Range **dense_slices;
 };
 #define PARTIALFC__PLAN__SHARD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__shard__descriptor) \
-    , NULL, (char *)protobuf_c_empty_string, NULL, NULL }
+    , NULL, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL }
 
 
 struct  Partialfc__Plan
@@ -340,17 +445,164 @@ struct  Partialfc__Plan
   size_t n_shards;
   Partialfc__Plan__Shard **shards;
   /*
-   * 0 train, 1 wait, 2 finished, 3 failed
+   * 0 train, 1 wait, 2 finished, 3 failed, 4 task
    */
   uint32_t activity;
   /*
    * of wait and failed
    */
   char *reason;
+  uint64_t revision;
+  uint64_t class_version;
+  int64_t safe;
+  size_t n_moves;
+  Partialfc__Move **moves;
+  /*
+   * of task
+   */
+  Partialfc__BoundaryTask *task;
 };
 #define PARTIALFC__PLAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__descriptor) \
-    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string }
+    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL }
+
+
+struct  Partialfc__BoundaryTask__Restore
+{
+  ProtobufCMessage base;
+  /*
+   * of a checkpoint; empty: the initial state
+   */
+  char *directory;
+};
+#define PARTIALFC__BOUNDARY_TASK__RESTORE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__boundary_task__restore__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Partialfc__BoundaryTask__HandOver
+{
+  ProtobufCMessage base;
+  size_t n_moves;
+  Partialfc__Move **moves;
+};
+#define PARTIALFC__BOUNDARY_TASK__HAND_OVER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__boundary_task__hand_over__descriptor) \
+    , 0,NULL }
+
+
+typedef enum {
+  PARTIALFC__BOUNDARY_TASK__KIND__NOT_SET = 0,
+  PARTIALFC__BOUNDARY_TASK__KIND_SKIP = 3,
+  PARTIALFC__BOUNDARY_TASK__KIND_CHECKPOINT = 4,
+  PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_LOG = 5,
+  PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_CHECKPOINT = 6,
+  PARTIALFC__BOUNDARY_TASK__KIND_CLASSES = 7,
+  PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER = 8
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__BOUNDARY_TASK__KIND__CASE)
+} Partialfc__BoundaryTask__KindCase;
+
+struct  Partialfc__BoundaryTask
+{
+  ProtobufCMessage base;
+  uint64_t number;
+  int64_t step;
+  Partialfc__BoundaryTask__KindCase kind_case;
+  union {
+    Partialfc__Acknowledged *skip;
+    /*
+     * the directory to write to
+     */
+    char *checkpoint;
+    Partialfc__Acknowledged *restore_log;
+    Partialfc__BoundaryTask__Restore *restore_checkpoint;
+    Partialfc__ClassOperation *classes;
+    Partialfc__BoundaryTask__HandOver *hand_over;
+  };
+};
+#define PARTIALFC__BOUNDARY_TASK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__boundary_task__descriptor) \
+    , 0, 0, PARTIALFC__BOUNDARY_TASK__KIND__NOT_SET, {0} }
+
+
+struct  Partialfc__ClassOperation__Add
+{
+  ProtobufCMessage base;
+  uint64_t count;
+  char *path;
+};
+#define PARTIALFC__CLASS_OPERATION__ADD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__add__descriptor) \
+    , 0, (char *)protobuf_c_empty_string }
+
+
+struct  Partialfc__ClassOperation__Retire
+{
+  ProtobufCMessage base;
+  size_t n_classes;
+  uint64_t *classes;
+};
+#define PARTIALFC__CLASS_OPERATION__RETIRE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__retire__descriptor) \
+    , 0,NULL }
+
+
+struct  Partialfc__ClassOperation__Merge
+{
+  ProtobufCMessage base;
+  uint64_t from;
+  uint64_t into;
+};
+#define PARTIALFC__CLASS_OPERATION__MERGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__merge__descriptor) \
+    , 0, 0 }
+
+
+typedef enum {
+  PARTIALFC__CLASS_OPERATION__OPERATION__NOT_SET = 0,
+  PARTIALFC__CLASS_OPERATION__OPERATION_ADD = 1,
+  PARTIALFC__CLASS_OPERATION__OPERATION_RETIRE = 2,
+  PARTIALFC__CLASS_OPERATION__OPERATION_MERGE = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__CLASS_OPERATION__OPERATION__CASE)
+} Partialfc__ClassOperation__OperationCase;
+
+struct  Partialfc__ClassOperation
+{
+  ProtobufCMessage base;
+  Partialfc__ClassOperation__OperationCase operation_case;
+  union {
+    Partialfc__ClassOperation__Add *add;
+    Partialfc__ClassOperation__Retire *retire;
+    Partialfc__ClassOperation__Merge *merge;
+  };
+};
+#define PARTIALFC__CLASS_OPERATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__descriptor) \
+    , PARTIALFC__CLASS_OPERATION__OPERATION__NOT_SET, {0} }
+
+
+typedef enum {
+  PARTIALFC__TASK_DONE__OUTCOME__NOT_SET = 0,
+  PARTIALFC__TASK_DONE__OUTCOME_DETAIL = 4,
+  PARTIALFC__TASK_DONE__OUTCOME_PROBLEM = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__TASK_DONE__OUTCOME__CASE)
+} Partialfc__TaskDone__OutcomeCase;
+
+struct  Partialfc__TaskDone
+{
+  ProtobufCMessage base;
+  Partialfc__Member *member;
+  uint64_t incarnation;
+  uint64_t number;
+  Partialfc__TaskDone__OutcomeCase outcome_case;
+  union {
+    char *detail;
+    char *problem;
+  };
+};
+#define PARTIALFC__TASK_DONE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__task_done__descriptor) \
+    , NULL, 0, 0, PARTIALFC__TASK_DONE__OUTCOME__NOT_SET, {0} }
 
 
 struct  Partialfc__StepDone
@@ -366,10 +618,12 @@ struct  Partialfc__StepDone
   double backbone_seconds;
   double exchange_seconds;
   double total_seconds;
+  size_t n_shard_seconds;
+  double *shard_seconds;
 };
 #define PARTIALFC__STEP_DONE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_done__descriptor) \
-    , NULL, 0, NULL, NULL, 0,NULL, 0, 0, 0, 0 }
+    , NULL, 0, NULL, NULL, 0,NULL, 0, 0, 0, 0, 0,NULL }
 
 
 struct  Partialfc__StepFailed
@@ -477,6 +731,90 @@ struct  Partialfc__StepReply
     , NULL, 0, 0, PARTIALFC__STEP_REPLY__OUTCOME__NOT_SET, {0} }
 
 
+typedef enum {
+  PARTIALFC__TRANSFER_REQUEST__PART__NOT_SET = 0,
+  PARTIALFC__TRANSFER_REQUEST__PART_CHUNK = 4,
+  PARTIALFC__TRANSFER_REQUEST__PART_RECORD_AFTER = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__TRANSFER_REQUEST__PART__CASE)
+} Partialfc__TransferRequest__PartCase;
+
+struct  Partialfc__TransferRequest
+{
+  ProtobufCMessage base;
+  Partialfc__SliceName *slice;
+  uint64_t term;
+  uint64_t map_version;
+  Partialfc__TransferRequest__PartCase part_case;
+  union {
+    uint64_t chunk;
+    int64_t record_after;
+  };
+};
+#define PARTIALFC__TRANSFER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__transfer_request__descriptor) \
+    , NULL, 0, 0, PARTIALFC__TRANSFER_REQUEST__PART__NOT_SET, {0} }
+
+
+struct  Partialfc__TransferReply__Chunk
+{
+  ProtobufCMessage base;
+  uint64_t count;
+  int64_t step;
+};
+#define PARTIALFC__TRANSFER_REPLY__CHUNK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__transfer_reply__chunk__descriptor) \
+    , 0, 0 }
+
+
+struct  Partialfc__TransferReply__Record
+{
+  ProtobufCMessage base;
+  int64_t step;
+  char *header;
+};
+#define PARTIALFC__TRANSFER_REPLY__RECORD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__transfer_reply__record__descriptor) \
+    , 0, (char *)protobuf_c_empty_string }
+
+
+typedef enum {
+  PARTIALFC__TRANSFER_REPLY__PART__NOT_SET = 0,
+  PARTIALFC__TRANSFER_REPLY__PART_CHUNK = 2,
+  PARTIALFC__TRANSFER_REPLY__PART_RECORD_AFTER = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__TRANSFER_REPLY__PART__CASE)
+} Partialfc__TransferReply__PartCase;
+
+typedef enum {
+  PARTIALFC__TRANSFER_REPLY__CONTENT__NOT_SET = 0,
+  PARTIALFC__TRANSFER_REPLY__CONTENT_PIECE = 4,
+  PARTIALFC__TRANSFER_REPLY__CONTENT_RECORD = 5,
+  PARTIALFC__TRANSFER_REPLY__CONTENT_UP_TO_DATE = 6,
+  PARTIALFC__TRANSFER_REPLY__CONTENT_GONE = 7
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__TRANSFER_REPLY__CONTENT__CASE)
+} Partialfc__TransferReply__ContentCase;
+
+struct  Partialfc__TransferReply
+{
+  ProtobufCMessage base;
+  Partialfc__SliceName *slice;
+  Partialfc__TransferReply__PartCase part_case;
+  union {
+    uint64_t chunk;
+    int64_t record_after;
+  };
+  Partialfc__TransferReply__ContentCase content_case;
+  union {
+    Partialfc__TransferReply__Chunk *piece;
+    Partialfc__TransferReply__Record *record;
+    int64_t up_to_date;
+    Partialfc__Acknowledged *gone;
+  };
+};
+#define PARTIALFC__TRANSFER_REPLY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__transfer_reply__descriptor) \
+    , NULL, PARTIALFC__TRANSFER_REPLY__PART__NOT_SET, {0}, PARTIALFC__TRANSFER_REPLY__CONTENT__NOT_SET, {0} }
+
+
 struct  Partialfc__OperatorRequest
 {
   ProtobufCMessage base;
@@ -550,6 +888,26 @@ struct  Partialfc__SliceHashes
 #define PARTIALFC__SLICE_HASHES__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__slice_hashes__descriptor) \
     , 0, 0,NULL, 0,NULL }
+
+
+struct  Partialfc__ReadClasses
+{
+  ProtobufCMessage base;
+};
+#define PARTIALFC__READ_CLASSES__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__read_classes__descriptor) \
+     }
+
+
+struct  Partialfc__Classes
+{
+  ProtobufCMessage base;
+  uint64_t version;
+  char *operations;
+};
+#define PARTIALFC__CLASSES__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__classes__descriptor) \
+    , 0, (char *)protobuf_c_empty_string }
 
 
 /* Partialfc__Header methods */
@@ -647,6 +1005,44 @@ Partialfc__Range *
 void   partialfc__range__free_unpacked
                      (Partialfc__Range *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__SliceName methods */
+void   partialfc__slice_name__init
+                     (Partialfc__SliceName         *message);
+size_t partialfc__slice_name__get_packed_size
+                     (const Partialfc__SliceName   *message);
+size_t partialfc__slice_name__pack
+                     (const Partialfc__SliceName   *message,
+                      uint8_t             *out);
+size_t partialfc__slice_name__pack_to_buffer
+                     (const Partialfc__SliceName   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__SliceName *
+       partialfc__slice_name__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__slice_name__free_unpacked
+                     (Partialfc__SliceName *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__Move methods */
+void   partialfc__move__init
+                     (Partialfc__Move         *message);
+size_t partialfc__move__get_packed_size
+                     (const Partialfc__Move   *message);
+size_t partialfc__move__pack
+                     (const Partialfc__Move   *message,
+                      uint8_t             *out);
+size_t partialfc__move__pack_to_buffer
+                     (const Partialfc__Move   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__Move *
+       partialfc__move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__move__free_unpacked
+                     (Partialfc__Move *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__NamedNumber methods */
 void   partialfc__named_number__init
                      (Partialfc__NamedNumber         *message);
@@ -703,6 +1099,25 @@ Partialfc__Hello *
                       const uint8_t       *data);
 void   partialfc__hello__free_unpacked
                      (Partialfc__Hello *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__ShardState methods */
+void   partialfc__shard_state__init
+                     (Partialfc__ShardState         *message);
+size_t partialfc__shard_state__get_packed_size
+                     (const Partialfc__ShardState   *message);
+size_t partialfc__shard_state__pack
+                     (const Partialfc__ShardState   *message,
+                      uint8_t             *out);
+size_t partialfc__shard_state__pack_to_buffer
+                     (const Partialfc__ShardState   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ShardState *
+       partialfc__shard_state__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__shard_state__free_unpacked
+                     (Partialfc__ShardState *message,
                       ProtobufCAllocator *allocator);
 /* Partialfc__Welcome methods */
 void   partialfc__welcome__init
@@ -780,6 +1195,28 @@ Partialfc__Heartbeat *
 void   partialfc__heartbeat__free_unpacked
                      (Partialfc__Heartbeat *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__ShardReport__Received methods */
+void   partialfc__shard_report__received__init
+                     (Partialfc__ShardReport__Received         *message);
+/* Partialfc__ShardReport methods */
+void   partialfc__shard_report__init
+                     (Partialfc__ShardReport         *message);
+size_t partialfc__shard_report__get_packed_size
+                     (const Partialfc__ShardReport   *message);
+size_t partialfc__shard_report__pack
+                     (const Partialfc__ShardReport   *message,
+                      uint8_t             *out);
+size_t partialfc__shard_report__pack_to_buffer
+                     (const Partialfc__ShardReport   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ShardReport *
+       partialfc__shard_report__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__shard_report__free_unpacked
+                     (Partialfc__ShardReport *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__HeartbeatReply methods */
 void   partialfc__heartbeat_reply__init
                      (Partialfc__HeartbeatReply         *message);
@@ -842,6 +1279,78 @@ Partialfc__Plan *
                       const uint8_t       *data);
 void   partialfc__plan__free_unpacked
                      (Partialfc__Plan *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__BoundaryTask__Restore methods */
+void   partialfc__boundary_task__restore__init
+                     (Partialfc__BoundaryTask__Restore         *message);
+/* Partialfc__BoundaryTask__HandOver methods */
+void   partialfc__boundary_task__hand_over__init
+                     (Partialfc__BoundaryTask__HandOver         *message);
+/* Partialfc__BoundaryTask methods */
+void   partialfc__boundary_task__init
+                     (Partialfc__BoundaryTask         *message);
+size_t partialfc__boundary_task__get_packed_size
+                     (const Partialfc__BoundaryTask   *message);
+size_t partialfc__boundary_task__pack
+                     (const Partialfc__BoundaryTask   *message,
+                      uint8_t             *out);
+size_t partialfc__boundary_task__pack_to_buffer
+                     (const Partialfc__BoundaryTask   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__BoundaryTask *
+       partialfc__boundary_task__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__boundary_task__free_unpacked
+                     (Partialfc__BoundaryTask *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__ClassOperation__Add methods */
+void   partialfc__class_operation__add__init
+                     (Partialfc__ClassOperation__Add         *message);
+/* Partialfc__ClassOperation__Retire methods */
+void   partialfc__class_operation__retire__init
+                     (Partialfc__ClassOperation__Retire         *message);
+/* Partialfc__ClassOperation__Merge methods */
+void   partialfc__class_operation__merge__init
+                     (Partialfc__ClassOperation__Merge         *message);
+/* Partialfc__ClassOperation methods */
+void   partialfc__class_operation__init
+                     (Partialfc__ClassOperation         *message);
+size_t partialfc__class_operation__get_packed_size
+                     (const Partialfc__ClassOperation   *message);
+size_t partialfc__class_operation__pack
+                     (const Partialfc__ClassOperation   *message,
+                      uint8_t             *out);
+size_t partialfc__class_operation__pack_to_buffer
+                     (const Partialfc__ClassOperation   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ClassOperation *
+       partialfc__class_operation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__class_operation__free_unpacked
+                     (Partialfc__ClassOperation *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__TaskDone methods */
+void   partialfc__task_done__init
+                     (Partialfc__TaskDone         *message);
+size_t partialfc__task_done__get_packed_size
+                     (const Partialfc__TaskDone   *message);
+size_t partialfc__task_done__pack
+                     (const Partialfc__TaskDone   *message,
+                      uint8_t             *out);
+size_t partialfc__task_done__pack_to_buffer
+                     (const Partialfc__TaskDone   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__TaskDone *
+       partialfc__task_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__task_done__free_unpacked
+                     (Partialfc__TaskDone *message,
                       ProtobufCAllocator *allocator);
 /* Partialfc__StepDone methods */
 void   partialfc__step_done__init
@@ -960,6 +1469,50 @@ Partialfc__StepReply *
 void   partialfc__step_reply__free_unpacked
                      (Partialfc__StepReply *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__TransferRequest methods */
+void   partialfc__transfer_request__init
+                     (Partialfc__TransferRequest         *message);
+size_t partialfc__transfer_request__get_packed_size
+                     (const Partialfc__TransferRequest   *message);
+size_t partialfc__transfer_request__pack
+                     (const Partialfc__TransferRequest   *message,
+                      uint8_t             *out);
+size_t partialfc__transfer_request__pack_to_buffer
+                     (const Partialfc__TransferRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__TransferRequest *
+       partialfc__transfer_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__transfer_request__free_unpacked
+                     (Partialfc__TransferRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__TransferReply__Chunk methods */
+void   partialfc__transfer_reply__chunk__init
+                     (Partialfc__TransferReply__Chunk         *message);
+/* Partialfc__TransferReply__Record methods */
+void   partialfc__transfer_reply__record__init
+                     (Partialfc__TransferReply__Record         *message);
+/* Partialfc__TransferReply methods */
+void   partialfc__transfer_reply__init
+                     (Partialfc__TransferReply         *message);
+size_t partialfc__transfer_reply__get_packed_size
+                     (const Partialfc__TransferReply   *message);
+size_t partialfc__transfer_reply__pack
+                     (const Partialfc__TransferReply   *message,
+                      uint8_t             *out);
+size_t partialfc__transfer_reply__pack_to_buffer
+                     (const Partialfc__TransferReply   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__TransferReply *
+       partialfc__transfer_reply__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__transfer_reply__free_unpacked
+                     (Partialfc__TransferReply *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__OperatorRequest methods */
 void   partialfc__operator_request__init
                      (Partialfc__OperatorRequest         *message);
@@ -1077,6 +1630,44 @@ Partialfc__SliceHashes *
 void   partialfc__slice_hashes__free_unpacked
                      (Partialfc__SliceHashes *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__ReadClasses methods */
+void   partialfc__read_classes__init
+                     (Partialfc__ReadClasses         *message);
+size_t partialfc__read_classes__get_packed_size
+                     (const Partialfc__ReadClasses   *message);
+size_t partialfc__read_classes__pack
+                     (const Partialfc__ReadClasses   *message,
+                      uint8_t             *out);
+size_t partialfc__read_classes__pack_to_buffer
+                     (const Partialfc__ReadClasses   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ReadClasses *
+       partialfc__read_classes__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__read_classes__free_unpacked
+                     (Partialfc__ReadClasses *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__Classes methods */
+void   partialfc__classes__init
+                     (Partialfc__Classes         *message);
+size_t partialfc__classes__get_packed_size
+                     (const Partialfc__Classes   *message);
+size_t partialfc__classes__pack
+                     (const Partialfc__Classes   *message,
+                      uint8_t             *out);
+size_t partialfc__classes__pack_to_buffer
+                     (const Partialfc__Classes   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__Classes *
+       partialfc__classes__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__classes__free_unpacked
+                     (Partialfc__Classes *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Partialfc__Header_Closure)
@@ -1094,6 +1685,12 @@ typedef void (*Partialfc__StepID_Closure)
 typedef void (*Partialfc__Range_Closure)
                  (const Partialfc__Range *message,
                   void *closure_data);
+typedef void (*Partialfc__SliceName_Closure)
+                 (const Partialfc__SliceName *message,
+                  void *closure_data);
+typedef void (*Partialfc__Move_Closure)
+                 (const Partialfc__Move *message,
+                  void *closure_data);
 typedef void (*Partialfc__NamedNumber_Closure)
                  (const Partialfc__NamedNumber *message,
                   void *closure_data);
@@ -1102,6 +1699,9 @@ typedef void (*Partialfc__NamedText_Closure)
                   void *closure_data);
 typedef void (*Partialfc__Hello_Closure)
                  (const Partialfc__Hello *message,
+                  void *closure_data);
+typedef void (*Partialfc__ShardState_Closure)
+                 (const Partialfc__ShardState *message,
                   void *closure_data);
 typedef void (*Partialfc__Welcome_Closure)
                  (const Partialfc__Welcome *message,
@@ -1114,6 +1714,12 @@ typedef void (*Partialfc__Acknowledged_Closure)
                   void *closure_data);
 typedef void (*Partialfc__Heartbeat_Closure)
                  (const Partialfc__Heartbeat *message,
+                  void *closure_data);
+typedef void (*Partialfc__ShardReport__Received_Closure)
+                 (const Partialfc__ShardReport__Received *message,
+                  void *closure_data);
+typedef void (*Partialfc__ShardReport_Closure)
+                 (const Partialfc__ShardReport *message,
                   void *closure_data);
 typedef void (*Partialfc__HeartbeatReply_Closure)
                  (const Partialfc__HeartbeatReply *message,
@@ -1129,6 +1735,30 @@ typedef void (*Partialfc__Plan__Shard_Closure)
                   void *closure_data);
 typedef void (*Partialfc__Plan_Closure)
                  (const Partialfc__Plan *message,
+                  void *closure_data);
+typedef void (*Partialfc__BoundaryTask__Restore_Closure)
+                 (const Partialfc__BoundaryTask__Restore *message,
+                  void *closure_data);
+typedef void (*Partialfc__BoundaryTask__HandOver_Closure)
+                 (const Partialfc__BoundaryTask__HandOver *message,
+                  void *closure_data);
+typedef void (*Partialfc__BoundaryTask_Closure)
+                 (const Partialfc__BoundaryTask *message,
+                  void *closure_data);
+typedef void (*Partialfc__ClassOperation__Add_Closure)
+                 (const Partialfc__ClassOperation__Add *message,
+                  void *closure_data);
+typedef void (*Partialfc__ClassOperation__Retire_Closure)
+                 (const Partialfc__ClassOperation__Retire *message,
+                  void *closure_data);
+typedef void (*Partialfc__ClassOperation__Merge_Closure)
+                 (const Partialfc__ClassOperation__Merge *message,
+                  void *closure_data);
+typedef void (*Partialfc__ClassOperation_Closure)
+                 (const Partialfc__ClassOperation *message,
+                  void *closure_data);
+typedef void (*Partialfc__TaskDone_Closure)
+                 (const Partialfc__TaskDone *message,
                   void *closure_data);
 typedef void (*Partialfc__StepDone_Closure)
                  (const Partialfc__StepDone *message,
@@ -1151,6 +1781,18 @@ typedef void (*Partialfc__StepReply__Position_Closure)
 typedef void (*Partialfc__StepReply_Closure)
                  (const Partialfc__StepReply *message,
                   void *closure_data);
+typedef void (*Partialfc__TransferRequest_Closure)
+                 (const Partialfc__TransferRequest *message,
+                  void *closure_data);
+typedef void (*Partialfc__TransferReply__Chunk_Closure)
+                 (const Partialfc__TransferReply__Chunk *message,
+                  void *closure_data);
+typedef void (*Partialfc__TransferReply__Record_Closure)
+                 (const Partialfc__TransferReply__Record *message,
+                  void *closure_data);
+typedef void (*Partialfc__TransferReply_Closure)
+                 (const Partialfc__TransferReply *message,
+                  void *closure_data);
 typedef void (*Partialfc__OperatorRequest_Closure)
                  (const Partialfc__OperatorRequest *message,
                   void *closure_data);
@@ -1172,6 +1814,12 @@ typedef void (*Partialfc__SliceHashes__Slice_Closure)
 typedef void (*Partialfc__SliceHashes_Closure)
                  (const Partialfc__SliceHashes *message,
                   void *closure_data);
+typedef void (*Partialfc__ReadClasses_Closure)
+                 (const Partialfc__ReadClasses *message,
+                  void *closure_data);
+typedef void (*Partialfc__Classes_Closure)
+                 (const Partialfc__Classes *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1183,18 +1831,31 @@ extern const ProtobufCMessageDescriptor partialfc__tensor_info__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__member__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_id__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__range__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__slice_name__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__move__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__named_number__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__named_text__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__hello__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__shard_state__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__welcome__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__refused__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__shard_report__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__ready__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__boundary_task__restore__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__class_operation__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__class_operation__merge__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__task_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_failed__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__evaluation__descriptor;
@@ -1202,6 +1863,10 @@ extern const ProtobufCMessageDescriptor partialfc__leave__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_request__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_reply__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_reply__position__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__transfer_request__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__transfer_reply__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__transfer_reply__chunk__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__transfer_reply__record__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__operator_request__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__operator_reply__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__read_rows__descriptor;
@@ -1209,6 +1874,8 @@ extern const ProtobufCMessageDescriptor partialfc__rows__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__read_slice_hashes__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__slice_hashes__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__slice_hashes__slice__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__read_classes__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__classes__descriptor;
 
 PROTOBUF_C__END_DECLS
 

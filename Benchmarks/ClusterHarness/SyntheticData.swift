@@ -1,0 +1,50 @@
+internal import Determinism
+public import Foundation
+internal import Tensors
+
+/// Data sets that are made, not downloaded.
+public enum SyntheticData {
+    /// Images of `identities` identities, 5 each, as a folder data set of gray PGM files of 16×16 pixels in `directory/data`: identities
+    /// differ by a pattern, images by noise.
+    ///
+    /// - Returns: the folder.
+    /// - Throws: if the files cannot be written.
+    public static func writeFolder(to directory: URL, identities: Int = 12) throws -> URL {
+        let root = directory.appending(path: "data")
+        for identity in 0..<identities {
+            let folder = root.appending(path: "id" + (identity < 10 ? "0" : "") + "\(identity)")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            for image in 0..<5 {
+                var bytes = Array("P5\n16 16\n255\n".utf8)
+                for y in 0..<16 {
+                    for x in 0..<16 {
+                        let pattern = (x * (identity + 1) + y * (identity * 7 % 5 + 1)) % 16 * 15
+                        bytes.append(UInt8(clamping: pattern + (x * 31 + y * 17 + image * 101) % 20))
+                    }
+                }
+                try Data(bytes).write(to: folder.appending(path: "\(image).pgm"))
+            }
+        }
+        return root
+    }
+
+    /// Features with labels for training a head alone: `data.kind: features`.
+    ///
+    /// Values are uniform in [-1, 1), labels uniform over the classes, both by `seed`.
+    ///
+    /// - Parameter poison: samples whose first value is not a number.
+    /// - Throws: if the file cannot be written.
+    public static func writeFeatures(
+        to path: URL, samples: Int, size: Int, classes: Int, seed: UInt64, poison: Set<Int> = []
+    ) throws {
+        var random = KeyedRandom(seed: seed, purpose: .test)
+        var values = [Float](repeating: 0, count: samples * size)
+        for index in values.indices { values[index] = Float(random.unit() * 2 - 1) }
+        for sample in poison { values[sample * size] = .nan }
+        let labels = (0..<samples).map { _ in Int64(random.below(UInt64(classes))) }
+        try FileManager.default.createDirectory(
+            at: path.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try SafeTensors(tensors: ["features": Tensor(values, shape: [samples, size]), "labels": Tensor(labels)])
+            .write(to: path.path)
+    }
+}

@@ -1,0 +1,40 @@
+import ArgumentParser
+import ClusterHarness
+import Foundation
+
+/// Training of a large head alone, on synthetic features: what several measurements use.
+struct FeatureTraining: ParsableArguments {
+    @Option(help: "Classes.")
+    var classes = 1_000_000
+
+    @Option(help: "D.")
+    var embeddingSize = 512
+
+    @Option(help: "B.")
+    var batch = 128
+
+    @Option(help: "r.")
+    var sampleRate = 0.1
+
+    @Option(help: "Number of slices.")
+    var slices = 64
+
+    /// Bytes of the rows and their momentum.
+    var stateBytes: Int { classes * embeddingSize * 8 }
+
+    /// Writes the features into `directory` and describes a run over them.
+    func configuration(steps: Int, in directory: URL) throws -> String {
+        let path = directory.appending(path: "features.safetensors")
+        try SyntheticData.writeFeatures(
+            to: path, samples: 32 * batch, size: embeddingSize, classes: classes, seed: 1)
+        return """
+            data: {kind: features, path: "\(path.path)", classes: \(classes)}
+            backbone: {name: none, embedding_size: \(embeddingSize)}
+            head: {scale: 64, m1: 1, m2: 0, m3: 0.4, sample_rate: \(sampleRate), slices: \(slices), exchange: features}
+            batch: {size: \(batch), micro_batch: \(batch / 4)}
+            schedule: {steps: \(steps), learning_rate: 0.1}
+            evaluation: {held_out_pairs: 0}
+            cluster: {lease_seconds: \(FaceTraining.lease)}
+            """
+    }
+}

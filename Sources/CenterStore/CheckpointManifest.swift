@@ -1,0 +1,94 @@
+public import StepProtocol
+
+/// What a checkpoint is: the cut of a whole cluster at one step, in files that any number of shards can load.
+///
+/// Written last, so that a directory with a manifest has all its files.
+public struct CheckpointManifest: Sendable, Hashable, Codable {
+    public static let currentFormat = 1
+
+    /// One file: a slice.
+    public struct File: Sendable, Hashable, Codable {
+        /// Relative to the checkpoint's directory.
+        public var path: String
+        public var slice: SliceName
+        public var bytes: Int
+        /// XXH64 of the header (8 bytes of length, then JSON), continued over pieces of 4 MiB of every tensor in the
+        /// file's order: the hash so far is the seed of the next piece's. 16 hex digits.
+        public var hash: String
+
+        public init(path: String, slice: SliceName, bytes: Int, hash: String) {
+            self.path = path
+            self.slice = slice
+            self.bytes = bytes
+            self.hash = hash
+        }
+    }
+
+    public var formatVersion: Int
+    /// The last step that it contains, -1 for the state before the first.
+    public var step: Int
+    public var classVersion: Int
+    /// The class operations so far, as JSON.
+    public var operations: String
+    /// The run's configuration, as YAML.
+    public var configuration: String
+    public var fingerprint: String
+    public var sliceCount: Int
+    public var denseSliceCount: Int
+    /// Classes at the beginning of the run, before any operation.
+    public var classCount: Int
+    public var embeddingSize: Int
+    /// When it was taken, in ISO 8601.
+    public var created: String
+    public var files: [File]
+
+    public init(
+        step: Int, classVersion: Int, operations: String, configuration: String, fingerprint: String, sliceCount: Int,
+        denseSliceCount: Int, classCount: Int, embeddingSize: Int, created: String, files: [File]
+    ) {
+        formatVersion = Self.currentFormat
+        self.step = step
+        self.classVersion = classVersion
+        self.operations = operations
+        self.configuration = configuration
+        self.fingerprint = fingerprint
+        self.sliceCount = sliceCount
+        self.denseSliceCount = denseSliceCount
+        self.classCount = classCount
+        self.embeddingSize = embeddingSize
+        self.created = created
+        self.files = files
+    }
+
+    static let fileName = "manifest.json"
+
+    /// Writes the manifest of the complete checkpoint in `directory`.
+    ///
+    /// - Throws: `CenterStoreError`: `.layout` if a slice is missing, named twice or outside the directory;
+    ///   `.diskFull` or `.io` if it cannot be written.
+    public func write(to directory: String) throws(CenterStoreError) {
+        if let problem = filesProblem { throw CenterStoreError(.layout, "checkpoint \(directory): \(problem)") }
+        try ChecksummedJSON.write(self, to: "\(directory)/\(Self.fileName)")
+    }
+
+    /// What is wrong with the list of files, nil if every slice has one.
+    var filesProblem: String? {
+        guard (1...SliceLayout.sliceLimit).contains(sliceCount), (1...SliceLayout.sliceLimit).contains(denseSliceCount)
+        else { return "it cannot have \(sliceCount) and \(denseSliceCount) slices" }
+        var missing = Set((0..<sliceCount).map(SliceName.centers) + (0..<denseSliceCount).map(SliceName.dense))
+        for file in files {
+            guard file.path == Self.path(of: file.slice) else {
+                return "\(file.slice) cannot be in the file \(file.path)"
+            }
+            guard missing.remove(file.slice) != nil else { return "\(file.slice) is there twice, or should not be" }
+        }
+        return missing.min().map { "\($0) is missing, of \(missing.count) in all" }
+    }
+
+    /// `slices/slice-00005.safetensors`, `dense/dense-00003.safetensors`.
+    public static func path(of slice: SliceName) -> String {
+        let digits = String(slice.number)
+        let number = String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+        return slice.isDense ? "dense/dense-\(number).safetensors" : "slices/slice-\(number).safetensors"
+    }
+}

@@ -1,0 +1,94 @@
+public import StepProtocol
+public import Tensors
+
+/// Writes the files of a checkpoint: one per slice, straight from the memory that the slice is in.
+public struct CheckpointWriter: Sendable {
+    public let directory: String
+
+    /// Files are written into `directory`, which is made when needed.
+    public init(directory: String) { self.directory = directory }
+
+    /// Writes a slice of class centers. A file that is there already is replaced.
+    ///
+    /// - Throws: `CenterStoreError` if the slice is not held, or the file cannot be written.
+    public func write(slice: Int, of table: CenterTable) throws(CenterStoreError) -> CheckpointManifest.File {
+        guard let memory = table.memory(of: slice) else {
+            throw CenterStoreError(.notHeld, "slice \(slice) is not held here, and cannot be saved")
+        }
+        defer { withExtendedLifetime(memory) {} }
+        let classes = table.layout.classes(of: slice)
+        guard classes.count == memory.rowCount else {
+            throw CenterStoreError(.layout, "slice \(slice) has \(memory.rowCount) rows for \(classes.count) classes")
+        }
+        let ids = classes.ranges.flatMap { $0.map(Int64.init) }
+        let count = memory.rowCount * table.embeddingSize * 4
+        return try write(
+            .centers(slice), rowCount: memory.rowCount, width: table.embeddingSize,
+            rows: UnsafeRawBufferPointer(start: memory.rows.base, count: count),
+            momentum: UnsafeRawBufferPointer(start: memory.momentum.base, count: count), ids: ids)
+    }
+
+    /// Writes a slice of the backbone: two vectors f32 of equal length. A file that is there already is replaced.
+    ///
+    /// - Throws: `CenterStoreError` if the vectors do not fit each other, or the file cannot be written.
+    public func write(
+        denseSlice: Int, parameters: Tensor, momentum: Tensor
+    ) throws(CenterStoreError) -> CheckpointManifest.File {
+        guard parameters.dtype == .f32, momentum.dtype == .f32, parameters.count == momentum.count else {
+            throw CenterStoreError(
+                .layout, "dense slice \(denseSlice) has \(parameters.count) parameters and \(momentum.count) momenta")
+        }
+        defer { withExtendedLifetime((parameters, momentum)) {} }
+        return try write(
+            .dense(denseSlice), rowCount: parameters.count, width: 1,
+            rows: UnsafeRawBufferPointer(start: parameters.rawPointer, count: parameters.byteCount),
+            momentum: UnsafeRawBufferPointer(start: momentum.rawPointer, count: momentum.byteCount), ids: [])
+    }
+
+    /// Writes a slice from memory: `rowCount` rows of `width` floats, as many of momentum, and the class of each row
+    /// (none for the backbone).
+    ///
+    /// - Throws: `CenterStoreError` if the lengths do not fit each other, or the file cannot be written.
+    public func write(
+        _ slice: SliceName, rowCount: Int, width: Int, rows: UnsafeRawBufferPointer, momentum: UnsafeRawBufferPointer,
+        ids: [Int64]
+    ) throws(CenterStoreError) -> CheckpointManifest.File {
+        guard SliceShape(rowCount: rowCount, width: width, chunkRows: 1).isPossible,
+            case let layout = CheckpointLayout(slice, rowCount: rowCount, width: width),
+            [rows.count, momentum.count] + (slice.isDense ? [] : [8 * ids.count]) == layout.parts
+        else {
+            throw CenterStoreError(
+                .layout, "\(slice): \(rows.count) and \(momentum.count) bytes, \(ids.count) ids for \(rowCount) rows")
+        }
+        let name = CheckpointManifest.path(of: slice)
+        let path = "\(directory)/\(name)"
+        try FileIO.makeDirectory(FileIO.directory(of: path))
+        let temporary = path + FileIO.temporarySuffix
+        var hash = CheckpointHash()
+        do throws(CenterStoreError) {
+            let file = try StoreFile(temporary, .create)
+            var offset = 0
+            func append(_ bytes: UnsafeRawBufferPointer) throws(CenterStoreError) {
+                for start in stride(from: 0, to: bytes.count, by: CheckpointHash.pieceByteCount) {
+                    let end = min(start + CheckpointHash.pieceByteCount, bytes.count)
+                    let piece = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
+                    hash.update(piece)
+                    try file.write([piece], at: offset)
+                    offset += piece.count
+                }
+            }
+            try layout.header.withBytes { (bytes) throws(CenterStoreError) in try append(bytes) }
+            try append(rows)
+            try append(momentum)
+            let idBytes = ids.withUnsafeBytes { Array($0) }
+            try idBytes.withBytes { (bytes) throws(CenterStoreError) in try append(bytes) }
+            try file.sync()
+            try FileIO.rename(temporary, to: path)
+        } catch {
+            try? FileIO.remove(temporary)
+            throw error
+        }
+        try FileIO.syncDirectory(FileIO.directory(of: path))
+        return CheckpointManifest.File(path: name, slice: slice, bytes: layout.byteCount, hash: hash.digits)
+    }
+}

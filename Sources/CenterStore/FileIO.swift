@@ -1,0 +1,113 @@
+internal import Glibc
+
+/// File operations by path, with errors that name the path and say what to do.
+package enum FileIO {
+    /// The error for the current `errno`.
+    package static func failure(_ path: String, _ what: String, _ number: Int32 = errno) -> CenterStoreError {
+        let text = String(cString: strerror(number))
+        switch number {
+        case ENOSPC, EDQUOT:
+            return CenterStoreError(.diskFull, "\(path) \(what): \(text); make room on its disk")
+        case EACCES, EPERM, EROFS:
+            return CenterStoreError(
+                .io, "\(path) \(what): \(text); give this process the right to write there, or another directory")
+        case EMFILE, ENFILE:
+            return CenterStoreError(.io, "\(path) \(what): \(text); raise the limit of open files (ulimit -n)")
+        default: return CenterStoreError(.io, "\(path) \(what): \(text)")
+        }
+    }
+
+    /// Makes a directory, with those that it lies in. One that exists is no matter.
+    package static func makeDirectory(_ path: String) throws(CenterStoreError) {
+        if mkdir(path, 0o755) == 0 || errno == EEXIST && isDirectory(path) { return }
+        if errno == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+            try makeDirectory(String(path[..<slash]))
+            if mkdir(path, 0o755) == 0 || errno == EEXIST && isDirectory(path) { return }
+        }
+        if errno == EEXIST { throw CenterStoreError(.io, "\(path) is a file, and must be a directory") }
+        throw failure(path, "cannot be made")
+    }
+
+    package static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// Names of the entries of a directory, sorted.
+    package static func names(in directory: String) throws(CenterStoreError) -> [String] {
+        guard let stream = opendir(directory) else { throw failure(directory, "cannot be listed") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        errno = 0
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        if errno != 0 { throw failure(directory, "cannot be listed") }
+        return names.sorted()
+    }
+
+    /// Removes a file. One that is not there is no matter.
+    package static func remove(_ path: String) throws(CenterStoreError) {
+        if unlink(path) != 0 && errno != ENOENT { throw failure(path, "cannot be removed") }
+    }
+
+    /// Removes an empty directory. One that is not there is no matter.
+    package static func removeDirectory(_ path: String) throws(CenterStoreError) {
+        if rmdir(path) != 0 && errno != ENOENT { throw failure(path, "cannot be removed") }
+    }
+
+    package static func rename(_ old: String, to new: String) throws(CenterStoreError) {
+        if Glibc.rename(old, new) != 0 { throw failure(old, "cannot be renamed to \(new)") }
+    }
+
+    /// Makes what was created, renamed and removed in a directory survive a power cut.
+    package static func syncDirectory(_ path: String) throws(CenterStoreError) {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure(path, "cannot be opened") }
+        defer { close(descriptor) }
+        if fsync(descriptor) != 0 { throw failure(path, "cannot be synced") }
+    }
+
+    /// Replaces a file by `bytes`, so that after a crash at any moment the old or the new one is there, whole and
+    /// synced.
+    package static func replace(_ path: String, with bytes: [UInt8]) throws(CenterStoreError) {
+        let temporary = path + temporarySuffix
+        do throws(CenterStoreError) {
+            let file = try StoreFile(temporary, .create)
+            try bytes.withBytes { (source) throws(CenterStoreError) in try file.write([source], at: 0) }
+            try file.sync()
+            try rename(temporary, to: path)
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        try syncDirectory(directory(of: path))
+    }
+
+    /// What names of unfinished files end in.
+    package static let temporarySuffix = ".partial"
+
+    package static func directory(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// All bytes of a small file, nil if there is none.
+    package static func contents(of path: String) throws(CenterStoreError) -> [UInt8]? {
+        if !exists(path) && errno == ENOENT { return nil }
+        let file = try StoreFile(path, .read)
+        let count = try file.byteCount
+        guard count <= 1 << 30 else {
+            throw CenterStoreError(
+                .damaged, "\(path) is \(count) bytes long, which cannot be: restore it from a backup")
+        }
+        var bytes = [UInt8](repeating: 0, count: count)
+        try bytes.withMutableBytes { (target) throws(CenterStoreError) in try file.read(into: target, at: 0) }
+        return bytes
+    }
+}

@@ -1,0 +1,28 @@
+/// The header of a safetensors file whose tensors are written at their offsets.
+enum SafeTensorsLayout {
+    struct Entry {
+        var name: String
+        var dtype: String
+        var shape: [Int]
+        var byteCount: Int
+    }
+
+    /// Length, JSON and padding to 8, for tensors that lie one after the other in this order. The same arguments give
+    /// the same bytes.
+    static func header(_ tensors: [Entry], metadata: [String: String]) -> [UInt8] {
+        var parts: [String] = []
+        let pairs = metadata.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }
+        parts.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
+        var offset = 0
+        for tensor in tensors {
+            let shape = tensor.shape.map(String.init).joined(separator: ",")
+            parts.append(
+                "\"\(tensor.name)\":{\"dtype\":\"\(tensor.dtype)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(offset + tensor.byteCount)]}"
+            )
+            offset += tensor.byteCount
+        }
+        var json = Array("{\(parts.joined(separator: ","))}".utf8)
+        json.append(contentsOf: [UInt8](repeating: 0x20, count: (8 - json.count % 8) % 8))
+        return withUnsafeBytes(of: UInt64(json.count).littleEndian) { Array($0) } + json
+    }
+}

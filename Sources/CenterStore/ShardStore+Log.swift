@@ -1,0 +1,123 @@
+public import StepProtocol
+
+/// The log of steps.
+extension ShardStore {
+    /// Appends what a step was computed from.
+    ///
+    /// After it has returned, no death of the process loses the record. A record supersedes those of its step and
+    /// later ones.
+    /// - Throws: `CenterStoreError`. `.diskFull`: the log is as before, and the call may be repeated when there is
+    ///   room. If a sync failed, every call fails until the directory is opened again.
+    public func append(_ record: LogRecord) throws(CenterStoreError) {
+        guard identity != nil else { throw CenterStoreError(.foreign, "\(directory) belongs to no cluster yet") }
+        if syncMode == .always, let problem = syncer.problem { throw problem }
+        try log.append(record) { () throws(CenterStoreError) in
+            // An earlier file must not lose what a later one builds on.
+            if syncMode != .never { try syncer.sync() }
+        }
+        syncer.appended(record.header.step, to: log.activeFile)
+        if syncMode == .always { try syncer.sync() }
+    }
+
+    /// Makes everything that was appended survive a power cut.
+    ///
+    /// - Throws: `CenterStoreError`; see `append`.
+    public func sync() throws(CenterStoreError) { try syncer.sync() }
+
+    /// The step up to which everything owned is here: the last record's, or that of the snapshots; -1 before the
+    /// first step.
+    public var newestStep: Int { max(log.newestStep ?? manifest.step, manifest.step) }
+
+    /// The last step that a power cut cannot take away.
+    public var durableStep: Int { syncMode == .never ? newestStep : min(newestStep, syncer.syncedStep) }
+
+    /// The oldest step that everything owned can be brought back to by `truncate(after:)`; larger than `newestStep`
+    /// if nothing is owned.
+    public var oldestRestorableStep: Int {
+        guard !owned.isEmpty else { return newestStep + 1 }
+        return owned.reduce(-1) { max($0, $1.source.maxStep) }
+    }
+
+    /// Why the log could not be synced, nil if it could.
+    public var syncProblem: String? { syncer.problem?.description }
+    /// Length of the log's files in bytes, those for received slices too.
+    public var logByteCount: Int { sideLogs.values.reduce(log.byteCount) { $0 + $1.byteCount } }
+    /// The step of the oldest record, nil if there is none.
+    public var oldestLoggedStep: Int? { log.oldestStep }
+    /// What was cut off the log when it was opened.
+    public var tornTail: TornTail? { log.tornTail }
+
+    /// The records of the steps after `step`, and of none after `last`: those that count, ascending.
+    public func records(after step: Int, upTo last: Int? = nil) -> LogCursor {
+        Self.cursor(log, after: step, upTo: last)
+    }
+
+    /// The records that came with a slice from another shard, to be replayed on it before those of the shard's own log.
+    public func records(receivedWith slice: SliceName, after step: Int, upTo last: Int? = nil) -> LogCursor {
+        let stem = owned.first { $0.slice == slice }?.sideLog ?? received.first { $0.slice == slice }?.sideLog
+        return Self.cursor(stem.flatMap { sideLogs[$0] }, after: step, upTo: last)
+    }
+
+    /// The first record of a step after `step`, nil if there is none yet.
+    ///
+    /// - Throws: `CenterStoreError`, `.damaged` if it is not what was written.
+    public func record(after step: Int) throws(CenterStoreError) -> LogRecord? {
+        let entries = log.index.entries
+        guard case let first = log.index.first(after: step), first < entries.count else { return nil }
+        var cursor = LogCursor(log, [entries[first]])
+        return try cursor.next()
+    }
+
+    private static func cursor(_ log: StepLog?, after step: Int, upTo last: Int?) -> LogCursor {
+        guard let log else { return LogCursor(nil, []) }
+        let index = log.index
+        let first = index.first(after: step)
+        let end = last.map { index.first(after: $0) } ?? index.entries.count
+        return LogCursor(log, Array(index.entries[first..<max(first, end)]))
+    }
+
+    /// Goes back: forgets every record of a later step, and class operations after `step` of a higher version.
+    ///
+    /// - Throws: `CenterStoreError`, `.notHeld` if a snapshot is of a later step, so that nothing leads back to `step`.
+    public func truncate(after step: Int, classVersion: Int = .max) throws(CenterStoreError) {
+        if let late = owned.first(where: { $0.source.maxStep > step }) {
+            throw CenterStoreError(
+                .notHeld,
+                "\(directory): \(late.slice) is kept as of step \(late.source.maxStep), so that step \(step) is gone: restore a checkpoint"
+            )
+        }
+        try log.truncate(after: step, classVersion: classVersion)
+        for entry in owned {
+            try entry.sideLog.flatMap { sideLogs[$0] }?.truncate(after: step, classVersion: classVersion)
+        }
+        let fitting = received.filter { $0.snapshot.maxStep <= step }
+        for entry in fitting { try sideLogs[entry.sideLog]?.truncate(after: step, classVersion: classVersion) }
+        if manifest.step > step || received.contains(where: { $0.step > step }) {
+            try change { manifest in
+                manifest.step = min(manifest.step, step)
+                manifest.received = fitting.map {
+                    var entry = $0
+                    entry.step = min(entry.step, step)
+                    return entry
+                }
+            }
+        }
+        syncer.reset(to: newestStep)
+    }
+
+    /// The oldest step whose record is needed to restore what is owned: nothing before it is.
+    public var oldestNeededStep: Int { (owned.map(\.source.minStep).min() ?? newestStep) + 1 }
+
+    /// Removes the files of the log in which every record is of a step before `step`.
+    ///
+    /// - Throws: `CenterStoreError`, `.notHeld` if the records are still needed.
+    public func dropLog(before step: Int) throws(CenterStoreError) {
+        guard step <= oldestNeededStep else {
+            throw CenterStoreError(
+                .notHeld, "\(directory): records from step \(oldestNeededStep) on are needed, before \(step)")
+        }
+        guard let first = log.firstSegment(neededFrom: step), first > manifest.firstSegment else { return }
+        try change { $0.firstSegment = first }
+        try log.drop(segmentsBefore: first)
+    }
+}

@@ -1,0 +1,45 @@
+/// A line of the operator's log: the JSON of `coordinator events --json` is a list of these.
+public struct ClusterEvent: Codable, Sendable {
+    /// Seconds since 1970.
+    public var time: Double
+    /// `info`, `warning` or `error`.
+    public var level: String
+    public var text: String
+
+    public init(time: Double, level: String, text: String) {
+        self.time = time
+        self.level = level
+        self.text = text
+    }
+}
+
+/// The classes of a run: the JSON of `coordinator classes list --json`.
+public struct ClassStatus: Codable, Sendable {
+    /// Operations that were applied.
+    public var version: Int
+    /// All classes, with added and retired ones.
+    public var classes: Int
+    /// Classes that are never sampled any more.
+    public var retired: Int
+    /// Every operation that was ordered, in order.
+    public var operations: [Operation]
+
+    public struct Operation: Codable, Sendable {
+        /// For people: `add 100 classes`.
+        public var text: String
+        /// The step after which it was applied, nil while it waits.
+        public var afterStep: Int?
+
+        public init(text: String, afterStep: Int?) {
+            self.text = text
+            self.afterStep = afterStep
+        }
+    }
+
+    public init(version: Int, classes: Int, retired: Int, operations: [Operation]) {
+        self.version = version
+        self.classes = classes
+        self.retired = retired
+        self.operations = operations
+    }
+}

@@ -1,0 +1,152 @@
+import CenterStore
+import Foundation
+import Tensors
+
+/// Rows [C, D] of all classes as safetensors files of bounded length with an index, in the manner of Hugging Face.
+///
+/// `centers.safetensors.index.json` maps tensor names to files. The tensors `centers.00000`, `centers.00001`, … one after the
+/// other, in the order of their names, are the rows of the classes 0, 1, …:
+///
+/// ```python
+/// index = json.load(open("centers.safetensors.index.json"))["weight_map"]
+/// centers = torch.cat([safe_open(file, "pt").get_tensor(name) for name, file in sorted(index.items())])
+/// ```
+enum CenterFiles {
+    /// Classes that follow each other and lie in one slice.
+    struct Piece {
+        var slice: Int
+        var classes: Range<Int>
+        /// The row of the first of them in its slice.
+        var firstRow: Int
+    }
+
+    /// The JSON of an index.
+    struct Index: Codable {
+        var metadata: Metadata
+        var weightMap: [String: String]
+
+        struct Metadata: Codable {
+            /// Bytes of all tensors.
+            var totalSize: Int
+            var classes: Int
+            var embeddingSize: Int
+            /// The committed step of the state, -1 for initial values.
+            var step: Int
+            /// Classes that are not sampled any more.
+            var retired: [Int64]
+
+            private enum CodingKeys: String, CodingKey {
+                case totalSize = "total_size"
+                case classes
+                case embeddingSize = "embedding_size"
+                case step
+                case retired
+            }
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case metadata
+            case weightMap = "weight_map"
+        }
+    }
+
+    /// Length that a file may reach, unless a single piece is longer.
+    static let fileByteLimit = 4 << 30
+    private static let bufferByteCount = 8 << 20
+
+    /// The pieces of all classes, in the order of the class ids.
+    static func pieces(of layout: SliceLayout) -> [Piece] {
+        var pieces: [Piece] = []
+        for slice in 0..<layout.sliceCount {
+            var row = 0
+            for range in layout.classes(of: slice).ranges {
+                pieces.append(Piece(slice: slice, classes: range, firstRow: row))
+                row += range.count
+            }
+        }
+        return pieces.sorted { $0.classes.lowerBound < $1.classes.lowerBound }
+    }
+
+    /// Writes the tensor `name` of every slice's file, renamed `stem`, to `directory`.
+    ///
+    /// - Parameter slicePath: the safetensors file of a slice.
+    /// - Throws: `SafeTensorsError` or `OfflineError` if a file cannot be read or written, or does not fit.
+    static func export(
+        _ name: String, as stem: String, registry: ClassRegistry, embeddingSize: Int, step: Int, to directory: String,
+        fileByteLimit: Int = fileByteLimit, slicePath: (Int) throws -> String
+    ) throws {
+        let pieces = pieces(of: registry.layout)
+        let rowBytes = embeddingSize * MemoryLayout<Float>.size
+        var files: [[Int]] = [[]]
+        var length = 0
+        for (index, piece) in pieces.enumerated() {
+            let bytes = piece.classes.count * rowBytes
+            if length + bytes > fileByteLimit && length > 0 {
+                files.append([])
+                length = 0
+            }
+            files[files.count - 1].append(index)
+            length += bytes
+        }
+        let digits = max(5, "\(pieces.count)".count)
+        var weightMap: [String: String] = [:]
+        var open: (slice: Int, file: SafeTensorsFile)?
+        for (number, members) in files.enumerated() {
+            let file = "\(stem)-\(padded(number + 1, 5))-of-\(padded(files.count, 5)).safetensors"
+            let tensors = members.map { index in
+                SafeTensorsWriter.Description(
+                    "\(stem).\(padded(index, digits))", .f32, [pieces[index].classes.count, embeddingSize])
+            }
+            let writer = try SafeTensorsWriter(directory + "/" + file, tensors: tensors, metadata: ["format": "pt"])
+            for (index, tensor) in zip(members, tensors) {
+                let piece = pieces[index]
+                if open?.slice != piece.slice { open = (piece.slice, try SafeTensorsFile(try slicePath(piece.slice))) }
+                guard let source = open?.file else { continue }
+                let entry = try source.entry(name, .f32)
+                let rows = registry.layout.classes(of: piece.slice).count
+                guard entry.shape == [rows, embeddingSize] else {
+                    throw OfflineError(
+                        "\(source.path): \(name) is \(entry.shape), expected [\(rows), \(embeddingSize)]")
+                }
+                try copy(
+                    source, entry, from: piece.firstRow * rowBytes, count: piece.classes.count * rowBytes, to: writer)
+                weightMap[tensor.name] = file
+            }
+            try writer.finish()
+        }
+        let index = Index(
+            metadata: .init(
+                totalSize: registry.classCount * rowBytes, classes: registry.classCount, embeddingSize: embeddingSize,
+                step: step, retired: registry.retired), weightMap: weightMap)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        try encoder.encode(index).write(
+            to: URL(fileURLWithPath: directory + "/\(stem).safetensors.index.json"), options: .atomic)
+    }
+
+    private static func copy(
+        _ source: SafeTensorsFile, _ entry: SafeTensorsFile.Entry, from start: Int, count: Int,
+        to writer: SafeTensorsWriter
+    ) throws {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(count, bufferByteCount), alignment: 64)
+        defer { buffer.deallocate() }
+        var done = 0
+        while done < count {
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, count - done)])
+            try source.read(entry, from: start + done, into: part)
+            try writer.append(UnsafeRawBufferPointer(part))
+            done += part.count
+        }
+    }
+
+    private static func padded(_ number: Int, _ digits: Int) -> String {
+        let text = "\(number)"
+        return String(repeating: "0", count: max(0, digits - text.count)) + text
+    }
+}
+
+/// Why a command that works on files alone cannot do it.
+struct OfflineError: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}

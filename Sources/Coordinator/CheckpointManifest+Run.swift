@@ -1,0 +1,33 @@
+import CenterStore
+import Foundation
+import PartialFC
+import RunConfiguration
+import RunSetup
+import StepProtocol
+
+extension CheckpointManifest {
+    /// The manifest of a run's checkpoint after `step`, with the class operations that were applied by then.
+    ///
+    /// - Throws: `CenterStoreError` if the operations do not fit the run.
+    init(step: Int, operations: [ClassOperation], setup: RunSetup, files: [File]) throws {
+        let registry = try setup.classes(after: operations)
+        self.init(
+            step: step, classVersion: registry.version, operations: registry.operationsJSON,
+            configuration: setup.configuration.canonicalText, fingerprint: setup.configuration.fingerprint,
+            sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.backbone.denseSlices,
+            classCount: setup.head.classCount, embeddingSize: setup.head.embeddingSize,
+            created: ISO8601DateFormatter().string(from: Date()),
+            files: files.sorted { $0.path < $1.path })
+    }
+
+    /// The files that shards have listed in their acknowledgements, a JSON array each.
+    ///
+    /// - Throws: `OfflineError` that names the shard whose list cannot be read.
+    static func files(_ details: [MemberID: String]) throws -> [File] {
+        try details.sorted { $0.key < $1.key }.flatMap { member, detail in
+            do { return try JSONDecoder().decode([File].self, from: Data(detail.utf8)) } catch {
+                throw OfflineError("the list of files of \(member) cannot be read: \(error)")
+            }
+        }
+    }
+}

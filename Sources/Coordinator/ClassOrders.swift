@@ -1,0 +1,63 @@
+import CenterStore
+import StepProtocol
+import Tensors
+
+/// What an operator writes about classes, as operations.
+enum ClassOrders {
+    /// Reads an order's arguments.
+    ///
+    /// - Throws: `OfflineError` or `SafeTensorsError` that says what is wrong with them.
+    static func operation(_ arguments: [String: String], embeddingSize: Int) throws -> ClassOperation {
+        func number(_ name: String) throws -> Int {
+            guard let text = arguments[name], let number = Int(text), number >= 0 else {
+                throw OfflineError("\(name) \"\(arguments[name] ?? "")\" is not a number")
+            }
+            return number
+        }
+        switch arguments["action"] {
+        case "add":
+            let count = try number("count")
+            let path = arguments["from"] ?? ""
+            if !path.isEmpty {
+                let shape = try SafeTensorsFile(path).entry("centers", .f32).shape
+                guard shape == [count, embeddingSize] else {
+                    throw OfflineError("\(path): centers is \(shape), expected [\(count), \(embeddingSize)]")
+                }
+            }
+            return .add(count: count, path: path)
+        case "retire": return .retire(try classes(arguments["list"] ?? ""))
+        case "merge": return .merge(from: try number("a"), into: try number("b"))
+        default: throw OfflineError("classes knows list, add, retire and merge")
+        }
+    }
+
+    /// How many classes one order may name: it must fit into a message.
+    static let listLimit = 1_000_000
+
+    /// The classes of `4,17,100-199`.
+    static func classes(_ list: String) throws -> [Int] {
+        var classes: [Int] = []
+        for part in list.split(separator: ",") {
+            let ends = part.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false).map {
+                Int($0.filter { $0 != " " })
+            }
+            guard let first = ends[0], let last = ends[ends.count - 1], first >= 0, last >= first,
+                last - first < listLimit - classes.count
+            else { throw OfflineError("\"\(part)\" in \"\(list.prefix(100))\" is no class and no range of classes") }
+            classes += first...last
+        }
+        guard !classes.isEmpty else { throw OfflineError("no class is named") }
+        return classes
+    }
+
+    /// The operation for people.
+    static func text(_ operation: ClassOperation) -> String {
+        switch operation {
+        case .add(let count, let path): "add \(count) classes" + (path.isEmpty ? "" : " from \(path)")
+        case .retire(let classes) where classes.count > 10:
+            "retire \(classes.count) classes (\(classes[0]), \(classes[1]), …)"
+        case .retire(let classes): "retire \(classes.map { "\($0)" }.joined(separator: ", "))"
+        case .merge(let from, let into): "merge \(from) into \(into)"
+        }
+    }
+}

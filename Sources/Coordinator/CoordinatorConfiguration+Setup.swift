@@ -1,0 +1,30 @@
+import Backbone
+import Foundation
+import RunConfiguration
+import RunSetup
+import StepProtocol
+
+extension CoordinatorConfiguration {
+    /// What the state machine must know of a run that begins with the checkpoint `origin`, if there is one.
+    init(_ setup: RunSetup, origin: CoordinatorRecord.CheckpointRecord?) {
+        let configuration = setup.configuration
+        let schedule = setup.schedule
+        self.init(
+            batchSize: configuration.batch.size, microBatchCount: configuration.microBatchCount,
+            sliceCount: configuration.head.slices, denseSliceCount: configuration.backbone.denseSlices,
+            expectedShards: configuration.cluster.shards, minimumWorkers: configuration.cluster.workers,
+            totalSteps: configuration.totalSteps, exchange: setup.exchange,
+            lease: .seconds(configuration.cluster.leaseSeconds), learningRate: { Float(schedule.rate(at: $0)) })
+        // Shards open it from their own working directories.
+        checkpointDirectory = URL(fileURLWithPath: configuration.checkpointDirectory).standardizedFileURL.path
+        checkpointEverySteps = configuration.checkpoint.everySteps
+        let minutes = configuration.checkpoint.everyMinutes
+        checkpointEvery = minutes > 0 ? .seconds(minutes * 60) : nil
+        checkpointsKept = configuration.checkpoint.keep
+        rebalancesAutomatically = configuration.cluster.rebalance == "auto"
+        movesAtOnce = configuration.cluster.movesAtOnce
+        onNotFinite =
+            configuration.optimizer.notFinite == "stop" ? .stop : .skip(limit: configuration.optimizer.notFiniteLimit)
+        self.origin = origin.map { .init(directory: $0.directory, step: $0.step, classVersion: $0.classVersion) }
+    }
+}

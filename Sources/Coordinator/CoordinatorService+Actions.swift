@@ -1,0 +1,114 @@
+import CoordinatorStore
+import Foundation
+import Logging
+import RunConfiguration
+import RunSetup
+import StepProtocol
+import Wire
+
+/// Doing what the machine says: decisions are written before anything that follows from them.
+extension CoordinatorService {
+    func perform(_ actions: [Machine.Action]) {
+        // The metrics first: a coordinator that dies before the commit is written drops the line again.
+        for case .committed(let report) in actions { write { try metrics.append(report) } }
+        carryOut(actions[...], answering: inHand)
+    }
+
+    private func carryOut(_ actions: ArraySlice<Machine.Action>, answering question: Question?) {
+        var rest = actions
+        while let action = rest.first {
+            guard case .persist = action else {
+                carryOut(action, answering: question)
+                rest.removeFirst()
+                continue
+            }
+            let decisions = rest.prefix { if case .persist = $0 { true } else { false } }.compactMap {
+                if case .persist(let decision) = $0 { decision } else { nil }
+            }
+            do throws(CoordinatorStoreError) {
+                if decisions.contains(where: \.mustBeDurable) { metrics.sync() }
+                try store.write(decisions)
+            } catch {
+                let isNew = blocked?.problem != error.message
+                blocked = Blocked(
+                    actions: rest, question: question, retryAt: .now + .seconds(1), problem: error.message,
+                    events: blocked?.events ?? [])
+                if isNew { log.error("\(error); everything waits until it can be written, tried again every second") }
+                return
+            }
+            rest.removeFirst(decisions.count)
+        }
+        guard let wasBlocked = blocked else { return }
+        blocked = nil
+        log.info("the decision is written: going on")
+        for event in wasBlocked.events { mailbox.post(event) }
+    }
+
+    /// Tries again to write what could not be written.
+    func retry() {
+        guard let blocked else { return }
+        carryOut(blocked.actions, answering: blocked.question)
+    }
+
+    private func carryOut(_ action: Machine.Action, answering question: Question?) {
+        func request(_ peer: PeerID) -> UInt64 { question?.peer == peer ? question?.request ?? 0 : 0 }
+        switch action {
+        case .persist: break
+        case .welcome(let peer, let member): welcome(member, peer, request(peer))
+        case .refuse(let peer, let code, let message):
+            log.warning("refused a message: \(message)")
+            server.refuse(peer, request: request(peer), Refusal(code, message))
+        case .dismiss(let peer, let member):
+            members[member] = nil
+            server.refuse(
+                peer, request: request(peer), Refusal(.drained, "\(member) has handed its slices over and may go"))
+        case .send(_, let peer, let plan): server.send(.plan(plan), to: peer, request: request(peer))
+        case .committed: break  // In the metrics since `perform`.
+        case .event(let level, let text): note(level, text)
+        case .refuseOperator(let message): operatorRefusal = message
+        case .writeCheckpoint(let number, let checkpoint, let details): writeCheckpoint(number, checkpoint, details)
+        case .deleteCheckpoint(let checkpoint): deleteCheckpoint(checkpoint)
+        case .finished:
+            write { try metrics.cut(after: machine.committed) }
+            note(.info, "finished: every shard that is alive has committed step \(machine.committed)")
+        case .failed(let reason): note(.error, "the run failed: \(reason)")
+        }
+    }
+
+    private func welcome(_ member: MemberID, _ peer: PeerID, _ request: UInt64) {
+        let configuration = setup.configuration
+        let lease = configuration.cluster.leaseSeconds
+        var welcome = Welcome(clusterID: cluster.id, member: member)
+        welcome.configuration = configuration.canonicalText
+        welcome.configurationHash = configuration.fingerprint
+        welcome.leaseMilliseconds = Int(lease * 1000)
+        welcome.heartbeatMilliseconds = max(50, min(1000, Int(lease * 200)))
+        welcome.committed = machine.committed
+        welcome.checkpoint = machine.checkpoints.last?.directory ?? cluster.origin?.directory ?? ""
+        if let hello = hellos[peer] { members[member] = MemberNotes(hello) }
+        server.welcome(peer, request: request, welcome)
+    }
+
+    /// Logs an event and keeps it for `coordinator events`.
+    func note(_ level: EventLevel, _ text: String) {
+        log.log(level: level.logLevel, "\(text)")
+        unwrittenEvents.append(
+            CoordinatorStore.Event(time: Date().timeIntervalSince1970, level: "\(level)", text: text))
+        // They may be lost: a decision that cannot be written is what people hear of.
+        guard (try? store.append(unwrittenEvents)) == nil else {
+            unwrittenEvents.removeAll()
+            return
+        }
+        if unwrittenEvents.count > 1000 { unwrittenEvents.removeFirst() }
+    }
+}
+
+extension EventLevel {
+    var logLevel: Logger.Level {
+        switch self {
+        case .info: .info
+        case .warning: .warning
+        case .error: .error
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import CenterStore
+import ClusterStatus
+import CoordinatorStore
+import Foundation
+import PartialFC
+import RunConfiguration
+import RunSetup
+import StepProtocol
+import Wire
+
+/// The operator's commands.
+extension CoordinatorService {
+    private static let commands = [
+        "status", "slices", "events", "pause", "resume", "stop", "checkpoint", "checkpoints", "restore", "drain",
+        "undrain", "rebalance", "forget", "classes",
+    ]
+
+    /// Does what an operator orders, and says what came of it.
+    func answer(_ command: OperatorRequest) -> OperatorReply {
+        if let reply = look(command) { return reply }
+        let arguments = command.arguments
+        switch command.command {
+        case "pause": return order(.pause)
+        case "resume": return order(.resume)
+        case "stop": return order(.stop)
+        case "checkpoint":
+            checkpointProblem = ""
+            return order(.checkpoint)
+        case "restore":
+            do {
+                let checkpoint = try arguments["checkpoint"].map(checkpoint)
+                return order(.restore(checkpoint: checkpoint?.directory, step: checkpoint?.step))
+            } catch { return refusal("\(error)") }
+        case "drain", "undrain", "forget":
+            guard let shard = shard(arguments["name"] ?? "") else {
+                return refusal("there is no shard \"\(arguments["name"] ?? "")\"; `coordinator shards` lists them")
+            }
+            switch command.command {
+            case "drain": return order(.drain(shard))
+            case "undrain": return order(.undrain(shard))
+            default: return order(.forget(shard))
+            }
+        case "rebalance":
+            let moves = machine.rebalancePlan().map {
+                ClusterStatus.Move(slice: "\($0.slice)", from: "\($0.from)", to: "\($0.to)")
+            }
+            return arguments["dry_run"] == "true" || moves.isEmpty
+                ? json(moves) : order(.rebalance) { self.json(moves) }
+        case "classes":
+            do {
+                let operation = try ClassOrders.operation(arguments, embeddingSize: setup.head.embeddingSize)
+                var registry = try setup.classes(after: machine.operations.map(\.operation))
+                try registry.apply(operation)
+                return order(.classes(operation)) { self.json(self.classStatus) }
+            } catch { return refusal("\(error)") }
+        default:
+            return refusal(
+                "unknown command \"\(command.command)\"; this coordinator knows \(Self.commands.joined(separator: ", "))",
+                exitCode: 64)
+        }
+    }
+
+    /// Answers what only looks, and says of everything else that it must wait.
+    func answerWhileBlocked(_ command: OperatorRequest) -> OperatorReply {
+        look(command) ?? refusal("not now: \(blocked?.problem ?? "")", exitCode: 75)
+    }
+
+    private func look(_ command: OperatorRequest) -> OperatorReply? {
+        switch command.command {
+        case "status": json(status)
+        case "slices": json(slices)
+        case "checkpoints": json(checkpoints)
+        case "events": json(events(last: command.arguments["count"].flatMap { Int($0) } ?? 50))
+        case "classes" where command.arguments["action"] == "list": json(classStatus)
+        default: nil
+        }
+    }
+
+    private func order(_ event: Machine.Event, answer: (() -> OperatorReply)? = nil) -> OperatorReply {
+        operatorRefusal = nil
+        perform(machine.handle(event, at: now))
+        if let operatorRefusal { return refusal(operatorRefusal) }
+        if let blocked {
+            return refusal("taken, but it cannot be written down yet: \(blocked.problem)", exitCode: 75)
+        }
+        return answer?() ?? json(status)
+    }
+
+    private func json(_ value: some Encodable) -> OperatorReply {
+        guard let data = try? StatusJSON.encode(value) else {
+            return OperatorReply(exitCode: 70, json: #"{"error":"the answer cannot be encoded"}"#)
+        }
+        return OperatorReply(exitCode: 0, json: String(decoding: data, as: UTF8.self))
+    }
+
+    private func refusal(_ message: String, exitCode: Int = 65) -> OperatorReply {
+        OperatorReply(exitCode: exitCode, json: json(OperatorError(error: message)).json)
+    }
+
+    private func shard(_ name: String) -> MemberID? {
+        guard name.hasPrefix("shard-"), let number = Int(name.dropFirst(6)) else { return nil }
+        let member = MemberID(.shard, number)
+        return machine.status(at: now).members.contains { $0.id == member } ? member : nil
+    }
+
+    /// The checkpoint that an operator names by its directory or its step.
+    private func checkpoint(_ name: String) throws -> CoordinatorRecord.CheckpointRecord {
+        let known = machine.checkpoints
+        if let step = Int(name) {
+            guard let found = known.last(where: { $0.step == step }) else {
+                throw OfflineError("there is no checkpoint of step \(step); `coordinator checkpoints` lists them")
+            }
+            return found
+        }
+        let directory = URL(fileURLWithPath: name).standardizedFileURL.path
+        if let found = known.last(where: { $0.directory == directory }) { return found }
+        let manifest = try CheckpointReader(directory: directory).manifest
+        guard manifest.fingerprint == setup.configuration.fingerprint else {
+            throw OfflineError("\(directory) is of a run with another configuration; start one with `serve --resume`")
+        }
+        return CoordinatorRecord.CheckpointRecord(
+            step: manifest.step, directory: directory, classVersion: manifest.classVersion)
+    }
+
+    private func events(last count: Int) -> [ClusterEvent] {
+        let count = max(1, min(count, 10_000))
+        let written = (try? store.events(last: count)) ?? []
+        return (written + unwrittenEvents).suffix(count).map {
+            ClusterEvent(time: $0.time, level: $0.level, text: $0.text)
+        }
+    }
+}

@@ -1,0 +1,100 @@
+import ArgumentParser
+import Backbone
+import CenterStore
+import ClusterStatus
+import Foundation
+import RunConfiguration
+import RunSetup
+import StepProtocol
+import Tensors
+
+/// `coordinator export`.
+struct Export: OperatorCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Write centers and backbone as safetensors for PyTorch.",
+        discussion: """
+            Writes centers-*.safetensors with centers.safetensors.index.json, and backbone.safetensors with \
+            InsightFace's parameter names. The tensors centers.00000, centers.00001, … one after the other are the rows \
+            of all classes:
+
+              index = json.load(open("centers.safetensors.index.json"))["weight_map"]
+              centers = torch.cat([safe_open(f, "pt").get_tensor(k) for k, f in sorted(index.items())])
+
+            Without --checkpoint the running cluster takes a checkpoint first.
+            """)
+    @Argument(help: "The directory to write, which must be empty or missing.", completion: .directory) var path: String
+    @Option(help: "The checkpoint to export.", completion: .directory) var checkpoint: String?
+    @Flag(help: "Export the optimiser's momentum too: momentum-*.safetensors and backbone-momentum.safetensors.")
+    var momentum = false
+    @OptionGroup var connection: Connection
+
+    /// The JSON that it prints.
+    private struct Answer: Encodable {
+        var directory: String
+        var checkpoint: String
+        var step: Int
+        var classes: Int
+    }
+
+    func run() throws {
+        let source = try checkpoint ?? connection.takeCheckpoint().directory
+        try offline {
+            let answer = try export(CheckpointReader(directory: URL(fileURLWithPath: source).standardizedFileURL.path))
+            connection.print(answer) { "\(answer.classes) classes after step \(answer.step): \(answer.directory)" }
+        }
+    }
+
+    private func export(_ reader: CheckpointReader) throws -> Answer {
+        let directory = URL(fileURLWithPath: path).standardizedFileURL.path
+        let manager = FileManager.default
+        try manager.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        guard try manager.contentsOfDirectory(atPath: directory).isEmpty else {
+            throw OfflineError("\(directory) is not empty")
+        }
+        let manifest = reader.manifest
+        let setup = try RunSetup(RunConfiguration(yaml: manifest.configuration))
+        let registry = try ClassRegistry(
+            classCount: manifest.classCount, sliceCount: manifest.sliceCount, operationsJSON: manifest.operations)
+        for name in ["centers"] + (momentum ? ["momentum"] : []) {
+            try CenterFiles.export(
+                name, as: name, registry: registry, embeddingSize: manifest.embeddingSize, step: manifest.step,
+                to: directory
+            ) { try reader.path(ofSlice: $0) }
+        }
+        if !setup.layout.segments.isEmpty {
+            for (tensor, file) in [("parameters", "backbone")] + (momentum ? [("momentum", "backbone-momentum")] : []) {
+                let values = try reader.backbone(tensor, setup.layout)
+                try BackboneFile.write(
+                    values, layout: setup.layout, to: "\(directory)/\(file).safetensors",
+                    metadata: ["format": "pt", "step": "\(manifest.step)"])
+            }
+        }
+        return Answer(
+            directory: directory, checkpoint: reader.directory, step: manifest.step, classes: registry.classCount)
+    }
+}
+
+extension CheckpointReader {
+    /// The file of a slice of class centers.
+    ///
+    /// - Throws: `OfflineError` if the checkpoint has none.
+    func path(ofSlice slice: Int) throws -> String { try path(of: .centers(slice)) }
+
+    /// A flat vector f32 [P] of all dense slices.
+    func backbone(_ name: String, _ layout: ParameterLayout) throws -> Tensor {
+        let vector = Tensor(uninitialized: Float.self, shape: [layout.count])
+        for slice in 0..<manifest.denseSliceCount {
+            let range = layout.range(ofSlices: slice..<slice + 1, of: manifest.denseSliceCount)
+            let file = try SafeTensorsFile(path(of: .dense(slice)))
+            let entry = try file.entry(name, .f32)
+            guard entry.shape == [range.count] else {
+                throw OfflineError("\(file.path): \(name) is \(entry.shape), expected [\(range.count)]")
+            }
+            let target = vector.rows(range)
+            try file.read(
+                entry, into: UnsafeMutableRawBufferPointer(start: target.rawPointer, count: target.byteCount))
+            withExtendedLifetime(target) {}
+        }
+        return vector
+    }
+}

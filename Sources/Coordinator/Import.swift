@@ -1,0 +1,106 @@
+import ArgumentParser
+import Backbone
+import CenterStore
+import Determinism
+import Foundation
+import PartialFC
+import RunConfiguration
+import RunSetup
+import StepProtocol
+import Tensors
+
+/// `coordinator import`.
+struct Import: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a checkpoint of weights from elsewhere, to begin a run with.",
+        discussion: """
+            Reads what `export` writes, a head as a single safetensors file (a matrix [classes, embedding size] called \
+            centers or weight), and a backbone with InsightFace's names. What is left out starts as it would in a new \
+            run; momentum is zero. Then: coordinator serve --config CONFIG --resume OUTPUT.
+            """)
+    @Option(help: "The YAML file that describes the run to be.", completion: .file(extensions: ["yaml", "yml"]))
+    var config: String
+    @Option(
+        name: .customLong("set"), parsing: .singleValue,
+        help: ArgumentHelp("Override a key of the configuration; may be repeated.", valueName: "section.key=value"))
+    var settings: [String] = []
+    @Option(help: "Centers: an exported directory, an index file, or a safetensors file.", completion: .file())
+    var centers: String?
+    @Option(help: "Momentum of the centers, likewise.", completion: .file()) var momentum: String?
+    @Option(help: "A safetensors file of the backbone.", completion: .file(extensions: ["safetensors"]))
+    var backbone: String?
+    @Option(help: "A safetensors file of the backbone's momentum.", completion: .file(extensions: ["safetensors"]))
+    var backboneMomentum: String?
+    @Option(help: "The checkpoint's directory to write, empty or missing.", completion: .directory) var output: String
+
+    func run() throws {
+        try offline {
+            let setup = try RunSetup(RunConfiguration(file: config, settings: settings).countingData())
+            let directory = URL(fileURLWithPath: output).standardizedFileURL.path
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            guard try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty else {
+                throw OfflineError("\(directory) is not empty")
+            }
+            var files = try writeCenters(setup, directory)
+            files += try writeBackbone(setup, directory)
+            try CheckpointManifest(step: -1, operations: [], setup: setup, files: files).write(to: directory)
+            print("\(setup.head.classCount) classes × \(setup.head.embeddingSize): \(directory)")
+        }
+    }
+
+    private func writeCenters(_ setup: RunSetup, _ directory: String) throws -> [CheckpointManifest.File] {
+        let layout = try setup.classes(after: []).layout
+        let size = setup.head.embeddingSize
+        func source(_ path: String?, _ stem: String) throws -> RowSource? {
+            guard let path else { return nil }
+            let source = try RowSource(path, stem: stem)
+            guard source.rowCount == layout.classCount, source.width == size else {
+                throw OfflineError(
+                    "\(path) has \(source.rowCount) rows of \(source.width), the run \(layout.classCount) classes of \(size)"
+                )
+            }
+            return source
+        }
+        let rows = try source(centers, "centers")
+        let momentum = try source(momentum, "momentum")
+        let initial: CenterSource =
+            setup.configuration.head.initial.isEmpty
+            ? .random(seed: setup.configuration.seed) : .safeTensors(path: setup.configuration.head.initial)
+        let parallel = ParallelBlocks(threads: ProcessInfo.processInfo.activeProcessorCount)
+        return try (0..<layout.sliceCount).map { slice in
+            let classes = layout.classes(of: slice)
+            let table = try CenterTable(
+                layout: layout, embeddingSize: size, slices: [slice], source: rows == nil ? initial : .zeros,
+                parallel: parallel)
+            try table.withRows(0..<classes.count, of: slice) { held, heldMomentum in
+                var row = 0
+                for range in classes.ranges {
+                    let bytes = row * size * 4..<(row + range.count) * size * 4
+                    try rows?.read(range, into: UnsafeMutableRawBufferPointer(rebasing: held[bytes]))
+                    try momentum?.read(range, into: UnsafeMutableRawBufferPointer(rebasing: heldMomentum[bytes]))
+                    row += range.count
+                }
+            }
+            return try CheckpointWriter(directory: directory).write(slice: slice, of: table)
+        }
+    }
+
+    private func writeBackbone(_ setup: RunSetup, _ directory: String) throws -> [CheckpointManifest.File] {
+        let layout = setup.layout
+        let count = setup.configuration.backbone.denseSlices
+        func vector(_ path: String) throws -> Tensor {
+            try BackboneFile.read(path, configuration: layout.configuration).parameters
+        }
+        let all = SliceSet(0..<count)
+        let initial = backbone ?? setup.configuration.backbone.initial
+        let start = try DenseShard(
+            layout: layout, slices: all, of: count, seed: setup.configuration.seed, initial: initial,
+            microBatchCount: setup.configuration.microBatchCount)
+        let momentum = try backboneMomentum.map(vector) ?? Tensor(zeros: Float.self, shape: [layout.count])
+        return try (0..<count).map { slice in
+            let range = layout.range(ofSlices: slice..<slice + 1, of: count)
+            return try CheckpointWriter(directory: directory).write(
+                denseSlice: slice, parameters: start.parameters.rows(range), momentum: momentum.rows(range))
+        }
+    }
+}

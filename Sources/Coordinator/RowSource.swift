@@ -1,0 +1,104 @@
+import Foundation
+import Tensors
+
+/// Rows [C, D] in one safetensors file or in several with an index: what `export` writes, or a head of other origin.
+struct RowSource {
+    private struct Part {
+        var file: SafeTensorsFile
+        var entry: SafeTensorsFile.Entry
+        /// The rows of it among all.
+        var rows: Range<Int>
+    }
+
+    /// What is read of an index, whoever wrote it.
+    private struct Index: Decodable {
+        var weightMap: [String: String]
+
+        private enum CodingKeys: String, CodingKey { case weightMap = "weight_map" }
+    }
+
+    private var parts: [Part] = []
+    let path: String
+    /// C and D.
+    private(set) var rowCount = 0
+    private(set) var width = 0
+
+    /// - Parameters:
+    ///   - path: a safetensors file, an index file (`….index.json`), or a directory with `STEM.safetensors.index.json`.
+    ///   - stem: `centers` or `momentum`. In a single file the tensor may also be called `weight`, or be the only matrix.
+    /// - Throws: `SafeTensorsError` or `OfflineError` if a file is missing, damaged, or its tensors do not fit together.
+    init(_ path: String, stem: String) throws {
+        self.path = path
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+            throw OfflineError("\(path) does not exist")
+        }
+        let index = isDirectory.boolValue ? path + "/\(stem).safetensors.index.json" : path
+        if index.hasSuffix(".json") {
+            try add(index: index)
+        } else {
+            let file = try SafeTensorsFile(path)
+            try add(file, Self.matrix(of: file, stem))
+        }
+    }
+
+    /// Whether `directory` has rows of this name.
+    static func exists(in directory: String, stem: String) -> Bool {
+        FileManager.default.fileExists(atPath: directory + "/\(stem).safetensors.index.json")
+    }
+
+    private mutating func add(index path: String) throws {
+        let index: Index
+        do {
+            let data = try Data(contentsOf: URL(fileURLWithPath: path))
+            index = try JSONDecoder().decode(Index.self, from: data)
+        } catch { throw OfflineError("\(path) cannot be read: \(error)") }
+        let directory = URL(fileURLWithPath: path).deletingLastPathComponent()
+        var files: [String: SafeTensorsFile] = [:]
+        for (name, fileName) in index.weightMap.sorted(by: { $0.key < $1.key }) {
+            let file: SafeTensorsFile
+            if let known = files[fileName] {
+                file = known
+            } else {
+                file = try SafeTensorsFile(directory.appending(path: fileName).path)
+                files[fileName] = file
+            }
+            try add(file, name)
+        }
+    }
+
+    private static func matrix(of file: SafeTensorsFile, _ stem: String) throws -> String {
+        if let name = [stem, "weight"].first(where: { file.entries[$0] != nil }) { return name }
+        let matrices = file.entries.filter { $0.value.shape.count == 2 && $0.value.dtype == .f32 }.keys.sorted()
+        guard matrices.count == 1 else {
+            throw OfflineError(
+                "\(file.path) has no tensor \(stem) or weight, and \(matrices.count) others that could be it")
+        }
+        return matrices[0]
+    }
+
+    private mutating func add(_ file: SafeTensorsFile, _ name: String) throws {
+        let entry = try file.entry(name, .f32)
+        guard entry.shape.count == 2, parts.isEmpty || entry.shape[1] == width else {
+            throw OfflineError("\(file.path): \(name) has shape \(entry.shape), which does not fit the others")
+        }
+        width = entry.shape[1]
+        parts.append(Part(file: file, entry: entry, rows: rowCount..<rowCount + entry.shape[0]))
+        rowCount += entry.shape[0]
+    }
+
+    /// Reads rows into memory of as many rows.
+    ///
+    /// - Throws: `SafeTensorsError` if they cannot be read. Traps if there are no such rows.
+    func read(_ rows: Range<Int>, into target: UnsafeMutableRawBufferPointer) throws {
+        precondition(rows.upperBound <= rowCount && target.count == rows.count * width * 4, "rows of another shape")
+        for part in parts {
+            let wanted = part.rows.clamped(to: rows)
+            if wanted.isEmpty { continue }
+            let start = (wanted.lowerBound - rows.lowerBound) * width * 4
+            try part.file.read(
+                part.entry, from: (wanted.lowerBound - part.rows.lowerBound) * width * 4,
+                into: UnsafeMutableRawBufferPointer(rebasing: target[start..<start + wanted.count * width * 4]))
+        }
+    }
+}

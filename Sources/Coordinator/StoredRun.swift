@@ -1,0 +1,120 @@
+import CenterStore
+import CoordinatorStore
+import Foundation
+import PartialFC
+import RunConfiguration
+import RunSetup
+import StepProtocol
+
+/// Why a run cannot go on as it is configured.
+struct StoredRunError: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// What a coordinator starts with: the database, and the run that it is about.
+struct StoredRun {
+    var store: CoordinatorStore
+    var cluster: CoordinatorStore.Cluster
+    var record: CoordinatorRecord
+    /// Whether another coordinator has begun it.
+    var isContinued: Bool
+
+    /// Opens the run in `directory`, or begins one there.
+    ///
+    /// - Parameters:
+    ///   - resume: the directory of a checkpoint that a new run begins with.
+    ///   - accepted: keys of the configuration that may differ from the checkpoint's.
+    /// - Throws: `StoredRunError` with a line for each key that differs from the stored run's; `CoordinatorStoreError` if the
+    ///   database cannot be used; what reading the checkpoint throws.
+    init(directory: String, setup: RunSetup, resume: String?, accepted: [String]) throws {
+        store = try CoordinatorStore(directory: directory)
+        let origin = try resume.map { try Self.checkpoint($0, setup, accepted) }
+        if let stored = try store.load() {
+            try Self.check(stored.cluster, setup.configuration, origin?.record, store.path)
+            (cluster, record, isContinued) = (stored.cluster, stored.record, true)
+            return
+        }
+        let id = String(UInt64.random(in: .min ... .max), radix: 16)
+        cluster = CoordinatorStore.Cluster(
+            id: id, configuration: setup.configuration.canonicalText, origin: origin?.record)
+        record = CoordinatorRecord()
+        isContinued = false
+        try store.create(cluster)
+        if let origin, !origin.operations.isEmpty {
+            let changes = origin.operations.map {
+                CoordinatorRecord.ClassChange(operation: $0, afterStep: origin.record.step)
+            }
+            let decision = CoordinatorRecord.Decision.operations(changes, classVersion: changes.count)
+            try store.write([decision])
+            record.apply(decision)
+        }
+    }
+
+    private static func check(
+        _ cluster: CoordinatorStore.Cluster, _ configuration: RunConfiguration,
+        _ origin: CoordinatorRecord.CheckpointRecord?, _ path: String
+    ) throws {
+        let stored = try RunConfiguration(yaml: cluster.configuration)
+        let differences = configuration.differences(from: stored)
+        guard differences.isEmpty else {
+            throw StoredRunError(
+                """
+                the configuration differs from that of the run in \(path):
+                  \(differences.joined(separator: "\n  "))
+                go on with the stored one, or begin another run in another --state directory
+                """)
+        }
+        if let origin, origin.directory != cluster.origin?.directory {
+            throw StoredRunError(
+                "the run in \(path) began with \(cluster.origin?.directory ?? "initial values"), not with \(origin.directory); begin another run in another --state directory, or use `coordinator restore`"
+            )
+        }
+    }
+
+    /// A checkpoint that fits the configuration, with the class operations it includes.
+    private static func checkpoint(
+        _ path: String, _ setup: RunSetup, _ accepted: [String]
+    ) throws -> (record: CoordinatorRecord.CheckpointRecord, operations: [ClassOperation]) {
+        let directory = URL(fileURLWithPath: path).standardizedFileURL.path
+        let manifest = try CheckpointReader(directory: directory).manifest
+        let configuration = setup.configuration
+        let stored = try RunConfiguration(yaml: manifest.configuration)
+        let keys = Set(RunConfiguration.keys)
+        if let unknown = accepted.first(where: { !keys.contains($0) }) {
+            throw StoredRunError("--accept \(unknown) is not a key of the configuration")
+        }
+        let differences = configuration.differences(from: stored).filter { line in
+            !accepted.contains { line.hasPrefix("\($0):") }
+        }
+        guard differences.isEmpty else {
+            throw StoredRunError(
+                """
+                the configuration differs from that of the checkpoint \(directory):
+                  \(differences.joined(separator: "\n  "))
+                a difference that is meant needs --accept KEY
+                """)
+        }
+        try fits("head.slices", manifest.sliceCount, setup.head.sliceCount, directory)
+        try fits("backbone.dense_slices", manifest.denseSliceCount, configuration.backbone.denseSlices, directory)
+        try fits("data.classes", manifest.classCount, setup.head.classCount, directory)
+        try fits("backbone.embedding_size", manifest.embeddingSize, setup.head.embeddingSize, directory)
+        guard manifest.step < configuration.totalSteps else {
+            throw StoredRunError(
+                "\(directory) is of step \(manifest.step); a run of \(configuration.totalSteps) steps has nothing left to do"
+            )
+        }
+        let registry = try ClassRegistry(
+            classCount: setup.head.classCount, sliceCount: setup.head.sliceCount,
+            operationsJSON: manifest.operations)
+        let record = CoordinatorRecord.CheckpointRecord(
+            step: manifest.step, directory: directory, classVersion: registry.version)
+        return (record, registry.operations)
+    }
+
+    private static func fits(_ key: String, _ stored: Int, _ now: Int, _ directory: String) throws {
+        guard stored == now else {
+            throw StoredRunError("\(directory) has \(key) \(stored), the configuration \(now): this cannot be accepted")
+        }
+    }
+}

@@ -1,0 +1,194 @@
+import CenterStore
+import Foundation
+import Logging
+import MemberSupport
+import PartialFC
+import ProcessSupport
+import RunConfiguration
+import RunSetup
+import ShardState
+import StepProtocol
+import Tensors
+import Wire
+
+/// What the coordinator says.
+extension ShardService {
+    func join(_ welcome: Welcome) -> Bool {
+        if let known = self.welcome, known.clusterID != welcome.clusterID {
+            log.error(
+                "the coordinator now runs cluster \(welcome.clusterID), this shard holds a part of \(known.clusterID)")
+            return end(70)
+        }
+        let isFirst = self.welcome == nil
+        let isRenamed = self.welcome.map { $0.member != welcome.member } ?? false
+        do {
+            if isFirst {
+                let setup = try RunSetup(RunConfiguration(yaml: welcome.configuration))
+                self.setup = setup
+                policy = HandshakePolicy(
+                    clusterID: welcome.clusterID, embeddingSize: setup.head.embeddingSize,
+                    classCount: setup.head.classCount, configurationHash: welcome.configurationHash)
+            }
+        } catch {
+            log.error("the coordinator's configuration cannot be used: \(error)")
+            return end(78)
+        }
+        self.welcome = welcome
+        hello.clusterID = welcome.clusterID
+        hello.previousNumber = welcome.member.number
+        coordinator.update(hello)
+        log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
+        if isFirst { makeModel(welcome) } else if isRenamed { rename(welcome) }
+        beat()
+        return true
+    }
+
+    private func identity(_ welcome: Welcome) -> ShardStore.Identity {
+        ShardStore.Identity(
+            clusterID: welcome.clusterID, member: welcome.member.number, configurationHash: welcome.configurationHash)
+    }
+
+    /// Loads what the directory holds; nothing is served meanwhile.
+    private func makeModel(_ welcome: Welcome) {
+        guard let setup else { return }
+        let (mailbox, box, figures, store, threads) = (mailbox, model, figures, store, threads)
+        let (gate, options, identity) = (gate, storage.snapshots, identity(welcome))
+        compute.submit {
+            do {
+                try store?.adopt(identity)
+                let model = try ShardModel(setup: setup, store: store, threads: threads, gate: gate, snapshots: options)
+                box.model = model
+                figures.update(model)
+                mailbox.post(
+                    .ready(
+                        .success(
+                            Ready(
+                                committed: model.committed, prepared: model.prepared, lastTask: model.lastTask,
+                                handedOver: Set(model.handedOver.keys)))))
+            } catch { mailbox.post(.ready(.failure(Refusal(error)))) }
+        }
+    }
+
+    /// The coordinator had given the old number up, which it only does with a shard that owns nothing.
+    private func rename(_ welcome: Welcome) {
+        let (mailbox, store, identity) = (mailbox, store, identity(welcome))
+        compute.submit {
+            do { try store?.adopt(identity) } catch { mailbox.post(.broken("\(error)")) }
+        }
+        guard let ready else { return }
+        let committed = machine?.committed ?? ready.committed
+        begin(Ready(committed: committed, prepared: nil, lastTask: 0, handedOver: []))
+    }
+
+    func begin(_ ready: Ready) {
+        guard let setup, let welcome else { return }
+        self.ready = ready
+        let values = figures.values
+        machine = Machine(
+            member: welcome.member, microBatchCount: setup.configuration.microBatchCount, committed: ready.committed,
+            prepared: ready.prepared, lastTask: ready.lastTask, empty: [])
+        receiver = Receiver(member: welcome.member, completedTask: ready.lastTask, handedOver: ready.handedOver)
+        log.info(
+            "ready: \(Units.bytes(values.memoryBytes)) after step \(ready.prepared?.step ?? ready.committed), loaded in \(Units.fixed(values.restoring.loadSeconds, 2)) s, \(values.restoring.replayedSteps) steps replayed in \(Units.fixed(values.restoring.replaySeconds, 2)) s"
+        )
+        updateHello()
+        beat()
+        resumePlan()
+    }
+
+    func receive(_ message: WireMessage) -> Bool {
+        switch message {
+        case .plan(let plan): return follow(plan)
+        case .classes(let list):
+            let (mailbox, box, figures) = (mailbox, model, figures)
+            compute.submit {
+                guard let model = box.model else { return }
+                do {
+                    try model.setClasses(operationsJSON: list.operations)
+                    figures.update(model)
+                    mailbox.post(.classesKnown(version: list.version))
+                } catch { mailbox.post(.broken("the classes cannot be used: \(error)")) }
+            }
+        case .operatorReply(let reply):
+            // The answer to the wish to be drained.
+            guard drainDeadline != nil else { break }
+            drainDeadline = nil
+            if reply.exitCode == 0 {
+                log.info("handing the slices over")
+            } else {
+                return leave("nobody can take the slices: \(reply.json)")
+            }
+        case .refused(let refusal):
+            if refusal.code == .drained { return handedOver() }
+            log.warning("the coordinator refused a message: \(refusal.message)")
+            if refusal.code == .incarnation || refusal.code == .notWelcomed { coordinator.greet(hello) }
+        default: break
+        }
+        return true
+    }
+
+    /// Follows the plan once the model is there and knows the plan's classes.
+    func follow(_ plan: Plan) -> Bool {
+        if let misfit = setup?.misfit(of: plan) {
+            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
+            return end(70)
+        }
+        if let waiting = waitingPlan, !plan.supersedes(waiting) { return true }
+        waitingPlan = plan
+        resumePlan()
+        // The coordinator waits for the word that the last step is committed everywhere.
+        if plan.activity == .finished, let machine, machine.committed != reportedStep { beat() }
+        return true
+    }
+
+    func resumePlan() {
+        guard let plan = waitingPlan, machine != nil else { return }
+        let values = figures.values
+        // Whoever owns slices learns of operations by tasks and from its log; others ask.
+        if plan.classVersion != values.classVersion, machine?.ownsSlices != true, !values.state.hasSlices {
+            if askedClasses != plan.classVersion {
+                askedClasses = plan.classVersion
+                coordinator.send(.readClasses)
+            }
+            return
+        }
+        askedClasses = nil
+        waitingPlan = nil
+        let (box, safe) = (model, plan.safe)
+        compute.submit { box.model?.noteSafe(safe) }
+        receive(Receiver.Event.plan(plan))
+        drive(.plan(plan))
+    }
+
+    // MARK: Going
+
+    /// SIGTERM: the slices go to other shards first, if the cluster trains and others are there.
+    func drain(_ reason: String) -> Bool {
+        guard reason == "SIGTERM", drainDeadline == nil, let welcome, coordinator.isWelcomed,
+            machine?.ownsSlices == true
+        else { return leave(reason) }
+        switch machine?.plan?.activity {
+        case .finished, .failed, nil: return leave(reason)
+        case .train, .wait, .task: break
+        }
+        drainDeadline = .now + .seconds(2)
+        coordinator.send(
+            .operatorRequest(OperatorRequest(command: "drain", arguments: ["name": "\(welcome.member)"])))
+        return true
+    }
+
+    /// Goes at once. With a directory nothing is lost.
+    @discardableResult
+    func leave(_ reason: String) -> Bool {
+        log.info("stopping: \(reason)")
+        if let welcome {
+            coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
+        }
+        return end(0)
+    }
+
+    func handedOver() -> Bool {
+        log.info("every slice is handed over: going")
+        return end(0)
+    }
+}

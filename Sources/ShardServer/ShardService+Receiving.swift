@@ -1,0 +1,114 @@
+import Foundation
+import Logging
+import MemberSupport
+import PartialFC
+import ProcessSupport
+import RunSetup
+import ShardState
+import StepProtocol
+import Tensors
+import Wire
+
+/// Slices on their way to this shard.
+extension ShardService {
+    /// - Parameter request: what was asked, if the event is an answer.
+    func receive(_ event: Receiver.Event, answering request: TransferRequest? = nil) {
+        for action in receiver?.handle(event, at: now) ?? [] {
+            switch action {
+            case .ask(let owner, let request): ask(owner, request)
+            case .storeChunk(let slice, let index, let count, let step, let payload):
+                apply(slice, .chunk(index)) {
+                    try $0.storeChunk(slice, index: index, count: count, step: step, payload)
+                }
+            case .replay(let slice, let step, let header, let payload):
+                guard let part = request?.part else { break }
+                apply(slice, part) { try $0.replay(slice, step: step, header: header, payload) }
+            case .drop(let slice):
+                let (mailbox, box) = (mailbox, model)
+                compute.submit {
+                    do { try box.model?.drop(slice) } catch {
+                        mailbox.post(.broken("the copy of \(slice) cannot be dropped: \(error)"))
+                    }
+                }
+            case .complete(let task): drive(.copiesComplete(task: task))
+            }
+        }
+        closeUnused()
+    }
+
+    private func apply(
+        _ slice: SliceName, _ part: TransferRequest.Part, _ body: @escaping @Sendable (ShardModel) throws -> Void
+    ) {
+        let (mailbox, box) = (mailbox, model)
+        compute.submit {
+            guard let model = box.model else { return }
+            do {
+                try body(model)
+                mailbox.post(.received(.stored(slice, part)))
+            } catch { mailbox.post(.received(.failed(slice, message: "\(error)"))) }
+        }
+    }
+
+    // MARK: Connections
+
+    private func ask(_ owner: MemberID, _ request: TransferRequest) {
+        guard let endpoint = receiverPlan?.shards.first(where: { $0.shard == owner })?.endpoint else { return }
+        if let known = shards[owner], known.endpoint != endpoint { close(owner) }
+        if shards[owner] == nil { connect(owner, endpoint) }
+        guard let connection = shards[owner] else { return }
+        switch connection.send(.transferRequest(request)) {
+        case .queued(let number): asked[owner, default: [:]][number] = request
+        case .notWelcomed: unsent[owner, default: []].append(request)
+        default: break
+        }
+    }
+
+    private var receiverPlan: Plan? { machine?.plan ?? waitingPlan }
+
+    private func connect(_ owner: MemberID, _ endpoint: String) {
+        guard let welcome, let setup else { return }
+        var hello = hello
+        hello.embeddingSize = setup.head.embeddingSize
+        hello.classCount = setup.head.classCount
+        hello.configurationHash = welcome.configurationHash
+        hello.previousNumber = welcome.member.number
+        do {
+            shards[owner] = try ClientConnection(
+                connect: endpoint, hello: hello, thread: io, events: mailbox.sink { .shard(owner, $0) })
+        } catch { log.error("\(owner) cannot be reached: \(error)") }
+    }
+
+    func hear(_ owner: MemberID, _ event: ClientEvent) {
+        switch event {
+        case .welcomed:
+            let waiting = unsent.removeValue(forKey: owner) ?? []
+            // Only the newest of each part: older ones were repeated.
+            var seen: Set<TransferRequest> = []
+            for request in waiting.reversed() where seen.insert(request).inserted { ask(owner, request) }
+        case .received(let number, .transferReply(let reply)):
+            guard let request = asked[owner]?.removeValue(forKey: number) else { return }
+            receive(.reply(to: request, reply), answering: request)
+        case .received(let number, .refused(let refusal)):
+            asked[owner]?[number] = nil
+            log.warning("\(owner) refused to give a slice: \(refusal.message)")
+        case .received: break
+        case .refused(let refusal): log.error("\(owner) refused this shard: \(refusal.message)")
+        case .unanswered(let endpoint):
+            log.warning("no answer from \(owner) at \(endpoint); trying on")
+            receive(.unreachable(owner))
+        }
+    }
+
+    /// Connections that no copy needs any more.
+    private func closeUnused() {
+        guard !shards.isEmpty, let plan = receiverPlan, let member = welcome?.member else { return }
+        let needed = Set(plan.moves.filter { $0.to == member }.map(\.from))
+        for owner in shards.keys where !needed.contains(owner) { close(owner) }
+    }
+
+    private func close(_ owner: MemberID) {
+        shards.removeValue(forKey: owner)?.close()
+        asked[owner] = nil
+        unsent[owner] = nil
+    }
+}

@@ -1,0 +1,32 @@
+internal import Backbone
+internal import CenterStore
+internal import Determinism
+internal import PartialFC
+internal import RunConfiguration
+internal import RunSetup
+internal import StepProtocol
+internal import Tensors
+
+/// Steps done again from what was kept of them.
+extension ShardModel {
+    func replay(_ record: LogRecord, centers: SliceSet, ahead: [Int: [Int]]) throws {
+        guard record.header.kind == .features || record.header.kind == .rows, !centers.isEmpty else { return }
+        try head.replay(
+            step: record.header.step, microBatchSize: setup.configuration.batch.microBatch, inputs: StepInputs(record),
+            learningRate: record.header.learningRate, slices: centers, ahead: ahead, sampled: sampled)
+    }
+
+    /// - Parameter gradient: of the dense slices that the record names.
+    func replay(
+        _ record: LogRecord, dense part: inout DenseShard, ahead: [Int: [Int]], gradient: Tensor?, commit: Bool = true
+    ) throws {
+        guard record.header.kind == .features || record.header.kind == .rows else { return }
+        guard let gradient else {
+            throw HeadError(.malformed, "the record of step \(record.header.step) has no dense gradient")
+        }
+        try part.replay(
+            step: record.header.step, gradient: gradient, of: record.header.denseSlices,
+            totalSquaredNorm: record.header.squaredNorm, learningRate: Double(record.header.learningRate), ahead: ahead,
+            commit: commit)
+    }
+}

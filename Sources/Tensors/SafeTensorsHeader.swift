@@ -1,0 +1,125 @@
+internal import Foundation
+
+/// The header of a safetensors file: an 8-byte little-endian length, then JSON that says where each tensor lies.
+struct SafeTensorsHeader {
+    var tensors: [String: SafeTensorsFile.Entry] = [:]
+    var metadata: [String: String] = [:]
+
+    /// The longest header that is read: a bound on what a damaged length can make us allocate.
+    static let byteLimit = 100 << 20
+
+    /// The length of the JSON, from the first bytes of a file.
+    static func length(_ bytes: [UInt8], fileByteCount: Int, path: String) throws(SafeTensorsError) -> Int {
+        func fail(_ problem: String) -> SafeTensorsError { SafeTensorsError(path: path, problem: problem) }
+        guard bytes.count >= 8 else { throw fail("is \(bytes.count) bytes long, shorter than a safetensors header") }
+        let length = bytes.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard length <= UInt64(min(byteLimit, fileByteCount - 8)) else {
+            throw fail(
+                "has a header length of \(length) in a file of \(fileByteCount) bytes: truncated, or not safetensors")
+        }
+        return Int(length)
+    }
+
+    /// Checks that every tensor lies inside the file.
+    init(json: Data, fileByteCount: Int, path: String) throws(SafeTensorsError) {
+        func fail(_ problem: String) -> SafeTensorsError { SafeTensorsError(path: path, problem: problem) }
+        let start = 8 + json.count
+        let entries: [String: HeaderEntry]
+        do { entries = try JSONDecoder().decode([String: HeaderEntry].self, from: json) } catch {
+            throw fail("has a header that is not safetensors JSON: \(error)")
+        }
+        for (name, entry) in entries {
+            switch entry {
+            case .metadata(let values): metadata = values
+            case .tensor(let dtypeName, let shape, let offsets):
+                guard let dtype = DType(safeTensorsName: dtypeName) else {
+                    throw fail("tensor \(name) has type \(dtypeName), which is not one of F32, F64, I32, I64, U8")
+                }
+                var count = dtype.size
+                for extent in shape {
+                    let (product, overflow) = count.multipliedReportingOverflow(by: extent)
+                    guard extent >= 0, !overflow else { throw fail("tensor \(name) has the impossible shape \(shape)") }
+                    count = product
+                }
+                guard offsets.count == 2, offsets[0] >= 0, offsets[1] <= fileByteCount - start,
+                    offsets[0] <= offsets[1], offsets[1] - offsets[0] == count
+                else {
+                    throw fail("tensor \(name) of shape \(shape) does not fit its offsets \(offsets): truncated file?")
+                }
+                tensors[name] = SafeTensorsFile.Entry(
+                    dtype: dtype, shape: shape, bytes: start + offsets[0]..<start + offsets[1])
+            }
+        }
+    }
+
+    /// Everything before the first tensor's bytes, for tensors that follow each other in this order.
+    static func encode(_ tensors: [SafeTensorsWriter.Description], metadata: [String: String]) throws -> Data {
+        var entries: [String: HeaderEntry] = metadata.isEmpty ? [:] : ["__metadata__": .metadata(metadata)]
+        var offset = 0
+        for tensor in tensors {
+            entries[tensor.name] = .tensor(
+                dtype: tensor.dtype.safeTensorsName, shape: tensor.shape, offsets: [offset, offset + tensor.byteCount])
+            offset += tensor.byteCount
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        var json = try encoder.encode(entries)
+        json.append(contentsOf: [UInt8](repeating: 0x20, count: (8 - json.count % 8) % 8))
+        var data = Data()
+        withUnsafeBytes(of: UInt64(json.count).littleEndian) { data.append(contentsOf: $0) }
+        return data + json
+    }
+}
+
+/// One entry of the header: the metadata map, or a tensor's description.
+private enum HeaderEntry: Codable {
+    case metadata([String: String])
+    case tensor(dtype: String, shape: [Int], offsets: [Int])
+
+    private enum Keys: String, CodingKey {
+        case dtype
+        case shape
+        case offsets = "data_offsets"
+    }
+
+    init(from decoder: any Decoder) throws {
+        if let fields = try? decoder.container(keyedBy: Keys.self), fields.contains(.offsets) {
+            self = .tensor(
+                dtype: try fields.decode(String.self, forKey: .dtype),
+                shape: try fields.decode([Int].self, forKey: .shape),
+                offsets: try fields.decode([Int].self, forKey: .offsets))
+        } else {
+            self = .metadata(try decoder.singleValueContainer().decode([String: String].self))
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        switch self {
+        case .metadata(let values):
+            var container = encoder.singleValueContainer()
+            try container.encode(values)
+        case .tensor(let dtype, let shape, let offsets):
+            var fields = encoder.container(keyedBy: Keys.self)
+            try fields.encode(dtype, forKey: .dtype)
+            try fields.encode(shape, forKey: .shape)
+            try fields.encode(offsets, forKey: .offsets)
+        }
+    }
+}
+
+extension DType {
+    init?(safeTensorsName name: String) {
+        guard let match = Self.allCases.first(where: { $0.safeTensorsName == name }) else { return nil }
+        self = match
+    }
+
+    var safeTensorsName: String {
+        switch self {
+        case .f32: "F32"
+        case .f64: "F64"
+        case .i32: "I32"
+        case .i64: "I64"
+        case .u8: "U8"
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import ClusterHarness
+import ClusterStatus
+import Foundation
+import Tensors
+import Testing
+
+/// Identities come and go while a cluster trains.
+@Suite struct ClassTests {
+    /// Trains with classes that were added, retired and merged before the first step.
+    private func train(
+        _ data: URL, _ directory: URL, shards: Int, workers: Int, disturb: (LocalCluster) throws -> Void = { _ in }
+    ) throws -> TrainingRun {
+        let cluster = try LocalCluster(directory: directory.appending(path: UUID().uuidString))
+        defer { cluster.stop() }
+        try cluster.startCoordinator(
+            configuration: Undisturbed.configuration(data), settings: ["cluster.shards=\(shards)"])
+        for _ in 0..<shards { try cluster.addShard() }
+        try cluster.waitForStatus("all shards have joined", seconds: 30) { $0.shards.count == shards }
+        let rows = directory.appending(path: "rows.safetensors")
+        try SafeTensors(tensors: [
+            "centers": Tensor((0..<2 * 16).map { Float($0) / 100 }, shape: [2, 16])
+        ]).write(to: rows.path)
+        for order in [["add", "3"], ["add", "2", "--from", rows.path], ["retire", "4"], ["merge", "7", "2"]] {
+            let (code, text) = try cluster.run("classes", order)
+            #expect(code == 0, "\(text)")
+        }
+        try cluster.waitForStatus("four operations are applied", seconds: 30) { $0.classVersion == 4 }
+        #expect(try cluster.status().classes == 17)
+        for _ in 0..<workers { try cluster.addWorker() }
+        try disturb(cluster)
+        try cluster.waitUntilFinished(seconds: 120)
+        return try TrainingRun(of: cluster)
+    }
+
+    @Test func changesAreReplayedLikeSteps() throws {
+        let undisturbed = try Undisturbed.run.get()
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let calm = try train(data, directory, shards: 1, workers: 1)
+            #expect(calm.gap == nil)
+            #expect(calm.difference(from: undisturbed) != nil, "the operations changed nothing")
+            let run = try train(data, directory, shards: 2, workers: 2) { cluster in
+                try cluster.waitUntilInTheMiddle()
+                cluster.killAll()
+                try cluster.startCoordinator()
+                for process in cluster.shards + cluster.workers { try process.start() }
+            }
+            #expect(run.gap == nil)
+            #expect(run.difference(from: calm) == nil)
+        }
+    }
+
+    @Test func theyCanChangeInTheMiddle() throws {
+        try withDirectory { directory in
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.start(
+                configuration: Undisturbed.configuration(writeFolderDataset(to: directory)),
+                world: .init(shards: 2, workers: 2))
+            try cluster.waitUntilInTheMiddle()
+            #expect(try cluster.run("classes", ["add", "20"]).code == 0)
+            #expect(try cluster.run("classes", ["retire", "1,3"]).code == 0)
+            try cluster.waitForStatus("both are applied", seconds: 30) { $0.classVersion == 2 }
+            try cluster.restartShard(1)
+            let refused = try cluster.run("classes", ["retire", "1000"])
+            #expect(refused.code != 0)
+            #expect(refused.text.contains("1000"), "\(refused.text)")
+            try cluster.waitUntilFinished(seconds: 120)
+            #expect(try TrainingRun(of: cluster).gap == nil)
+            #expect(try cluster.run("classes", ["list"]).text.contains("20"))
+        }
+    }
+}

@@ -1,0 +1,196 @@
+import CoordinatorStore
+import Foundation
+import GRDB
+import StepProtocol
+import TestFiles
+import Testing
+
+/// What the coordinator decided is there after a restart, and a file that cannot be trusted is refused.
+@Suite struct CoordinatorStoreTests {
+    private typealias Decision = CoordinatorRecord.Decision
+
+    /// Every kind of decision, with values drawn by `generator`.
+    private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
+        func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
+        let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
+        switch number(12) {
+        case 0: return .term(number(100), committed: number(100) - 1)
+        case 1: return .committed(number(1000))
+        case 2:
+            let owners = (0..<8).map { (SliceName.centers($0), number(3)) } + (0..<4).map { (.dense($0), number(3)) }
+            return .map(version: number(50), owners: Dictionary(uniqueKeysWithValues: owners))
+        case 3, 4:
+            let role: MemberRole = number(2) == 0 ? .shard : .worker
+            return .member(
+                MemberID(role, number(5)),
+                .init(
+                    incarnation: .random(in: .min ... .max, using: &generator), endpoint: "tcp://host:\(number(9))",
+                    isDraining: number(2) == 0))
+        case 5: return .gone(MemberID(number(2) == 0 ? .shard : .worker, number(5)))
+        case 6:
+            return .moves(
+                (0..<number(4)).map { _ in
+                    SliceMove(slice: slice, from: MemberID(.shard, number(3)), to: MemberID(.shard, number(3)))
+                })
+        case 7:
+            let move = SliceMove(slice: slice, from: MemberID(.shard, 0), to: MemberID(.shard, 1))
+            let kinds: [BoundaryTask.Kind] = [
+                .skip, .checkpoint(directory: "a \"b\"/ç"), .restore(checkpoint: nil), .restore(checkpoint: ""),
+                .classes(.add(count: 3, path: "x")), .handOver([move]),
+            ]
+            let kind = kinds[number(kinds.count)]
+            return .task(number(4) == 0 ? nil : BoundaryTask(number: number(99), step: number(99) - 1, kind: kind))
+        case 8:
+            let all: [ClassOperation] = [.add(count: 4, path: ""), .retire([1, 5]), .merge(from: 2, into: 3)]
+            return .operations(
+                all.prefix(number(4)).map { .init(operation: $0, afterStep: number(2) == 0 ? nil : number(9)) },
+                classVersion: number(4))
+        case 9:
+            return .checkpoints(
+                (0..<number(3)).map { .init(step: $0, directory: "/c/\($0)", classVersion: number(3)) })
+        case 10: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
+        default: return .failed(number(2) == 0 ? nil : "a reason with 'quotes'")
+        }
+    }
+
+    @Test(arguments: 0..<20 as Range<UInt64>) func whatWasWrittenIsLoaded(seed: UInt64) throws {
+        let folder = try TemporaryFolder()
+        var generator = KeyedGenerator(seed)
+        var record = CoordinatorRecord()
+        let cluster = CoordinatorStore.Cluster(
+            id: "c1", configuration: "{\"seed\":1}", origin: .init(step: 7, directory: "/d", classVersion: 1))
+        do {
+            let store = try CoordinatorStore(directory: folder.path)
+            #expect(try store.load() == nil)
+            try store.create(cluster)
+            store.close()
+        }
+        for _ in 0..<6 {
+            let store = try CoordinatorStore(directory: folder.path)
+            for _ in 0..<20 {
+                let batch = (0..<Int.random(in: 1...3, using: &generator)).map { _ in decision(&generator) }
+                try store.write(batch)
+                for decision in batch { record.apply(decision) }
+                #expect(try store.load()?.record == record, "after \(batch)")
+            }
+            store.close()
+        }
+        let store = try CoordinatorStore(directory: folder.path)
+        try store.setInstructionSet("avx512")
+        let loaded = try #require(try store.load())
+        #expect(loaded.record == record)
+        #expect(loaded.cluster.id == cluster.id && loaded.cluster.configuration == cluster.configuration)
+        #expect(loaded.cluster.origin == cluster.origin && loaded.cluster.instructionSet == "avx512")
+        #expect(loaded.cluster.created.hasPrefix("20"))
+    }
+
+    @Test func aProcessThatDiesLosesNothing() throws {
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(directory: folder.path)
+        try store.create(.init(id: "c", configuration: ""))
+        try store.write([.term(1, committed: -1)])
+        for step in 0..<50 { try store.write([.committed(step)]) }
+        // What a killed process leaves: the files as they are, nothing closed.
+        let copy = try TemporaryFolder()
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder.path) where name != "lock" {
+            try FileManager.default.copyItem(atPath: folder.path + "/" + name, toPath: copy.path + "/" + name)
+        }
+        #expect(try CoordinatorStore(directory: copy.path).load()?.record.committed == 49)
+        withExtendedLifetime(store) {}
+    }
+
+    @Test func aBatchIsWrittenWhollyOrNotAtAll() throws {
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(directory: folder.path)
+        #expect(throws: CoordinatorStoreError.self) { try store.write([.term(1, committed: 3)]) }
+        try store.create(.init(id: "c", configuration: ""))
+        #expect(throws: CoordinatorStoreError.self) { try store.create(.init(id: "d", configuration: "")) }
+        #expect(try store.load()?.cluster.id == "c")
+        try execute("CREATE TRIGGER no BEFORE INSERT ON checkpoint BEGIN SELECT raise(ABORT, 'no'); END", folder)
+        let checkpoint = CoordinatorRecord.CheckpointRecord(step: 1, directory: "", classVersion: 0)
+        #expect(throws: CoordinatorStoreError.self) { try store.write([.committed(5), .checkpoints([checkpoint])]) }
+        #expect(try store.load()?.record == CoordinatorRecord())
+        try store.write([.committed(5)])
+        #expect(try store.load()?.record.committed == 5)
+    }
+
+    @Test func aSecondCoordinatorIsRefused() throws {
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(directory: folder.path)
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        #expect(error?.code == .locked)
+        #expect(error?.message.contains("process \(getpid())") == true, "\(error?.message ?? "")")
+        withExtendedLifetime(store) {}
+    }
+
+    @Test func whatIsNotADatabaseIsRefused() throws {
+        let folder = try TemporaryFolder()
+        _ = try folder.write(
+            Array("this is no database, but it is long enough to look like one".utf8), to: "coordinator.sqlite")
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        #expect(error?.code == .damaged)
+        #expect(error?.message.contains("--resume") == true)
+    }
+
+    @Test func aDamagedPageIsNoticed() throws {
+        let folder = try TemporaryFolder()
+        do {
+            let store = try CoordinatorStore(directory: folder.path)
+            try store.create(.init(id: "c", configuration: String(repeating: "x", count: 20_000)))
+            store.close()
+        }
+        let url = URL(fileURLWithPath: folder.path + "/" + CoordinatorStore.fileName)
+        var bytes = try Data(contentsOf: url)
+        for offset in 4096..<8192 { bytes[offset] = 0xA5 }
+        try bytes.write(to: url)
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        #expect(error?.code == .damaged)
+    }
+
+    @Test func aNewerVersionIsRefused() throws {
+        let folder = try TemporaryFolder()
+        try CoordinatorStore(directory: folder.path).close()
+        try execute("INSERT INTO grdb_migrations VALUES ('999')", folder)
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        #expect(error?.code == .version)
+    }
+
+    @Test func aDirectoryThatCannotBeMadeIsNamed() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write([1], to: "file")
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: file + "/state") }
+        #expect(error?.code == .io)
+        #expect(error?.message.contains(file) == true)
+    }
+
+    @Test func oldEventsAreDropped() throws {
+        let folder = try TemporaryFolder()
+        let store = try CoordinatorStore(directory: folder.path)
+        let events = (0..<CoordinatorStore.eventLimit + 10).map {
+            CoordinatorStore.Event(time: Double($0), level: "info", text: "event \($0)")
+        }
+        try store.append(Array(events.prefix(5)))
+        try store.append(Array(events.dropFirst(5)))
+        #expect(try store.events(last: .max) == Array(events.dropFirst(10)))
+        #expect(try store.events(last: 2) == Array(events.suffix(2)))
+    }
+
+    /// Runs SQL on the database, as another program would.
+    private func execute(_ sql: String, _ folder: TemporaryFolder) throws {
+        try DatabaseQueue(path: folder.path + "/" + CoordinatorStore.fileName).write { try $0.execute(sql: sql) }
+    }
+}
+
+/// SplitMix64: the same decisions for the same seed.
+private struct KeyedGenerator: RandomNumberGenerator {
+    private var state: UInt64
+    init(_ seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
