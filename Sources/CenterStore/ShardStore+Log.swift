@@ -86,12 +86,10 @@ extension ShardStore {
                 "\(directory): \(late.slice) is kept as of step \(late.source.maxStep), so that step \(step) is gone: restore a checkpoint"
             )
         }
-        try log.truncate(after: step, classVersion: classVersion)
-        for entry in owned {
-            try entry.sideLog.flatMap { sideLogs[$0] }?.truncate(after: step, classVersion: classVersion)
-        }
+        // What stays counts as durable afterwards.
+        if syncMode != .never { try syncer.sync() }
         let fitting = received.filter { $0.snapshot.maxStep <= step }
-        for entry in fitting { try sideLogs[entry.sideLog]?.truncate(after: step, classVersion: classVersion) }
+        // The manifest first: a crash in between must not leave it promising more than there is.
         if manifest.step > step || received.contains(where: { $0.step > step }) {
             try change { manifest in
                 manifest.step = min(manifest.step, step)
@@ -102,6 +100,8 @@ extension ShardStore {
                 }
             }
         }
+        for stem in manifest.sideLogs { try sideLogs[stem]?.truncate(after: step, classVersion: classVersion) }
+        try log.truncate(after: step, classVersion: classVersion)
         syncer.reset(to: newestStep)
     }
 

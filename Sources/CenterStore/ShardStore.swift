@@ -11,8 +11,8 @@ internal import StepProtocol
 /// ```
 ///
 /// One thread at a time uses the store; snapshot writers and readers, receipts and log cursors may be used by others.
-/// The state of a slice is its source with all records of later steps replayed on it: first those of its side log, if
-/// has one, then those of the shard's log that name it.
+/// The state of a slice is its source with all records of later steps replayed on it: first those of its side log,
+/// if it has one, then those of the shard's log that name it.
 public final class ShardStore: @unchecked Sendable {
     /// Whose state it is.
     public struct Identity: Sendable, Hashable, Codable {

@@ -86,7 +86,7 @@ extension ShardService {
         let values = figures.values
         machine = Machine(
             member: welcome.member, microBatchCount: setup.configuration.microBatchCount, committed: ready.committed,
-            prepared: ready.prepared, lastTask: ready.lastTask, empty: [])
+            prepared: ready.prepared, lastTask: ready.lastTask, holdsSlices: values.state.hasSlices, empty: [])
         receiver = Receiver(member: welcome.member, completedTask: ready.lastTask, handedOver: ready.handedOver)
         log.info(
             "ready: \(Units.bytes(values.memoryBytes)) after step \(ready.prepared?.step ?? ready.committed), loaded in \(Units.fixed(values.restoring.loadSeconds, 2)) s, \(values.restoring.replayedSteps) steps replayed in \(Units.fixed(values.restoring.replaySeconds, 2)) s"
@@ -156,8 +156,9 @@ extension ShardService {
         waitingPlan = nil
         let (box, safe) = (model, plan.safe)
         compute.submit { box.model?.noteSafe(safe) }
-        receive(Receiver.Event.plan(plan))
+        // What the map gives to this shard is taken over before the receiver drops what it does not need any more.
         drive(.plan(plan))
+        receive(Receiver.Event.plan(plan))
     }
 
     // MARK: Going

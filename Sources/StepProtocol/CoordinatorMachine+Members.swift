@@ -61,9 +61,11 @@ extension CoordinatorMachine {
     }
 
     private mutating func admit(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {
+        var replaced = live[member]?.replaced ?? []
+        if let known = record.members[member] { replaced.append(known.incarnation) }
         live[member] = Live(
             peer: newcomer.peer, lastHeard: now, unchecked: member.role == .shard ? newcomer.state : nil,
-            logsSteps: newcomer.state.logsSteps)
+            logsSteps: newcomer.state.logsSteps, replaced: replaced.suffix(8))
         let isDraining = record.members[member]?.isDraining ?? false
         return decide(
             .member(
@@ -101,7 +103,9 @@ extension CoordinatorMachine {
             if !record.owners.isEmpty && configuration.rebalancesAutomatically { actions += replan() }
             return actions + welcome(newcomer, member)
         }
-        if isAlive(member), record.members[member]?.endpoint != newcomer.endpoint {
+        // A directory has one process at a time: one that comes with it shows that the process before it is dead.
+        let isSuccessor = newcomer.state.logsSteps && live[member]?.replaced.contains(newcomer.incarnation) != true
+        if isAlive(member), !isSuccessor, record.members[member]?.endpoint != newcomer.endpoint {
             let message = "another process is \(member) now, at \(record.members[member]?.endpoint ?? "")"
             return [.refuse(newcomer.peer, .incarnation, message: message)]
         }

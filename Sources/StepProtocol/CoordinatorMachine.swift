@@ -17,6 +17,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         var logsSteps = true
         var report: ShardReport?
         var lastResult: StepResult?
+        /// Incarnations that later ones have taken the place of, the latest last: they do not take it back.
+        var replaced: [UInt64] = []
     }
 
     public let configuration: CoordinatorConfiguration
