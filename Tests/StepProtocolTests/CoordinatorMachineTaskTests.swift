@@ -35,7 +35,8 @@ import Testing
         #expect(cluster.machine.activity == .train)
         let status = cluster.machine.status(at: cluster.now)
         #expect(status.skippedSteps == 1)
-        #expect(status.lastSkipped == .init(step: 1, message: "rank 0 (worker-0): layer 3 of rank 0 is nan"))
+        #expect(status.lastSkipped?.step == 1)
+        #expect(status.lastSkipped?.message == "rank 0 (worker-0): layer 3 of rank 0 is nan")
     }
 
     @Test mutating func tooManyInARowEndTheRun() {
@@ -62,7 +63,8 @@ import Testing
         let number = cluster.task?.number
         cluster.acknowledge("s0")
         let full = TaskOutcome.failed(message: "the disk is full")
-        #expect(cluster.acknowledge("s1", outcome: full) == ["error: skip after step 0 failed: shard-1: the disk is full"])
+        #expect(
+            cluster.acknowledge("s1", outcome: full) == ["error: skip after step 0 failed: shard-1: the disk is full"])
         #expect(cluster.waits == "tried again in a moment: shard-1: the disk is full")
         #expect(cluster.database.task?.number == number, "one shard has skipped the step already")
         cluster.tell(.stop)
@@ -220,6 +222,7 @@ import Testing
         cluster.tell(.checkpoint)
         cluster.commit()
         _ = write()
+        cluster.commit()
         cluster.tell(.checkpoint)
         cluster.commit()
         let number = cluster.task?.number ?? 0
@@ -227,7 +230,7 @@ import Testing
         cluster.tell(.restore(checkpoint: nil, step: nil))
         #expect(cluster.task?.kind == .restore(checkpoint: "/c/step-00000002"))
         #expect(cluster.tell(.checkpointWritten(number: number, problem: nil)) == [])
-        #expect(cluster.machine.checkpoints.map(\.step) == [1, 2])
+        #expect(cluster.machine.checkpoints.map(\.step) == [1, 3])
     }
 
     // MARK: Classes
