@@ -194,7 +194,7 @@ extension CoordinatorMachine {
             return decide(.gone(member)) + [event]
         case .shard where owns(member):
             live[member]?.isAlive = false
-            return [event]
+            return [event] + makeRoomForSuccessor(of: member)
         case .shard:
             var actions = [event]
             if forgets || record.owners.isEmpty {
@@ -208,5 +208,17 @@ extension CoordinatorMachine {
             return actions
         case .operator: return []
         }
+    }
+
+    /// A shard that keeps nothing has no number to come back with: started again before its lease is over it looks like a new
+    /// one. That one must join again, and takes the place.
+    private mutating func makeRoomForSuccessor(of member: MemberID) -> [Action] {
+        guard live[member]?.logsSteps == false,
+            let spare = shards.first(where: { isAlive($0) && !owns($0) && live[$0]?.logsSteps == false })
+        else { return [] }
+        live[spare] = nil
+        var actions = decide(.gone(spare)) + [.event(.info, "\(spare) is to take the place of \(member)")]
+        if record.moves.contains(where: { $0.to == spare }) { actions += cancelMoves(to: spare) }
+        return actions
     }
 }
