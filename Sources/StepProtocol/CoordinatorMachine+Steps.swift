@@ -7,6 +7,13 @@ extension CoordinatorMachine {
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
             activity = .wait(reason: "")  // whoever lost its state cannot do the task
         }
+        if activity == .finished, unconfirmedShards != nil,
+            owners.contains(where: { live[$0]?.unchecked.map { !$0.hasSlices || $0.newest < committed } ?? false })
+        {
+            // The last step was lost before its shard had committed it: the run is not over yet.
+            unconfirmedShards = nil
+            activity = .wait(reason: "")
+        }
         actions += completeTask(now)
         while case .wait(let oldReason) = activity {
             if let retryAt, retryAt <= now { self.retryAt = nil }

@@ -29,7 +29,12 @@ enum Message: Sendable {
         case .joined(let role, let incarnation, let endpoint, let number, let state):
             "joined \(role) \(incarnation) at \(endpoint), was \(number as Any), has \(state as Any)"
         case .heartbeat(let member, let incarnation, let report):
-            "heartbeat \(member) \(incarnation) \(report.map { "\($0)" } ?? "")"
+            "heartbeat \(member) \(incarnation)"
+                + (report.map { report in
+                    let received = report.received.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+                    return
+                        " committed \(report.committed) durable \(report.durable) received \(received) \(report.obstacle)"
+                } ?? "")
         case .left(let member, _): "left \(member)"
         case .drain(let member, _): "drain \(member)"
         case .ready(let member, _): "ready \(member)"

@@ -5,7 +5,10 @@ internal import StepProtocol
 extension Simulation {
     func startCoordinator() {
         guard coordinator == nil else { return }
-        note("the coordinator starts with \(database.record.map { "\($0)" } ?? "nothing")")
+        note(
+            "the coordinator starts with "
+                + (database.record.map { "term \($0.term), committed \($0.committed), map \($0.mapVersion)" }
+                    ?? "nothing"))
         let process = CoordinatorProcess(scenario.coordinator, database.record)
         coordinator = process
         world.term = 0
@@ -91,7 +94,11 @@ extension Simulation {
     }
 
     private func write(_ decision: CoordinatorRecord.Decision) {
-        note("DECISION \(decision)")
+        if case .map(let version, let owners) = decision {  // traces of one seed are the same, dictionaries are not
+            note("DECISION map \(version) \(owners.sorted { $0.key < $1.key }.map { "\($0.key) at \($0.value)" })")
+        } else {
+            note("DECISION \(decision)")
+        }
         switch decision {
         case .term(let term, let committed):
             let old = database.record

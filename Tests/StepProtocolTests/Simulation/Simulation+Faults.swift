@@ -131,7 +131,8 @@ extension Simulation {
 
     private func kill(_ node: Int) {
         guard let host = shards[node]?.host else { return }
-        if !host.logs && isFinished { return }  // nobody would bring back what it holds
+        // After the last step nobody would bring back what only a memory holds.
+        if !host.logs && database.record?.committed == scenario.steps - 1 { return }
         if !host.logs { hasLostSteps = true }
         stopShard(node)
         queue.insert(.startShard(host: host.index), at: now + 1 + someTime())

@@ -94,7 +94,7 @@ import Testing
         }
         // The schedules must be hard enough to mean something.
         #expect(tally.attempts > tally.steps + tally.steps / 20)
-        #expect(count < 1_000 || tally.faults.count >= 24)
+        #expect(count < 1_000 || tally.faults.count >= 22)
         #expect(count < 1_000 || tally.feats.count >= 8)
     }
 
