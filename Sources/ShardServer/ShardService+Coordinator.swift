@@ -75,9 +75,9 @@ extension ShardService {
         compute.submit {
             do { try store?.adopt(identity) } catch { mailbox.post(.broken("\(error)")) }
         }
-        guard let ready else { return }
-        let committed = machine?.committed ?? ready.committed
-        begin(Ready(committed: committed, prepared: nil, lastTask: 0, handedOver: []))
+        guard ready != nil else { return }
+        // Under its new number it may own slices of which it has nothing: these are restored, and not taken for the followed step's.
+        begin(Ready(committed: -1, prepared: nil, lastTask: 0, handedOver: []))
     }
 
     func begin(_ ready: Ready) {
