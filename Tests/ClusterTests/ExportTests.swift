@@ -75,9 +75,11 @@ import Testing
             try settings.write(toFile: path("run.yaml"), atomically: true, encoding: .utf8)
             _ = try coordinator("import", "--config", path("run.yaml"), "--output", path("checkpoint"))
             _ = try coordinator("export", path("files"), "--checkpoint", path("checkpoint"), "--momentum")
-            let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-                .appending(path: "../../scripts/check-export").standardizedFileURL.path
-            for python in ["/usr/bin/python3", "/usr/local/bin/python3"]
+            let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../..")
+                .standardizedFileURL
+            let script = root.appending(path: "scripts/check-export").path
+            let environment = root.appending(path: ".build-python/bin/python3").path
+            for python in [environment, "/usr/bin/python3", "/usr/local/bin/python3"]
             where FileManager.default.isExecutableFile(atPath: python) {
                 let process = Process()
                 process.executableURL = URL(fileURLWithPath: python)
@@ -98,7 +100,7 @@ import Testing
                 #expect(try slices(directory.appending(path: "checkpoint")) == again)
                 return
             }
-            print("skipped: no python3 here has torch and safetensors")
+            print("skipped: no python3 here has torch and safetensors (scripts/install-dependencies ci)")
         }
     }
 
