@@ -1,34 +1,7 @@
 // Row kernels: norms, gather and scatter, the gradient through the normalisation, the optimiser.
 #include "head.h"
 #include "head_math.h"
-
-enum { lanes = 16 };
-
-/// A row shorter than this has no direction: its cosines count as 0 and it gets no gradient.
-static const double pfc_shortest = 1e-15;
-
-PFC_INLINE double combine(const double *lane) {
-    double s[lanes];
-    for (int k = 0; k < lanes; k++) s[k] = lane[k];
-    for (int step = lanes / 2; step > 0; step /= 2)
-        for (int k = 0; k < step; k++) s[k] += s[k + step];
-    return s[0];
-}
-
-/// <a, b>, in double precision.
-PFC_INLINE double dot(const float *a, const float *b, ptrdiff_t size) {
-    double lane[lanes] = {0};
-    ptrdiff_t j = 0;
-    for (; j + lanes <= size; j += lanes)
-        for (int k = 0; k < lanes; k++) lane[k] += (double)a[j + k] * (double)b[j + k];
-    for (int k = 0; j + k < size; k++) lane[k] += (double)a[j + k] * (double)b[j + k];
-    return combine(lane);
-}
-
-PFC_INLINE double inverse_norm(const float *row, ptrdiff_t size) {
-    double norm = sqrt(dot(row, row, size));
-    return norm < pfc_shortest ? 0.0 : 1.0 / norm;
-}
+#include "head_vectors.h"
 
 PFC_CLONES ptrdiff_t pfc_head_first_nonfinite(const float *values, ptrdiff_t count) {
     enum { block = 1024 };
@@ -72,14 +45,6 @@ PFC_CLONES void pfc_head_add(float *sum, const float *addend, ptrdiff_t count) {
 
 PFC_CLONES void pfc_head_sum(const float *a, const float *b, float *sum, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i++) sum[i] = a[i] + b[i];
-}
-
-/// The two factors of the gradient outer * (h - inner * w).
-PFC_INLINE void gradient_factors(
-    const float *w, const float *h, double scale_over_batch, ptrdiff_t size, float *outer, float *inner) {
-    double inverse = inverse_norm(w, size);
-    *outer = (float)(scale_over_batch * inverse);
-    *inner = (float)(dot(h, w, size) * inverse * inverse);
 }
 
 PFC_CLONES void pfc_head_row_gradient(

@@ -51,5 +51,6 @@ public enum RandomPurpose: UInt64, Sendable {
     case augmentation = 5
     case heldOutSplit = 6
     case verificationPairs = 7
+    case rounding = 8
     case test = 99
 }

@@ -9,6 +9,13 @@ struct PartialSlot: @unchecked Sendable {
     var maximum: UnsafeMutablePointer<Float>
     var sum: UnsafeMutablePointer<Float>
     var numerator: UnsafeMutablePointer<Float>
+
+    /// Makes some samples those of no class.
+    func clear(samples: Range<Int>, size: Int) {
+        (maximum + samples.lowerBound).update(repeating: -.infinity, count: samples.count)
+        (sum + samples.lowerBound).update(repeating: 0, count: samples.count)
+        (numerator + samples.lowerBound * size).update(repeating: 0, count: samples.count * size)
+    }
 }
 
 /// One merge of partial softmaxes along the tree: slot `out` = slots `left` and `right`.

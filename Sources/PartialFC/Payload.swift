@@ -21,14 +21,18 @@ enum Payload {
         }
     }
 
-    /// The position of the first number of an f32 tensor that is not finite.
+    /// The position of the first number of an f32 or bf16 tensor that is not finite.
     static func firstNonFinite(_ tensor: Tensor, parallel: ParallelBlocks) -> Int? {
         let (count, block) = (tensor.count, 1 << 16)
         let found = Tensor([Int64](repeating: -1, count: (count + block - 1) / block))
-        let values = Shared(tensor.pointer(Float.self))
+        let isHalf = tensor.dtype == .bf16
         parallel.forEach(found.count) { index, _ in
             let start = index * block
-            let bad = pfc_head_first_nonfinite(values.value + start, min(block, count - start))
+            let length = min(block, count - start)
+            let bad =
+                isHalf
+                ? pfc_bf16_first_nonfinite(tensor.pointer(UInt16.self) + start, length)
+                : pfc_head_first_nonfinite(tensor.pointer(Float.self) + start, length)
             if bad >= 0 { found.mutable(Int64.self)[index] = Int64(start + bad) }
         }
         return found.array(Int64.self).first { $0 >= 0 }.map(Int.init)

@@ -6,12 +6,17 @@ struct ReusableTensor {
 
     /// An uninitialised tensor. What was handed out before is not touched.
     mutating func next<Element: TensorElement>(_ type: Element.Type, shape: [Int]) -> Tensor {
-        let bytes = shape.reduce(1, *) * Element.dtype.size
+        next(Element.dtype, shape: shape)
+    }
+
+    /// The same, of a type that is known at run time.
+    mutating func next(_ dtype: DType, shape: [Int]) -> Tensor {
+        let bytes = shape.reduce(1, *) * dtype.size
         if storage.map({ $0.byteCount < bytes }) ?? true || !isKnownUniquelyReferenced(&storage) {
             // A little room to grow: the number of sampled rows varies by a few from step to step.
+            storage = nil
             storage = TensorStorage(byteCount: bytes + bytes / 16)
         }
-        guard let storage else { return Tensor(uninitialized: type, shape: shape) }
-        return Tensor(dtype: Element.dtype, shape: shape, storage: storage)
+        return Tensor(dtype: dtype, shape: shape, storage: storage ?? TensorStorage(byteCount: bytes))
     }
 }

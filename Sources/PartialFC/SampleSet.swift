@@ -107,8 +107,10 @@ final class SampleSet: @unchecked Sendable {
         }
         parallel.forEach(microBatches.count) { [self] block, _ in
             var margin = margin
+            let scratch = Tensor(uninitialized: Float.self, shape: [embeddingSize])
+            defer { withExtendedLifetime(scratch) {} }
             for sample in block * microBatchSize..<(block + 1) * microBatchSize {
-                guard let row = targetRowPointer(sample, in: rows) else { continue }
+                guard let row = targetCenter(sample, in: rows, scratch: scratch.pointer(Float.self)) else { continue }
                 pfc_head_target(
                     &margin, features.pointer(Float.self) + sample * embeddingSize, row, embeddingSize,
                     targetLogit.pointer(Float.self) + sample, targetDerivative.pointer(Float.self) + sample)
@@ -116,11 +118,23 @@ final class SampleSet: @unchecked Sendable {
         }
     }
 
-    /// The center of a sample's class, if it is among `rows`.
-    func targetRowPointer(_ sample: Int, in rows: SampledRows) -> UnsafePointer<Float>? {
+    /// The center of a sample's class f32 [D], if it is among `rows`; decoded into `scratch` if it must be.
+    func targetCenter(
+        _ sample: Int, in rows: SampledRows, scratch: UnsafeMutablePointer<Float>
+    ) -> UnsafePointer<Float>? {
         let slice = Int(targetSlice.buffer(Int32.self)[sample])
         if slice < 0 { return nil }
-        return rows.slices[slice].rows + Int(targetRow.buffer(Int32.self)[sample]) * embeddingSize
+        let row = Int(targetRow.buffer(Int32.self)[sample])
+        return rows.single(rows.slices[slice], row..<row + 1, scratch: scratch)
+    }
+
+    /// dt/dx of the target without the norm of x: derivative · w/|w|, into `numerator` [D]; false if the class is not here.
+    func targetNumerator(
+        _ sample: Int, in rows: SampledRows, into numerator: UnsafeMutablePointer<Float>
+    ) -> Bool {
+        guard let center = targetCenter(sample, in: rows, scratch: numerator) else { return false }
+        pfc_head_target_numerator(center, targetDerivative.buffer(Float.self)[sample], embeddingSize, numerator)
+        return true
     }
 
     /// The column of each sample's target inside a tile of rows, or -1.
@@ -133,6 +147,16 @@ final class SampleSet: @unchecked Sendable {
             let row = Int(positions[first + i])
             columns[i] = slices[first + i] == slice && tile.contains(row) ? Int32(row - tile.lowerBound) : -1
         }
+    }
+}
+
+extension SampleSet {
+    /// The same for every lane of a micro-batch, -1 for lanes without a sample.
+    func targetLanes(
+        microBatch: Int, slice: Int, tile: Range<Int>, lanes: Int, into columns: UnsafeMutablePointer<Int32>
+    ) {
+        targetColumns(microBatch: microBatch, slice: slice, tile: tile, into: columns)
+        for lane in microBatchSize..<lanes { columns[lane] = -1 }
     }
 }
 

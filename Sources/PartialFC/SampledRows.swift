@@ -13,8 +13,8 @@ final class SampledRows: @unchecked Sendable {
         var number: Int
         /// Class ids, ascending.
         var ids: UnsafeBufferPointer<Int64>
-        /// w [ids.count, D].
-        var rows: UnsafePointer<Float>
+        /// w [ids.count, D], in the format of the table.
+        var rows: UnsafeRawPointer
         /// 1/|w|.
         var inverseNorms: UnsafePointer<Float>
         /// Which part (shard) it came from, and its first row there.
@@ -22,7 +22,7 @@ final class SampledRows: @unchecked Sendable {
         var offset: Int
     }
 
-    /// What one shard holds: the sampled count of each of its slices, ids [S] and rows [S, D].
+    /// What one shard holds: the sampled count of each of its slices, ids [S] and rows f32 or bf16 [S, D].
     struct Part {
         var slices: [Int]
         var counts: [Int]
@@ -32,6 +32,8 @@ final class SampledRows: @unchecked Sendable {
 
     let layout: SliceLayout
     let embeddingSize: Int
+    /// Whether rows are bf16.
+    let isHalf: Bool
     /// Slices in the order of the parts; includes empty ones.
     let slices: [Slice]
     /// Position in `slices` by number of the slice.
@@ -39,25 +41,23 @@ final class SampledRows: @unchecked Sendable {
     private let parts: [Part]
     private let inverseNorms: [Tensor]
 
-    /// Rows are cut into tiles of this many: no more logits than a micro-batch times a tile exist at a time. Part of the
-    /// arithmetic: another size gives other bits.
-    static let tileRows = 1024
-
-    /// Takes the parts as they are (counts must fit the tensors) and computes the norms.
+    /// Takes the parts as they are (counts must fit the tensors, which are all of one type) and computes the norms.
     init(layout: SliceLayout, embeddingSize: Int, parts: [Part], parallel: ParallelBlocks) {
         self.layout = layout
         self.embeddingSize = embeddingSize
         self.parts = parts
+        isHalf = parts.contains { $0.rows.dtype == .bf16 }
         inverseNorms = parts.map { Tensor(uninitialized: Float.self, shape: [$0.rows.shape[0]]) }
         var slices: [Slice] = []
         for (index, part) in parts.enumerated() {
+            let rowBytes = embeddingSize * part.rows.dtype.size
             var offset = 0
             for (number, count) in zip(part.slices, part.counts) {
                 slices.append(
                     Slice(
                         number: number,
                         ids: UnsafeBufferPointer(start: part.ids.pointer(Int64.self) + offset, count: count),
-                        rows: part.rows.pointer(Float.self) + offset * embeddingSize,
+                        rows: UnsafeRawPointer(part.rows.rawPointer) + offset * rowBytes,
                         inverseNorms: inverseNorms[index].pointer(Float.self) + offset, part: index, offset: offset))
                 offset += count
             }
@@ -68,15 +68,39 @@ final class SampledRows: @unchecked Sendable {
             let (count, block) = (part.rows.shape[0], 256)
             parallel.forEach((count + block - 1) / block) { index, _ in
                 let start = index * block
-                pfc_head_inverse_norms(
-                    part.rows.pointer(Float.self) + start * embeddingSize, min(block, count - start), embeddingSize,
-                    inverse.pointer(Float.self) + start)
+                let rows = part.rows.rows(start..<min(start + block, count))
+                if rows.dtype == .bf16 {
+                    pfc_rows_inverse_norms_bf16(
+                        rows.pointer(UInt16.self), rows.shape[0], embeddingSize, inverse.pointer(Float.self) + start)
+                } else {
+                    pfc_head_inverse_norms(
+                        rows.pointer(Float.self), rows.shape[0], embeddingSize, inverse.pointer(Float.self) + start)
+                }
             }
         }
     }
 
-    /// The tiles of a slice's rows.
-    static func tiles(_ count: Int) -> [Range<Int>] {
-        stride(from: 0, to: count, by: tileRows).map { $0..<min($0 + tileRows, count) }
+    /// Bytes of a row.
+    var rowByteCount: Int { embeddingSize * (isHalf ? 2 : 4) }
+
+    /// The range 0..<count in pieces of `size`.
+    static func pieces(_ count: Int, of size: Int) -> [Range<Int>] {
+        stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
+    }
+
+    /// Rows `part` of a slice as f32: where they lie, or decoded into `scratch`.
+    func single(_ slice: Slice, _ part: Range<Int>, scratch: UnsafeMutablePointer<Float>) -> UnsafePointer<Float> {
+        let rows = slice.rows + part.lowerBound * rowByteCount
+        if !isHalf { return rows.assumingMemoryBound(to: Float.self) }
+        pfc_bf16_decode(rows.assumingMemoryBound(to: UInt16.self), part.count * embeddingSize, scratch)
+        return UnsafePointer(scratch)
+    }
+
+    /// Rows `part` of a slice as bf16: where they lie, or rounded into `scratch`.
+    func half(_ slice: Slice, _ part: Range<Int>, scratch: UnsafeMutablePointer<UInt16>) -> UnsafePointer<UInt16> {
+        let rows = slice.rows + part.lowerBound * rowByteCount
+        if isHalf { return rows.assumingMemoryBound(to: UInt16.self) }
+        pfc_bf16_encode(rows.assumingMemoryBound(to: Float.self), part.count * embeddingSize, scratch)
+        return UnsafePointer(scratch)
     }
 }

@@ -48,7 +48,7 @@ extension ShardHead {
             let slotCount = slots.count
             _ = PartialSoftmax.plan(sliceTree, leaves, at: node, writable: slotCount, steps: &steps) { slotCount }
         }
-        blocks.forward(samples: samples, rows: step.sampled, slots: slots)
+        blocks.forward(samples: samples, rows: step.sampled, slots: slots, kept: try keptCosines())
         PartialSoftmax(samples: n, microBatchSize: g, embeddingSize: size).merge(slots, steps, parallel: parallel)
         return [Payload.tensor(of: nodes), maximum, sum, numerator] + targets(of: samples, in: step.sampled)
     }
@@ -60,32 +60,51 @@ extension ShardHead {
         let logits = Tensor(held.map { samples.targetLogit.buffer(Float.self)[$0] })
         let numerators = Tensor(uninitialized: Float.self, shape: [held.count, size])
         for (index, sample) in held.enumerated() {
-            guard let row = samples.targetRowPointer(sample, in: rows) else { continue }
-            pfc_head_target_numerator(
-                row, samples.targetDerivative.buffer(Float.self)[sample], size,
-                numerators.pointer(Float.self) + index * size)
+            _ = samples.targetNumerator(sample, in: rows, into: numerators.pointer(Float.self) + index * size)
         }
         return [Tensor(held.map(Int32.init)), logits, numerators]
     }
 
-    /// Completes the row gradients of a `features` exchange.
+    /// Room for the cosines of the step, made when the first rank asks.
+    private func keptCosines() throws(HeadError) -> KeptCosines? {
+        let current = try current("forward")
+        if configuration.compute == .bf16, current.kept == nil {
+            step?.kept = KeptCosines(
+                microBatchCount: current.microBatchTree.leafCount,
+                lanes: PackedSamples.lanes(current.microBatchSize), rowCount: current.ids.count, pool: &cosinePool)
+        }
+        return step?.kept
+    }
+
+    /// Completes a `features` exchange: row gradients and the update of the sampled rows, in one pass. Until `commit` it can
+    /// be taken back.
     ///
     /// - Parameters:
     ///   - features: f32 [n, D] of every rank, in order of rank: the whole batch.
     ///   - logZ: f64 [n] of every rank.
-    /// - Throws: `HeadError` if the step is not begun, shapes do not fit, or a number is not finite.
-    public func backward(features: [Tensor], logZ: [Tensor]) throws(HeadError) {
+    ///   - learningRate: that of `prepare`.
+    /// - Throws: `HeadError` if the step is not begun, shapes do not fit, or a number is not finite; nothing has changed then.
+    public func backward(features: [Tensor], logZ: [Tensor], learningRate: Float) throws(HeadError) {
         try expect([.begun], "backward")
         let current = try current("backward")
-        let (gradient, inputs) = try gradient(of: current, features: features, logZ: logZ)
-        try checkFinite(gradient: gradient, of: current)
-        finishBackward(gradient, inputs)
+        let gradients = try gradients(of: current, features: features, logZ: logZ)
+        try update(current, gradients, learningRate: learningRate)
+        step?.inputs = gradients.inputs
+        step?.appliedRate = learningRate
+        phase = .differentiated
     }
 
-    /// The row gradients H of a step, not checked, and its inputs.
-    func gradient(
+    /// What the row gradients of a `features` exchange are computed from.
+    struct FeatureGradients {
+        var samples: SampleSet
+        var logZ: Tensor
+        var inputs: StepInputs
+    }
+
+    /// Checks what ranks have sent.
+    func gradients(
         of step: StepState, features: [Tensor], logZ: [Tensor]
-    ) throws(HeadError) -> (gradient: Tensor, inputs: StepInputs) {
+    ) throws(HeadError) -> FeatureGradients {
         let (parallel, tree) = (blocks.parallel, step.microBatchTree)
         guard features.count == logZ.count else {
             throw HeadError(.malformed, "features of \(features.count) ranks and normalizers of \(logZ.count)")
@@ -106,21 +125,9 @@ extension ShardHead {
             }
         }
         try samples.findTargets(in: step.sampled, margin: configuration.kernelMargin, parallel: parallel)
-        let gradient = newGradient(rows: step.ids.count)
-        let destinations = step.sampled.slices.map {
-            gradient.pointer(Float.self) + $0.offset * configuration.embeddingSize
-        }
-        blocks.backward(
-            samples: samples, rows: step.sampled, logZ: normalizers, tree: tree, nodes: [tree.root],
-            destinations: [destinations])
-        let inputs = StepInputs.features(labels: Tensor(step.labels), features: samples.features, logZ: normalizers)
-        return (gradient, inputs)
-    }
-
-    private func finishBackward(_ gradient: Tensor, _ inputs: StepInputs) {
-        step?.gradient = gradient
-        step?.inputs = inputs
-        phase = .differentiated
+        return FeatureGradients(
+            samples: samples, logZ: normalizers,
+            inputs: .features(labels: Tensor(step.labels), features: samples.features, logZ: normalizers))
     }
 
     /// Completes the row gradients of a `rows` exchange.
@@ -132,6 +139,7 @@ extension ShardHead {
         try expect([.begun], "backward")
         let step = try current("backward")
         let (tree, size, count) = (step.microBatchTree, configuration.embeddingSize, step.ids.count)
+        let parallel = blocks.parallel
         var all: [ReductionTree.Node] = []
         var parts: [ReductionTree.Node: Tensor] = [:]
         for (rank, payload) in pushed.enumerated() {
@@ -143,17 +151,18 @@ extension ShardHead {
         }
         try Payload.checkCover(all, of: tree, leaf: "micro-batch")
         for node in all {
-            guard let part = parts[node], let bad = Payload.firstNonFinite(part, parallel: blocks.parallel) else {
+            guard let part = parts[node], let bad = Payload.firstNonFinite(part, parallel: parallel) else {
                 continue
             }
             throw HeadError(
                 .notFinite,
                 "the gradient of the center of class \(step.ids.buffer(Int64.self)[bad / size]) is not finite")
         }
-        let gradient = newGradient(rows: count)
+        let gradient = gradientPool.next(Float.self, shape: [count, size])
         let known = parts
         let scratch = blocks.threadScratch(max(tree.root.level, 1) * Self.chunk * size)
-        forEachUnit(of: step) { unit, thread in
+        parallel.forEach(step.units.count) { index, thread in
+            let unit = step.units[index]
             let (first, length) = (unit.rows.lowerBound * size, unit.rows.count * size)
             TreeSum.add(
                 tree, tree.root, into: gradient.pointer(Float.self) + first,
@@ -165,11 +174,19 @@ extension ShardHead {
             }
         }
         try checkFinite(gradient: gradient, of: step)
-        finishBackward(
-            gradient,
-            .rows(
-                labels: Tensor(step.labels), slices: step.sliceSet,
-                counts: Tensor(step.counts.map(Int32.init)), gradient: gradient))
+        self.step?.gradient = gradient
+        self.step?.inputs = .rows(
+            labels: Tensor(step.labels), slices: step.sliceSet, counts: Tensor(step.counts.map(Int32.init)),
+            gradient: gradient)
+        phase = .differentiated
+    }
+
+    /// Checks finished row gradients H.
+    func checkFinite(gradient: Tensor, of step: StepState) throws(HeadError) {
+        if let position = Payload.firstNonFinite(gradient, parallel: blocks.parallel) {
+            let id = step.ids.buffer(Int64.self)[position / configuration.embeddingSize]
+            throw HeadError(.notFinite, "the gradient of the center of class \(id) is not finite")
+        }
     }
 }
 

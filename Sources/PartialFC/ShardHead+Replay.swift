@@ -26,9 +26,9 @@ extension ShardHead {
         }
         let behind = SliceSet(numbers: slices.numbers.filter { !isAhead($0, ahead[$0] ?? [], of: number) })
         if behind.isEmpty { return }
-        let state = try repeated(
-            number, microBatchSize, inputs: inputs, slices: behind, ahead: ahead, sampled: sampled)
-        try update(state, learningRate: learningRate)
+        _ = try repeated(
+            number, microBatchSize, inputs: inputs, learningRate: learningRate, slices: behind, ahead: ahead,
+            sampled: sampled)
     }
 
     /// Does the last step of a log again up to *prepared*, over the active slices: `commit` and `rollback` end it, as they would
@@ -41,10 +41,9 @@ extension ShardHead {
         sampled: [Int64]? = nil
     ) throws(HeadError) {
         try expect([.idle], "replay")
-        let state = try repeated(
-            number, microBatchSize, inputs: inputs, slices: activeSlices, ahead: ahead, sampled: sampled)
-        try update(state, learningRate: learningRate)
-        step = state
+        step = try repeated(
+            number, microBatchSize, inputs: inputs, learningRate: learningRate, slices: activeSlices, ahead: ahead,
+            sampled: sampled)
         phase = .prepared
     }
 
@@ -53,10 +52,10 @@ extension ShardHead {
         !steps.isEmpty && steps.count >= table.chunkCount(of: slice) && steps.allSatisfy { $0 >= step }
     }
 
-    /// A step up to its gradients.
+    /// A step up to the update of the table.
     private func repeated(
-        _ number: Int, _ microBatchSize: Int, inputs: StepInputs, slices: SliceSet, ahead: [Int: [Int]],
-        sampled: [Int64]?
+        _ number: Int, _ microBatchSize: Int, inputs: StepInputs, learningRate: Float, slices: SliceSet,
+        ahead: [Int: [Int]], sampled: [Int64]?
     ) throws(HeadError) -> StepState {
         let labels = try logged(inputs.tensors[0], "labels", .i64)
         var state = try gather(
@@ -65,14 +64,8 @@ extension ShardHead {
         state.ahead = rowsAhead(of: number, state, ahead)
         switch inputs {
         case .features(_, let features, let logZ):
-            let (gradient, _) = try gradient(of: state, features: [features], logZ: [logZ])
-            // What comes out for rows that are ahead is of no use, and may be anything.
-            for (row, isAhead) in state.ahead.enumerated() where isAhead {
-                (gradient.pointer(Float.self) + row * configuration.embeddingSize)
-                    .update(repeating: 0, count: configuration.embeddingSize)
-            }
-            try checkFinite(gradient: gradient, of: state)
-            state.gradient = gradient
+            let gradients = try gradients(of: state, features: [features], logZ: [logZ])
+            try update(state, gradients, learningRate: learningRate)
         case .rows:
             guard case .rows(_, _, let counts, let gradient) = try inputs.restricted(to: slices) else { return state }
             let kept = try StepInputs.sampledCounts(counts, of: slices, gradient)
@@ -83,9 +76,11 @@ extension ShardHead {
                 )
             }
             try checkFinite(gradient: gradient, of: state)
+            try update(state, gradient: gradient, learningRate: learningRate)
             state.gradient = gradient
         }
         state.inputs = inputs
+        state.appliedRate = learningRate
         return state
     }
 
@@ -95,16 +90,16 @@ extension ShardHead {
     }
 
     /// Which of the sampled rows lie in pieces that are ahead of step `number`.
-    private func rowsAhead(of number: Int, _ state: StepState, _ ahead: [Int: [Int]]) -> [Bool] {
+    private func rowsAhead(of number: Int, _ state: StepState, _ ahead: [Int: [Int]]) -> [UInt8] {
         if ahead.isEmpty { return [] }
-        var flags = [Bool](repeating: false, count: state.ids.count)
+        var flags = [UInt8](repeating: 0, count: state.ids.count)
         let places = state.places.array(Int64.self)
         var (offset, isAny) = (0, false)
         for (slice, count) in zip(state.slices, state.counts) {
             if let steps = ahead[slice] {
                 for row in offset..<offset + count {
                     let piece = Int(places[row]) / table.chunkRows
-                    if piece < steps.count && steps[piece] >= number { (flags[row], isAny) = (true, true) }
+                    if piece < steps.count && steps[piece] >= number { (flags[row], isAny) = (1, true) }
                 }
             }
             offset += count

@@ -4,8 +4,9 @@ internal import Determinism
 internal import Tensors
 
 extension ShardHead {
-    /// What a step needs from begin to commit. `rows` and `momentum` are the gathered copies: the undo record.
+    /// What a step needs from begin to commit.
     struct StepState {
+        var number: Int
         var labels: [Int64]
         var microBatchSize: Int
         var microBatchTree: ReductionTree
@@ -16,16 +17,23 @@ extension ShardHead {
         /// Class ids i64 [S], and the row of each in its slice i64 [S].
         var ids: Tensor
         var places: Tensor
+        /// The gathered rows [S, D] in the format of the table.
         var rows: Tensor
+        /// Bytes u8 [S, …] of the momentum as it was, once rows are updated: with `rows` the undo record.
         var momentum: Tensor
         /// Blocks of a row-wise pass.
         var units: [Unit]
         var sampled: SampledRows
-        /// H [S, D], once differentiated, and what it is from.
-        var gradient: Tensor?
+        /// The cosines of the forward pass, if they are kept.
+        var kept: KeptCosines?
+        /// What the gradients are from, once differentiated.
         var inputs: StepInputs?
+        /// H [S, D] that was computed elsewhere (`rows`).
+        var gradient: Tensor?
+        /// The learning rate that the table is updated with, once it is.
+        var appliedRate: Float?
         /// In a replay: which of the rows are ahead of the step, and keep their values. Empty if none is.
-        var ahead: [Bool] = []
+        var ahead: [UInt8] = []
     }
 
     /// Some of the rows of one slice.
@@ -38,11 +46,6 @@ extension ShardHead {
 
     /// Rows that one block of a row-wise pass handles.
     static let chunk = 128
-
-    /// Calls `body(unit, thread)` for every block of rows of `step`.
-    func forEachUnit(of step: StepState, _ body: @Sendable (_ unit: Unit, _ thread: Int) -> Void) {
-        blocks.parallel.forEach(step.units.count) { index, thread in body(step.units[index], thread) }
-    }
 
     /// The memory of the slices of `step`, by position.
     func memory(of slices: [Int]) throws(HeadError) -> [HeldSlice] {
@@ -69,7 +72,7 @@ extension ShardHead {
 
     // MARK: Begin
 
-    /// Samples the classes of `slices` and gathers their rows and momentum.
+    /// Samples the classes of `slices` and gathers their rows.
     func gather(
         step number: Int, microBatchSize: Int, labels: [Int64], slices: SliceSet, sampled: [Int64]?
     ) throws(HeadError) -> StepState {
@@ -104,19 +107,19 @@ extension ShardHead {
             }
             offset = end
         }
-        let rows = rowPool.next(Float.self, shape: [total, size])
-        let momentum = momentumPool.next(Float.self, shape: [total, size])
+        let format = configuration.format
+        let rows = rowPool.next(format.rows.dtype, shape: [total, size])
+        let momentum = momentumPool.next(UInt8.self, shape: [total, format.momentum.byteCount(width: size)])
         let blockList = units
         blocks.parallel.forEach(blockList.count) { index, _ in
             let (slice, part) = (memory[blockList[index].position], blockList[index].rows)
-            let from = places.pointer(Int64.self) + part.lowerBound
-            let to = part.lowerBound * size
-            pfc_head_gather(slice.rows.base, from, 0, part.count, size, rows.pointer(Float.self) + to)
-            pfc_head_gather(slice.momentum.base, from, 0, part.count, size, momentum.pointer(Float.self) + to)
+            pfc_rows_gather(
+                slice.rows.base, places.pointer(Int64.self) + part.lowerBound, part.count, slice.rowByteCount,
+                rows.rawPointer + part.lowerBound * slice.rowByteCount)
         }
         let part = SampledRows.Part(slices: slices, counts: counts, ids: ids, rows: rows)
         return StepState(
-            labels: labels, microBatchSize: microBatchSize,
+            number: number, labels: labels, microBatchSize: microBatchSize,
             microBatchTree: ReductionTree(leafCount: labels.count / microBatchSize), sliceSet: sliceSet, slices: slices,
             counts: counts,
             ids: ids, places: places, rows: rows, momentum: momentum, units: units,
@@ -156,80 +159,22 @@ extension ShardHead {
         }
     }
 
-    // MARK: Gradients
-
-    func newGradient(rows: Int) -> Tensor {
-        gradientPool.next(Float.self, shape: [rows, configuration.embeddingSize])
-    }
-
-    /// Checks finished row gradients H.
-    func checkFinite(gradient: Tensor, of step: StepState) throws(HeadError) {
-        if let position = Payload.firstNonFinite(gradient, parallel: blocks.parallel) {
-            let id = step.ids.buffer(Int64.self)[position / configuration.embeddingSize]
-            throw HeadError(.notFinite, "the gradient of the center of class \(id) is not finite")
-        }
-    }
-
-    // MARK: Update
-
-    /// Updates the sampled rows in the table; rows that are ahead of the step keep their values.
-    ///
-    /// - Throws: `HeadError` if a row would not be finite: nothing has changed then.
-    func update(_ step: StepState, learningRate: Float) throws(HeadError) {
-        guard learningRate.isFinite, learningRate >= 0 else {
-            throw HeadError(.malformed, "the learning rate is \(learningRate); it must be a number from 0 up")
-        }
-        guard let gradient = step.gradient else { return }
-        let memory = try memory(of: step.slices)
-        let size = configuration.embeddingSize
-        let (momentum, decay) = (Float(configuration.momentum), Float(configuration.weightDecay))
-        let scale = scaleOverBatch(step)
-        let scratch = blocks.threadScratch(2 * Self.chunk * size)
-        let bad = Tensor([Int64](repeating: -1, count: step.units.count))
-        blocks.parallel.forEach(step.units.count) { index, thread in
-            let (slice, part) = (memory[step.units[index].position], step.units[index].rows)
-            let new = scratch[thread].pointer(Float.self)
-            let newMomentum = new + part.count * size
-            let first = part.lowerBound * size
-            let (rows, velocity) = (step.rows.pointer(Float.self), step.momentum.pointer(Float.self))
-            pfc_head_update_rows(
-                rows + first, velocity + first, gradient.pointer(Float.self) + first, scale, learningRate, momentum,
-                decay, part.count, size, new, newMomentum)
-            if !step.ahead.isEmpty {
-                for row in part where step.ahead[row] {
-                    let at = (row - part.lowerBound) * size
-                    (new + at).update(from: rows + row * size, count: size)
-                    (newMomentum + at).update(from: velocity + row * size, count: size)
-                }
-            }
-            let position = pfc_head_first_nonfinite(new, 2 * part.count * size)
-            if position >= 0 {
-                bad.mutable(Int64.self)[index] =
-                    step.ids.buffer(Int64.self)[part.lowerBound + position / size % part.count]
-            }
-            let places = step.places.pointer(Int64.self) + part.lowerBound
-            pfc_head_scatter(new, places, 0, part.count, size, slice.rows.base)
-            pfc_head_scatter(newMomentum, places, 0, part.count, size, slice.momentum.base)
-        }
-        if let id = bad.array(Int64.self).first(where: { $0 >= 0 }) {
-            restore(step)
-            throw HeadError(
-                .notFinite,
-                "the updated center of class \(id) is not finite: lower the learning rate (\(learningRate)) or clip")
-        }
-    }
+    // MARK: Undo
 
     /// Puts the gathered rows and momentum back.
     func restore(_ step: StepState) {
-        let size = configuration.embeddingSize
         // A slice with a step under way cannot be removed.
         let memory = step.slices.map { table.memory(of: $0) }
-        forEachUnit(of: step) { unit, _ in
+        blocks.parallel.forEach(step.units.count) { index, _ in
+            let unit = step.units[index]
             guard let slice = memory[unit.position] else { return }
             let places = step.places.pointer(Int64.self) + unit.rows.lowerBound
-            let (first, count) = (unit.rows.lowerBound * size, unit.rows.count)
-            pfc_head_scatter(step.rows.pointer(Float.self) + first, places, 0, count, size, slice.rows.base)
-            pfc_head_scatter(step.momentum.pointer(Float.self) + first, places, 0, count, size, slice.momentum.base)
+            for (source, target, byteCount) in [
+                (step.rows, slice.rows, slice.rowByteCount), (step.momentum, slice.momentum, slice.momentumByteCount),
+            ] {
+                pfc_rows_scatter(
+                    source.rawPointer + unit.rows.lowerBound * byteCount, places, unit.rows.count, byteCount, target.base)
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ public final class ShardHead {
         case idle
         /// Sampled and gathered.
         case begun
-        /// The row gradients are complete; the table is unchanged.
+        /// The row gradients are complete, and may be in the table already; it can be rolled back.
         case differentiated
         /// The table is updated and can still be rolled back.
         case prepared
@@ -47,6 +47,7 @@ public final class ShardHead {
     var momentumPool = ReusableTensor()
     var gradientPool = ReusableTensor()
     var slotPool = ReusableTensor()
+    var cosinePool = ReusableTensor()
 
     /// Creates the shard's table, with `slices` active.
     ///
@@ -209,6 +210,9 @@ public final class ShardHead {
         phase = .begun
     }
 
+    /// Whether the table has an update that may still be taken back.
+    public var isTableProvisional: Bool { step?.appliedRate != nil }
+
     /// The sampled class ids of this shard, slice by slice, ascending in each. Empty between steps.
     public var sampledIDs: [Int64] { step?.ids.array(Int64.self) ?? [] }
 
@@ -224,12 +228,23 @@ public final class ShardHead {
         return [Tensor(step.counts.map(Int32.init)), step.ids, step.rows]
     }
 
-    /// Updates the sampled rows in the table: SGD with momentum and weight decay on ∂loss/∂w.
+    /// Sees to it that the sampled rows in the table are updated: SGD with momentum and weight decay on ∂loss/∂w. In a `features`
+    /// exchange `backward` has done it.
     ///
-    /// - Throws: `HeadError` if the gradients are not complete, or a row would not be finite: then nothing has changed.
+    /// - Throws: `HeadError` if the gradients are not complete, the learning rate is another than that of `backward`, or a row
+    ///   would not be finite: then nothing has changed.
     public func prepare(learningRate: Float) throws(HeadError) {
         try expect([.differentiated], "prepare")
-        try update(try current("prepare"), learningRate: learningRate)
+        let current = try current("prepare")
+        if let applied = current.appliedRate {
+            guard applied.bitPattern == learningRate.bitPattern else {
+                throw HeadError(
+                    .malformed, "the learning rate is \(learningRate), and was \(applied) in the backward pass")
+            }
+        } else if let gradient = current.gradient {
+            try update(current, gradient: gradient, learningRate: learningRate)
+            step?.appliedRate = learningRate
+        }
         phase = .prepared
     }
 
@@ -244,7 +259,7 @@ public final class ShardHead {
 
     /// Ends the step with the table exactly as it was before. Allowed in any phase.
     public func rollback() {
-        if phase == .prepared, let step { restore(step) }
+        if let step, step.appliedRate != nil { restore(step) }
         step = nil
         phase = .idle
     }
@@ -257,11 +272,30 @@ public final class ShardHead {
         let step = try current("rowGradients")
         let size = configuration.embeddingSize
         let result = Tensor(uninitialized: Float.self, shape: [step.ids.count, size])
-        guard let gradient = step.gradient else { return result }
-        pfc_head_row_gradient(
-            step.rows.pointer(Float.self), gradient.pointer(Float.self), scaleOverBatch(step), step.ids.count, size,
-            result.pointer(Float.self))
-        return result
+        let scale = scaleOverBatch(step)
+        let rows = Tensor(uninitialized: Float.self, shape: [step.ids.count, size])
+        pfc_rows_decode(
+            configuration.format.rows.kernel, step.rows.rawPointer, step.ids.count, size, rows.pointer(Float.self))
+        func convert(_ first: Int, _ count: Int, _ h: UnsafePointer<Float>) {
+            let at = first * size
+            pfc_head_row_gradient(
+                rows.pointer(Float.self) + at, h, scale, count, size, result.pointer(Float.self) + at)
+        }
+        switch step.inputs {
+        case .features(_, let features, let logZ):
+            let gradients = try gradients(of: step, features: [features], logZ: [logZ])
+            let list = Shared(convert)
+            blocks.gradient(
+                samples: gradients.samples, rows: step.sampled, logZ: gradients.logZ, tree: step.microBatchTree,
+                nodes: [step.microBatchTree.root]
+            ) { tile, _ in
+                list.value(
+                    step.sampled.slices[tile.position].offset + tile.rows.lowerBound, tile.rows.count, tile.values)
+            }
+        case .rows(_, _, _, let gradient): convert(0, step.ids.count, gradient.pointer(Float.self))
+        case nil: break
+        }
+        return withExtendedLifetime(rows) { result }
     }
 
     /// What the step is updated from: what a log keeps. The tensors stay unchanged as long as someone holds them.

@@ -7,7 +7,8 @@ extension WorkerHead {
     /// Computes a `rows` exchange from every shard's rows.
     ///
     /// - Parameters:
-    ///   - pulled: of every shard, sampled count of each of its slices i32, ids i64 [S], rows f32 [S, D].
+    ///   - pulled: of every shard, sampled count of each of its slices i32, ids i64 [S], rows [S, D] in the format
+    ///     of the table.
     ///   - slices: of every shard, in the same order.
     /// - Throws: `HeadError` if slices are missing or double, shapes or ids do not fit, or a number is not finite.
     public func softmax(pulled: [[Tensor]], slices: [SliceSet], batch: Batch) throws(HeadError) -> Output {
@@ -19,11 +20,9 @@ extension WorkerHead {
         let n = samples.count
         let targets = Targets(samples: n, size: size)
         for sample in 0..<n {
-            guard let row = samples.targetRowPointer(sample, in: rows) else { continue }
+            let numerator = targets.numerators.pointer(Float.self) + sample * size
+            guard samples.targetNumerator(sample, in: rows, into: numerator) else { continue }
             targets.logits.mutable(Float.self)[sample] = samples.targetLogit.buffer(Float.self)[sample]
-            pfc_head_target_numerator(
-                row, samples.targetDerivative.buffer(Float.self)[sample], size,
-                targets.numerators.pointer(Float.self) + sample * size)
         }
 
         let scratch = slotPool.next(Float.self, shape: [rows.slices.count, n * (size + 2)])
@@ -61,7 +60,11 @@ extension WorkerHead {
                     + (k * parts[slice.part].rows.shape[0] + slice.offset) * size
             }
         }
-        blocks.backward(samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, destinations: destinations)
+        let targets = Shared(destinations)
+        blocks.gradient(samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes) { tile, _ in
+            (targets.value[tile.node][tile.position] + tile.rows.lowerBound * size)
+                .update(from: tile.values, count: tile.rows.count * size)
+        }
         return gradients.map { [Payload.tensor(of: nodes), $0] }
     }
 
@@ -106,7 +109,7 @@ extension WorkerHead {
             total += count
         }
         try Payload.check(payload[1], "ids", .i64, [total], from: sender)
-        try Payload.check(payload[2], "rows", .f32, [total, size], from: sender)
+        try Payload.check(payload[2], "rows", configuration.format.rows.dtype, [total, size], from: sender)
         let ids = payload[1].buffer(Int64.self)
         var offset = 0
         for (slice, count) in zip(slices, counts) {

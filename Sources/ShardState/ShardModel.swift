@@ -48,6 +48,8 @@ package final class ShardModel {
 
     // Of the step in hand.
     private var exchange = Exchange.features
+    /// That of the attempt that was begun last.
+    private var learningRate: Float = 0
     private var ranges: [Range<Int>] = []
 
     /// How long it took to make the state again.
@@ -106,8 +108,8 @@ package final class ShardModel {
         _ id: StepID, _ computation: ShardComputation<[Tensor]>, _ plan: Plan?
     ) throws -> ShardResult<[Tensor]>? {
         switch computation {
-        case .sample(let ranks, _, let exchange):
-            self.exchange = exchange
+        case .sample(let ranks, let learningRate, let exchange):
+            (self.exchange, self.learningRate) = (exchange, learningRate)
             try head.begin(
                 step: id.step, microBatchSize: setup.configuration.batch.microBatch, labels: labels(of: ranks),
                 sampled: sampled)
@@ -125,7 +127,8 @@ package final class ShardModel {
             } else {
                 try head.backward(
                     features: order.map { try single(forward[$0], "the features of rank \($0)") },
-                    logZ: order.map { try single(backward[$0], "the normalizers of rank \($0)") })
+                    logZ: order.map { try single(backward[$0], "the normalizers of rank \($0)") },
+                    learningRate: learningRate)
             }
             return .backward
         case .dense(let pushed): return .dense(try dense.dense(pushed: pushed))

@@ -37,7 +37,7 @@ extension ShardMachine {
     private func mayAnswer(_ request: TransferRequest) -> Bool {
         if runningTask != nil || mustRestore { return false }
         guard case .chunk = request.part else { return true }
-        if restored != nil || (attempt?.update ?? .idle) != .idle { return false }
+        if restored != nil || (attempt?.backward ?? .idle) != .idle { return false }
         return plan?.activity != .train || transfersThisStep < transfersPerStep
     }
 

@@ -1,0 +1,63 @@
+#pragma once
+// Rows as they are kept: gathered, and updated in place.
+#include <stddef.h>
+#include <stdint.h>
+
+/// How the numbers of a row are kept.
+typedef enum {
+    /// Single precision, 4 bytes each.
+    pfc_format_f32 = 0,
+    /// The upper halves of single-precision numbers.
+    pfc_format_bf16 = 1,
+    /// Signed bytes, then, at a multiple of 4, a single-precision scale that they are multiplied with.
+    pfc_format_int8 = 2,
+    /// Not at all.
+    pfc_format_none = 3,
+} pfc_format;
+
+/// Bytes of a row of `size` numbers.
+ptrdiff_t pfc_row_bytes(pfc_format format, ptrdiff_t size);
+
+/// destination[i] = source[places[i]] for rows of `byte_count` bytes, past the caches: what is gathered is more than they hold.
+void pfc_rows_gather(
+    const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count, void *destination);
+
+/// destination[places[i]] = source[i] for rows of `byte_count` bytes.
+void pfc_rows_scatter(
+    const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count, void *destination);
+
+/// inverse[i] = 1 / |row i|, 0 for a row of (almost) no length; rows bf16.
+void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t count, ptrdiff_t size, float *inverse);
+
+/// Numbers of `count` rows of `format`, f32 [count, size].
+void pfc_rows_decode(pfc_format format, const void *rows, ptrdiff_t count, ptrdiff_t size, float *values);
+
+/// The same numbers in `format`, to the nearest.
+void pfc_rows_encode(pfc_format format, const float *values, ptrdiff_t count, ptrdiff_t size, void *rows);
+
+/// The row optimiser.
+typedef struct {
+    pfc_format rows, momentum_format;
+    /// 1: to the nearest; 0: stochastic.
+    int nearest;
+    double scale_over_batch;
+    float rate, momentum, decay;
+    /// Key of the random bits of this step.
+    uint64_t key;
+} pfc_row_optimizer;
+
+/// Updates rows of a table with the gradient of `h` f32 [count, size]: g = scale_over_batch / |w| * (h - <h, w/|w|> w/|w|),
+/// v = momentum * v + (g + decay * w), w = w - rate * v.
+///
+/// `rows` are the gathered rows, `table_rows` and `table_momentum` the table's, where row i is at `places[i]`; `ids` are the
+/// classes. The momentum as it was goes to `old_momentum`. Rows with `skipped[i]` (which may be null) stay as they are.
+/// `scratch` has 2 * size numbers.
+///
+/// Stochastic rounding adds random bits below the last one that is kept: those of number d of a row are a function of
+/// (key, class id, d).
+///
+/// Returns the first row that would not be finite, or -1. The others are updated nevertheless.
+ptrdiff_t pfc_rows_update(
+    const pfc_row_optimizer *optimizer, const float *h, const void *rows, const int64_t *ids, const int64_t *places,
+    const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *table_rows, void *table_momentum,
+    void *old_momentum, float *scratch);

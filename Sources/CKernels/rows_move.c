@@ -1,0 +1,64 @@
+// Rows from and to a table, as bytes.
+#include <string.h>
+
+#include "bf16_round.h"
+#include "head_vectors.h"
+#include "rows.h"
+
+ptrdiff_t pfc_row_bytes(pfc_format format, ptrdiff_t size) {
+    switch (format) {
+    case pfc_format_f32: return 4 * size;
+    case pfc_format_bf16: return 2 * size;
+    case pfc_format_int8: return (size + 3) / 4 * 4 + 4;
+    case pfc_format_none: return 0;
+    }
+    return 0;
+}
+
+typedef uint64_t line __attribute__((vector_size(64), may_alias));
+
+void pfc_rows_gather(
+    const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count, void *destination) {
+    enum { ahead = 6 };
+    int is_aligned = (byte_count | (ptrdiff_t)(uintptr_t)destination | (ptrdiff_t)(uintptr_t)source) % 64 == 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        if (i + ahead < count) {
+            const char *next = (const char *)source + places[i + ahead] * byte_count;
+            for (ptrdiff_t b = 0; b < byte_count; b += 64) __builtin_prefetch(next + b);
+        }
+        const char *from = (const char *)source + places[i] * byte_count;
+        char *to = (char *)destination + i * byte_count;
+        if (is_aligned) {
+            for (ptrdiff_t b = 0; b < byte_count; b += 64)
+                __builtin_nontemporal_store(*(const line *)(const void *)(from + b), (line *)(void *)(to + b));
+        } else {
+            memcpy(to, from, (size_t)byte_count);
+        }
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void pfc_rows_scatter(
+    const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count, void *destination) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        memcpy(
+            (char *)destination + places[i] * byte_count, (const char *)source + i * byte_count, (size_t)byte_count);
+}
+
+PFC_CLONES void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t count, ptrdiff_t size, float *inverse) {
+    for (ptrdiff_t i = 0; i < count; i++, rows += size) {
+        double lane[lanes] = {0};
+        ptrdiff_t j = 0;
+        for (; j + lanes <= size; j += lanes)
+            for (int k = 0; k < lanes; k++) {
+                double w = (double)pfc_bf16_value(rows[j + k]);
+                lane[k] += w * w;
+            }
+        for (int k = 0; j + k < size; k++) {
+            double w = (double)pfc_bf16_value(rows[j + k]);
+            lane[k] += w * w;
+        }
+        double norm = sqrt(combine(lane));
+        inverse[i] = norm < pfc_shortest ? 0.0f : (float)(1.0 / norm);
+    }
+}
