@@ -123,7 +123,8 @@ let package = Package(
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "ClusterHarness", "ClusterStatus", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments,
+                "ClusterHarness", "ClusterStatus", "CenterStore", "PartialFC", "Determinism", "Tensors",
+                "ProcessSupport", "CKernels", "COneDNN", "COpenBLAS", arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
@@ -158,8 +159,14 @@ let package = Package(
         .testTarget(
             name: "RunSetupTests",
             dependencies: [
-                "RunSetup", "RunConfiguration", "CenterStore", "Dataset", "Determinism", "StepProtocol", "Tensors",
-                "TestFiles",
+                "RunSetup", "RunConfiguration", "PartialFC", "CenterStore", "Dataset", "Determinism", "StepProtocol",
+                "Tensors", "TestFiles",
+            ], swiftSettings: settings),
+        .testTarget(
+            name: "ShardStateTests",
+            dependencies: [
+                "ShardState", "RunSetup", "RunConfiguration", "PartialFC", "CenterStore", "Determinism", "StepProtocol",
+                "Tensors", "Wire", "TestFiles",
             ], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(

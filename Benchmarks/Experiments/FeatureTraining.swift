@@ -1,4 +1,5 @@
 import ArgumentParser
+import CenterStore
 import ClusterHarness
 import Foundation
 
@@ -19,8 +20,13 @@ struct FeatureTraining: ParsableArguments {
     @Option(help: "Number of slices.")
     var slices = 64
 
+    @Flag(help: "Rows in bf16, momentum in int8, products in bf16; f32 unless given.")
+    var bf16 = false
+
     /// Bytes of the rows and their momentum.
-    var stateBytes: Int { classes * embeddingSize * 8 }
+    var stateBytes: Int { classes * (bf16 ? TableFormat(rows: .bf16, momentum: .int8) : .f32).byteCount(width: embeddingSize) }
+
+    private var numbers: String { bf16 ? ", storage: bf16, momentum_storage: int8" : "" }
 
     /// Writes the features into `directory` and describes a run over them.
     func configuration(steps: Int, in directory: URL) throws -> String {
@@ -30,7 +36,7 @@ struct FeatureTraining: ParsableArguments {
         return """
             data: {kind: features, path: "\(path.path)", classes: \(classes)}
             backbone: {name: none, embedding_size: \(embeddingSize)}
-            head: {scale: 64, m1: 1, m2: 0, m3: 0.4, sample_rate: \(sampleRate), slices: \(slices), exchange: features}
+            head: {scale: 64, m1: 1, m2: 0, m3: 0.4, sample_rate: \(sampleRate), slices: \(slices), exchange: features\(numbers)}
             batch: {size: \(batch), micro_batch: \(batch / 4)}
             schedule: {steps: \(steps), learning_rate: 0.1}
             evaluation: {held_out_pairs: 0}

@@ -1,14 +1,6 @@
-// Conversion to bf16, and operands in the order in which the kernels read them.
+// Operands in the order in which the kernels read them.
 #include "bf16.h"
 #include "bf16_round.h"
-
-PFC_CLONES void pfc_bf16_encode(const float *values, ptrdiff_t count, uint16_t *encoded) {
-    for (ptrdiff_t i = 0; i < count; i++) encoded[i] = (uint16_t)pfc_bf16_nearest(values[i]);
-}
-
-PFC_CLONES void pfc_bf16_decode(const uint16_t *encoded, ptrdiff_t count, float *values) {
-    for (ptrdiff_t i = 0; i < count; i++) values[i] = pfc_bf16_value(encoded[i]);
-}
 
 void pfc_bf16_pack_dimensions(
     const float *normalized, ptrdiff_t samples, ptrdiff_t lanes, ptrdiff_t size, uint32_t *packed) {
@@ -54,17 +46,4 @@ PFC_CLONES void pfc_bf16_pack_rows(const uint16_t *rows, ptrdiff_t row_count, pt
                 for (ptrdiff_t d = 0; d < width; d++) out[d] = a[start + d];
         }
     }
-}
-
-PFC_CLONES ptrdiff_t pfc_bf16_first_nonfinite(const uint16_t *values, ptrdiff_t count) {
-    enum { block = 1024 };
-    for (ptrdiff_t start = 0; start < count; start += block) {
-        ptrdiff_t end = start + block < count ? start + block : count;
-        int32_t bad = 0;
-        for (ptrdiff_t j = start; j < end; j++) bad |= (values[j] & 0x7f80) == 0x7f80;
-        if (bad)
-            for (ptrdiff_t j = start; j < end; j++)
-                if ((values[j] & 0x7f80) == 0x7f80) return j;
-    }
-    return -1;
 }

@@ -1,7 +1,9 @@
 #define _GNU_SOURCE
 #include "memory.h"
 
+#include <stdint.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__GLIBC__) || defined(__linux__)
 #include <malloc.h>
@@ -14,7 +16,29 @@ void pfc_keep_freed_memory(void) {
 void pfc_keep_freed_memory(void) {}
 #endif
 
-void *pfc_grow_mapping(void *address, size_t old_byte_count, size_t new_byte_count) {
-    void *moved = mremap(address, old_byte_count, new_byte_count, MREMAP_MAYMOVE);
-    return moved == MAP_FAILED ? NULL : moved;
+static size_t whole_pages(size_t byte_count, size_t page) { return (byte_count + page - 1) / page * page; }
+
+void *pfc_map(size_t byte_count, size_t alignment) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), spare = alignment > page ? alignment - page : 0;
+    if (byte_count > SIZE_MAX - spare - page) return NULL;
+    size_t length = whole_pages(byte_count, page);
+    char *start = mmap(NULL, length + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) return NULL;
+    if (spare == 0) return start;
+    // What is before and after the aligned part goes back.
+    size_t before = (alignment - (uintptr_t)start % alignment) % alignment;
+    if (before > 0) munmap(start, before);
+    if (spare > before) munmap(start + before + length, spare - before);
+    return start + before;
+}
+
+void *pfc_grow_mapping(void *address, size_t old_byte_count, size_t new_byte_count, size_t alignment) {
+    if ((uintptr_t)address % alignment == 0 && mremap(address, old_byte_count, new_byte_count, 0) != MAP_FAILED)
+        return address;
+    // The pages move into a place that is aligned: their contents are not copied.
+    void *place = pfc_map(new_byte_count, alignment);
+    if (place == NULL) return NULL;
+    if (mremap(address, old_byte_count, new_byte_count, MREMAP_MAYMOVE | MREMAP_FIXED, place) != MAP_FAILED) return place;
+    munmap(place, new_byte_count);
+    return NULL;
 }

@@ -5,16 +5,6 @@
 #include "head_vectors.h"
 #include "rows.h"
 
-ptrdiff_t pfc_row_bytes(pfc_format format, ptrdiff_t size) {
-    switch (format) {
-    case pfc_format_f32: return 4 * size;
-    case pfc_format_bf16: return 2 * size;
-    case pfc_format_int8: return (size + 3) / 4 * 4 + 4;
-    case pfc_format_none: return 0;
-    }
-    return 0;
-}
-
 typedef uint64_t line __attribute__((vector_size(64), may_alias));
 
 void pfc_rows_gather(

@@ -1,7 +1,18 @@
 // The row optimiser on rows as they are kept.
 #include "bf16_round.h"
+#include "codec.h"
 #include "head_vectors.h"
 #include "rows.h"
+
+PFC_INLINE ptrdiff_t row_bytes_of(pfc_format format, ptrdiff_t size) {
+    switch (format) {
+    case pfc_format_f32: return 4 * size;
+    case pfc_format_bf16: return 2 * size;
+    case pfc_format_int8: return pfc_head_int8_row_bytes(size);
+    case pfc_format_none: return 0;
+    }
+    return 0;
+}
 
 /// Random bits of number `d` of a row: lowbias32 (Chris Wellons, Hash function prospector, 2018) of a counter.
 PFC_INLINE uint32_t random_bits(uint32_t key, ptrdiff_t d) {
@@ -83,18 +94,6 @@ PFC_INLINE void encode_row(
     }
 }
 
-PFC_CLONES void pfc_rows_decode(pfc_format format, const void *rows, ptrdiff_t count, ptrdiff_t size, float *values) {
-    ptrdiff_t stride = pfc_row_bytes(format, size);
-    for (ptrdiff_t i = 0; i < count; i++)
-        decode_row(format, (const char *)rows + i * stride, size, values + i * size);
-}
-
-PFC_CLONES void pfc_rows_encode(pfc_format format, const float *values, ptrdiff_t count, ptrdiff_t size, void *rows) {
-    ptrdiff_t stride = pfc_row_bytes(format, size);
-    for (ptrdiff_t i = 0; i < count; i++)
-        encode_row(format, values + i * size, size, 0, 0, 1, (char *)rows + i * stride);
-}
-
 PFC_INLINE void prefetch(const char *row, ptrdiff_t byte_count) {
     for (ptrdiff_t b = 0; b < byte_count; b += 64) __builtin_prefetch(row + b, 1);
 }
@@ -104,10 +103,12 @@ PFC_CLONES ptrdiff_t pfc_rows_update(
     const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *table_rows, void *table_momentum,
     void *old_momentum, float *scratch) {
     pfc_format format = optimizer->rows, momentum_format = optimizer->momentum_format;
-    ptrdiff_t row_bytes = pfc_row_bytes(format, size), momentum_bytes = pfc_row_bytes(momentum_format, size);
+    ptrdiff_t row_bytes = row_bytes_of(format, size), momentum_bytes = row_bytes_of(momentum_format, size);
     float rate = optimizer->rate, factor = optimizer->momentum, decay = optimizer->decay;
     float *restrict w = scratch, *restrict v = scratch + size;
     ptrdiff_t first_bad = -1;
+    // The bf16 numbers from here on are rounded to infinities, or may be.
+    int32_t overflow = format == pfc_format_bf16 || momentum_format == pfc_format_bf16 ? 0x7f7f0000 : 0x7f800000;
     enum { ahead = 2 };
     for (ptrdiff_t i = 0; i < count; i++, h += size) {
         if (i + ahead < count) {
@@ -127,8 +128,8 @@ PFC_CLONES ptrdiff_t pfc_rows_update(
             float gradient = outer * (h[d] - inner * w[d]);
             float velocity = factor * v[d] + (gradient + decay * w[d]);
             float updated = w[d] - rate * velocity;
-            bad |= (pfc_bits_of_float(velocity) & 0x7f800000) == 0x7f800000;
-            bad |= (pfc_bits_of_float(updated) & 0x7f800000) == 0x7f800000;
+            bad |= (pfc_bits_of_float(velocity) & 0x7fffffff) >= overflow;
+            bad |= (pfc_bits_of_float(updated) & 0x7fffffff) >= overflow;
             v[d] = velocity;
             w[d] = updated;
         }

@@ -3,19 +3,18 @@ public import Determinism
 public import Tensors
 
 extension CenterTable {
-    /// A content hash of every slice of `wanted` (all that are held by default): XXH64 of its rows, continued over its
-    /// momentum, in 16 hex digits.
+    /// A content hash of every slice of `wanted` (all that are held by default): XXH64 of the bytes of its rows as they are
+    /// kept, continued over those of its momentum, in 16 hex digits.
     ///
     /// Equal hashes on two machines mean equal bits of everything the slice is.
     public func sliceHashes(of wanted: SliceSet? = nil, parallel: ParallelBlocks) -> [Int: String] {
         let slices = (wanted ?? slices).numbers.compactMap { memory(of: $0) }
-        let size = embeddingSize
         let values = Tensor(zeros: Int64.self, shape: [slices.count])
         parallel.forEach(slices.count) { index, _ in
             let slice = slices[index]
-            let bytes = slice.rowCount * size * MemoryLayout<Float>.stride
-            let first = pfc_head_hash(slice.rows.base, bytes, 0)
-            values.mutable(Int64.self)[index] = Int64(bitPattern: pfc_head_hash(slice.momentum.base, bytes, first))
+            let first = pfc_head_hash(slice.rows.base, slice.rowCount * slice.rowByteCount, 0)
+            values.mutable(Int64.self)[index] = Int64(
+                bitPattern: pfc_head_hash(slice.momentum.base, slice.rowCount * slice.momentumByteCount, first))
         }
         return Dictionary(
             uniqueKeysWithValues: zip(slices, values.array(Int64.self)).map { slice, value in
@@ -24,7 +23,8 @@ extension CenterTable {
             })
     }
 
-    /// Rows and momentum of classes, in the order of `ids`: two tensors f32 [ids.count, D].
+    /// Rows and momentum of classes, in the order of `ids`: two tensors f32 [ids.count, D], decoded. Momentum that is not
+    /// kept is zero.
     ///
     /// - Parameter wanted: the slices to read from; all that are held by default.
     /// - Throws: `CenterStoreError` if a class is not held here.
@@ -45,14 +45,15 @@ extension CenterTable {
             rows: Tensor(uninitialized: Float.self, shape: [ids.count, size]),
             momentum: Tensor(uninitialized: Float.self, shape: [ids.count, size])
         )
-        let (rows, momentum) = (result.rows.mutable(Float.self), result.momentum.mutable(Float.self))
-        for (index, place) in places.enumerated() {
-            rows.baseAddress.map {
-                ($0 + index * size).update(from: place.slice.rows.base + place.row * size, count: size)
-            }
-            momentum.baseAddress.map {
-                ($0 + index * size).update(from: place.slice.momentum.base + place.row * size, count: size)
-            }
+        guard let rows = result.rows.mutable(Float.self).baseAddress,
+            let momentum = result.momentum.mutable(Float.self).baseAddress
+        else { return result }
+        for (index, (slice, row)) in places.enumerated() {
+            format.rows.decode(
+                slice.rows.base + row * slice.rowByteCount, count: 1, width: size, to: rows + index * size)
+            format.momentum.decode(
+                slice.momentum.base + row * slice.momentumByteCount, count: 1, width: size,
+                to: momentum + index * size)
         }
         return result
     }

@@ -4,12 +4,14 @@ public import Tensors
 
 /// The class centers of any set of slices, with their momentum: what one shard holds.
 ///
-/// Every slice has memory of its own: rows lie one after the other in the order of class ids, 32-bit floats. Slices come and
-/// go without a copy of the others. One thread at a time may change the table.
+/// Every slice has memory of its own: rows lie one after the other in the order of class ids, in the table's format. Slices
+/// come and go without a copy of the others. One thread at a time may change the table.
 public final class CenterTable {
     public private(set) var layout: SliceLayout
-    /// Floats per row.
+    /// Numbers per row.
     public let embeddingSize: Int
+    /// How rows and momentum are kept.
+    public let format: TableFormat
     /// The slices held here.
     public private(set) var slices: SliceSet = []
 
@@ -22,23 +24,28 @@ public final class CenterTable {
 
     /// Creates the table and fills `slices` from `source`, in parallel.
     ///
-    /// - Throws: `CenterStoreError` if `slices` is not part of the layout, memory is short, or the file does not fit.
+    /// - Throws: `CenterStoreError` if `slices` is not part of the layout, rows cannot be kept in this format, memory is
+    ///   short, or the file does not fit.
     public init(
-        layout: SliceLayout, embeddingSize: Int, slices: SliceSet = [], source: CenterSource = .zeros,
-        parallel: ParallelBlocks
+        layout: SliceLayout, embeddingSize: Int, format: TableFormat = .f32, slices: SliceSet = [],
+        source: CenterSource = .zeros, parallel: ParallelBlocks
     ) throws(CenterStoreError) {
         guard (1...Self.embeddingLimit).contains(embeddingSize) else {
             throw CenterStoreError(
                 .layout, "the embedding size is \(embeddingSize); it must be in 1...\(Self.embeddingLimit)")
         }
+        guard format.isPossible else {
+            throw CenterStoreError(.layout, "rows cannot be kept as \(format.rows): use f32 or bf16")
+        }
         self.layout = layout
         self.embeddingSize = embeddingSize
+        self.format = format
         try add(slices, from: source, parallel: parallel)
     }
 
     /// Memory of rows and momentum, in bytes.
     public var memoryByteCount: Int {
-        held.values.reduce(0) { $0 + 2 * $1.rowCount * embeddingSize * MemoryLayout<Float>.stride }
+        held.values.reduce(0) { $0 + $1.rowCount * ($1.rowByteCount + $1.momentumByteCount) }
     }
 
     // MARK: Slices
@@ -57,7 +64,9 @@ public final class CenterTable {
         var new: [HeldSlice] = []
         for slice in try checked(added) {
             new.append(
-                try HeldSlice(number: slice, rowCount: layout.classes(of: slice).count, embeddingSize: embeddingSize))
+                try HeldSlice(
+                    number: slice, rowCount: layout.classes(of: slice).count, embeddingSize: embeddingSize,
+                    format: format))
         }
         switch source {
         case .zeros: break
@@ -78,7 +87,8 @@ public final class CenterTable {
             throw CenterStoreError(
                 .layout, "slice \(slice) has \(layout.classes(of: slice).count) classes, not \(rowCount)")
         }
-        held[slice] = try HeldSlice(number: slice, rowCount: rowCount, embeddingSize: embeddingSize)
+        held[slice] = try HeldSlice(
+            number: slice, rowCount: rowCount, embeddingSize: embeddingSize, format: format)
         slices = slices.union([slice])
     }
 
@@ -101,10 +111,12 @@ public final class CenterTable {
     // MARK: Pieces
 
     /// Rows in a piece of a slice: 4 MiB of rows and momentum together.
-    public var chunkRows: Int { Self.chunkRows(embeddingSize: embeddingSize) }
+    public var chunkRows: Int { Self.chunkRows(embeddingSize: embeddingSize, format: format) }
 
     /// Rows in a piece of a slice: 4 MiB of rows and momentum together.
-    public static func chunkRows(embeddingSize: Int) -> Int { max(1, (4 << 20) / (8 * embeddingSize)) }
+    public static func chunkRows(embeddingSize: Int, format: TableFormat = .f32) -> Int {
+        max(1, (4 << 20) / format.byteCount(width: embeddingSize))
+    }
 
     /// In how many pieces a held slice is copied, saved and sent.
     public func chunkCount(of slice: Int) -> Int { (rowCount(of: slice) + chunkRows - 1) / chunkRows }
@@ -146,12 +158,12 @@ public final class CenterTable {
         _ range: Range<Int>, _ memory: HeldSlice,
         _ body: (UnsafeMutableRawBufferPointer, UnsafeMutableRawBufferPointer) throws -> Result
     ) rethrows -> Result {
-        func bytes(_ buffer: HugeBuffer) -> UnsafeMutableRawBufferPointer {
-            UnsafeMutableRawBufferPointer(
-                UnsafeMutableBufferPointer(
-                    start: buffer.base + range.lowerBound * embeddingSize, count: range.count * embeddingSize))
+        func bytes(_ buffer: HugeBuffer, _ size: Int) -> UnsafeMutableRawBufferPointer {
+            UnsafeMutableRawBufferPointer(start: buffer.base + range.lowerBound * size, count: range.count * size)
         }
-        return try withExtendedLifetime(memory) { try body(bytes(memory.rows), bytes(memory.momentum)) }
+        return try withExtendedLifetime(memory) {
+            try body(bytes(memory.rows, memory.rowByteCount), bytes(memory.momentum, memory.momentumByteCount))
+        }
     }
 
     // MARK: Growth
@@ -173,8 +185,9 @@ public final class CenterTable {
                     "the rows of \(added.count) new classes are \(rows.dtype) \(rows.shape), expected f32 [\(added.count), \(embeddingSize)]"
                 )
             }
-            if let bad = firstNonFinite(rows) {
-                throw CenterStoreError(.classes, "row \(bad / embeddingSize) of the new classes is not finite")
+            if let bad = firstNonFinite(rows, format.rows) {
+                throw CenterStoreError(
+                    .classes, "row \(bad / embeddingSize) of the new classes is not finite as \(format.rows)")
             }
         }
         var growing: [HeldSlice] = []
@@ -189,7 +202,7 @@ public final class CenterTable {
         self.layout = layout
         for slice in growing { slice.rowCount = layout.classes(of: slice.number).count }
         if let rows {
-            copy(rows, first: added.lowerBound, to: growing, from: known) { $0.rows }
+            copy(rows, first: added.lowerBound, to: growing, from: known, \.rows, format.rows)
         } else {
             fillRandom(growing, from: known, seed: seed, parallel: parallel)
         }
@@ -198,7 +211,7 @@ public final class CenterTable {
     // MARK: Filling
 
     private func fillRandom(_ slices: [HeldSlice], from first: [Int: Int], seed: UInt64, parallel: ParallelBlocks) {
-        let (size, block) = (embeddingSize, 256)
+        let (size, block, format) = (embeddingSize, 256, format.rows)
         var blocks: [(slice: HeldSlice, classes: SliceClasses, rows: Range<Int>)] = []
         for slice in slices {
             let classes = layout.classes(of: slice.number)
@@ -209,9 +222,13 @@ public final class CenterTable {
         let work = blocks
         parallel.forEach(work.count) { index, _ in
             let (slice, classes, rows) = work[index]
-            for row in rows {
-                var random = KeyedRandom(seed: seed, purpose: .centerInitialization, UInt64(classes.id(ofRow: row)))
-                pfc_head_normal_row(random.next(), Self.initialDeviation, size, slice.rows.base + row * size)
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: size) { values in
+                guard let base = values.baseAddress else { return }
+                for row in rows {
+                    var random = KeyedRandom(seed: seed, purpose: .centerInitialization, UInt64(classes.id(ofRow: row)))
+                    pfc_head_normal_row(random.next(), Self.initialDeviation, size, base)
+                    format.encode(base, count: 1, width: size, to: slice.rows.base + row * slice.rowByteCount)
+                }
             }
         }
     }
@@ -219,11 +236,12 @@ public final class CenterTable {
     private func load(_ slices: [HeldSlice], path: String) throws(CenterStoreError) {
         do {
             let file = try SafeTensors(contentsOf: path)
-            try copy(file.tensor("centers", .f32, in: path), named: "centers", path: path, to: slices) { $0.rows }
+            try copy(
+                file.tensor("centers", .f32, in: path), named: "centers", path: path, to: slices, \.rows, format.rows)
             if file.tensors["momentum"] != nil {
-                try copy(file.tensor("momentum", .f32, in: path), named: "momentum", path: path, to: slices) {
-                    $0.momentum
-                }
+                try copy(
+                    file.tensor("momentum", .f32, in: path), named: "momentum", path: path, to: slices, \.momentum,
+                    format.momentum)
             }
         } catch let error as SafeTensorsError {
             throw CenterStoreError(.file, error.description)
@@ -235,7 +253,8 @@ public final class CenterTable {
     }
 
     private func copy(
-        _ tensor: Tensor, named name: String, path: String, to slices: [HeldSlice], _ part: (HeldSlice) -> HugeBuffer
+        _ tensor: Tensor, named name: String, path: String, to slices: [HeldSlice],
+        _ part: KeyPath<HeldSlice, HugeBuffer>, _ format: NumberFormat
     ) throws(CenterStoreError) {
         guard tensor.shape == [layout.classCount, embeddingSize] else {
             throw CenterStoreError(
@@ -245,40 +264,43 @@ public final class CenterTable {
         }
         for slice in slices {
             for range in layout.classes(of: slice.number).ranges {
-                if let bad = firstNonFinite(tensor.rows(range)) {
+                if let bad = firstNonFinite(tensor.rows(range), format) {
                     throw CenterStoreError(
                         .file,
-                        "\(path): tensor \(name) is not finite for class \(range.lowerBound + bad / embeddingSize)")
+                        "\(path): tensor \(name) is not finite as \(format) for class \(range.lowerBound + bad / embeddingSize)"
+                    )
                 }
             }
         }
-        copy(tensor, first: 0, to: slices, from: [:], part)
+        copy(tensor, first: 0, to: slices, from: [:], part, format)
     }
 
-    /// Copies rows of the classes from `first` on into those rows of the slices that are not known.
+    /// Encodes rows of the classes from `first` on into those rows of the slices that are not known.
     private func copy(
-        _ tensor: Tensor, first: Int, to slices: [HeldSlice], from known: [Int: Int], _ part: (HeldSlice) -> HugeBuffer
+        _ tensor: Tensor, first: Int, to slices: [HeldSlice], from known: [Int: Int],
+        _ part: KeyPath<HeldSlice, HugeBuffer>, _ format: NumberFormat
     ) {
         let source = tensor.buffer(Float.self)
+        let rowBytes = format.byteCount(width: embeddingSize)
         for slice in slices {
             let classes = layout.classes(of: slice.number)
             for range in classes.ranges {
                 let wanted = max(range.lowerBound, first)..<max(range.upperBound, first)
                 guard !wanted.isEmpty, let row = classes.row(ofClass: wanted.lowerBound) else { continue }
                 let skipped = min(max(0, (known[slice.number] ?? 0) - row), wanted.count)
-                let count = (wanted.count - skipped) * embeddingSize
+                let count = wanted.count - skipped
                 guard count > 0, let base = source.baseAddress else { continue }
-                (part(slice).base + (row + skipped) * embeddingSize)
-                    .update(from: base + (wanted.lowerBound + skipped - first) * embeddingSize, count: count)
+                format.encode(
+                    base + (wanted.lowerBound + skipped - first) * embeddingSize, count: count, width: embeddingSize,
+                    to: slice[keyPath: part].base + (row + skipped) * rowBytes)
             }
         }
         withExtendedLifetime(tensor) {}
     }
 
-    private func firstNonFinite(_ tensor: Tensor) -> Int? {
-        let bad = withExtendedLifetime(tensor) {
-            pfc_head_first_nonfinite(tensor.buffer(Float.self).baseAddress, tensor.count)
+    private func firstNonFinite(_ tensor: Tensor, _ format: NumberFormat) -> Int? {
+        withExtendedLifetime(tensor) {
+            tensor.buffer(Float.self).baseAddress.flatMap { format.firstNonFinite($0, count: tensor.count) }
         }
-        return bad < 0 ? nil : bad
     }
 }

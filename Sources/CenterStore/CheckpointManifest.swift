@@ -38,13 +38,16 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     /// Classes at the beginning of the run, before any operation.
     public var classCount: Int
     public var embeddingSize: Int
+    /// How the rows of the class centers and their momentum are kept.
+    public var format: TableFormat
     /// When it was taken, in ISO 8601.
     public var created: String
     public var files: [File]
 
     public init(
         step: Int, classVersion: Int, operations: String, configuration: String, fingerprint: String, sliceCount: Int,
-        denseSliceCount: Int, classCount: Int, embeddingSize: Int, created: String, files: [File]
+        denseSliceCount: Int, classCount: Int, embeddingSize: Int, format: TableFormat = .f32, created: String,
+        files: [File]
     ) {
         formatVersion = Self.currentFormat
         self.step = step
@@ -56,6 +59,7 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         self.denseSliceCount = denseSliceCount
         self.classCount = classCount
         self.embeddingSize = embeddingSize
+        self.format = format
         self.created = created
         self.files = files
     }

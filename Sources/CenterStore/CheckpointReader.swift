@@ -44,18 +44,29 @@ public struct CheckpointReader: Sendable {
         return file
     }
 
-    /// Reads a slice into memory that is exactly as long, `width` floats per row (1 for the backbone), and checks its
+    /// Reads a slice into memory that is exactly as long, `width` numbers per row (1 for the backbone), and checks its
     /// hash.
     ///
-    /// - Throws: `CenterStoreError`: `.file` if the file has another length than fits this memory, `.damaged` if it
+    /// - Parameter format: of this memory, which must be the checkpoint's; `f32` for the backbone.
+    /// - Throws: `CenterStoreError`: `.file` if the file has another length or format than this memory, `.damaged` if it
     ///   is not what was written. The memory has undefined contents then.
     public func read(
-        _ slice: SliceName, width: Int, rows: UnsafeMutableRawBufferPointer, momentum: UnsafeMutableRawBufferPointer
+        _ slice: SliceName, width: Int, format: TableFormat = .f32, rows: UnsafeMutableRawBufferPointer,
+        momentum: UnsafeMutableRawBufferPointer
     ) throws(CenterStoreError) {
         let entry = try file(of: slice)
         let path = "\(directory)/\(entry.path)"
-        guard width > 0, rows.count == momentum.count, rows.count % (4 * width) == 0,
-            case let layout = CheckpointLayout(slice, rowCount: rows.count / (4 * width), width: width),
+        let kept = slice.isDense ? .f32 : manifest.format
+        guard kept == format else {
+            throw CenterStoreError(
+                .file,
+                "\(path) keeps \(kept), and is to be read as \(format): export it, and import it with the other configuration"
+            )
+        }
+        guard width > 0, format.isPossible, case let rowBytes = format.rows.byteCount(width: width),
+            rows.count % rowBytes == 0, case let rowCount = rows.count / rowBytes,
+            momentum.count == rowCount * format.momentum.byteCount(width: width),
+            case let layout = CheckpointLayout(slice, rowCount: rowCount, width: width, format: format),
             layout.byteCount == entry.bytes
         else {
             throw CenterStoreError(

@@ -21,11 +21,12 @@ public struct CheckpointWriter: Sendable {
             throw CenterStoreError(.layout, "slice \(slice) has \(memory.rowCount) rows for \(classes.count) classes")
         }
         let ids = classes.ranges.flatMap { $0.map(Int64.init) }
-        let count = memory.rowCount * table.embeddingSize * 4
         return try write(
-            .centers(slice), rowCount: memory.rowCount, width: table.embeddingSize,
-            rows: UnsafeRawBufferPointer(start: memory.rows.base, count: count),
-            momentum: UnsafeRawBufferPointer(start: memory.momentum.base, count: count), ids: ids)
+            .centers(slice), rowCount: memory.rowCount, width: table.embeddingSize, format: table.format,
+            rows: UnsafeRawBufferPointer(start: memory.rows.base, count: memory.rowCount * memory.rowByteCount),
+            momentum: UnsafeRawBufferPointer(
+                start: memory.momentum.base, count: memory.rowCount * memory.momentumByteCount),
+            ids: ids)
     }
 
     /// Writes a slice of the backbone: two vectors f32 of equal length. A file that is there already is replaced.
@@ -45,16 +46,16 @@ public struct CheckpointWriter: Sendable {
             momentum: UnsafeRawBufferPointer(start: momentum.rawPointer, count: momentum.byteCount), ids: [])
     }
 
-    /// Writes a slice from memory: `rowCount` rows of `width` floats, as many of momentum, and the class of each row
-    /// (none for the backbone).
+    /// Writes a slice from memory: `rowCount` rows of `width` numbers and their momentum, kept in `format`, and the class
+    /// of each row (none for the backbone, which is f32).
     ///
     /// - Throws: `CenterStoreError` if the lengths do not fit each other, or the file cannot be written.
     public func write(
-        _ slice: SliceName, rowCount: Int, width: Int, rows: UnsafeRawBufferPointer, momentum: UnsafeRawBufferPointer,
-        ids: [Int64]
+        _ slice: SliceName, rowCount: Int, width: Int, format: TableFormat = .f32, rows: UnsafeRawBufferPointer,
+        momentum: UnsafeRawBufferPointer, ids: [Int64]
     ) throws(CenterStoreError) -> CheckpointManifest.File {
-        guard SliceShape(rowCount: rowCount, width: width, chunkRows: 1).isPossible,
-            case let layout = CheckpointLayout(slice, rowCount: rowCount, width: width),
+        guard SliceShape(rowCount: rowCount, width: width, chunkRows: 1, format: format).isPossible(of: slice),
+            case let layout = CheckpointLayout(slice, rowCount: rowCount, width: width, format: format),
             [rows.count, momentum.count] + (slice.isDense ? [] : [8 * ids.count]) == layout.parts
         else {
             throw CenterStoreError(

@@ -1,3 +1,5 @@
+internal import Tensors
+
 /// The header of a safetensors file whose tensors are written at their offsets.
 enum SafeTensorsLayout {
     struct Entry {
@@ -24,5 +26,15 @@ enum SafeTensorsLayout {
         var json = Array("{\(parts.joined(separator: ","))}".utf8)
         json.append(contentsOf: [UInt8](repeating: 0x20, count: (8 - json.count % 8) % 8))
         return withUnsafeBytes(of: UInt64(json.count).littleEndian) { Array($0) } + json
+    }
+}
+
+extension SafeTensorsLayout.Entry {
+    /// A tensor [R, extent] with the bytes of `rowCount` rows; [N] f32 of the backbone if `width` is nil.
+    init(_ name: String, _ format: NumberFormat, rowCount: Int, width: Int?) {
+        self.init(
+            name: name, dtype: format.dtype.safeTensorsName,
+            shape: width.map { [rowCount, format.extent(width: $0)] } ?? [rowCount],
+            byteCount: rowCount * format.byteCount(width: width ?? 1))
     }
 }

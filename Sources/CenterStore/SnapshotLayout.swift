@@ -1,10 +1,10 @@
 internal import Foundation
 internal import StepProtocol
 
-/// The layout of a snapshot: a safetensors file with the tensors `rows` and `momentum` f32 [R, W] of class centers, or
-/// `parameters` and `momentum` f32 [N] of the backbone, then `chunk_steps` i64 [n], `chunk_crcs` i64 [n, 2] (CRC32C of
-/// the piece's rows and of its momentum) and `checks` i64 [2] (CRC32C of the header with its length, and of both
-/// tables).
+/// The layout of a snapshot: a safetensors file with the tensors `rows` and `momentum` of class centers, each of the type
+/// and extent of its `NumberFormat`, or `parameters` and `momentum` f32 [N] of the backbone, then `chunk_steps` i64 [n],
+/// `chunk_crcs` i64 [n, 2] (CRC32C of the piece's rows and of its momentum) and `checks` i64 [2] (CRC32C of the header
+/// with its length, and of both tables).
 struct SnapshotLayout {
     static let version = "1"
 
@@ -13,11 +13,12 @@ struct SnapshotLayout {
 
     init(_ slice: SliceName, _ shape: SliceShape) {
         self.shape = shape
-        let extents = slice.isDense ? [shape.rowCount] : [shape.rowCount, shape.width]
+        func numbers(_ name: String, _ format: NumberFormat) -> SafeTensorsLayout.Entry {
+            .init(name, format, rowCount: shape.rowCount, width: slice.isDense ? nil : shape.width)
+        }
         let tensors: [SafeTensorsLayout.Entry] = [
-            .init(
-                name: slice.isDense ? "parameters" : "rows", dtype: "F32", shape: extents, byteCount: shape.byteCount),
-            .init(name: "momentum", dtype: "F32", shape: extents, byteCount: shape.byteCount),
+            numbers(slice.isDense ? "parameters" : "rows", shape.format.rows),
+            numbers("momentum", shape.format.momentum),
             .init(name: "chunk_steps", dtype: "I64", shape: [shape.chunkCount], byteCount: 8 * shape.chunkCount),
             .init(name: "chunk_crcs", dtype: "I64", shape: [shape.chunkCount, 2], byteCount: 16 * shape.chunkCount),
             .init(name: "checks", dtype: "I64", shape: [2], byteCount: 16),
@@ -31,8 +32,8 @@ struct SnapshotLayout {
     }
 
     var rowsOffset: Int { header.count }
-    var momentumOffset: Int { rowsOffset + shape.byteCount }
-    var tablesOffset: Int { momentumOffset + shape.byteCount }
+    var momentumOffset: Int { rowsOffset + shape.byteCounts.rows }
+    var tablesOffset: Int { momentumOffset + shape.byteCounts.momentum }
     var tablesByteCount: Int { 24 * shape.chunkCount }
     var checksOffset: Int { tablesOffset + tablesByteCount }
     var byteCount: Int { checksOffset + 16 }

@@ -18,7 +18,9 @@ public final class SnapshotReader: Sendable {
         self.slice = slice
         self.path = path
         shape = reference.shape
-        guard shape.isPossible else { throw Self.damage(path, 0, "the manifest gives it an impossible shape") }
+        guard shape.isPossible(of: slice) else {
+            throw Self.damage(path, 0, "the manifest gives it an impossible shape")
+        }
         layout = SnapshotLayout(slice, shape)
         file = try StoreFile(path, .read)
         let size = try file.byteCount
@@ -49,23 +51,26 @@ public final class SnapshotReader: Sendable {
         chunk: Int, rows: UnsafeMutableRawBufferPointer, momentum: UnsafeMutableRawBufferPointer
     ) throws(CenterStoreError) {
         guard chunks.indices.contains(chunk), case let bytes = shape.bytes(ofChunk: chunk),
-            rows.count == bytes.count, momentum.count == bytes.count
+            rows.count == bytes.rows.count, momentum.count == bytes.momentum.count
         else {
             throw CenterStoreError(.layout, "\(path): piece \(chunk) of \(chunks.count) does not fit its memory")
         }
-        try read(rows, layout.rowsOffset + bytes.lowerBound, chunks[chunk].rowsChecksum, chunk)
-        try read(momentum, layout.momentumOffset + bytes.lowerBound, chunks[chunk].momentumChecksum, chunk)
+        try read(rows, layout.rowsOffset + bytes.rows.lowerBound, chunks[chunk].rowsChecksum, chunk)
+        try read(momentum, layout.momentumOffset + bytes.momentum.lowerBound, chunks[chunk].momentumChecksum, chunk)
     }
 
     /// Reads and checks everything without keeping it.
     public func verify() throws(CenterStoreError) {
         guard shape.chunkCount > 0 else { return }
+        let first = shape.bytes(ofChunk: 0)
         let memory = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: shape.bytes(ofChunk: 0).count, alignment: 64)
+            byteCount: max(first.rows.count, first.momentum.count), alignment: 64)
         defer { memory.deallocate() }
         for chunk in chunks.indices {
-            let part = UnsafeMutableRawBufferPointer(rebasing: memory[..<shape.bytes(ofChunk: chunk).count])
-            try read(chunk: chunk, rows: part, momentum: part)
+            let bytes = shape.bytes(ofChunk: chunk)
+            try read(
+                chunk: chunk, rows: UnsafeMutableRawBufferPointer(rebasing: memory[..<bytes.rows.count]),
+                momentum: UnsafeMutableRawBufferPointer(rebasing: memory[..<bytes.momentum.count]))
         }
     }
 

@@ -19,9 +19,10 @@ public final class SnapshotWriter: @unchecked Sendable {
     init(
         _ slice: SliceName, _ shape: SliceShape, classVersion: Int, directory: String, name: String
     ) throws(CenterStoreError) {
-        guard shape.isPossible else {
+        guard shape.isPossible(of: slice) else {
             throw CenterStoreError(
-                .layout, "\(slice) cannot have \(shape.rowCount) rows of \(shape.width) in pieces of \(shape.chunkRows)"
+                .layout,
+                "\(slice) cannot have \(shape.rowCount) rows of \(shape.width) in pieces of \(shape.chunkRows) as \(shape.format)"
             )
         }
         self.slice = slice
@@ -39,14 +40,14 @@ public final class SnapshotWriter: @unchecked Sendable {
     /// Pieces that are still to be written, ascending.
     public var missingChunks: [Int] { chunks.indices.filter { chunks[$0] == nil } }
 
-    /// Writes piece `chunk` as it is after `step`: rows and momentum, f32. A piece may be written again.
+    /// Writes piece `chunk` as it is after `step`: rows and momentum as they are kept. A piece may be written again.
     ///
     /// - Throws: `CenterStoreError`, `.diskFull` if there is no room: the call may be repeated.
     public func write(
         chunk: Int, step: Int, rows: UnsafeRawBufferPointer, momentum: UnsafeRawBufferPointer
     ) throws(CenterStoreError) {
         guard reference == nil, chunks.indices.contains(chunk), case let bytes = shape.bytes(ofChunk: chunk),
-            rows.count == bytes.count, momentum.count == bytes.count
+            rows.count == bytes.rows.count, momentum.count == bytes.momentum.count
         else {
             throw CenterStoreError(
                 .layout,
@@ -54,8 +55,8 @@ public final class SnapshotWriter: @unchecked Sendable {
             )
         }
         chunks[chunk] = nil
-        try file.write([rows], at: layout.rowsOffset + bytes.lowerBound)
-        try file.write([momentum], at: layout.momentumOffset + bytes.lowerBound)
+        try file.write([rows], at: layout.rowsOffset + bytes.rows.lowerBound)
+        try file.write([momentum], at: layout.momentumOffset + bytes.momentum.lowerBound)
         chunks[chunk] = SnapshotChunk(
             step: step, rowsChecksum: Checksum.of(rows), momentumChecksum: Checksum.of(momentum))
     }

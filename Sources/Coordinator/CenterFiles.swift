@@ -67,13 +67,15 @@ enum CenterFiles {
         return pieces.sorted { $0.classes.lowerBound < $1.classes.lowerBound }
     }
 
-    /// Writes the tensor `name` of every slice's file, renamed `stem`, to `directory`.
+    /// Writes the tensor `name` of every slice's file, renamed `stem`, to `directory`, as f32.
     ///
-    /// - Parameter slicePath: the safetensors file of a slice.
+    /// - Parameters:
+    ///   - format: how the slices' files keep it.
+    ///   - slicePath: the safetensors file of a slice.
     /// - Throws: `SafeTensorsError` or `OfflineError` if a file cannot be read or written, or does not fit.
     static func export(
-        _ name: String, as stem: String, registry: ClassRegistry, embeddingSize: Int, step: Int, to directory: String,
-        fileByteLimit: Int = fileByteLimit, slicePath: (Int) throws -> String
+        _ name: String, as stem: String, format: NumberFormat, registry: ClassRegistry, embeddingSize: Int, step: Int,
+        to directory: String, fileByteLimit: Int = fileByteLimit, slicePath: (Int) throws -> String
     ) throws {
         let pieces = pieces(of: registry.layout)
         let rowBytes = embeddingSize * MemoryLayout<Float>.size
@@ -102,14 +104,16 @@ enum CenterFiles {
                 let piece = pieces[index]
                 if open?.slice != piece.slice { open = (piece.slice, try SafeTensorsFile(try slicePath(piece.slice))) }
                 guard let source = open?.file else { continue }
-                let entry = try source.entry(name, .f32)
-                let rows = registry.layout.classes(of: piece.slice).count
-                guard entry.shape == [rows, embeddingSize] else {
-                    throw OfflineError(
-                        "\(source.path): \(name) is \(entry.shape), expected [\(rows), \(embeddingSize)]")
+                let entry = try source.entry(name, format.dtype)
+                let expected = [
+                    registry.layout.classes(of: piece.slice).count, format.extent(width: embeddingSize),
+                ]
+                guard entry.shape == expected else {
+                    throw OfflineError("\(source.path): \(name) is \(entry.shape), expected \(expected)")
                 }
                 try copy(
-                    source, entry, from: piece.firstRow * rowBytes, count: piece.classes.count * rowBytes, to: writer)
+                    source, entry, rows: piece.firstRow..<piece.firstRow + piece.classes.count, format,
+                    width: embeddingSize, to: writer)
                 weightMap[tensor.name] = file
             }
             try writer.finish()
@@ -124,18 +128,24 @@ enum CenterFiles {
             to: URL(fileURLWithPath: directory + "/\(stem).safetensors.index.json"), options: .atomic)
     }
 
+    /// Decodes rows of a tensor, some at a time.
     private static func copy(
-        _ source: SafeTensorsFile, _ entry: SafeTensorsFile.Entry, from start: Int, count: Int,
-        to writer: SafeTensorsWriter
+        _ source: SafeTensorsFile, _ entry: SafeTensorsFile.Entry, rows: Range<Int>, _ format: NumberFormat,
+        width: Int, to writer: SafeTensorsWriter
     ) throws {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: min(count, bufferByteCount), alignment: 64)
-        defer { buffer.deallocate() }
-        var done = 0
-        while done < count {
-            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, count - done)])
-            try source.read(entry, from: start + done, into: part)
-            try writer.append(UnsafeRawBufferPointer(part))
-            done += part.count
+        let size = format.byteCount(width: width)
+        let count = max(1, min(rows.count, bufferByteCount / (4 * width)))
+        let kept = UnsafeMutableRawBufferPointer.allocate(byteCount: count * size, alignment: 64)
+        defer { kept.deallocate() }
+        let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: count * width)
+        defer { values.deallocate() }
+        guard let keptBase = kept.baseAddress, let valueBase = values.baseAddress else { return }
+        for start in stride(from: rows.lowerBound, to: rows.upperBound, by: count) {
+            let part = min(count, rows.upperBound - start)
+            try source.read(
+                entry, from: start * size, into: UnsafeMutableRawBufferPointer(rebasing: kept[..<(part * size)]))
+            format.decode(keptBase, count: part, width: width, to: valueBase)
+            try writer.append(UnsafeRawBufferPointer(start: valueBase, count: 4 * part * width))
         }
     }
 

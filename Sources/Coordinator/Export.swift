@@ -14,7 +14,7 @@ struct Export: OperatorCommand {
         abstract: "Write centers and backbone as safetensors for PyTorch.",
         discussion: """
             Writes centers-*.safetensors with centers.safetensors.index.json, and backbone.safetensors with \
-            InsightFace's parameter names. The tensors centers.00000, centers.00001, … one after the other are the rows \
+            InsightFace's parameter names, all of them f32. The tensors centers.00000, centers.00001, … one after the other are the rows \
             of all classes:
 
               index = json.load(open("centers.safetensors.index.json"))["weight_map"]
@@ -52,13 +52,19 @@ struct Export: OperatorCommand {
             throw OfflineError("\(directory) is not empty")
         }
         let manifest = reader.manifest
+        if momentum, manifest.format.momentum == .none {
+            throw OfflineError(
+                "\(reader.directory) has no momentum of class centers (head.momentum_storage is none): export without --momentum"
+            )
+        }
         let setup = try RunSetup(RunConfiguration(yaml: manifest.configuration))
         let registry = try ClassRegistry(
             classCount: manifest.classCount, sliceCount: manifest.sliceCount, operationsJSON: manifest.operations)
-        for name in ["centers"] + (momentum ? ["momentum"] : []) {
+        let tensors = [("centers", manifest.format.rows)] + (momentum ? [("momentum", manifest.format.momentum)] : [])
+        for (name, format) in tensors {
             try CenterFiles.export(
-                name, as: name, registry: registry, embeddingSize: manifest.embeddingSize, step: manifest.step,
-                to: directory
+                name, as: name, format: format, registry: registry, embeddingSize: manifest.embeddingSize,
+                step: manifest.step, to: directory
             ) { try reader.path(ofSlice: $0) }
         }
         if !setup.layout.segments.isEmpty {

@@ -16,7 +16,7 @@ struct Import: ParsableCommand {
         discussion: """
             Reads what `export` writes, a head as a single safetensors file (a matrix [classes, embedding size] called \
             centers or weight), and a backbone with InsightFace's names. What is left out starts as it would in a new \
-            run; momentum is zero. Then: coordinator serve --config CONFIG --resume OUTPUT.
+            run; momentum is zero. Numbers are rounded to nearest if the run keeps them in fewer bits. Then: coordinator serve --config CONFIG --resume OUTPUT.
             """)
     @Option(help: "The YAML file that describes the run to be.", completion: .file(extensions: ["yaml", "yml"]))
     var config: String
@@ -63,6 +63,10 @@ struct Import: ParsableCommand {
         }
         let rows = try source(centers, "centers")
         let momentum = try source(momentum, "momentum")
+        let format = setup.head.format
+        if momentum != nil, format.momentum == .none {
+            throw OfflineError("--momentum: the run keeps no momentum of class centers (head.momentum_storage is none)")
+        }
         let initial: CenterSource =
             setup.configuration.head.initial.isEmpty
             ? .random(seed: setup.configuration.seed) : .safeTensors(path: setup.configuration.head.initial)
@@ -70,14 +74,13 @@ struct Import: ParsableCommand {
         return try (0..<layout.sliceCount).map { slice in
             let classes = layout.classes(of: slice)
             let table = try CenterTable(
-                layout: layout, embeddingSize: size, slices: [slice], source: rows == nil ? initial : .zeros,
-                parallel: parallel)
+                layout: layout, embeddingSize: size, format: format, slices: [slice],
+                source: rows == nil ? initial : .zeros, parallel: parallel)
             try table.withRows(0..<classes.count, of: slice) { held, heldMomentum in
                 var row = 0
                 for range in classes.ranges {
-                    let bytes = row * size * 4..<(row + range.count) * size * 4
-                    try rows?.read(range, into: UnsafeMutableRawBufferPointer(rebasing: held[bytes]))
-                    try momentum?.read(range, into: UnsafeMutableRawBufferPointer(rebasing: heldMomentum[bytes]))
+                    try rows?.read(range, as: format.rows, into: held, row: row)
+                    try momentum?.read(range, as: format.momentum, into: heldMomentum, row: row)
                     row += range.count
                 }
             }

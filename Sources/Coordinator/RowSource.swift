@@ -1,3 +1,4 @@
+import CenterStore
 import Foundation
 import Tensors
 
@@ -87,10 +88,36 @@ struct RowSource {
         rowCount += entry.shape[0]
     }
 
+    /// Reads rows into `target`, which keeps rows in `format`, from its row `first` on.
+    ///
+    /// - Throws: `SafeTensorsError` if they cannot be read, `OfflineError` if a number is not finite in this format. Traps if
+    ///   there are no such rows.
+    func read(
+        _ rows: Range<Int>, as format: NumberFormat, into target: UnsafeMutableRawBufferPointer, row first: Int
+    ) throws {
+        let size = format.byteCount(width: width)
+        let count = max(1, min(rows.count, (8 << 20) / (4 * width)))
+        let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: count * width)
+        defer { values.deallocate() }
+        guard let base = values.baseAddress, let targetBase = target.baseAddress else { return }
+        precondition(target.count >= (first + rows.count) * size, "rows of another shape")
+        for start in stride(from: rows.lowerBound, to: rows.upperBound, by: count) {
+            let part = start..<min(start + count, rows.upperBound)
+            try read(part, into: UnsafeMutableRawBufferPointer(start: base, count: 4 * part.count * width))
+            if let bad = format.firstNonFinite(base, count: part.count * width) {
+                let place = parts.first { $0.rows.contains(start + bad / width) }
+                throw OfflineError(
+                    "\(place?.file.path ?? ""): the row of class \(start + bad / width) is not finite as \(format)")
+            }
+            format.encode(
+                base, count: part.count, width: width, to: targetBase + (first + start - rows.lowerBound) * size)
+        }
+    }
+
     /// Reads rows into memory of as many rows.
     ///
     /// - Throws: `SafeTensorsError` if they cannot be read. Traps if there are no such rows.
-    func read(_ rows: Range<Int>, into target: UnsafeMutableRawBufferPointer) throws {
+    private func read(_ rows: Range<Int>, into target: UnsafeMutableRawBufferPointer) throws {
         precondition(rows.upperBound <= rowCount && target.count == rows.count * width * 4, "rows of another shape")
         for part in parts {
             let wanted = part.rows.clamped(to: rows)

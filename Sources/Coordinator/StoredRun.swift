@@ -99,6 +99,8 @@ struct StoredRun {
         try fits("backbone.dense_slices", manifest.denseSliceCount, configuration.backbone.denseSlices, directory)
         try fits("data.classes", manifest.classCount, setup.head.classCount, directory)
         try fits("backbone.embedding_size", manifest.embeddingSize, setup.head.embeddingSize, directory)
+        try fits("head.storage", manifest.format.rows, setup.head.format.rows, directory)
+        try fits("head.momentum_storage", manifest.format.momentum, setup.head.format.momentum, directory)
         guard manifest.step < configuration.totalSteps else {
             throw StoredRunError(
                 "\(directory) is of step \(manifest.step); a run of \(configuration.totalSteps) steps has nothing left to do"
@@ -112,7 +114,9 @@ struct StoredRun {
         return (record, registry.operations)
     }
 
-    private static func fits(_ key: String, _ stored: Int, _ now: Int, _ directory: String) throws {
+    private static func fits<Value: Equatable>(
+        _ key: String, _ stored: Value, _ now: Value, _ directory: String
+    ) throws {
         guard stored == now else {
             throw StoredRunError("\(directory) has \(key) \(stored), the configuration \(now): this cannot be accepted")
         }

@@ -22,11 +22,18 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
     public var momentum: Double
     /// Weight decay of the row optimiser.
     public var weightDecay: Double
+    /// How rows and momentum are kept between steps.
+    public var format: TableFormat
+    /// How updated rows and momentum are rounded into a format of fewer bits.
+    public var rounding: Rounding
+    /// What the products of features and centers are computed in.
+    public var compute: Compute
 
     public init(
         classCount: Int, embeddingSize: Int, sliceCount: Int = 16, seed: UInt64 = 0, scale: Double = 64,
         margins: HeadMargins = .cosFace(), interclassFilter: Double = 0, sampleRate: Double = 0.1,
-        momentum: Double = 0.9, weightDecay: Double = 5e-4
+        momentum: Double = 0.9, weightDecay: Double = 5e-4, format: TableFormat = .f32,
+        rounding: Rounding = .stochastic, compute: Compute = .f32
     ) {
         self.classCount = classCount
         self.embeddingSize = embeddingSize
@@ -38,6 +45,9 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         self.sampleRate = sampleRate
         self.momentum = momentum
         self.weightDecay = weightDecay
+        self.format = format
+        self.rounding = rounding
+        self.compute = compute
     }
 
     /// Checks every value.
@@ -64,6 +74,20 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         try check((0...1).contains(sampleRate), "the sample rate", sampleRate, "in 0...1")
         try check(momentum >= 0 && momentum < 1, "the momentum", momentum, "in 0..<1")
         try check(weightDecay >= 0 && weightDecay <= 1, "the weight decay", weightDecay, "in 0...1")
+        guard compute.suits(embeddingSize: embeddingSize) else {
+            throw HeadError(
+                .configuration,
+                "products in bf16 need an embedding size that is a multiple of 16, not \(embeddingSize): use compute f32"
+            )
+        }
+        guard format.isPossible else {
+            throw HeadError(.configuration, "rows cannot be kept as \(format.rows): use f32 or bf16")
+        }
+        guard format.momentum != .none || momentum == 0 else {
+            throw HeadError(
+                .configuration, "momentum is not kept, but is \(momentum): set it to 0, or keep it as f32, bf16 or int8"
+            )
+        }
         do { return try SliceLayout(classCount: classCount, sliceCount: sliceCount) } catch {
             throw HeadError(.configuration, error.message)
         }

@@ -32,7 +32,7 @@ final class PackedSamples: @unchecked Sendable {
     }
 
     static func lanes(_ microBatchSize: Int) -> Int {
-        let width = Int(pfc_bf16_lanes.rawValue)
+        let width = Int(pfc_bf16_lanes)
         return (microBatchSize + width - 1) / width * width
     }
 

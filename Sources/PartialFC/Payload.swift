@@ -31,7 +31,7 @@ enum Payload {
             let length = min(block, count - start)
             let bad =
                 isHalf
-                ? pfc_bf16_first_nonfinite(tensor.pointer(UInt16.self) + start, length)
+                ? pfc_head_first_nonfinite_bf16(tensor.pointer(UInt16.self) + start, length)
                 : pfc_head_first_nonfinite(tensor.pointer(Float.self) + start, length)
             if bad >= 0 { found.mutable(Int64.self)[index] = Int64(start + bad) }
         }

@@ -92,7 +92,7 @@ final class SampledRows: @unchecked Sendable {
     func single(_ slice: Slice, _ part: Range<Int>, scratch: UnsafeMutablePointer<Float>) -> UnsafePointer<Float> {
         let rows = slice.rows + part.lowerBound * rowByteCount
         if !isHalf { return rows.assumingMemoryBound(to: Float.self) }
-        pfc_bf16_decode(rows.assumingMemoryBound(to: UInt16.self), part.count * embeddingSize, scratch)
+        pfc_head_decode_bf16(rows.assumingMemoryBound(to: UInt16.self), part.count * embeddingSize, scratch)
         return UnsafePointer(scratch)
     }
 
@@ -100,7 +100,7 @@ final class SampledRows: @unchecked Sendable {
     func half(_ slice: Slice, _ part: Range<Int>, scratch: UnsafeMutablePointer<UInt16>) -> UnsafePointer<UInt16> {
         let rows = slice.rows + part.lowerBound * rowByteCount
         if isHalf { return rows.assumingMemoryBound(to: UInt16.self) }
-        pfc_bf16_encode(rows.assumingMemoryBound(to: Float.self), part.count * embeddingSize, scratch)
+        pfc_head_encode_bf16(rows.assumingMemoryBound(to: Float.self), part.count * embeddingSize, scratch)
         return UnsafePointer(scratch)
     }
 }

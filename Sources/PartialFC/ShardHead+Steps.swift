@@ -173,7 +173,8 @@ extension ShardHead {
                 (step.rows, slice.rows, slice.rowByteCount), (step.momentum, slice.momentum, slice.momentumByteCount),
             ] {
                 pfc_rows_scatter(
-                    source.rawPointer + unit.rows.lowerBound * byteCount, places, unit.rows.count, byteCount, target.base)
+                    source.rawPointer + unit.rows.lowerBound * byteCount, places, unit.rows.count, byteCount,
+                    target.base)
             }
         }
     }

@@ -68,8 +68,8 @@ public final class ShardHead {
         sliceTree = ReductionTree(leafCount: configuration.sliceCount)
         do {
             table = try CenterTable(
-                layout: registry.layout, embeddingSize: configuration.embeddingSize, slices: slices,
-                source: source ?? .random(seed: configuration.seed), parallel: blocks.parallel)
+                layout: registry.layout, embeddingSize: configuration.embeddingSize, format: configuration.format,
+                slices: slices, source: source ?? .random(seed: configuration.seed), parallel: blocks.parallel)
         } catch { throw HeadError(.centers, error.message) }
         activeSlices = slices
     }
@@ -274,8 +274,8 @@ public final class ShardHead {
         let result = Tensor(uninitialized: Float.self, shape: [step.ids.count, size])
         let scale = scaleOverBatch(step)
         let rows = Tensor(uninitialized: Float.self, shape: [step.ids.count, size])
-        pfc_rows_decode(
-            configuration.format.rows.kernel, step.rows.rawPointer, step.ids.count, size, rows.pointer(Float.self))
+        configuration.format.rows.decode(
+            step.rows.rawPointer, count: step.ids.count, width: size, to: rows.pointer(Float.self))
         func convert(_ first: Int, _ count: Int, _ h: UnsafePointer<Float>) {
             let at = first * size
             pfc_head_row_gradient(

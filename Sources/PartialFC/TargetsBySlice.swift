@@ -3,7 +3,7 @@ internal import Tensors
 
 /// The samples of a step by where their class lies, with the coefficients of their row gradients.
 struct TargetsBySlice: @unchecked Sendable {
-    private struct Entry {
+    fileprivate struct Entry {
         var microBatch: Int
         var target: pfc_bf16_target
     }

@@ -9,8 +9,14 @@ public enum ProcessMemory {
     /// The most bytes that were ever resident; 0 where `/proc` is missing.
     public static var peakResidentBytes: Int { field("VmHWM:") }
 
-    private static func field(_ name: String) -> Int {
-        guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return 0 }
+    /// The same of another process; 0 where there is none.
+    public static func peakResidentBytes(of process: Int32) -> Int { field("VmHWM:", of: "/proc/\(process)/status") }
+
+    /// Bytes that processes can still take without swapping; 0 where `/proc` is missing.
+    public static var availableBytes: Int { field("MemAvailable:", of: "/proc/meminfo") }
+
+    private static func field(_ name: String, of path: String = "/proc/self/status") -> Int {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return 0 }
         for line in text.split(separator: "\n") where line.hasPrefix(name) {
             return (Int(line.dropFirst(name.count).filter(\.isNumber)) ?? 0) * 1024
         }

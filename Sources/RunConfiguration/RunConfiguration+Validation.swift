@@ -66,6 +66,19 @@ extension RunConfiguration {
         try require(
             ["auto", "rows", "features"].contains(head.exchange), "head.exchange",
             "is \(head.exchange); use auto, rows or features")
+        try require(["f32", "bf16"].contains(head.storage), "head.storage", "is \(head.storage); use f32 or bf16")
+        try require(
+            ["f32", "bf16", "int8", "none"].contains(head.momentumStorage), "head.momentum_storage",
+            "is \(head.momentumStorage); use f32, bf16, int8 or none")
+        try require(
+            head.momentumStorage != "none" || optimizer.momentum == 0, "head.momentum_storage",
+            "is none with optimizer.momentum \(optimizer.momentum); set optimizer.momentum to 0, or use f32, bf16 or int8"
+        )
+        try require(
+            ["stochastic", "nearest"].contains(head.rounding), "head.rounding",
+            "is \(head.rounding); use stochastic or nearest")
+        try require(
+            ["auto", "f32", "bf16"].contains(head.compute), "head.compute", "is \(head.compute); use auto, f32 or bf16")
         try require((1...1_048_576).contains(batch.size), "batch.size", "is \(batch.size), not in 1...1048576")
         try require(
             batch.microBatch >= 1 && batch.size % batch.microBatch == 0, "batch.micro_batch",

@@ -83,6 +83,14 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var slices = 16
         /// `features`, `rows`, or `auto`.
         public var exchange = "auto"
+        /// How class centers are kept: `f32` or `bf16`.
+        public var storage = "f32"
+        /// How their momentum is kept: `f32`, `bf16`, `int8`, or `none`.
+        public var momentumStorage = "f32"
+        /// How updates are rounded into fewer bits: `stochastic` or `nearest`.
+        public var rounding = "stochastic"
+        /// What products are computed in: `f32`, `bf16`, or `auto`.
+        public var compute = "auto"
         /// A safetensors file with `centers` and perhaps `momentum` to start from; empty for random ones.
         public var initial = ""
         /// A safetensors file whose `sampled` replaces random negatives in every step; empty for random ones.

@@ -35,8 +35,10 @@ public struct RunSetup: Sendable {
             sliceCount: head.slices, seed: configuration.seed, scale: Double(head.scale),
             margins: HeadMargins(m1: Double(head.m1), m2: Double(head.m2), m3: Double(head.m3)),
             interclassFilter: Double(head.interclassFilter), sampleRate: head.sampleRate,
-            momentum: Double(configuration.optimizer.momentum), weightDecay: Double(configuration.optimizer.weightDecay)
-        )
+            momentum: Double(configuration.optimizer.momentum),
+            weightDecay: Double(configuration.optimizer.weightDecay), format: try head.format,
+            rounding: try head.roundingOfUpdates,
+            compute: try head.computation(embeddingSize: configuration.backbone.embeddingSize))
         _ = try self.head.validate()
         backbone = try configuration.backboneShape()
         layout = try ParameterLayout(backbone)

@@ -48,6 +48,12 @@ extension ShardModel {
                     "checkpoint \(path) is of step \(manifest.step), \(manifest.classCount) classes × \(manifest.embeddingSize) in \(manifest.sliceCount) and \(manifest.denseSliceCount) slices, which is not this run at step \(task.step)"
                 )
             }
+            guard manifest.format == setup.head.format else {
+                throw CenterStoreError(
+                    .foreign,
+                    "checkpoint \(path) keeps \(manifest.format), and this run \(setup.head.format): export it, and import it with this configuration"
+                )
+            }
             registry = try ClassRegistry(
                 classCount: manifest.classCount, sliceCount: manifest.sliceCount, operationsJSON: manifest.operations)
             reader = opened
@@ -79,7 +85,7 @@ extension ShardModel {
         case .centers(let number):
             try head.hold(number)
             try head.table.withRows(0..<shape.rowCount, of: number) { rows, momentum in
-                try reader.read(slice, width: shape.width, rows: rows, momentum: momentum)
+                try reader.read(slice, width: shape.width, format: shape.format, rows: rows, momentum: momentum)
             }
             return nil
         case .dense:

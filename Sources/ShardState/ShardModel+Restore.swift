@@ -73,6 +73,12 @@ extension ShardModel {
             let reader = try store.openSnapshot(reference, of: slice)
             let shape = reference.shape
             let expected = self.shape(of: slice)
+            guard shape.format == expected.format else {
+                throw CenterStoreError(
+                    .foreign,
+                    "\(reader.path) keeps \(shape.format), the configuration \(expected.format): start this shard with an empty directory and restore a checkpoint"
+                )
+            }
             guard shape.width == expected.width, shape.chunkRows == expected.chunkRows,
                 slice.isDense ? shape.rowCount == expected.rowCount : shape.rowCount >= expected.rowCount
             else {

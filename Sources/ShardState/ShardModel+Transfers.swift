@@ -20,7 +20,7 @@ extension ShardModel {
         }
         switch request.part {
         case .chunk(let index):
-            guard prepared == nil, head.phase != .prepared else {
+            guard prepared == nil, !head.isTableProvisional else {
                 throw HeadError(.phase, "a piece of \(request.slice) is asked for while an update is not committed")
             }
             return try chunk(index, of: request.slice)
@@ -67,14 +67,10 @@ extension ShardModel {
     func copy(ofChunk index: Int, of slice: SliceName) throws -> [Tensor] {
         switch slice {
         case .centers(let number):
+            let count = head.table.rows(ofChunk: index, of: number).count
             return try head.table.withChunk(index, of: number) { rows, momentum in
-                [rows, momentum].map { source in
-                    let copy = Tensor(
-                        uninitialized: Float.self,
-                        shape: [
-                            source.count / MemoryLayout<Float>.stride / head.table.embeddingSize,
-                            head.table.embeddingSize,
-                        ])
+                [(rows, head.table.format.rows), (momentum, head.table.format.momentum)].map { source, format in
+                    let copy = Tensor(format, rowCount: count, width: head.table.embeddingSize)
                     if let base = source.baseAddress, source.count > 0 {
                         copy.rawPointer.copyMemory(from: base, byteCount: source.count)
                     }
@@ -109,17 +105,20 @@ extension ShardModel {
         if copies[slice]?.isHandedOver == true { try drop(slice) }
         if copies[slice] == nil { try beginCopy(of: slice) }
         guard var copy = copies[slice] else { return }
-        guard payload.count == 2, payload.allSatisfy({ $0.dtype == .f32 }), payload[0].count == payload[1].count,
-            count == max(1, copy.steps.count), index >= 0, index < count
+        guard payload.count == 2, count == max(1, copy.steps.count), index >= 0, index < count
         else {
             throw HeadError(
                 .malformed, "piece \(index) of \(count) of \(slice) does not fit: it has \(copy.steps.count)")
         }
         if copy.steps.isEmpty {
+            guard payload.allSatisfy({ $0.count == 0 }) else {
+                throw HeadError(.malformed, "rows of \(slice) were received, which has none")
+            }
             copies[slice]?.emptyStep = step
             return
         }
-        try fill(slice, index, &copy, payload)
+        try check(payload, slice, index)
+        try fill(slice, index, copy, payload)
         try withExtendedLifetime(payload) {
             try copy.receipt?.write(
                 chunk: index, step: step,
@@ -130,12 +129,25 @@ extension ShardModel {
         copies[slice] = copy
     }
 
-    private func fill(_ slice: SliceName, _ index: Int, _ copy: inout IncomingSlice, _ payload: [Tensor]) throws {
-        let wrongSize = HeadError(.malformed, "piece \(index) of \(slice) has \(payload[0].count) numbers")
+    /// Checks that the two tensors of a piece are what a copy of the slice has there.
+    private func check(_ payload: [Tensor], _ slice: SliceName, _ index: Int) throws {
+        let shape = shape(of: slice)
+        let count = shape.rows(ofChunk: index).count
+        for (tensor, format) in [(payload[0], shape.format.rows), (payload[1], shape.format.momentum)] {
+            let expected = slice.isDense ? [count] : [count, format.extent(width: shape.width)]
+            guard tensor.dtype == format.dtype, tensor.shape == expected else {
+                throw HeadError(
+                    .malformed,
+                    "piece \(index) of \(slice) came as \(tensor.dtype) \(tensor.shape), expected \(format.dtype) \(expected)"
+                )
+            }
+        }
+    }
+
+    private func fill(_ slice: SliceName, _ index: Int, _ copy: IncomingSlice, _ payload: [Tensor]) throws {
         switch slice {
         case .centers(let number):
             try head.table.withChunk(index, of: number) { rows, momentum in
-                guard rows.count == payload[0].byteCount else { throw wrongSize }
                 for (target, source) in [(rows, payload[0]), (momentum, payload[1])] {
                     target.copyMemory(from: UnsafeRawBufferPointer(start: source.rawPointer, count: source.byteCount))
                 }
@@ -144,7 +156,6 @@ extension ShardModel {
             guard let dense = copy.dense else { return }
             let start = index * DenseShard.chunkElements
             let range = start..<min(start + DenseShard.chunkElements, dense.parameters.count)
-            guard range.count == payload[0].count else { throw wrongSize }
             dense.parameters.rows(range).rawPointer.copyMemory(
                 from: payload[0].rawPointer, byteCount: payload[0].byteCount)
             dense.momentum.rows(range).rawPointer.copyMemory(
@@ -179,7 +190,7 @@ extension ShardModel {
         case .centers(let number):
             SliceShape(
                 rowCount: head.registry.layout.classes(of: number).count, width: setup.head.embeddingSize,
-                chunkRows: head.table.chunkRows)
+                chunkRows: head.table.chunkRows, format: head.table.format)
         case .dense(let number):
             SliceShape(
                 rowCount: setup.layout.ranges(
@@ -235,5 +246,14 @@ extension ShardModel {
     /// The step of each complete copy that is on the disk, if there is one.
     package var handedOver: [SliceName: Int] {
         copies.filter { $0.value.isHandedOver }.compactMapValues { $0.completeStep }
+    }
+}
+
+extension Tensor {
+    /// Uninitialised memory for rows that are kept in `format`.
+    fileprivate init(_ format: NumberFormat, rowCount: Int, width: Int) {
+        self.init(
+            dtype: format.dtype, shape: [rowCount, format.extent(width: width)],
+            storage: TensorStorage(byteCount: rowCount * format.byteCount(width: width)))
     }
 }

@@ -9,10 +9,12 @@ import Testing
 @Suite struct CheckpointTests {
     typealias Fixture = StoreFixture
 
-    private func write(_ directory: String, step: Int = 4) throws -> CheckpointManifest {
+    private func write(
+        _ directory: String, step: Int = 4, format: TableFormat = .f32
+    ) throws -> CheckpointManifest {
         let layout = try SliceLayout(classCount: 11, sliceCount: 2)
         let table = try CenterTable(
-            layout: layout, embeddingSize: 3, slices: [0, 1], source: .random(seed: 5),
+            layout: layout, embeddingSize: 3, format: format, slices: [0, 1], source: .random(seed: 5),
             parallel: ParallelBlocks(threads: 1))
         let writer = CheckpointWriter(directory: directory)
         var files = try (0..<2).map { try writer.write(slice: $0, of: table) }
@@ -21,7 +23,8 @@ import Testing
                 denseSlice: 0, parameters: Tensor([1, 2, 3] as [Float]), momentum: Tensor([4, 5, 6] as [Float])))
         return CheckpointManifest(
             step: step, classVersion: 0, operations: "[]", configuration: "seed: 5", fingerprint: "f", sliceCount: 2,
-            denseSliceCount: 1, classCount: 11, embeddingSize: 3, created: "2026-01-01T00:00:00Z", files: files)
+            denseSliceCount: 1, classCount: 11, embeddingSize: 3, format: format, created: "2026-01-01T00:00:00Z",
+            files: files)
     }
 
     private func read(_ reader: CheckpointReader, _ slice: SliceName, _ count: Int, width: Int) throws -> [Float] {
@@ -52,6 +55,37 @@ import Testing
         #expect(values[18...].allSatisfy { $0 == 0 } && values[..<18].contains { $0 != 0 })
         #expect(Fixture.code { _ = try read(reader, .centers(1), 15, width: 3) } == .file)
         #expect(Fixture.code { _ = try read(reader, .centers(2), 15, width: 3) } == .notHeld)
+    }
+
+    @Test(arguments: StoreFixture.formats) func everyFormatComesBack(format: TableFormat) throws {
+        let folder = try TemporaryFolder()
+        try write(folder.path, format: format).write(to: folder.path)
+        let reader = try CheckpointReader(directory: folder.path)
+        #expect(reader.manifest.format == format)
+        #expect(reader.verify() == [])
+        func table(_ format: TableFormat, _ source: CenterSource) throws -> CenterTable {
+            try CenterTable(
+                layout: SliceLayout(classCount: 11, sliceCount: 2), embeddingSize: 3, format: format, slices: [0, 1],
+                source: source, parallel: ParallelBlocks(threads: 1))
+        }
+        func read(into table: CenterTable) throws {
+            for slice in 0..<2 {
+                try table.withRows(0..<table.rowCount(of: slice), of: slice) { rows, momentum in
+                    try reader.read(
+                        .centers(slice), width: 3, format: table.format, rows: rows, momentum: momentum)
+                }
+            }
+        }
+        let parallel = ParallelBlocks(threads: 1)
+        let restored = try table(format, .zeros)
+        try read(into: restored)
+        #expect(
+            try restored.sliceHashes(parallel: parallel)
+                == table(format, .random(seed: 5)).sliceHashes(parallel: parallel))
+        for other in Fixture.formats where other != format {
+            let error = Fixture.error { try read(into: table(other, .zeros)) }
+            #expect(error?.code == .file && error?.message.contains("keeps \(format)") == true)
+        }
     }
 
     @Test func aFlippedBitIsFound() throws {

@@ -36,13 +36,47 @@ import Testing
             let reader = try store.openSnapshot(try #require(entry.source.snapshot), of: entry.slice)
             #expect(reader.chunkSteps == (entry.slice.isDense ? [5, 5, 6] : [5, 3, 4]))
             let contents = try Fixture.contents(reader)
-            #expect(contents.rows == Fixture.values(reader.shape, seed: seed))
-            #expect(contents.momentum == Fixture.values(reader.shape, seed: seed + 1))
+            #expect(contents.rows == Fixture.values(reader.shape.byteCounts.rows, seed: seed))
+            #expect(contents.momentum == Fixture.values(reader.shape.byteCounts.momentum, seed: seed + 1))
         }
         // Any safetensors reader reads it.
         let file = try SafeTensors(contentsOf: path)
         #expect(file.tensors["rows"]?.shape == [5, 2])
         #expect(file.tensors["chunk_steps"]?.array(Int64.self) == [5, 3, 4])
+    }
+
+    @Test(arguments: StoreFixture.formats) func everyFormatComesBack(format: TableFormat) throws {
+        let folder = try TemporaryFolder()
+        let store = try Fixture.store(folder.path)
+        try store.own(starting: [.centers(0)], mapVersion: 1, step: -1)
+        let shape = SliceShape(rowCount: 5, width: 3, chunkRows: 2, format: format)
+        let reference = try Fixture.snapshot(store, .centers(0), shape, steps: [1, 2, 1], seed: 3)
+        try store.install([.centers(0): reference])
+        let known = try #require(store.owned[0].source.snapshot)
+        #expect(known.shape.format == format)
+        let reader = try store.openSnapshot(known, of: .centers(0))
+        try reader.verify()
+        let contents = try Fixture.contents(reader)
+        #expect(contents.rows == Fixture.values(shape.byteCounts.rows, seed: 3))
+        #expect(contents.momentum == Fixture.values(shape.byteCounts.momentum, seed: 4))
+        let file = try SafeTensors(contentsOf: folder.path + "/snapshots/" + reference.file)
+        #expect(file.tensors["rows"]?.dtype == format.rows.dtype)
+        #expect(file.tensors["momentum"]?.dtype == format.momentum.dtype)
+        #expect(file.tensors["momentum"]?.shape == [5, [.int8: 8, .none: 0][format.momentum] ?? 3])
+        // A file of another format than the manifest's is not what was written.
+        var other = reference
+        other.shape.format.momentum = format.momentum == .int8 ? .bf16 : .int8
+        #expect(Fixture.code { _ = try store.openSnapshot(other, of: .centers(0)) } == .damaged)
+        // The backbone is f32.
+        if format != .f32 { #expect(Fixture.code { _ = try store.beginSnapshot(.dense(0), shape: shape) } == .layout) }
+    }
+
+    /// Manifests of earlier versions have no format.
+    @Test func aShapeWithoutAFormatIsF32() throws {
+        let text = #"{"rowCount": 5, "width": 2, "chunkRows": 2}"#
+        #expect(try JSONDecoder().decode(SliceShape.self, from: Data(text.utf8)) == shape)
+        let written = SliceShape(rowCount: 5, width: 2, chunkRows: 2, format: .init(rows: .bf16, momentum: .int8))
+        #expect(try JSONDecoder().decode(SliceShape.self, from: JSONEncoder().encode(written)) == written)
     }
 
     @Test func unfinishedAndUnownedSnapshotsLeaveNothing() throws {

@@ -68,10 +68,15 @@ enum StoreFixture {
         return names
     }
 
-    /// Bytes of a slice: a function of its name and the step, another for momentum.
-    static func values(_ shape: SliceShape, seed: UInt64) -> [UInt8] {
+    /// Every way in which a table may be kept.
+    static let formats: [TableFormat] = [NumberFormat.f32, .bf16].flatMap { rows in
+        NumberFormat.allCases.map { TableFormat(rows: rows, momentum: $0) }
+    }
+
+    /// Some bytes for rows or momentum: a function of the seed.
+    static func values(_ count: Int, seed: UInt64) -> [UInt8] {
         var random = KeyedRandom(seed: seed, purpose: .centerInitialization, 1)
-        return (0..<shape.byteCount).map { _ in UInt8(truncatingIfNeeded: random.next() >> 11) }
+        return (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next() >> 11) }
     }
 
     /// Writes a snapshot whose pieces are of the steps `steps`, from the last piece to the first.
@@ -87,25 +92,27 @@ enum StoreFixture {
         _ shape: SliceShape, _ steps: [Int], _ seed: UInt64,
         _ body: (Int, Int, UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws -> Void
     ) throws {
-        let (rows, momentum) = (values(shape, seed: seed), values(shape, seed: seed + 1))
+        let (rows, momentum) = (
+            values(shape.byteCounts.rows, seed: seed), values(shape.byteCounts.momentum, seed: seed + 1)
+        )
         for chunk in (0..<shape.chunkCount).reversed() {
-            let range = shape.rows(ofChunk: chunk)
-            let bytes = range.lowerBound * shape.width * 4..<range.upperBound * shape.width * 4
-            try rows[bytes].withUnsafeBytes { rows in
-                try momentum[bytes].withUnsafeBytes { momentum in try body(chunk, steps[chunk], rows, momentum) }
+            let bytes = shape.bytes(ofChunk: chunk)
+            try rows[bytes.rows].withUnsafeBytes { rows in
+                try momentum[bytes.momentum].withUnsafeBytes { momentum in
+                    try body(chunk, steps[chunk], rows, momentum)
+                }
             }
         }
     }
 
     /// All rows and momentum of a snapshot, piece by piece.
     static func contents(_ reader: SnapshotReader) throws -> (rows: [UInt8], momentum: [UInt8]) {
-        var rows = [UInt8](repeating: 0, count: reader.shape.byteCount)
-        var momentum = rows
+        var rows = [UInt8](repeating: 0, count: reader.shape.byteCounts.rows)
+        var momentum = [UInt8](repeating: 0, count: reader.shape.byteCounts.momentum)
         for chunk in 0..<reader.shape.chunkCount {
-            let range = reader.shape.rows(ofChunk: chunk)
-            let bytes = range.lowerBound * reader.shape.width * 4..<range.upperBound * reader.shape.width * 4
-            try rows[bytes].withUnsafeMutableBytes { rows in
-                try momentum[bytes].withUnsafeMutableBytes { momentum in
+            let bytes = reader.shape.bytes(ofChunk: chunk)
+            try rows[bytes.rows].withUnsafeMutableBytes { rows in
+                try momentum[bytes.momentum].withUnsafeMutableBytes { momentum in
                     try reader.read(chunk: chunk, rows: rows, momentum: momentum)
                 }
             }

@@ -69,6 +69,80 @@ import Testing
         }
     }
 
+    @Test(arguments: ["f32", "bf16"], ["f32", "bf16", "int8", "none"])
+    func everyFormatIsExportedAsF32(storage: String, momentum: String) throws {
+        try withDirectory { directory in
+            func path(_ name: String) -> String { directory.appending(path: name).path }
+            let values = (0..<101 * 16).map { Float($0 % 89 - 40) / 3 }
+            for (name, factor) in [("centers", Float(1)), ("momentum", 0.01)] {
+                try SafeTensors(tensors: [name: Tensor(values.map { $0 * factor }, shape: [101, 16])]).write(
+                    to: path("\(name).safetensors"))
+            }
+            let keeps = momentum != "none"
+            let rate = keeps ? 0.9 : 0
+            let text = settings + "\noptimizer: {momentum: \(rate)}"
+            try text.replacing("scale: 16", with: "scale: 16, storage: \(storage), momentum_storage: \(momentum)")
+                .write(toFile: path("run.yaml"), atomically: true, encoding: .utf8)
+            func imported(_ output: String, _ arguments: String..., code: Int32 = 0) throws -> String {
+                let (status, text) = try LocalCluster.run(
+                    "coordinator", ["import", "--config", path("run.yaml"), "--output", path(output)] + arguments)
+                #expect(status == code, "\(text)")
+                return text
+            }
+            if keeps {
+                _ = try imported(
+                    "first", "--centers", path("centers.safetensors"), "--momentum", path("momentum.safetensors"))
+            } else {
+                let refused = try imported(
+                    "refused", "--centers", path("centers.safetensors"), "--momentum", path("momentum.safetensors"),
+                    code: 66)
+                #expect(refused.contains("momentum_storage"), "\(refused)")
+                _ = try imported("first", "--centers", path("centers.safetensors"))
+                let empty = try coordinator(
+                    "export", path("none"), "--checkpoint", path("first"), "--momentum", code: 66)
+                #expect(empty.contains("without --momentum"), "\(empty)")
+            }
+            #expect(try coordinator("verify", path("first")).contains("0 problems"))
+            let flags = keeps ? ["--momentum"] : []
+            let export = try LocalCluster.run(
+                "coordinator", ["export", path("files"), "--checkpoint", path("first")] + flags)
+            #expect(export.code == 0, "\(export.text)")
+            let files = try slices(directory.appending(path: "files"))
+            for name in files.keys.sorted() where name.hasPrefix("centers-") || name.hasPrefix("momentum-") {
+                let isMomentum = name.hasPrefix("momentum-")
+                let tensors = try SafeTensors(contentsOf: path("files/\(name)")).tensors.sorted { $0.key < $1.key }
+                let read = try tensors.flatMap { name, tensor in
+                    try #require(tensor.dtype == .f32)
+                    return tensor.array(Float.self)
+                }
+                let expected = values.map { isMomentum ? $0 * 0.01 : $0 }
+                // A bf16 has 8 bits; an int8 is one of 127 steps of the row's largest, 16 at most.
+                let step: Float = isMomentum ? 0.16 / 250 : 0
+                #expect(zip(read, expected).allSatisfy { abs($0 - $1) <= max(abs($1) / 256, step) })
+            }
+            // What was rounded once is not rounded again.
+            if keeps {
+                _ = try imported("second", "--centers", path("files"), "--momentum", path("files"))
+            } else {
+                _ = try imported("second", "--centers", path("files"))
+            }
+            #expect(
+                try slices(directory.appending(path: "second/slices"))
+                    == slices(directory.appending(path: "first/slices")))
+            // A run of other formats does not begin with it.
+            let other = storage == "f32" ? "bf16" : "f32"
+            let (code, answer) = try LocalCluster.run(
+                "coordinator",
+                [
+                    "serve", "--config", path("run.yaml"), "--set", "output=\(directory.path)", "--bind",
+                    "tcp://127.0.0.1:*", "--resume", path("first"), "--set", "head.storage=\(other)", "--accept",
+                    "head.storage",
+                ])
+            #expect(code == 78)
+            #expect(answer.contains("head.storage \(storage)") && answer.contains("cannot be accepted"), "\(answer)")
+        }
+    }
+
     @Test func pyTorchLoadsIt() throws {
         try withDirectory { directory in
             func path(_ name: String) -> String { directory.appending(path: name).path }

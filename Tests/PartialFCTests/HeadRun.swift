@@ -91,7 +91,9 @@ final class HeadRun {
         for (k, shard) in shards.enumerated() {
             switch spread.exchange {
             case .features:
-                try shard.backward(features: batches.map(\.features), logZ: outputs.map { $0.backward[k][0] })
+                try shard.backward(
+                    features: batches.map(\.features), logZ: outputs.map { $0.backward[k][0] },
+                    learningRate: learningRate)
             case .rows: try shard.backward(pushed: outputs.map { $0.backward[k] })
             }
             try shard.prepare(learningRate: learningRate)

@@ -1,3 +1,4 @@
+import CenterStore
 import Foundation
 import PartialFC
 import Testing
@@ -47,6 +48,7 @@ struct MarginTests {
             ("m1", { $0.margins.m1 = 0 }), ("m2", { $0.margins.m2 = .infinity }), ("m3", { $0.margins.m3 = .nan }),
             ("filter", { $0.interclassFilter = 1.5 }), ("sample rate", { $0.sampleRate = 1.01 }),
             ("momentum", { $0.momentum = 1 }), ("weight decay", { $0.weightDecay = -1 }),
+            ("int8", { $0.format.rows = .int8 }), ("momentum", { $0.format.momentum = .none }),
         ]
         for (name, change) in changes {
             var bad = good

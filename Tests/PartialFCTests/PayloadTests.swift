@@ -95,22 +95,28 @@ struct PayloadTests {
         }
         let output = try worker.merge(
             replies: try shards.map { try $0.forward(features: all, microBatches: 0..<3) }, batch: batch)
-        Self.refused(.malformed, "logZ") { try shard.backward(features: [all], logZ: [output.logZ.rows(0..<11)]) }
-        Self.refused(.malformed, "ranks") { try shard.backward(features: [all], logZ: []) }
+        Self.refused(.malformed, "logZ") {
+            try shard.backward(features: [all], logZ: [output.logZ.rows(0..<11)], learningRate: 0.1)
+        }
+        Self.refused(.malformed, "ranks") { try shard.backward(features: [all], logZ: [], learningRate: 0.1) }
         Self.refused(.malformed, "whole number") {
             try shard.backward(
                 features: [all.rows(0..<5), all.rows(5..<12)],
-                logZ: [output.logZ.rows(0..<5), output.logZ.rows(5..<12)])
+                logZ: [output.logZ.rows(0..<5), output.logZ.rows(5..<12)], learningRate: 0.1)
         }
         Self.refused(.notFinite, "sample 0") {
-            try shard.backward(features: [all], logZ: [Tensor([Double](repeating: .nan, count: 12))])
+            try shard.backward(
+                features: [all], logZ: [Tensor([Double](repeating: .nan, count: 12))], learningRate: 0.1)
         }
         Self.refused(.phase, "begun") { try shard.prepare(learningRate: 0.1) }
         Self.refused(.phase, "begun") { try shard.commit() }
         Self.refused(.phase, "begun") { try shard.begin(step: 1, microBatchSize: 4, labels: batch.labels) }
         // After all this the step goes on.
-        try shard.backward(features: [all], logZ: [output.logZ])
-        Self.refused(.malformed, "learning rate") { try shard.prepare(learningRate: .nan) }
+        Self.refused(.malformed, "learning rate") {
+            try shard.backward(features: [all], logZ: [output.logZ], learningRate: .nan)
+        }
+        try shard.backward(features: [all], logZ: [output.logZ], learningRate: 0.1)
+        Self.refused(.malformed, "learning rate") { try shard.prepare(learningRate: 0.2) }
         try shard.prepare(learningRate: 0.1)
         try shard.commit()
         Self.refused(.phase, "begin comes first") { _ = try shard.rowsReply() }
@@ -223,7 +229,9 @@ struct PayloadTests {
             shards[0].rollback()
             try shards[0].begin(step: 0, microBatchSize: 4, labels: batch.labels)
             let both = Self.mutate([[batch.features, logZ]], &random)
-            attempt { try shards[0].backward(features: [both[0][0]], logZ: Array(both[0].dropFirst())) }
+            attempt {
+                try shards[0].backward(features: [both[0][0]], logZ: Array(both[0].dropFirst()), learningRate: 0.1)
+            }
             shards[0].rollback()
             try shards[0].begin(step: 0, microBatchSize: 4, labels: batch.labels)
         }

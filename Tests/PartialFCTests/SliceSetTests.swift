@@ -72,7 +72,8 @@ struct SliceSetTests {
         #expect(try shard.beginReply()[0].shape == [0])
         let reply = try shard.forward(features: batch.features, microBatches: 0..<2)
         #expect(reply[0].shape == [0, 2] && reply[4].shape == [0])
-        try shard.backward(features: [batch.features], logZ: [Tensor(zeros: Double.self, shape: [8])])
+        try shard.backward(
+            features: [batch.features], logZ: [Tensor(zeros: Double.self, shape: [8])], learningRate: 0.1)
         try shard.prepare(learningRate: 0.1)
         try shard.commit()
     }

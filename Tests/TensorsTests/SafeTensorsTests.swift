@@ -13,7 +13,8 @@ import Testing
     private let sample = SafeTensors(
         tensors: [
             "a": Tensor([1.5, -2, 3] as [Float], shape: [3, 1]), "b": Tensor([7, 8] as [Int64]),
-            "empty": Tensor([] as [Double], shape: [0, 4]),
+            "empty": Tensor([] as [Double], shape: [0, 4]), "half": Tensor([0x3f80, 0xffc0] as [UInt16]),
+            "bytes": Tensor([1, 255] as [UInt8]), "none": Tensor([] as [UInt8], shape: [7, 0]),
         ], metadata: ["scale": "64"])
 
     @Test func whatIsWrittenIsRead() throws {
@@ -25,6 +26,10 @@ import Testing
             #expect(read.tensors["a"]?.shape == [3, 1])
             #expect(read.tensors["b"]?.array(Int64.self) == [7, 8])
             #expect(read.tensors["empty"]?.shape == [0, 4])
+            #expect(read.tensors["half"]?.dtype == .bf16)
+            #expect(read.tensors["half"]?.array(UInt16.self) == [0x3f80, 0xffc0])
+            #expect(read.tensors["bytes"]?.array(UInt8.self) == [1, 255])
+            #expect(read.tensors["none"]?.shape == [7, 0])
         }
     }
 

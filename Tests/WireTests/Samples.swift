@@ -133,6 +133,19 @@ enum Samples {
         .transferRequest(TransferRequest(slice: .dense(9), term: 3, mapVersion: 5, part: .record(after: -1))),
         transfer(.chunk(2), .chunk(count: 3, step: 69_999, [Tensor([1.5, 2.5]), Tensor([0.5, 0.25])])),
         transfer(.chunk(0), .chunk(count: 1, step: -1, [])), transfer(.chunk(2), .gone),
+        transfer(
+            .chunk(0),
+            .chunk(
+                count: 1, step: 4,
+                [
+                    Tensor([0x3f80, 0x4000] as [UInt16], shape: [1, 2]),
+                    Tensor([1, 2, 0, 0] as [UInt8], shape: [1, 4]),
+                ])),
+        transfer(
+            .chunk(0),
+            .chunk(
+                count: 1, step: 4,
+                [Tensor([0x3f80] as [UInt16], shape: [1, 1]), Tensor(zeros: UInt8.self, shape: [1, 0])])),
         transfer(.record(after: 69_998), .record(step: 69_999, header: "{\"step\": 1}", [Tensor([1, 2] as [Int64])])),
         transfer(.record(after: 69_999), .upToDate(step: 69_999)), transfer(.record(after: -1), .gone),
     ]

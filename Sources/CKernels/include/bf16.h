@@ -19,15 +19,6 @@ enum { pfc_bf16_lanes = 16, pfc_bf16_panel = 64 };
 /// variable PARTIALFC_BF16_KERNELS pins a lesser one.
 const char *pfc_bf16_instruction_set(void);
 
-// MARK: conversion
-
-/// Rounds to the nearest, ties to even. NaN stays NaN.
-void pfc_bf16_encode(const float *values, ptrdiff_t count, uint16_t *encoded);
-void pfc_bf16_decode(const uint16_t *encoded, ptrdiff_t count, float *values);
-
-/// Index of the first of `count` numbers that is infinite or NaN, or -1.
-ptrdiff_t pfc_bf16_first_nonfinite(const uint16_t *values, ptrdiff_t count);
-
 // MARK: operands
 
 /// Directions of features f32 [samples, size] as pairs of dimensions [size / 2][lanes].

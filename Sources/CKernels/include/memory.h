@@ -4,5 +4,10 @@
 /// Makes the allocator keep freed memory (up to 1 GiB at the top of the heap) and map only blocks above 32 MiB anew.
 void pfc_keep_freed_memory(void);
 
-/// Grows an anonymous mapping, which may move. The new bytes are zero. Returns NULL, and changes nothing, if there is no memory.
-void *pfc_grow_mapping(void *address, size_t old_byte_count, size_t new_byte_count);
+/// Maps zeroed anonymous memory at a multiple of `alignment`, a power of two. Memory is taken when it is first written.
+/// Returns NULL if there is none.
+void *pfc_map(size_t byte_count, size_t alignment);
+
+/// Grows what `pfc_map` gave, which may move to another multiple of `alignment`. The new bytes are zero. Returns NULL, and
+/// changes nothing, if there is no memory.
+void *pfc_grow_mapping(void *address, size_t old_byte_count, size_t new_byte_count, size_t alignment);

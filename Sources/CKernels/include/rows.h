@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// How the numbers of a row are kept.
+/// How the numbers of a row are kept (codec.h).
 typedef enum {
     /// Single precision, 4 bytes each.
     pfc_format_f32 = 0,
@@ -15,9 +15,6 @@ typedef enum {
     pfc_format_none = 3,
 } pfc_format;
 
-/// Bytes of a row of `size` numbers.
-ptrdiff_t pfc_row_bytes(pfc_format format, ptrdiff_t size);
-
 /// destination[i] = source[places[i]] for rows of `byte_count` bytes, past the caches: what is gathered is more than they hold.
 void pfc_rows_gather(
     const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count, void *destination);
@@ -28,12 +25,6 @@ void pfc_rows_scatter(
 
 /// inverse[i] = 1 / |row i|, 0 for a row of (almost) no length; rows bf16.
 void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t count, ptrdiff_t size, float *inverse);
-
-/// Numbers of `count` rows of `format`, f32 [count, size].
-void pfc_rows_decode(pfc_format format, const void *rows, ptrdiff_t count, ptrdiff_t size, float *values);
-
-/// The same numbers in `format`, to the nearest.
-void pfc_rows_encode(pfc_format format, const float *values, ptrdiff_t count, ptrdiff_t size, void *rows);
 
 /// The row optimiser.
 typedef struct {

@@ -152,7 +152,7 @@ struct  Partialfc__TensorInfo
 {
   ProtobufCMessage base;
   /*
-   * 0 f32, 1 f64, 2 i32, 3 i64, 4 u8
+   * 0 f32, 1 f64, 2 i32, 3 i64, 4 u8, 5 bf16
    */
   uint32_t dtype;
   /*

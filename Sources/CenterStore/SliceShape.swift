@@ -1,0 +1,52 @@
+internal import StepProtocol
+
+/// Size of a slice, how its numbers are kept, and how it is cut into pieces for copying.
+public struct SliceShape: Sendable, Hashable, Codable {
+    /// Rows of class centers, or numbers of the backbone.
+    public var rowCount: Int
+    /// Numbers per row: the embedding size, or 1 for the backbone.
+    public var width: Int
+    /// Rows of every piece but the last.
+    public var chunkRows: Int
+    /// How rows and momentum are kept; always `f32` for the backbone.
+    public var format: TableFormat
+
+    public init(rowCount: Int, width: Int, chunkRows: Int, format: TableFormat = .f32) {
+        self.rowCount = rowCount
+        self.width = width
+        self.chunkRows = chunkRows
+        self.format = format
+    }
+
+    public var chunkCount: Int { (rowCount + chunkRows - 1) / chunkRows }
+
+    /// The rows of piece `index`, a number in 0..<chunkCount.
+    public func rows(ofChunk index: Int) -> Range<Int> {
+        index * chunkRows..<min((index + 1) * chunkRows, rowCount)
+    }
+
+    /// Lengths of all rows and of all their momentum, in bytes.
+    public var byteCounts: (rows: Int, momentum: Int) {
+        (rowCount * format.rows.byteCount(width: width), rowCount * format.momentum.byteCount(width: width))
+    }
+
+    /// Where the rows of piece `index` lie among all rows, and their momentum among all momentum, in bytes.
+    public func bytes(ofChunk index: Int) -> (rows: Range<Int>, momentum: Range<Int>) {
+        let rows = rows(ofChunk: index)
+        func bytes(_ format: NumberFormat) -> Range<Int> {
+            let size = format.byteCount(width: width)
+            return rows.lowerBound * size..<rows.upperBound * size
+        }
+        return (bytes(format.rows), bytes(format.momentum))
+    }
+
+    /// Whether the numbers can be those of a slice: nothing else is multiplied.
+    var isPossible: Bool {
+        guard format.isPossible, rowCount >= 0, (1...1 << 24).contains(width), chunkRows >= 1, chunkRows <= 1 << 40
+        else { return false }
+        return rowCount <= (1 << 46) / width
+    }
+
+    /// Whether it can be the shape of `slice`: the backbone is f32.
+    func isPossible(of slice: SliceName) -> Bool { isPossible && (!slice.isDense || format == .f32) }
+}

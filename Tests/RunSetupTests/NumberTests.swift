@@ -1,0 +1,51 @@
+import CenterStore
+import PartialFC
+import RunConfiguration
+import RunSetup
+import Testing
+
+/// How numbers are kept, from the configuration's keys.
+@Suite struct NumberTests {
+    private func head(_ settings: String...) throws -> HeadConfiguration {
+        try RunSetup(
+            RunConfiguration(yaml: "data: {classes: 100, samples: 1000}", settings: settings.map { "head.\($0)" })
+        ).head
+    }
+
+    @Test func theDefaultIsF32() throws {
+        let head = try head()
+        #expect(head.format == .f32 && head.rounding == .stochastic && head.compute == .f32)
+    }
+
+    @Test func keysAreMapped() throws {
+        let head = try head("storage=bf16", "momentum_storage=int8", "rounding=nearest")
+        #expect(head.format == TableFormat(rows: .bf16, momentum: .int8))
+        #expect(head.rounding == .nearest && head.compute == .bf16)
+        #expect(try self.head("storage=bf16", "compute=f32").compute == .f32)
+        #expect(try self.head("compute=bf16").compute == .bf16)
+        #expect(try self.head("momentum_storage=bf16").compute == .f32)
+        let narrow = try RunConfiguration(
+            yaml: "data: {classes: 100, samples: 1000}",
+            settings: ["head.storage=bf16", "backbone.embedding_size=40"])
+        #expect(try RunSetup(narrow).head.compute == .f32)
+    }
+
+    @Test func noMomentumIsKeptOnlyIfThereIsNone() throws {
+        #expect(throws: ConfigurationError.self) { try head("momentum_storage=none") }
+        let configuration = try RunConfiguration(
+            yaml: "data: {classes: 100, samples: 1000}",
+            settings: ["head.momentum_storage=none", "optimizer.momentum=0"])
+        #expect(try RunSetup(configuration).head.format.momentum == .none)
+    }
+
+    @Test func formatsDecideTheResult() throws {
+        let base = RunConfiguration()
+        for (key, value) in [
+            ("storage", "bf16"), ("momentum_storage", "int8"), ("rounding", "nearest"), ("compute", "f32"),
+        ] {
+            let other = try RunConfiguration(yaml: "", settings: ["head.\(key)=\(value)"])
+            #expect(other.fingerprint != base.fingerprint)
+            #expect(other.differences(from: base).first?.hasPrefix("head.\(key): ") == true)
+        }
+    }
+}
