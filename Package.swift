@@ -123,7 +123,8 @@ let package = Package(
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "ClusterHarness", "ClusterStatus", "PartialFC", "Determinism", "Tensors", "ProcessSupport", arguments,
+                "ClusterHarness", "ClusterStatus", "PartialFC", "CenterStore", "Wire", "StepProtocol", "Determinism",
+                "Tensors", "ProcessSupport", "CKernels", arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 

@@ -64,6 +64,7 @@ public struct GoldenCase: Sendable {
         case .i64: tensor.buffer(Int64.self).map(Double.init)
         case .i32: tensor.buffer(Int32.self).map(Double.init)
         case .u8: tensor.buffer(UInt8.self).map(Double.init)
+        case .bf16: tensor.array(UInt16.self).map { Double(Float(bitPattern: UInt32($0) << 16)) }
         }
     }
 

@@ -10,7 +10,7 @@ struct Experiments: ParsableCommand {
         abstract: "Measure and prove what the README says, with real processes on this machine.",
         subcommands: [
             Golden.self, Equivalence.self, Recovery.self, Chaos.self, Elastic.self, Durability.self, Restart.self,
-            Move.self, Fuzz.self, Bench.self,
+            Move.self, Fuzz.self, Bench.self, Serving.self,
         ])
 
     /// A new directory for a cluster; removed by nobody, so that logs can be read.

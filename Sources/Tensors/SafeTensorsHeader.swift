@@ -33,7 +33,7 @@ struct SafeTensorsHeader {
             case .metadata(let values): metadata = values
             case .tensor(let dtypeName, let shape, let offsets):
                 guard let dtype = DType(safeTensorsName: dtypeName) else {
-                    throw fail("tensor \(name) has type \(dtypeName), which is not one of F32, F64, I32, I64, U8")
+                    throw fail("tensor \(name) has type \(dtypeName), which is not one of F32, F64, I32, I64, U8, BF16")
                 }
                 var count = dtype.size
                 for extent in shape {
@@ -113,13 +113,15 @@ extension DType {
         self = match
     }
 
-    var safeTensorsName: String {
+    /// The type's name in a safetensors file.
+    package var safeTensorsName: String {
         switch self {
         case .f32: "F32"
         case .f64: "F64"
         case .i32: "I32"
         case .i64: "I64"
         case .u8: "U8"
+        case .bf16: "BF16"
         }
     }
 }
