@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench equivalence golden recovery chaos elastic durability restart move fuzz simulate format lint proto clean
+.PHONY: all build demo test bench equivalence golden recovery chaos elastic durability restart move fuzz serving simulate format lint proto clean
 
 all: build
 
@@ -63,6 +63,10 @@ move: build
 # 100,000 random and mutated messages at a coordinator and at a shard server while they train.
 fuzz: build
 	@$(BIN)/experiments fuzz
+
+# Rows per second over loopback TCP, pulled and pushed, as f32 and as bf16.
+serving: build
+	@$(BIN)/experiments serving
 
 # Random schedules of the state machines: SEEDS=100000 of them, or one with SEED=n, which prints every message.
 simulate: SEEDS ?= 100000

@@ -10,7 +10,8 @@ struct Experiments: ParsableCommand {
         abstract: "Measure and prove what the README says, with real processes on this machine.",
         subcommands: [
             Golden.self, Equivalence.self, Recovery.self, Chaos.self, Elastic.self, Durability.self, Restart.self,
-            Move.self, Fuzz.self, Bench.self, Head.self, LimitsCommand.self, SamplingCommand.self, WorldsCommand.self,
+            Move.self, Fuzz.self, Bench.self, Head.self, Serving.self, LimitsCommand.self, SamplingCommand.self,
+            WorldsCommand.self,
         ])
 
     /// A new directory for a cluster; removed by nobody, so that logs can be read.

@@ -97,6 +97,51 @@ void   partialfc__tensor_info__free_unpacked
   assert(message->base.descriptor == &partialfc__tensor_info__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__fragment__init
+                     (Partialfc__Fragment         *message)
+{
+  static const Partialfc__Fragment init_value = PARTIALFC__FRAGMENT__INIT;
+  *message = init_value;
+}
+size_t partialfc__fragment__get_packed_size
+                     (const Partialfc__Fragment *message)
+{
+  assert(message->base.descriptor == &partialfc__fragment__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__fragment__pack
+                     (const Partialfc__Fragment *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__fragment__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__fragment__pack_to_buffer
+                     (const Partialfc__Fragment *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__fragment__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__Fragment *
+       partialfc__fragment__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__Fragment *)
+     protobuf_c_message_unpack (&partialfc__fragment__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__fragment__free_unpacked
+                     (Partialfc__Fragment *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__fragment__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__member__init
                      (Partialfc__Member         *message)
 {
@@ -1789,7 +1834,7 @@ void   partialfc__classes__free_unpacked
   assert(message->base.descriptor == &partialfc__classes__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[27] =
+static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[29] =
 {
   {
     "request",
@@ -1811,6 +1856,18 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[27] =
     offsetof(Partialfc__Header, n_tensors),
     offsetof(Partialfc__Header, tensors),
     &partialfc__tensor_info__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "series",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Header, series),
+    NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -2115,43 +2172,57 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[27] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "fragment",
+    48,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, fragment),
+    &partialfc__fragment__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__header__field_indices_by_name[] = {
-  5,   /* field[5] = acknowledged */
-  26,   /* field[26] = classes */
-  12,   /* field[12] = evaluation */
-  6,   /* field[6] = heartbeat */
-  7,   /* field[7] = heartbeat_reply */
-  2,   /* field[2] = hello */
-  13,   /* field[13] = leave */
-  20,   /* field[20] = operator_reply */
-  19,   /* field[19] = operator_request */
-  9,   /* field[9] = plan */
-  25,   /* field[25] = read_classes */
-  21,   /* field[21] = read_rows */
-  23,   /* field[23] = read_slice_hashes */
-  8,   /* field[8] = ready */
-  4,   /* field[4] = refused */
+  6,   /* field[6] = acknowledged */
+  27,   /* field[27] = classes */
+  13,   /* field[13] = evaluation */
+  28,   /* field[28] = fragment */
+  7,   /* field[7] = heartbeat */
+  8,   /* field[8] = heartbeat_reply */
+  3,   /* field[3] = hello */
+  14,   /* field[14] = leave */
+  21,   /* field[21] = operator_reply */
+  20,   /* field[20] = operator_request */
+  10,   /* field[10] = plan */
+  26,   /* field[26] = read_classes */
+  22,   /* field[22] = read_rows */
+  24,   /* field[24] = read_slice_hashes */
+  9,   /* field[9] = ready */
+  5,   /* field[5] = refused */
   0,   /* field[0] = request */
-  22,   /* field[22] = rows */
-  24,   /* field[24] = slice_hashes */
-  10,   /* field[10] = step_done */
-  11,   /* field[11] = step_failed */
-  16,   /* field[16] = step_reply */
-  15,   /* field[15] = step_request */
-  14,   /* field[14] = task_done */
+  23,   /* field[23] = rows */
+  2,   /* field[2] = series */
+  25,   /* field[25] = slice_hashes */
+  11,   /* field[11] = step_done */
+  12,   /* field[12] = step_failed */
+  17,   /* field[17] = step_reply */
+  16,   /* field[16] = step_request */
+  15,   /* field[15] = task_done */
   1,   /* field[1] = tensors */
-  18,   /* field[18] = transfer_reply */
-  17,   /* field[17] = transfer_request */
-  3,   /* field[3] = welcome */
+  19,   /* field[19] = transfer_reply */
+  18,   /* field[18] = transfer_request */
+  4,   /* field[4] = welcome */
 };
 static const ProtobufCIntRange partialfc__header__number_ranges[4 + 1] =
 {
   { 1, 0 },
-  { 16, 2 },
-  { 32, 15 },
-  { 40, 19 },
-  { 0, 27 }
+  { 16, 3 },
+  { 32, 16 },
+  { 40, 20 },
+  { 0, 29 }
 };
 const ProtobufCMessageDescriptor partialfc__header__descriptor =
 {
@@ -2161,14 +2232,14 @@ const ProtobufCMessageDescriptor partialfc__header__descriptor =
   "Partialfc__Header",
   "partialfc",
   sizeof(Partialfc__Header),
-  27,
+  29,
   partialfc__header__field_descriptors,
   partialfc__header__field_indices_by_name,
   4,  partialfc__header__number_ranges,
   (ProtobufCMessageInit) partialfc__header__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__tensor_info__field_descriptors[2] =
+static const ProtobufCFieldDescriptor partialfc__tensor_info__field_descriptors[3] =
 {
   {
     "dtype",
@@ -2194,15 +2265,28 @@ static const ProtobufCFieldDescriptor partialfc__tensor_info__field_descriptors[
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "in_fragments",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__TensorInfo, in_fragments),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__tensor_info__field_indices_by_name[] = {
   0,   /* field[0] = dtype */
+  2,   /* field[2] = in_fragments */
   1,   /* field[1] = shape */
 };
 static const ProtobufCIntRange partialfc__tensor_info__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor partialfc__tensor_info__descriptor =
 {
@@ -2212,11 +2296,62 @@ const ProtobufCMessageDescriptor partialfc__tensor_info__descriptor =
   "Partialfc__TensorInfo",
   "partialfc",
   sizeof(Partialfc__TensorInfo),
-  2,
+  3,
   partialfc__tensor_info__field_descriptors,
   partialfc__tensor_info__field_indices_by_name,
   1,  partialfc__tensor_info__number_ranges,
   (ProtobufCMessageInit) partialfc__tensor_info__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__fragment__field_descriptors[2] =
+{
+  {
+    "series",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Fragment, series),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "offset",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Fragment, offset),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__fragment__field_indices_by_name[] = {
+  1,   /* field[1] = offset */
+  0,   /* field[0] = series */
+};
+static const ProtobufCIntRange partialfc__fragment__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__fragment__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.Fragment",
+  "Fragment",
+  "Partialfc__Fragment",
+  "partialfc",
+  sizeof(Partialfc__Fragment),
+  2,
+  partialfc__fragment__field_descriptors,
+  partialfc__fragment__field_indices_by_name,
+  1,  partialfc__fragment__number_ranges,
+  (ProtobufCMessageInit) partialfc__fragment__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__member__field_descriptors[2] =

@@ -29,6 +29,10 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     private let events: Sink<ClientEvent>
     private let account: SendAccount
     private let state: Monitor<State>
+    /// Touched by the socket's thread alone.
+    private var unfinished: UnfinishedMessages
+    /// The one peer of it.
+    private static let server = PeerID(bytes: [0])
     /// Set once, before the thread knows the socket.
     var wake: @Sendable () -> Void = {}
 
@@ -38,6 +42,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         self.endpoint = endpoint
         self.options = options
         self.events = events
+        unfinished = UnfinishedMessages(options)
         limits = WireLimits(
             headerByteCount: WireLimits.client.headerByteCount, messageByteCount: options.messageByteCount)
         account = SendAccount()
@@ -79,7 +84,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             return request ?? state.lastRequest
         }
         let encoded: EncodedMessage
-        do { encoded = try WireCodec.encode(message, request: number) } catch {
+        do { encoded = try WireCodec.encode(message, request: number, series: ReceiveMemory.nextSeries()) } catch {
             state.withLock { $0.counters.unencodable += 1 }
             return .unencodable(error)
         }
@@ -102,7 +107,9 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     var wantsMessages: Bool { !events.isFull() }
 
     func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+        let (dropped, nextDrop) = unfinished.dropOverdue(now)
         let (queue, next, isOverdue) = state.withLock { state in
+            state.counters.unfinished += dropped
             let (next, isOverdue) = advanceHandshake(&state, now)
             defer { state.queue = [] }
             return (state.queue, next, isOverdue)
@@ -119,7 +126,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             }
         }
         if isOverdue { events.post(.unanswered(endpoint: endpoint), 0) }
-        return next
+        return [next, nextDrop].compactMap { $0 }.min()
     }
 
     /// Queues a hello when one is due; returns the time of the next and whether the deadline passed.
@@ -157,12 +164,35 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             let byteCount = frames.reduce(0) { $0 + $1.byteCount }
             state.withLock { $0.counters.bytesIn += byteCount }
             do {
-                let (request, message) = try WireCodec.decode(frames[...], limits: limits)
-                accept(message, request: request, byteCount: byteCount)
+                let (request, part) = try WireCodec.decode(frames[...], limits: limits) {
+                    options.memory.storage(byteCount: $0)
+                }
+                if let (request, message, byteCount) = try complete(part, request, byteCount) {
+                    accept(message, request: request, byteCount: byteCount)
+                }
             } catch {
                 state.withLock { $0.counters.reject(error.refusalCode) }
             }
         }
+    }
+
+    /// Puts a large message together; returns what is whole.
+    private func complete(
+        _ part: WirePart, _ request: UInt64, _ byteCount: Int
+    ) throws(WireError) -> (request: UInt64, message: WireMessage, byteCount: Int)? {
+        if case .fragment(let fragment) = part {
+            let finished = try unfinished.add(fragment, of: ClientCore.server)
+            state.withLock { $0.counters.parts += 1 }
+            return finished.map { ($0.request, $0.message, $0.byteCount) }
+        }
+        // The fragments of a message follow it at once: the server has given up what is not finished by now.
+        if let dropped = unfinished.drop(ClientCore.server) {
+            state.withLock { $0.counters.reject(dropped.interruption.code) }
+        }
+        guard case .announcement(let announced) = part else { return part.message.map { (request, $0, byteCount) } }
+        try unfinished.begin(announced, of: ClientCore.server)
+        state.withLock { $0.counters.parts += 1 }
+        return nil
     }
 
     private func accept(_ message: WireMessage, request: UInt64, byteCount: Int) {
@@ -206,6 +236,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     }
 
     func detach() {
+        unfinished.dropAll()
         state.withLock { state in
             state.isClosed = true
             state.queue = []

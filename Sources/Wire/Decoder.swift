@@ -8,28 +8,69 @@ enum Decoder {
     /// Frames shorter than this are copied: the copy is cheap, and a view would keep a whole receive buffer alive.
     private static let shortestView = 4096
 
+    /// A tensor as a header describes it.
+    struct Description {
+        var dtype: DType
+        var shape: [Int]
+        var byteCount: Int
+        /// Whether the elements come later.
+        var inFragments: Bool
+    }
+
     /// Matches the header's descriptions with the frames.
-    static func tensors(_ header: Partialfc__Header, frames: [TensorStorage]) throws -> [Tensor] {
+    static func descriptions(_ header: Partialfc__Header, frames: [TensorStorage]) throws -> [Description] {
         guard header.n_tensors == frames.count else {
             throw WireError(
                 .frameCount, "the header describes \(header.n_tensors) tensors, but \(frames.count) frames follow it")
         }
-        var tensors: [Tensor] = []
+        var descriptions: [Description] = []
         for (index, frame) in frames.enumerated() {
             let info = try Field.required(header.tensors[index], "description of a tensor")
             let dtype = try Field.value(DType.self, info.dtype, "dtype of tensor \(index)")
             let axes = try Field.count(info.n_shape, "axes of tensor \(index)", limit: Bound.axes)
             let shape = try (0..<axes).map { try Field.number(info.shape[$0], "an extent of tensor \(index)") as Int }
             let size = try TensorRules.byteCount(dtype: dtype, shape: shape)
-            guard size == frame.byteCount else {
+            let inFragments = info.in_fragments != 0
+            guard frame.byteCount == (inFragments ? 0 : size) else {
                 throw WireError(
                     .frameSize,
-                    "tensor \(index) of type \(dtype) and shape \(shape) has \(size) bytes, its frame \(frame.byteCount)"
+                    "tensor \(index) of type \(dtype) and shape \(shape) has \(size) bytes\(inFragments ? ", none with the header" : ""), its frame \(frame.byteCount)"
                 )
             }
-            tensors.append(tensor(dtype, shape, frame))
+            guard !inFragments || size > 0 else {
+                throw WireError(.tensor, "tensor \(index) is empty and cannot come in fragments")
+            }
+            descriptions.append(
+                Description(dtype: dtype, shape: shape, byteCount: size, inFragments: inFragments))
         }
-        return tensors
+        return descriptions
+    }
+
+    /// The tensors, as views or copies of the frames; those that come in fragments in memory that `memory` gives.
+    ///
+    /// - Returns: the tensors and the memory that fragments are to fill.
+    static func tensors(
+        _ header: Partialfc__Header, frames: [TensorStorage], limit: Int, memory: (Int) -> TensorStorage?
+    ) throws -> (tensors: [Tensor], pieces: [TensorStorage]) {
+        let descriptions = try descriptions(header, frames: frames)
+        // Each is at most 2^48, and they are few.
+        let total = descriptions.reduce(0) { $0 + $1.byteCount }
+        guard total <= limit else {
+            throw WireError(.tooLarge, "tensors of \(total) bytes; at most \(limit) are allowed in a message")
+        }
+        guard descriptions.contains(where: \.inFragments) == (header.series != 0) else {
+            throw WireError(.field, "series is \(header.series): it numbers messages that have tensors in fragments")
+        }
+        var pieces: [TensorStorage] = []
+        let tensors = try zip(descriptions, frames).map { description, frame in
+            guard description.inFragments else { return tensor(description.dtype, description.shape, frame) }
+            guard let piece = memory(description.byteCount) else {
+                throw WireError(.tooLarge, "no memory for a tensor of \(description.byteCount) bytes")
+            }
+            pieces.append(piece)
+            return Tensor(dtype: description.dtype, shape: description.shape, storage: piece)
+        }
+        return (tensors, pieces)
     }
 
     private static func tensor(_ dtype: DType, _ shape: [Int], _ frame: TensorStorage) -> Tensor {

@@ -21,13 +21,16 @@ struct Encoder {
         return tensors
     }
 
-    func describe(_ tensors: [Tensor], in header: inout Partialfc__Header) throws {
+    /// - Parameter series: not 0 if long tensors are to follow in fragments.
+    func describe(_ tensors: [Tensor], series: UInt64, in header: inout Partialfc__Header) throws {
+        header.series = series
         let descriptions = try tensors.map { tensor in
             _ = try TensorRules.byteCount(dtype: tensor.dtype, shape: tensor.shape)
             return arena.make(partialfc__tensor_info__init) {
                 $0.dtype = UInt32(tensor.dtype.rawValue)
                 $0.n_shape = tensor.shape.count
                 $0.shape = arena.array(tensor.shape.map { UInt64($0) })
+                $0.in_fragments = series != 0 && tensor.byteCount > WireLimits.fragmentByteCount ? 1 : 0
             }
         }
         header.n_tensors = descriptions.count

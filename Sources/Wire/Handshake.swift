@@ -1,7 +1,7 @@
 public import StepProtocol
 
 /// The version of the protocol that this module speaks. Peers of another one are refused.
-public let wireProtocolVersion = 2
+public let wireProtocolVersion = 3
 
 /// The first message on a connection: who connects, and what it expects to find.
 public struct Hello: Sendable, Equatable {

@@ -24,12 +24,15 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     private let limits: WireLimits
     private let events: Sink<ServerEvent>
     private let state = Monitor(State())
+    /// Touched by the socket's thread alone.
+    private var unfinished: UnfinishedMessages
     /// Set once, before the thread knows the socket.
     var wake: @Sendable () -> Void = {}
 
     init(context: ZMQContext, options: TransportOptions, events: Sink<ServerEvent>) throws(WireError) {
         self.options = options
         self.events = events
+        unfinished = UnfinishedMessages(options)
         limits = WireLimits(
             headerByteCount: WireLimits.server.headerByteCount, messageByteCount: options.messageByteCount)
         socket = try ZMQSocket(ZMQ_ROUTER, context: context, options: options)
@@ -55,7 +58,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
 
     func send(_ message: WireMessage, to peer: PeerID, request: UInt64) -> SendResult {
         let encoded: EncodedMessage
-        do { encoded = try WireCodec.encode(message, request: request) } catch {
+        do { encoded = try WireCodec.encode(message, request: request, series: ReceiveMemory.nextSeries()) } catch {
             state.withLock { $0.counters.unencodable += 1 }
             return .unencodable(error)
         }
@@ -97,7 +100,9 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
             defer { state.queue = [] }
             return state.queue
         }
-        guard !queue.isEmpty else { return nil }
+        let (dropped, next) = unfinished.dropOverdue(now)
+        if dropped > 0 { state.withLock { $0.counters.unfinished += dropped } }
+        guard !queue.isEmpty else { return next }
         var counters = WireCounters()
         for (peer, message) in queue {
             switch socket.send(message, to: peer) {
@@ -112,7 +117,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
             state.counters.bytesOut += counters.bytesOut
             state.counters.unreachable += counters.unreachable
         }
-        return nil
+        return next
     }
 
     func receive() {
@@ -129,23 +134,46 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         let byteCount = frames.dropFirst().reduce(0) { $0 + $1.byteCount }
         let isWelcomed = heard(peer, byteCount: byteCount)
         do {
-            let (request, message) = try WireCodec.decode(frames.dropFirst(), limits: limits)
-            guard message.isForServers else {
-                throw WireError(.unknownMessage, "a server does not take \(message.name)", request: request)
+            let (request, part) = try WireCodec.decode(frames.dropFirst(), limits: limits) {
+                isWelcomed ? options.memory.storage(byteCount: $0) : ReceiveMemory.placeholder(byteCount: $0)
             }
             var isHello = false
-            if case .hello = message { isHello = true }
+            if case .message(.hello) = part { isHello = true }
             guard isWelcomed || isHello else {
-                let refusal = Refusal(.notWelcomed, "say hello before \(message.name)")
-                _ = refuse(peer, request: request, refusal)
+                _ = refuse(peer, request: request, Refusal(.notWelcomed, "say hello before \(part.name)"))
                 return
             }
-            state.withLock { $0.counters.received += 1 }
-            events.post(.received(peer: peer, request: request, message: message), byteCount)
+            if let (request, message, byteCount) = try complete(part, request, byteCount, of: peer) {
+                state.withLock { $0.counters.received += 1 }
+                events.post(.received(peer: peer, request: request, message: message), byteCount)
+            }
         } catch {
             let error = error as? WireError ?? WireError(.header, "\(error)")
             _ = refuse(peer, request: error.request, Refusal(error.refusalCode, error.message))
         }
+    }
+
+    /// Puts a large message together; returns what is whole.
+    private func complete(
+        _ part: WirePart, _ request: UInt64, _ byteCount: Int, of peer: PeerID
+    ) throws -> (request: UInt64, message: WireMessage, byteCount: Int)? {
+        if case .fragment(let fragment) = part {
+            let finished = try unfinished.add(fragment, of: peer)
+            state.withLock { $0.counters.parts += 1 }
+            return finished.map { ($0.request, $0.message, $0.byteCount) }
+        }
+        // The fragments of a message follow it at once: its sender has given up what is not finished by now.
+        if let dropped = unfinished.drop(peer) {
+            _ = refuse(peer, request: dropped.request, dropped.interruption)
+        }
+        guard let message = part.message else { return nil }
+        guard message.isForServers else {
+            throw WireError(.unknownMessage, "a server does not take \(message.name)", request: request)
+        }
+        guard case .announcement(let announced) = part else { return (request, message, byteCount) }
+        try unfinished.begin(announced, of: peer)
+        state.withLock { $0.counters.parts += 1 }
+        return nil
     }
 
     /// Notes that a peer is there; says whether it was welcomed.
@@ -170,6 +198,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     }
 
     func detach() {
+        unfinished.dropAll()
         state.withLock { state in
             state.isClosed = true
             state.queue = []

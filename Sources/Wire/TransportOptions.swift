@@ -1,9 +1,17 @@
+public import Tensors
+
 /// Times and sizes of sockets.
 public struct TransportOptions: Sendable {
     /// Bytes that may wait for one peer, in our queue and in ZeroMQ's. A message on its own may exceed it.
     public var sendByteCapacity = 1 << 30
     /// Longest message that is accepted, in bytes; a longer frame closes the connection before it is read.
     public var messageByteCount = 1 << 30
+    /// Bytes of large messages that may be unfinished at the same time, of all peers together.
+    public var unfinishedByteCapacity = 8 << 30
+    /// Where large tensors are received; all sockets of the process share it unless they are given their own.
+    public var memory: TensorPool
+    /// After how long without a fragment an unfinished message is given up.
+    public var unfinishedDeadline = Duration.seconds(60)
     /// How often ZeroMQ asks whether the other side lives, and after how long of silence it closes the connection. It counts
     /// whole messages: the time-out must be longer than the longest message takes.
     public var keepAlive = Duration.seconds(5)
@@ -14,7 +22,7 @@ public struct TransportOptions: Sendable {
     /// Peers that a server remembers. When there are more, those silent for longest are forgotten.
     public var peerCapacity = 4096
 
-    public init() {}
+    public init() { memory = ReceiveMemory.pool }
 }
 
 extension Duration {

@@ -6,6 +6,8 @@ public struct EncodedMessage: Sendable {
     /// The packed `Header` of wire.proto, u8.
     public let header: Tensor
     public let tensors: [Tensor]
+    /// Numbers the message if tensors of it are sent in fragments; else 0.
+    let series: UInt64
 
     /// All frames together, in bytes.
     public var byteCount: Int { tensors.reduce(header.byteCount) { $0 + $1.byteCount } }
@@ -15,19 +17,28 @@ public struct EncodedMessage: Sendable {
 
 /// Messages to frames and back. Knows no sockets.
 public enum WireCodec {
-    /// Packs a message; `request` numbers it.
+    /// Packs a message, to be sent in one piece; `request` numbers it.
     ///
     /// - Throws: `WireError` when a field is outside of what a receiver would accept.
     public static func encode(_ message: WireMessage, request: UInt64) throws(WireError) -> EncodedMessage {
+        try encode(message, request: request, series: 0)
+    }
+
+    /// Packs a message; `series` is the number of its fragments, if it is to have any.
+    package static func encode(
+        _ message: WireMessage, request: UInt64, series: UInt64
+    ) throws(WireError) -> EncodedMessage {
         do {
             let arena = Arena()
             // The C structs are reached by pointers, which do not keep the arena alive.
             defer { withExtendedLifetime(arena) {} }
             let tensors = try Encoder(arena: arena).tensors(of: message)
+            let isLarge = tensors.contains { $0.byteCount > WireLimits.fragmentByteCount }
+            let series = isLarge ? series : 0
             let header = try arena.make(partialfc__header__init) { header in
                 header.request = request
                 try Encoder(arena: arena).encode(message, into: &header)
-                try Encoder(arena: arena).describe(tensors, in: &header)
+                try Encoder(arena: arena).describe(tensors, series: series, in: &header)
             }
             let size = partialfc__header__get_packed_size(header)
             let limit: Int =
@@ -41,13 +52,13 @@ public enum WireCodec {
             }
             let packed = Tensor(uninitialized: UInt8.self, shape: [size])
             partialfc__header__pack(header, packed.mutable(UInt8.self).baseAddress)
-            return EncodedMessage(header: packed, tensors: tensors)
+            return EncodedMessage(header: packed, tensors: tensors, series: series)
         } catch {
             throw wire(error)
         }
     }
 
-    /// Checks and unpacks a message.
+    /// Checks and unpacks a message that came in one piece.
     ///
     /// A tensor is a view of its frame when the frame is long and its address suits the element type, else an aligned copy.
     ///
@@ -58,6 +69,20 @@ public enum WireCodec {
     public static func decode(
         header bytes: UnsafeRawBufferPointer, frames: [TensorStorage], limits: WireLimits
     ) throws(WireError) -> (request: UInt64, message: WireMessage) {
+        let (request, part) = try decodePart(header: bytes, frames: frames, limits: limits) { _ in nil }
+        guard case .message(let message) = part else {
+            throw WireError(.unknownMessage, "a fragment is no message by itself", request: request)
+        }
+        return (request, message)
+    }
+
+    /// Checks and unpacks what came.
+    ///
+    /// - Parameter memory: gives room for a tensor of so many bytes that comes in fragments, or nil if there is none.
+    private static func decodePart(
+        header bytes: UnsafeRawBufferPointer, frames: [TensorStorage], limits: WireLimits,
+        memory: (Int) -> TensorStorage?
+    ) throws(WireError) -> (request: UInt64, part: WirePart) {
         var request: UInt64 = 0
         do {
             try checkSizes(header: bytes.count, frames: frames, limits: limits)
@@ -67,8 +92,16 @@ public enum WireCodec {
             }
             defer { partialfc__header__free_unpacked(header, nil) }
             request = header.pointee.request
-            let tensors = try Decoder.tensors(header.pointee, frames: frames)
-            return (request, try Decoder.message(header.pointee, tensors: tensors))
+            if header.pointee.body_case == PARTIALFC__HEADER__BODY_FRAGMENT {
+                return (request, .fragment(try Decoder.fragment(header.pointee, frames: frames)))
+            }
+            let (tensors, pieces) = try Decoder.tensors(
+                header.pointee, frames: frames, limit: limits.messageByteCount - bytes.count, memory: memory)
+            let message = try Decoder.message(header.pointee, tensors: tensors)
+            guard !pieces.isEmpty else { return (request, .message(message)) }
+            let unfinished = UnfinishedMessage(
+                request: request, series: header.pointee.series, message: message, pieces: pieces)
+            return (request, .announcement(unfinished))
         } catch {
             var error = wire(error)
             error.request = request
@@ -76,16 +109,16 @@ public enum WireCodec {
         }
     }
 
-    /// The same, of a message whose first frame is the header.
+    /// The same, of frames of which the first one is the header.
     static func decode(
-        _ frames: ArraySlice<TensorStorage>, limits: WireLimits
-    ) throws(WireError) -> (request: UInt64, message: WireMessage) {
+        _ frames: ArraySlice<TensorStorage>, limits: WireLimits, memory: (Int) -> TensorStorage?
+    ) throws(WireError) -> (request: UInt64, part: WirePart) {
         guard let header = frames.first else { throw WireError(.frameCount, "the message has no frames") }
         // The header's bytes are reached by a pointer, which does not keep them alive.
         defer { withExtendedLifetime(header) {} }
-        return try decode(
+        return try decodePart(
             header: UnsafeRawBufferPointer(start: header.base, count: header.byteCount),
-            frames: Array(frames.dropFirst()), limits: limits)
+            frames: Array(frames.dropFirst()), limits: limits, memory: memory)
     }
 
     private static func checkSizes(header: Int, frames: [TensorStorage], limits: WireLimits) throws {

@@ -5,6 +5,10 @@ public struct WireCounters: Sendable, Equatable {
     /// Messages that were delivered, and bytes of everything that came in, rejected or not.
     public var received = 0
     public var bytesIn = 0
+    /// Announcements and fragments of large messages that were taken.
+    public var parts = 0
+    /// Large messages that were given up because no more fragments came.
+    public var unfinished = 0
     /// Messages that were handed to ZeroMQ.
     public var sent = 0
     public var bytesOut = 0

@@ -7,6 +7,11 @@ public struct WireLimits: Sendable {
     /// Longest message, all frames together, in bytes.
     public var messageByteCount: Int
 
+    /// A tensor longer than this is sent in fragments of this length, in bytes.
+    public static let fragmentByteCount = 1 << 20
+    /// The longest fragment that is accepted, in bytes.
+    public static let longestFragment = 4 << 20
+
     public init(headerByteCount: Int, messageByteCount: Int = 1 << 30) {
         self.headerByteCount = headerByteCount
         self.messageByteCount = messageByteCount

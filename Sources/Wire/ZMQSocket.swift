@@ -79,18 +79,29 @@ final class ZMQSocket: @unchecked Sendable {
         }
     }
 
-    /// Sends frames as one message without copying them; their storage is released when ZeroMQ is done with it.
+    /// Sends a message, a large one in fragments, without copying its tensors; their storage is released when ZeroMQ is
+    /// done with it.
+    ///
+    /// ZeroMQ takes the fragments at once: they are references. How many of them are in flight is up to the receiver, whose
+    /// high-water mark lets the rest wait here.
     func send(_ message: OutgoingMessage, to peer: PeerID?) -> SendOutcome {
+        for frames in message.encoded.parts {
+            let outcome = send(frames, message.charge, to: peer)
+            guard case .sent = outcome else { return outcome }
+        }
+        return .sent
+    }
+
+    private func send(_ frames: [Tensor], _ charge: SendCharge, to peer: PeerID?) -> SendOutcome {
         if let peer {
             let result = peer.bytes.withUnsafeBytes {
                 zmq_send(handle, $0.baseAddress, $0.count, ZMQ_DONTWAIT | ZMQ_SNDMORE)
             }
             if result < 0 { return zmq_errno() == EAGAIN ? .busy : .unreachable }
         }
-        let frames = message.encoded.frames
         for (index, frame) in frames.enumerated() {
             var part = zmq_msg_t()
-            let lease = FrameLease(frame.storage, message.charge)
+            let lease = FrameLease(frame.storage, charge)
             zmq_msg_init_data(
                 &part, frame.rawPointer, frame.byteCount,
                 { _, hint in

@@ -20,7 +20,7 @@ import Wire
 
     @Test func refusalsNameBothValues() {
         let cases: [(RefusalCode, [String], Hello)] = [
-            (.protocolVersion, ["2", "1"], hello { $0.protocolVersion = 1 }),
+            (.protocolVersion, ["3", "1"], hello { $0.protocolVersion = 1 }),
             (.clusterID, ["glyphs", "faces"], hello { $0.clusterID = "faces" }),
             (.embeddingSize, ["512", "128"], hello { $0.embeddingSize = 128 }),
             (.classCount, ["5530 classes", "3000"], hello { $0.classCount = 3000 }),

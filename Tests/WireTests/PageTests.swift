@@ -89,9 +89,19 @@ import Wire
         try expect(.transferReply(reply), request: 5, is: ["chunk", "chunk rows", "chunk momentum"])
     }
 
+    @Test func fragments() throws {
+        let reply = StepReply(
+            id: StepID(term: 2, step: 12, attempt: 0), rank: 0, phase: .forward,
+            outcome: .done([Tensor([7] as [Int64]), Tensor(zeros: Float.self, shape: [262_145])]))
+        let parts = try WireCodec.encode(.stepReply(reply), request: 6, series: 9).parts
+        #expect(parts.map { $0.map(\.byteCount).dropFirst() } == [[8, 0], [1 << 20], [4]])
+        #expect(contents(parts[0][0]) == PageTests.blocks["announcement"])
+        #expect(contents(parts[2][0]) == PageTests.blocks["fragment"])
+    }
+
     /// The same bytes, put together without protobuf-c.
     @Test func theBytesFollowFromTheSchema() throws {
-        let hello = Proto().number(2, 2).text(3, "glyphs").number(5, 300).number(8, 5530).text(10, "avx512")
+        let hello = Proto().number(2, 3).text(3, "glyphs").number(5, 300).number(8, 5530).text(10, "avx512")
             .number(11, 2).signed(14, -1)
         #expect(PageTests.blocks["hello"] == Proto().number(1, 1).message(16, hello).bytes)
         let request = Proto().number(1, 300).message(2, Proto().number(1, 12).number(3, 2)).number(4, 1).number(5, 3)

@@ -58,6 +58,7 @@ struct Bench: ParsableCommand {
             }
         }
         report.sampling = try ask("sampling")
+        report.serving = try ask("serving", "--threads", "\(threads)", "--json")
         report.worlds = try ask("worlds", "--threads", "\(threads)", "--classes", "\(min(1_000_000, largest))", "--bf16")
         return report
     }

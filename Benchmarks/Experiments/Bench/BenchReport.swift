@@ -25,6 +25,7 @@ struct BenchReport: Codable {
     var batches: [HeadFigures] = []
     var cuts: [HeadFigures] = []
     var sampling: [SamplingCost] = []
+    var serving: [ServingClient.Result] = []
     var worlds: [WorldSpeed] = []
 
     init(machine: Machine, limits: Limits) {
@@ -49,6 +50,7 @@ struct BenchReport: Codable {
         report.batches = middle(\.batches, by: \.milliseconds)
         report.cuts = middle(\.cuts, by: \.milliseconds)
         report.sampling = middle(\.sampling, by: \.milliseconds)
+        report.serving = middle(\.serving, by: \.seconds)
         report.worlds = middle(\.worlds, by: \.milliseconds)
         return report
     }
@@ -70,6 +72,9 @@ struct BenchReport: Codable {
 
         Sampling the same number out of more classes, one thread
         \(samplingText)
+
+        Rows over loopback TCP, gather and scatter included
+        \(servingText)
 
         Clusters of processes with \(limits.threads) threads each: time from commit to commit
         \(worldText)
@@ -129,6 +134,16 @@ struct BenchReport: Codable {
     private var samplingText: String {
         var table = TextTable(["C", "sampled", "ms"])
         for row in sampling { table.add(["\(row.classes)", "\(row.sampled)", Units.fixed(row.milliseconds, 2)]) }
+        return table.render()
+    }
+
+    private var servingText: String {
+        var table = TextTable(["what", "GB/s", "million rows/s"])
+        for row in serving {
+            table.add([
+                row.name, Units.fixed(row.gigabytesPerSecond, 2), Units.fixed(row.rowsPerSecond / 1e6, 2),
+            ])
+        }
         return table.render()
     }
 

@@ -17,6 +17,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 typedef struct Partialfc__Header Partialfc__Header;
 typedef struct Partialfc__TensorInfo Partialfc__TensorInfo;
+typedef struct Partialfc__Fragment Partialfc__Fragment;
 typedef struct Partialfc__Member Partialfc__Member;
 typedef struct Partialfc__StepID Partialfc__StepID;
 typedef struct Partialfc__Range Partialfc__Range;
@@ -98,7 +99,8 @@ typedef enum {
   PARTIALFC__HEADER__BODY_READ_SLICE_HASHES = 44,
   PARTIALFC__HEADER__BODY_SLICE_HASHES = 45,
   PARTIALFC__HEADER__BODY_READ_CLASSES = 46,
-  PARTIALFC__HEADER__BODY_CLASSES = 47
+  PARTIALFC__HEADER__BODY_CLASSES = 47,
+  PARTIALFC__HEADER__BODY_FRAGMENT = 48
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__HEADER__BODY__CASE)
 } Partialfc__Header__BodyCase;
 
@@ -114,6 +116,10 @@ struct  Partialfc__Header
    */
   size_t n_tensors;
   Partialfc__TensorInfo **tensors;
+  /*
+   * Numbers a message with tensors that follow in fragments; 0: none do.
+   */
+  uint64_t series;
   Partialfc__Header__BodyCase body_case;
   union {
     Partialfc__Hello *hello;
@@ -141,11 +147,12 @@ struct  Partialfc__Header
     Partialfc__SliceHashes *slice_hashes;
     Partialfc__ReadClasses *read_classes;
     Partialfc__Classes *classes;
+    Partialfc__Fragment *fragment;
   };
 };
 #define PARTIALFC__HEADER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__header__descriptor) \
-    , 0, 0,NULL, PARTIALFC__HEADER__BODY__NOT_SET, {0} }
+    , 0, 0,NULL, 0, PARTIALFC__HEADER__BODY__NOT_SET, {0} }
 
 
 struct  Partialfc__TensorInfo
@@ -160,10 +167,34 @@ struct  Partialfc__TensorInfo
    */
   size_t n_shape;
   uint64_t *shape;
+  /*
+   * the frame is empty, the elements follow in fragments
+   */
+  protobuf_c_boolean in_fragments;
 };
 #define PARTIALFC__TENSOR_INFO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__tensor_info__descriptor) \
-    , 0, 0,NULL }
+    , 0, 0,NULL, 0 }
+
+
+/*
+ * A piece of the tensors of a message that came before, in the one tensor u8 [n].
+ */
+struct  Partialfc__Fragment
+{
+  ProtobufCMessage base;
+  /*
+   * of that message
+   */
+  uint64_t series;
+  /*
+   * bytes of its fragments before this one
+   */
+  uint64_t offset;
+};
+#define PARTIALFC__FRAGMENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__fragment__descriptor) \
+    , 0, 0 }
 
 
 struct  Partialfc__Member
@@ -948,6 +979,25 @@ Partialfc__TensorInfo *
 void   partialfc__tensor_info__free_unpacked
                      (Partialfc__TensorInfo *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__Fragment methods */
+void   partialfc__fragment__init
+                     (Partialfc__Fragment         *message);
+size_t partialfc__fragment__get_packed_size
+                     (const Partialfc__Fragment   *message);
+size_t partialfc__fragment__pack
+                     (const Partialfc__Fragment   *message,
+                      uint8_t             *out);
+size_t partialfc__fragment__pack_to_buffer
+                     (const Partialfc__Fragment   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__Fragment *
+       partialfc__fragment__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__fragment__free_unpacked
+                     (Partialfc__Fragment *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__Member methods */
 void   partialfc__member__init
                      (Partialfc__Member         *message);
@@ -1676,6 +1726,9 @@ typedef void (*Partialfc__Header_Closure)
 typedef void (*Partialfc__TensorInfo_Closure)
                  (const Partialfc__TensorInfo *message,
                   void *closure_data);
+typedef void (*Partialfc__Fragment_Closure)
+                 (const Partialfc__Fragment *message,
+                  void *closure_data);
 typedef void (*Partialfc__Member_Closure)
                  (const Partialfc__Member *message,
                   void *closure_data);
@@ -1828,6 +1881,7 @@ typedef void (*Partialfc__Classes_Closure)
 
 extern const ProtobufCMessageDescriptor partialfc__header__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__tensor_info__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__fragment__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__member__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_id__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__range__descriptor;

@@ -1,0 +1,111 @@
+internal import Glibc
+
+/// Memory for large tensors that is used again: fresh pages cost more than what is done with them.
+///
+/// What it lends is aligned to a page, in huge pages where the system has them, and comes back by itself when the storage's
+/// last reference is gone. A bounded amount of it is kept; the rest goes back to the system. What is shorter than half a
+/// MiB comes from the allocator. May be used from any thread.
+public final class TensorPool: Sendable {
+    private let blocks: PoolBlocks
+
+    /// - Parameter idleByteCapacity: bytes that are kept while nobody uses them.
+    public init(idleByteCapacity: Int = 1 << 30) { blocks = PoolBlocks(idleByteCapacity: idleByteCapacity) }
+
+    /// Uninitialised bytes: what they held before, or zeros. nil when the system has no more.
+    public func storage(byteCount: Int) -> TensorStorage? {
+        precondition(byteCount >= 0, "a tensor's size cannot be negative: \(byteCount)")
+        // Not worth pages of its own, which may be huge ones.
+        if byteCount < 512 << 10 { return TensorStorage(byteCount: byteCount) }
+        guard let block = blocks.take(byteCount) else { return nil }
+        return TensorStorage(foreign: block.base, byteCount: byteCount) { [blocks] in blocks.giveBack(block) }
+    }
+
+    /// Bytes that wait to be used again.
+    public var idleByteCount: Int { blocks.idleByteCount }
+
+    /// Bytes that are lent.
+    public var lentByteCount: Int { blocks.lentByteCount }
+}
+
+/// The pool's memory; outlives the pool while something is lent.
+private final class PoolBlocks: @unchecked Sendable {
+    struct Block: @unchecked Sendable {
+        let base: UnsafeMutableRawPointer
+        let capacity: Int
+    }
+
+    /// A huge page.
+    private static let granule = 2 << 20
+
+    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let idleByteCapacity: Int
+    /// The one that came back last is at the end: it is the likeliest to be in a cache.
+    private var idle: [Block] = []
+    private var idleBytes = 0
+    private var lentBytes = 0
+
+    init(idleByteCapacity: Int) {
+        self.idleByteCapacity = idleByteCapacity
+        pthread_mutex_init(lock, nil)
+    }
+
+    deinit {
+        for block in idle { munmap(block.base, block.capacity) }
+        pthread_mutex_destroy(lock)
+        lock.deallocate()
+    }
+
+    var idleByteCount: Int { withLock { idleBytes } }
+    var lentByteCount: Int { withLock { lentBytes } }
+
+    func take(_ byteCount: Int) -> Block? {
+        // Sizes vary a little from step to step. A block of twice the size would be a waste.
+        let room = byteCount + byteCount / 16
+        let granules = max(1, (room + Self.granule - 1) / Self.granule)
+        let found: Block? = withLock {
+            let index = idle.lastIndex { $0.capacity >= byteCount && $0.capacity / 2 <= granules * Self.granule }
+            guard let index else { return nil }
+            let block = idle.remove(at: index)
+            idleBytes -= block.capacity
+            lentBytes += block.capacity
+            return block
+        }
+        if let found { return found }
+        let capacity = granules * Self.granule
+        // One granule more, cut off again, makes it begin at a huge page.
+        let whole = mmap(
+            nil, capacity + Self.granule, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let whole, whole != MAP_FAILED else { return nil }
+        let before = (Self.granule - Int(bitPattern: whole) % Self.granule) % Self.granule
+        if before > 0 { munmap(whole, before) }
+        if before < Self.granule { munmap(whole + before + capacity, Self.granule - before) }
+        // Advice only: without huge pages everything works, slower.
+        _ = madvise(whole + before, capacity, MADV_HUGEPAGE)
+        withLock { lentBytes += capacity }
+        return Block(base: whole + before, capacity: capacity)
+    }
+
+    func giveBack(_ block: Block) {
+        let surplus: [Block] = withLock {
+            lentBytes -= block.capacity
+            // The others need not make room for what is too large to be kept.
+            guard block.capacity <= idleByteCapacity else { return [block] }
+            idle.append(block)
+            idleBytes += block.capacity
+            var surplus: [Block] = []
+            while idleBytes > idleByteCapacity {
+                let oldest = idle.removeFirst()
+                idleBytes -= oldest.capacity
+                surplus.append(oldest)
+            }
+            return surplus
+        }
+        for block in surplus { munmap(block.base, block.capacity) }
+    }
+
+    private func withLock<Result>(_ body: () -> Result) -> Result {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        return body()
+    }
+}
