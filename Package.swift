@@ -123,7 +123,8 @@ let package = Package(
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "ClusterHarness", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol", "Determinism", "Tensors",
+                "ClusterHarness", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol", "Determinism",
+                "Tensors",
                 "ProcessSupport", "CKernels", "COneDNN", "COpenBLAS", arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),

@@ -41,10 +41,32 @@ public enum SyntheticData {
         var values = [Float](repeating: 0, count: samples * size)
         for index in values.indices { values[index] = Float(random.unit() * 2 - 1) }
         for sample in poison { values[sample * size] = .nan }
-        let labels = (0..<samples).map { _ in Int64(random.below(UInt64(classes))) }
+        try write(values, labels: (0..<samples).map { _ in Int64(random.below(UInt64(classes))) }, size: size, to: path)
+    }
+
+    /// Features that look like their class: a direction per class, and noise of `noise` times its length.
+    ///
+    /// - Parameter present: how many of the classes have samples; these are spread over all of them.
+    /// - Throws: if the file cannot be written.
+    public static func writeClusters(
+        to path: URL, samples: Int, size: Int, classes: Int, present: Int, noise: Double = 0.5, seed: UInt64
+    ) throws {
+        var random = KeyedRandom(seed: seed, purpose: .test)
+        let ids = (0..<present).map { _ in Int64(random.below(UInt64(classes))) }
+        let directions = (0..<present * size).map { _ in random.unit() * 2 - 1 }
+        var values: [Float] = []
+        let labels = (0..<samples).map { _ in
+            let index = Int(random.below(UInt64(present)))
+            for d in 0..<size { values.append(Float(directions[index * size + d] + noise * (random.unit() * 2 - 1))) }
+            return ids[index]
+        }
+        try write(values, labels: labels, size: size, to: path)
+    }
+
+    private static func write(_ values: [Float], labels: [Int64], size: Int, to path: URL) throws {
         try FileManager.default.createDirectory(
             at: path.deletingLastPathComponent(), withIntermediateDirectories: true)
-        try SafeTensors(tensors: ["features": Tensor(values, shape: [samples, size]), "labels": Tensor(labels)])
+        try SafeTensors(tensors: ["features": Tensor(values, shape: [labels.count, size]), "labels": Tensor(labels)])
             .write(to: path.path)
     }
 }

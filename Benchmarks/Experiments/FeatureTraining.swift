@@ -24,7 +24,9 @@ struct FeatureTraining: ParsableArguments {
     var bf16 = false
 
     /// Bytes of the rows and their momentum.
-    var stateBytes: Int { classes * (bf16 ? TableFormat(rows: .bf16, momentum: .int8) : .f32).byteCount(width: embeddingSize) }
+    var stateBytes: Int {
+        classes * (bf16 ? TableFormat(rows: .bf16, momentum: .int8) : .f32).byteCount(width: embeddingSize)
+    }
 
     private var numbers: String { bf16 ? ", storage: bf16, momentum_storage: int8" : "" }
 

@@ -6,7 +6,8 @@ import ProcessSupport
 /// `experiments bench`.
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Measure the head, row serving, sampling and clusters beside this machine's limits; a table and JSON.",
+        abstract:
+            "Measure the head, row serving, sampling and clusters beside this machine's limits; a table and JSON.",
         discussion: "Every measurement is a process of its own, so that its memory is. What does not fit is left out.")
 
     @Option(help: "Rounds; medians are shown.") var runs = 1
@@ -59,7 +60,8 @@ struct Bench: ParsableCommand {
         }
         report.sampling = try ask("sampling")
         report.serving = try ask("serving", "--threads", "\(threads)", "--json")
-        report.worlds = try ask("worlds", "--threads", "\(threads)", "--classes", "\(min(1_000_000, largest))", "--bf16")
+        report.worlds = try ask(
+            "worlds", "--threads", "\(threads)", "--classes", "\(min(1_000_000, largest))", "--bf16")
         return report
     }
 

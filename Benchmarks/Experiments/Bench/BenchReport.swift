@@ -84,10 +84,14 @@ struct BenchReport: Codable {
     private var limitsText: String {
         var table = TextTable(["limit, \(limits.threads) threads", "value"])
         table.add(["memcpy, read and written", "\(Units.fixed(limits.memcpyGigabytesPerSecond, 1)) GB/s"])
-        table.add(["random gather of 1 KB rows, read and written", "\(Units.fixed(limits.gatherGigabytesPerSecond, 1)) GB/s"])
+        table.add([
+            "random gather of 1 KB rows, read and written", "\(Units.fixed(limits.gatherGigabytesPerSecond, 1)) GB/s",
+        ])
         table.add(["sgemm, OpenBLAS", "\(Units.fixed(limits.sgemmGigaflopsPerSecond, 0)) GFLOP/s"])
         table.add(["bf16 product, oneDNN", "\(Units.fixed(limits.oneDNNGigaflopsPerSecond, 0)) GFLOP/s"])
-        table.add(["bf16 product, \(limits.kernel) kernel", "\(Units.fixed(limits.kernelGigaflopsPerSecond, 0)) GFLOP/s"])
+        table.add([
+            "bf16 product, \(limits.kernel) kernel", "\(Units.fixed(limits.kernelGigaflopsPerSecond, 0)) GFLOP/s",
+        ])
         return table.render()
     }
 

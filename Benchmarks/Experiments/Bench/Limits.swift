@@ -1,5 +1,5 @@
-internal import CKernels
 import ArgumentParser
+internal import CKernels
 import CenterStore
 import Determinism
 import Foundation

@@ -21,7 +21,8 @@ enum OwnProcess {
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
-            throw Failure(description: "experiments \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
+            throw Failure(
+                description: "experiments \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
         }
         return try JSONDecoder().decode(Answer.self, from: data)
     }

@@ -18,25 +18,30 @@ struct ProductRates {
     init(parallel: ParallelBlocks) throws {
         let threads = parallel.threads
         openblas_set_num_threads(1)
-        sgemm = Self.best([512, 1024, 2048].map { size in
-            let (a, b, c) = (Self.numbers(size * size), Self.numbers(size * size), Self.numbers(threads * size * size))
-            let calls = max(1, 2 << 30 / (size * size * size))
-            return Self.rate(2 * size * size * size * calls, parallel) { thread in
-                for _ in 0..<calls {
-                    cblas_sgemm(
-                        CblasRowMajor, CblasNoTrans, CblasTrans, Int32(size), Int32(size), Int32(size), 1, a.pointer,
-                        Int32(size), b.pointer, Int32(size), 0, c.pointer + thread * size * size, Int32(size))
+        sgemm = Self.best(
+            [512, 1024, 2048].map { size in
+                let (a, b, c) = (
+                    Self.numbers(size * size), Self.numbers(size * size), Self.numbers(threads * size * size)
+                )
+                let calls = max(1, 2 << 30 / (size * size * size))
+                return Self.rate(2 * size * size * size * calls, parallel) { thread in
+                    for _ in 0..<calls {
+                        cblas_sgemm(
+                            CblasRowMajor, CblasNoTrans, CblasTrans, Int32(size), Int32(size), Int32(size), 1,
+                            a.pointer,
+                            Int32(size), b.pointer, Int32(size), 0, c.pointer + thread * size * size, Int32(size))
+                    }
                 }
-            }
-        })
-        oneDNN = Self.best(try [512, 1024, 2048].map { size in
-            let products = try (0..<threads).map { _ in try OneDNNProduct(size: size) }
-            let calls = max(1, 2 << 30 / (size * size * size))
-            let list = Shared(products)
-            return Self.rate(2 * size * size * size * calls, parallel) { thread in
-                for _ in 0..<calls { list.value[thread].execute() }
-            }
-        })
+            })
+        oneDNN = Self.best(
+            try [512, 1024, 2048].map { size in
+                let products = try (0..<threads).map { _ in try OneDNNProduct(size: size) }
+                let calls = max(1, 2 << 30 / (size * size * size))
+                let list = Shared(products)
+                return Self.rate(2 * size * size * size * calls, parallel) { thread in
+                    for _ in 0..<calls { list.value[thread].execute() }
+                }
+            })
         let (lanes, rows, size) = (32, 256, 512)
         let features = Self.numbers(size / 2 * lanes)
         let (weights, products) = (Self.numbers(threads * rows * size / 2), Self.numbers(threads * rows * lanes))
@@ -57,7 +62,9 @@ struct ProductRates {
     private static func rate(
         _ operations: Int, _ parallel: ParallelBlocks, _ body: @Sendable (_ thread: Int) -> Void
     ) -> Double {
-        let seconds = Experiments.medianSeconds(of: 5) { parallel.forEach(parallel.threads) { _, thread in body(thread) } }
+        let seconds = Experiments.medianSeconds(of: 5) {
+            parallel.forEach(parallel.threads) { _, thread in body(thread) }
+        }
         return Double(operations * parallel.threads) / seconds / 1e9
     }
 
@@ -100,7 +107,8 @@ private final class OneDNNProduct: @unchecked Sendable {
         try check(dnnl_primitive_desc_create(&description, &operation, nil, engine, nil))
         try check(dnnl_primitive_create(&primitive, description))
         for (kind, query) in [
-            (DNNL_ARG_SRC, dnnl_query_src_md), (DNNL_ARG_WEIGHTS, dnnl_query_weights_md), (DNNL_ARG_DST, dnnl_query_dst_md),
+            (DNNL_ARG_SRC, dnnl_query_src_md), (DNNL_ARG_WEIGHTS, dnnl_query_weights_md),
+            (DNNL_ARG_DST, dnnl_query_dst_md),
         ] {
             let layout = dnnl_primitive_desc_query_md(description, query, 0)
             // Lives as long as the process, like its memory.
@@ -121,7 +129,8 @@ private final class OneDNNProduct: @unchecked Sendable {
 
     private func check(_ status: dnnl_status_t) throws {
         guard status == dnnl_success else {
-            throw ProductRates.Failure(description: "oneDNN cannot multiply bf16 matrices here: status \(status.rawValue)")
+            throw ProductRates.Failure(
+                description: "oneDNN cannot multiply bf16 matrices here: status \(status.rawValue)")
         }
     }
 }

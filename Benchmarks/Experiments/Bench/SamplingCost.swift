@@ -33,7 +33,8 @@ struct SamplingCost: Codable {
 struct SamplingCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sampling",
-        abstract: "Time the choice of a step's classes for growing numbers of classes, of which the same number is chosen.")
+        abstract:
+            "Time the choice of a step's classes for growing numbers of classes, of which the same number is chosen.")
 
     @Option(help: "S: classes that are chosen.") var sampled = 100_000
     @Option(help: "C.") var classes = [100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000]

@@ -1,0 +1,87 @@
+import ArgumentParser
+import ClusterHarness
+import Foundation
+import ProcessSupport
+
+/// `experiments quality`.
+struct Quality: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Train the demo's data with rows and momentum in fewer bits: loss and accuracy on classes never trained on.",
+        discussion: "Rounding rows to the nearest is there to fail: it shows that the comparison can see it.")
+
+    @Option(help: "A file that `worker glyphs` wrote; made if it is not there.") var glyphs = "demo/glyphs.cache"
+    @Option(help: "The demo's configuration.") var demo = "examples/glyphs.yaml"
+    @Option(help: "Steps of every run; 0: those of the configuration.") var steps = 0
+    @Option(help: "The learning rate; 0: that of the configuration.") var learningRate = 0.0
+    @Option(help: "A file for the loss of every step, as CSV.") var curves = "bench/quality.csv"
+
+    private struct Kind {
+        var name: String
+        var settings: [String]
+    }
+
+    private static let kinds = [
+        Kind(name: "f32/f32", settings: []),
+        Kind(name: "bf16/f32", settings: ["head.storage=bf16"]),
+        Kind(name: "bf16/int8", settings: ["head.storage=bf16", "head.momentum_storage=int8"]),
+        Kind(
+            name: "bf16/int8 nearest",
+            settings: ["head.storage=bf16", "head.momentum_storage=int8", "head.rounding=nearest"]),
+    ]
+
+    func run() throws {
+        if !FileManager.default.fileExists(atPath: glyphs) {
+            try FileManager.default.createDirectory(
+                at: URL(filePath: glyphs).deletingLastPathComponent(), withIntermediateDirectories: true)
+            let process = try Process.run(
+                LocalCluster.builtBinaries.appending(path: "worker"), arguments: ["glyphs", "--output", glyphs])
+            process.waitUntilExit()
+        }
+        let text = try String(contentsOfFile: demo, encoding: .utf8)
+        var table = TextTable(["rows/momentum", "loss, last tenth", "accuracy", "steps/s"])
+        var losses: [[Double]] = []
+        for kind in Self.kinds {
+            let directory = Experiments.directory("quality")
+            defer { try? FileManager.default.removeItem(at: directory) }
+            var settings = ["data.path=\(URL(filePath: glyphs).path)", "evaluation.every=0"] + kind.settings
+            if steps > 0 { settings.append("schedule.steps=\(steps)") }
+            if learningRate > 0 { settings.append("schedule.learning_rate=\(learningRate)") }
+            let run = try TrainingRun.run(
+                configuration: text, settings: settings, world: .init(shards: 2, workers: 2), in: directory,
+                seconds: 3600)
+            let lines = try StepLine.all(in: directory)
+            losses.append(lines.compactMap(\.loss))
+            table.add([
+                kind.name, Units.fixed(run.finalLoss, 3), try accuracy(directory), Units.fixed(run.stepsPerSecond, 1),
+            ])
+            Experiments.note("\(kind.name): loss \(run.finalLoss)")
+        }
+        Experiments.say(table.render())
+        try writeCurves(losses)
+    }
+
+    /// The last accuracy on held-out pairs.
+    private func accuracy(_ directory: URL) throws -> String {
+        let text = try String(contentsOf: directory.appending(path: "metrics.jsonl"), encoding: .utf8)
+        for line in text.split(separator: "\n").reversed() {
+            let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+            if let values = object?["values"] as? [String: Double], let accuracy = values["accuracy"] {
+                return Units.fixed(accuracy * 100, 2) + " %"
+            }
+        }
+        return "-"
+    }
+
+    private func writeCurves(_ losses: [[Double]]) throws {
+        let file = URL(filePath: curves)
+        try FileManager.default.createDirectory(
+            at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        var text = "step,\(Self.kinds.map(\.name).joined(separator: ","))\n"
+        for step in 0..<(losses.map(\.count).min() ?? 0) {
+            text += "\(step),\(losses.map { "\($0[step])" }.joined(separator: ","))\n"
+        }
+        try text.write(to: file, atomically: true, encoding: .utf8)
+        Experiments.say("the losses are in \(curves)")
+    }
+}
