@@ -25,8 +25,31 @@ test:
 	swift build $(SWIFT_FLAGS) --build-tests
 	swift test $(SWIFT_FLAGS) --skip-build
 
-bench: build
-	@$(BIN)/experiments bench
+# The head, row serving, sampling and clusters beside what this machine can do at most; RUNS=3: medians of three rounds.
+bench: build .build-plots
+	@$(BIN)/experiments bench $(if $(RUNS),--runs $(RUNS))
+	@.build-plots/bin/python Benchmarks/Peers/plot.py bench/bench.json bench/bench.png
+
+# The same step in PyTorch, and rows served as whole messages, beside this project in one run.
+bench-peers: build .build-peers
+	@.build-peers/bin/python Benchmarks/Peers/bench_peers.py --experiments $(BIN)/experiments $(if $(RUNS),--runs $(RUNS))
+
+.build-plots:
+	@scripts/install-dependencies python
+	@python3 -m venv $@.new && $@.new/bin/pip install --quiet matplotlib && mv $@.new $@
+
+.build-peers: Benchmarks/Peers/requirements.txt
+	@scripts/install-dependencies python
+	@rm -rf $@ && python3 -m venv $@ && $@/bin/pip install --quiet -r Benchmarks/Peers/requirements.txt && touch $@
+
+# 10,000,000 classes on a machine of 24 GiB: training, a checkpoint, kill -9, and on. DIRECTORY=where the state goes.
+ten-million: build
+	@$(BIN)/experiments ten-million $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(CLASSES),--classes $(CLASSES))
+
+# Loss and accuracy on the demo's data with rows and momentum in fewer bits. STEPS=600 for a shorter training.
+quality: build
+	@scripts/install-dependencies demo
+	@$(BIN)/experiments quality $(if $(STEPS),--steps $(STEPS))
 
 # 300 steps with 1-4 shards, 1-3 workers, 1-2 threads: the same losses and hashes, bit for bit.
 equivalence: build

@@ -18,7 +18,7 @@ struct TenMillion: ParsableCommand {
     @Option(help: "Slices.") var slices = 64
     @Option(help: "Steps before the checkpoint.") var steps = 100
     @Option(help: "Steps after the shard has come back.") var stepsAfter = 20
-    @Option(help: "Classes that have samples.") var present = 512
+    @Option(help: "Classes that have samples.") var present = 2048
     @Option(help: "Threads of the shard.") var threads = ProcessInfo.processInfo.activeProcessorCount
     @Option(help: "Where the cluster keeps its state; removed at the end.") var directory: String?
 
@@ -112,7 +112,7 @@ struct TenMillion: ParsableCommand {
     private func configuration(in root: URL) throws -> String {
         let path = root.appending(path: "features.safetensors")
         try SyntheticData.writeClusters(
-            to: path, samples: 32 * batch, size: embeddingSize, classes: classes, present: present, seed: 1)
+            to: path, samples: 64 * batch, size: embeddingSize, classes: classes, present: present, seed: 1)
         return """
             data: {kind: features, path: "\(path.path)", classes: \(classes)}
             backbone: {name: none, embedding_size: \(embeddingSize)}

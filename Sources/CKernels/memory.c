@@ -1,7 +1,11 @@
 #define _GNU_SOURCE
 #include "memory.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -30,6 +34,33 @@ void *pfc_map(size_t byte_count, size_t alignment) {
     if (before > 0) munmap(start, before);
     if (spare > before) munmap(start + before + length, spare - before);
     return start + before;
+}
+
+static int open_nameless(const char *directory) {
+    int file = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) return file;
+    // A file system that knows no files without a name.
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s/.table-XXXXXX", directory) >= (int)sizeof path) return errno = ENAMETOOLONG, -1;
+    file = mkostemp(path, O_CLOEXEC);
+    if (file >= 0) unlink(path);
+    return file;
+}
+
+void *pfc_map_file(const char *directory, size_t byte_count) {
+    int file = open_nameless(directory);
+    if (file < 0) return NULL;
+    int problem = posix_fallocate(file, 0, (off_t)byte_count);
+    void *start = MAP_FAILED;
+    if (problem == 0) {
+        start = mmap(NULL, byte_count, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        problem = errno;
+    }
+    close(file);
+    if (start == MAP_FAILED) return errno = problem, NULL;
+    // Rows are read at random: what lies next to them is not wanted.
+    madvise(start, byte_count, MADV_RANDOM);
+    return start;
 }
 
 void *pfc_grow_mapping(void *address, size_t old_byte_count, size_t new_byte_count, size_t alignment) {

@@ -1,5 +1,7 @@
 // Rows from and to a table, as bytes.
+#define _GNU_SOURCE
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bf16_round.h"
 #include "head_vectors.h"
@@ -51,4 +53,21 @@ PFC_CLONES void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t coun
         double norm = sqrt(combine(lane));
         inverse[i] = norm < pfc_shortest ? 0.0f : (float)(1.0 / norm);
     }
+}
+
+void pfc_rows_will_need(const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count) {
+    enum { page = 4096 };
+    uintptr_t begin = 0, end = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        uintptr_t first = ((uintptr_t)source + (uintptr_t)(places[i] * byte_count)) / page * page;
+        uintptr_t last = ((uintptr_t)source + (uintptr_t)((places[i] + 1) * byte_count) + page - 1) / page * page;
+        if (i > 0 && first <= end) {
+            end = last > end ? last : end;
+            continue;
+        }
+        if (end > begin) madvise((void *)begin, end - begin, MADV_WILLNEED);
+        begin = first;
+        end = last;
+    }
+    if (end > begin) madvise((void *)begin, end - begin, MADV_WILLNEED);
 }

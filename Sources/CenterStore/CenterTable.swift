@@ -12,6 +12,8 @@ public final class CenterTable {
     public let embeddingSize: Int
     /// How rows and momentum are kept.
     public let format: TableFormat
+    /// Where they are kept.
+    public let memory: TableMemory
     /// The slices held here.
     public private(set) var slices: SliceSet = []
 
@@ -27,8 +29,8 @@ public final class CenterTable {
     /// - Throws: `CenterStoreError` if `slices` is not part of the layout, rows cannot be kept in this format, memory is
     ///   short, or the file does not fit.
     public init(
-        layout: SliceLayout, embeddingSize: Int, format: TableFormat = .f32, slices: SliceSet = [],
-        source: CenterSource = .zeros, parallel: ParallelBlocks
+        layout: SliceLayout, embeddingSize: Int, format: TableFormat = .f32, memory: TableMemory = .anonymous,
+        slices: SliceSet = [], source: CenterSource = .zeros, parallel: ParallelBlocks
     ) throws(CenterStoreError) {
         guard (1...Self.embeddingLimit).contains(embeddingSize) else {
             throw CenterStoreError(
@@ -40,6 +42,7 @@ public final class CenterTable {
         self.layout = layout
         self.embeddingSize = embeddingSize
         self.format = format
+        self.memory = memory
         try add(slices, from: source, parallel: parallel)
     }
 
@@ -66,7 +69,7 @@ public final class CenterTable {
             new.append(
                 try HeldSlice(
                     number: slice, rowCount: layout.classes(of: slice).count, embeddingSize: embeddingSize,
-                    format: format))
+                    format: format, memory: memory))
         }
         switch source {
         case .zeros: break
@@ -88,7 +91,7 @@ public final class CenterTable {
                 .layout, "slice \(slice) has \(layout.classes(of: slice).count) classes, not \(rowCount)")
         }
         held[slice] = try HeldSlice(
-            number: slice, rowCount: rowCount, embeddingSize: embeddingSize, format: format)
+            number: slice, rowCount: rowCount, embeddingSize: embeddingSize, format: format, memory: memory)
         slices = slices.union([slice])
     }
 

@@ -11,14 +11,16 @@ package final class HeldSlice: @unchecked Sendable {
     /// Rows in use.
     package internal(set) var rowCount: Int
 
-    init(number: Int, rowCount: Int, embeddingSize: Int, format: TableFormat) throws(CenterStoreError) {
+    init(number: Int, rowCount: Int, embeddingSize: Int, format: TableFormat, memory: TableMemory)
+        throws(CenterStoreError)
+    {
         self.number = number
         self.format = format
         self.rowCount = rowCount
         rowByteCount = format.rows.byteCount(width: embeddingSize)
         momentumByteCount = format.momentum.byteCount(width: embeddingSize)
-        rows = try HugeBuffer(byteCount: Self.product(rowCount, rowByteCount))
-        momentum = try HugeBuffer(byteCount: Self.product(rowCount, momentumByteCount))
+        rows = try HugeBuffer(byteCount: Self.product(rowCount, rowByteCount), memory: memory)
+        momentum = try HugeBuffer(byteCount: Self.product(rowCount, momentumByteCount), memory: memory)
     }
 
     /// Makes room for `rowCount` rows; the new ones are zero, and not in use yet.

@@ -1,9 +1,9 @@
 internal import CKernels
 internal import Glibc
 
-/// Zeroed bytes in anonymous memory of their own, in huge pages where the system has them.
+/// Zeroed bytes in memory of their own: anonymous, in huge pages where the system has them, or of a file.
 ///
-/// Pages that were never written take no memory: the momentum of a class that was never sampled is free.
+/// Anonymous pages that were never written take no memory: the momentum of a class that was never sampled is free.
 /// A plain reference to memory: whoever owns it decides which thread touches which part.
 package final class HugeBuffer: @unchecked Sendable {
     /// At a multiple of 64.
@@ -13,6 +13,7 @@ package final class HugeBuffer: @unchecked Sendable {
     /// Length of the mapping or of the allocated block.
     private var capacity: Int
     private var isMapped: Bool
+    private let memory: TableMemory
 
     /// Smaller buffers come from the allocator: thousands of small slices are not worth a mapping each.
     private static let mappingThreshold = 64 << 10
@@ -22,9 +23,10 @@ package final class HugeBuffer: @unchecked Sendable {
     /// A mapping that has room for a huge page begins at one.
     private static let hugePageByteCount = 2 << 20
 
-    package init(byteCount: Int) throws(CenterStoreError) {
-        (base, capacity, isMapped) = try Self.allocate(byteCount)
+    package init(byteCount: Int, memory: TableMemory = .anonymous) throws(CenterStoreError) {
+        (base, capacity, isMapped) = try Self.allocate(byteCount, memory)
         self.byteCount = byteCount
+        self.memory = memory
     }
 
     deinit { Self.release(base, capacity, isMapped) }
@@ -34,14 +36,14 @@ package final class HugeBuffer: @unchecked Sendable {
     /// - Throws: `CenterStoreError` if there is no memory; nothing has changed then.
     package func grow(to byteCount: Int) throws(CenterStoreError) {
         if byteCount <= self.byteCount { return }
-        if isMapped {
+        if isMapped, memory == .anonymous {
             guard let moved = pfc_grow_mapping(base, capacity, byteCount, Self.alignment(of: byteCount)) else {
                 throw Self.noMemory(byteCount)
             }
             (base, capacity) = (moved, byteCount)
             advise()
         } else if byteCount > capacity {
-            let new = try Self.allocate(byteCount)
+            let new = try Self.allocate(byteCount, memory)
             new.base.copyMemory(from: base, byteCount: self.byteCount)
             Self.release(base, capacity, isMapped)
             (base, capacity, isMapped) = new
@@ -51,7 +53,7 @@ package final class HugeBuffer: @unchecked Sendable {
 
     private static func alignment(of byteCount: Int) -> Int { byteCount >= hugePageByteCount ? hugePageByteCount : 64 }
 
-    private static func allocate(_ byteCount: Int) throws(CenterStoreError) -> (
+    private static func allocate(_ byteCount: Int, _ memory: TableMemory) throws(CenterStoreError) -> (
         base: UnsafeMutableRawPointer, capacity: Int, isMapped: Bool
     ) {
         let capacity = max(byteCount, 64)
@@ -59,6 +61,15 @@ package final class HugeBuffer: @unchecked Sendable {
             let memory = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
             memory.initializeMemory(as: UInt8.self, repeating: 0, count: capacity)
             return (memory, capacity, false)
+        }
+        if case .files(let directory) = memory {
+            guard let address = pfc_map_file(directory, capacity) else {
+                throw CenterStoreError(
+                    .memory,
+                    "no file of \(capacity >> 20) MiB for a part of the table in \(directory): \(String(cString: strerror(errno)))"
+                )
+            }
+            return (address, capacity, true)
         }
         guard let address = pfc_map(capacity, alignment(of: capacity)) else { throw noMemory(capacity) }
         advise(address, capacity)

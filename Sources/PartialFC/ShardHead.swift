@@ -48,14 +48,17 @@ public final class ShardHead {
     var gradientPool = ReusableTensor()
     var slotPool = ReusableTensor()
     var cosinePool = ReusableTensor()
+    private let prefetcher = RowPrefetcher()
 
     /// Creates the shard's table, with `slices` active.
     ///
-    /// - Parameter registry: the classes there are, if operations have changed them since the beginning of the run.
+    /// - Parameters:
+    ///   - registry: the classes there are, if operations have changed them since the beginning of the run.
+    ///   - memory: where the table is.
     /// - Throws: `HeadError` if the configuration or the slices are impossible, memory is short, or the file does not fit.
     public init(
         configuration: HeadConfiguration, registry: ClassRegistry? = nil, slices: SliceSet, threads: Int,
-        source: CenterSource? = nil
+        memory: TableMemory = .anonymous, source: CenterSource? = nil
     ) throws(HeadError) {
         let registry = try configuration.checkedRegistry(registry)
         guard (1...1024).contains(threads) else {
@@ -69,7 +72,8 @@ public final class ShardHead {
         do {
             table = try CenterTable(
                 layout: registry.layout, embeddingSize: configuration.embeddingSize, format: configuration.format,
-                slices: slices, source: source ?? .random(seed: configuration.seed), parallel: blocks.parallel)
+                memory: memory, slices: slices, source: source ?? .random(seed: configuration.seed),
+                parallel: blocks.parallel)
         } catch { throw HeadError(.centers, error.message) }
         activeSlices = slices
     }
@@ -205,9 +209,11 @@ public final class ShardHead {
     public func begin(step number: Int, microBatchSize: Int, labels: [Int64], sampled: [Int64]? = nil) throws(HeadError)
     {
         try expect([.idle], "begin")
+        prefetcher.wait()
         step = try gather(
             step: number, microBatchSize: microBatchSize, labels: labels, slices: activeSlices, sampled: sampled)
         phase = .begun
+        if sampled == nil { prefetcher.start(sampler, table: table, slices: activeSlices, step: number + 1) }
     }
 
     /// Whether the table has an update that may still be taken back.

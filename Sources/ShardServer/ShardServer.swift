@@ -82,6 +82,14 @@ struct StorageOptions: ParsableArguments {
     @Option(help: "Bytes that are copied for snapshots after each step at most.")
     var copyBytes = 32 << 20
 
+    @Option(
+        help: """
+            A directory on a fast disk for a table that is larger than the memory: rows and momentum are in files there, without a \
+            name, while the process runs. Without it they are in memory.
+            """,
+        completion: .directory)
+    var tableFile: String?
+
     func validate() throws {
         if durability == .step && directory == nil {
             throw ValidationError("--directory is missing; only --durability checkpoint keeps nothing")
@@ -97,6 +105,8 @@ struct StorageOptions: ParsableArguments {
         guard durability == .step, let directory else { return nil }
         return try ShardStore(directory: directory, sync: sync.mode)
     }
+
+    var memory: TableMemory { tableFile.map { .files(in: $0) } ?? .anonymous }
 
     var snapshots: SnapshotOptions { SnapshotOptions(logByteCount: logBytes, copyByteCount: copyBytes) }
 }

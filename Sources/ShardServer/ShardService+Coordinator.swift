@@ -52,11 +52,12 @@ extension ShardService {
     private func makeModel(_ welcome: Welcome) {
         guard let setup else { return }
         let (mailbox, box, figures, store, threads) = (mailbox, model, figures, store, threads)
-        let (gate, options, identity) = (gate, storage.snapshots, identity(welcome))
+        let (gate, memory, options, identity) = (gate, storage.memory, storage.snapshots, identity(welcome))
         compute.submit {
             do {
                 try store?.adopt(identity)
-                let model = try ShardModel(setup: setup, store: store, threads: threads, gate: gate, snapshots: options)
+                let model = try ShardModel(
+                    setup: setup, store: store, threads: threads, memory: memory, gate: gate, snapshots: options)
                 box.model = model
                 figures.update(model)
                 mailbox.post(

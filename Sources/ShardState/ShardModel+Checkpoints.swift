@@ -60,7 +60,8 @@ extension ShardModel {
         }
         for slice in copies.keys.sorted() { try drop(slice) }
         try head.remove(head.table.slices)
-        head = try ShardHead(configuration: setup.head, registry: registry, slices: [], threads: threads)
+        head = try ShardHead(
+            configuration: setup.head, registry: registry, slices: [], threads: threads, memory: memory)
         var values: [(slice: SliceName, dense: (parameters: Tensor, momentum: Tensor)?)] = []
         for slice in owned {
             let dense = if let reader { try read(slice, from: reader) } else { try takeUpInitial(slice) }

@@ -95,7 +95,8 @@ extension ShardModel {
         let registry = try ClassRegistry(
             classCount: setup.head.classCount, sliceCount: setup.head.sliceCount, operationsJSON: operationsJSON)
         for slice in copies.keys.sorted() { try drop(slice) }
-        head = try ShardHead(configuration: setup.head, registry: registry, slices: [], threads: threads)
+        head = try ShardHead(
+            configuration: setup.head, registry: registry, slices: [], threads: threads, memory: memory)
     }
 }
 

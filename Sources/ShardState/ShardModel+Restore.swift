@@ -26,7 +26,8 @@ extension ShardModel {
         let notes = try StoreNotes(store.extra)
         lastTask = notes.lastTask
         head = try ShardHead(
-            configuration: setup.head, registry: setup.classes(after: notes.operations), slices: [], threads: threads)
+            configuration: setup.head, registry: setup.classes(after: notes.operations), slices: [], threads: threads,
+            memory: memory)
         let start = ContinuousClock.now
         var loaded: [SliceName: Loaded] = [:]
         for entry in store.owned { loaded[entry.slice] = try load(entry.slice, entry.source) }
@@ -56,7 +57,7 @@ extension ShardModel {
     private func reset() throws {
         head.rollback()
         try head.remove(head.table.slices)
-        head = try ShardHead(configuration: setup.head, slices: [], threads: threads)
+        head = try ShardHead(configuration: setup.head, slices: [], threads: threads, memory: memory)
         dense = try Self.emptyDense(setup)
         (committed, prepared, copies, recent, snapshots) = (-1, nil, [:], [], nil)
     }

@@ -16,6 +16,7 @@ package import Wire
 package final class ShardModel {
     let setup: RunSetup
     let threads: Int
+    let memory: TableMemory
     /// Nil if steps are not logged.
     let store: ShardStore?
     /// Tells while the disk keeps the model waiting, and stops that.
@@ -63,21 +64,23 @@ package final class ShardModel {
 
     /// Makes the state that the directory describes: without a store, or with an empty one, a shard that owns nothing.
     ///
+    /// - Parameter memory: where class centers are.
     /// - Throws: `CenterStoreError`, `HeadError` or `BackboneError` if the directory is damaged or does not fit the run, or
     ///   memory is short.
     package init(
-        setup: RunSetup, store: ShardStore?, threads: Int, gate: DiskGate = DiskGate(),
-        snapshots: SnapshotOptions = SnapshotOptions()
+        setup: RunSetup, store: ShardStore?, threads: Int, memory: TableMemory = .anonymous,
+        gate: DiskGate = DiskGate(), snapshots: SnapshotOptions = SnapshotOptions()
     ) throws {
         self.setup = setup
         self.threads = threads
+        self.memory = memory
         self.store = store
         self.gate = gate
         snapshotOptions = snapshots
         let list = setup.configuration.head.sampled
         sampled =
             list.isEmpty ? nil : try SafeTensors(contentsOf: list).tensor("sampled", .i64, in: list).array(Int64.self)
-        head = try ShardHead(configuration: setup.head, slices: [], threads: threads)
+        head = try ShardHead(configuration: setup.head, slices: [], threads: threads, memory: memory)
         dense = try Self.emptyDense(setup)
         try load(upTo: nil)
     }

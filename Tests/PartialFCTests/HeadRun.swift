@@ -49,11 +49,14 @@ final class HeadRun {
     var shards: [ShardHead]
     var workers: [WorkerHead]
 
-    init(_ configuration: HeadConfiguration, _ spread: Spread, source: CenterSource? = nil) throws {
+    init(
+        _ configuration: HeadConfiguration, _ spread: Spread, memory: TableMemory = .anonymous,
+        source: CenterSource? = nil
+    ) throws {
         self.configuration = configuration
         self.spread = spread
         shards = try spread.owned(of: configuration.sliceCount).map {
-            try ShardHead(configuration: configuration, slices: $0, threads: spread.threads, source: source)
+            try ShardHead(configuration: configuration, slices: $0, threads: spread.threads, memory: memory, source: source)
         }
         workers = try (0..<spread.workers).map { _ in
             try WorkerHead(configuration: configuration, threads: spread.threads)

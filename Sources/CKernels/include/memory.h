@@ -8,6 +8,10 @@ void pfc_keep_freed_memory(void);
 /// Returns NULL if there is none.
 void *pfc_map(size_t byte_count, size_t alignment);
 
+/// Maps zeros of a new file in `directory` that has no name and ends with the mapping. Its room on the disk is taken at once, so that
+/// writing to it cannot fail. Returns NULL, with errno set, if there is no such directory or no room.
+void *pfc_map_file(const char *directory, size_t byte_count);
+
 /// Grows what `pfc_map` gave, which may move to another multiple of `alignment`. The new bytes are zero. Returns NULL, and
 /// changes nothing, if there is no memory.
 void *pfc_grow_mapping(void *address, size_t old_byte_count, size_t new_byte_count, size_t alignment);

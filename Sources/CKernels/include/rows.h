@@ -23,6 +23,9 @@ void pfc_rows_gather(
 void pfc_rows_scatter(
     const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count, void *destination);
 
+/// Asks the system to bring rows of `byte_count` bytes from a file into memory; returns at once. `places` ascend.
+void pfc_rows_will_need(const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count);
+
 /// inverse[i] = 1 / |row i|, 0 for a row of (almost) no length; rows bf16.
 void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t count, ptrdiff_t size, float *inverse);
 
