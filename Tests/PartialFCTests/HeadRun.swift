@@ -56,7 +56,8 @@ final class HeadRun {
         self.configuration = configuration
         self.spread = spread
         shards = try spread.owned(of: configuration.sliceCount).map {
-            try ShardHead(configuration: configuration, slices: $0, threads: spread.threads, memory: memory, source: source)
+            try ShardHead(
+                configuration: configuration, slices: $0, threads: spread.threads, memory: memory, source: source)
         }
         workers = try (0..<spread.workers).map { _ in
             try WorkerHead(configuration: configuration, threads: spread.threads)
