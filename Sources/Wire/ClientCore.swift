@@ -107,7 +107,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     var wantsMessages: Bool { !events.isFull() }
 
     func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
-        let (dropped, nextDrop) = unfinished.dropOverdue(now)
+        let (dropped, nextDrop) = unfinished.dropOverdue(now, isReading: wantsMessages)
         let (queue, next, isOverdue) = state.withLock { state in
             state.counters.unfinished += dropped
             let (next, isOverdue) = advanceHandshake(&state, now)

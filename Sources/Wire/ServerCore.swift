@@ -100,7 +100,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
             defer { state.queue = [] }
             return state.queue
         }
-        let (dropped, next) = unfinished.dropOverdue(now)
+        let (dropped, next) = unfinished.dropOverdue(now, isReading: wantsMessages)
         if dropped > 0 { state.withLock { $0.counters.unfinished += dropped } }
         guard !queue.isEmpty else { return next }
         var counters = WireCounters()

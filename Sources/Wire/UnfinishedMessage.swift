@@ -123,9 +123,16 @@ struct UnfinishedMessages {
 
     /// Gives up those whose fragments have stopped coming.
     ///
+    /// - Parameter isReading: whether messages are taken at all now: what waits in TCP has not stopped coming.
     /// - Returns: how many, and when to look again.
-    mutating func dropOverdue(_ now: ContinuousClock.Instant) -> (count: Int, next: ContinuousClock.Instant?) {
+    mutating func dropOverdue(
+        _ now: ContinuousClock.Instant, isReading: Bool
+    ) -> (count: Int, next: ContinuousClock.Instant?) {
         guard !entries.isEmpty else { return (0, nil) }
+        guard isReading else {
+            for peer in entries.keys { entries[peer]?.lastHeard = now }
+            return (0, now + deadline / 2)
+        }
         let overdue = entries.filter { $0.value.lastHeard + deadline <= now }
         for peer in overdue.keys { drop(peer) }
         return (overdue.count, entries.values.map { $0.lastHeard + deadline }.min())

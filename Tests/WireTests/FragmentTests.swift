@@ -294,6 +294,37 @@ import Wire
         guard case .acknowledged = try client.request(.readSliceHashes) else { throw WireError(.field, "no answer") }
     }
 
+    /// While its mailbox is full a server does not read: that is no silence of its peers.
+    @Test func aServerThatIsBusyWaitsForTheRest() throws {
+        var options = TransportOptions()
+        options.unfinishedDeadline = .milliseconds(300)
+        let mailbox = Mailbox<ServerEvent>(capacity: 1)
+        let server = try ServerEndpoint(bind: "tcp://127.0.0.1:*", options: options, events: mailbox.sink { $0 })
+        defer { server.close() }
+        let peers = [RawPeer(server.endpoint), RawPeer(server.endpoint)]
+        func next() throws -> (PeerID, UInt64, WireMessage) {
+            guard case .received(let peer, let request, let message) = mailbox.next(within: .seconds(20)) else {
+                throw WireError(.overdue, "no message")
+            }
+            return (peer, request, message)
+        }
+        peers[0].send(try Frames(.hello(Samples.hello)).frames)
+        let (peer, request, _) = try next()
+        server.welcome(peer, request: request, Samples.welcome)
+        peers[0].send(announcement(series: 9, shapes: [[2]]))
+        peers[0].send(fragment(series: 9, offset: 0, zeros(8)))
+        let deadline = ContinuousClock.now + .seconds(20)
+        while server.counters.parts < 2, .now < deadline { usleep(1000) }
+        peers[1].send(try Frames(.hello(Samples.hello)).frames)
+        while mailbox.count < 1, .now < deadline { usleep(1000) }
+        usleep(900_000)
+        peers[0].send(fragment(series: 9, offset: 8, zeros(8)))
+        _ = try next()
+        guard case (peer, 5, .stepRequest(let step, _)) = try next() else { throw WireError(.field, "not the request") }
+        #expect(step.payload.map(contents) == [zeros(16)])
+        #expect(server.counters.unfinished == 0 && server.counters.rejectedTotal == 0)
+    }
+
     /// Random announcements and fragments: whatever they are, the server goes on and its memory is bounded.
     @Test func randomSeries() throws {
         let seed = getenv("FUZZ_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0..<1 << 32)
