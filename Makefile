@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench equivalence golden recovery chaos elastic durability restart move fuzz serving simulate format lint proto clean
+.PHONY: all build demo test bench bench-peers ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz serving simulate format lint proto clean
 
 all: build
 
@@ -32,15 +32,15 @@ bench: build .build-plots
 
 # The same step in PyTorch, and rows served as whole messages, beside this project in one run.
 bench-peers: build .build-peers
-	@.build-peers/bin/python Benchmarks/Peers/bench_peers.py --experiments $(BIN)/experiments $(if $(RUNS),--runs $(RUNS))
+	@.build-peers/bin/python Benchmarks/Peers/bench_peers.py --ours $(BIN)/experiments $(if $(RUNS),--runs $(RUNS))
 
 .build-plots:
 	@scripts/install-dependencies python
-	@python3 -m venv $@.new && $@.new/bin/pip install --quiet matplotlib && mv $@.new $@
+	@rm -rf $@.new && python3 -m venv $@.new && $@.new/bin/python -m pip install --quiet matplotlib && mv $@.new $@
 
 .build-peers: Benchmarks/Peers/requirements.txt
 	@scripts/install-dependencies python
-	@rm -rf $@ && python3 -m venv $@ && $@/bin/pip install --quiet -r Benchmarks/Peers/requirements.txt && touch $@
+	@rm -rf $@ $@.new && python3 -m venv $@.new && $@.new/bin/python -m pip install --quiet -r $< && mv $@.new $@ && touch $@
 
 # 10,000,000 classes on a machine of 24 GiB: training, a checkpoint, kill -9, and on. DIRECTORY=where the state goes.
 ten-million: build

@@ -46,7 +46,7 @@ struct HeadOptions: ParsableArguments {
         ProcessMemory.keepFreedMemory()
         let configuration = HeadConfiguration(
             classCount: classes, embeddingSize: embeddingSize, sliceCount: slices, seed: 1, scale: 64,
-            margins: .cosFace(), sampleRate: sampleRate, momentum: momentumStorage == .none ? 0 : 0.9,
+            margins: .arcFace(), sampleRate: sampleRate, momentum: momentumStorage == .none ? 0 : 0.9,
             weightDecay: 5e-4, format: TableFormat(rows: storage, momentum: momentumStorage), compute: compute)
         let clock = ContinuousClock()
         var made: ShardHead?
