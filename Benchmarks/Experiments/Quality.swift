@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterHarness
+import ClusterStatus
 import Foundation
 import ProcessSupport
 
@@ -8,7 +9,7 @@ struct Quality: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract:
             "Train the demo's data with rows and momentum in fewer bits: loss and accuracy on classes never trained on.",
-        discussion: "Rounding rows to the nearest is there to fail: it shows that the comparison can see it.")
+        discussion: "Rows rounded to the nearest are there to compare: they lose the smallest updates.")
 
     @Option(help: "A file that `worker glyphs` wrote; made if it is not there.") var glyphs = "demo/glyphs.cache"
     @Option(help: "The demo's configuration.") var demo = "examples/glyphs.yaml"
@@ -47,13 +48,18 @@ struct Quality: ParsableCommand {
             var settings = ["data.path=\(URL(filePath: glyphs).path)", "evaluation.every=0"] + kind.settings
             if steps > 0 { settings.append("schedule.steps=\(steps)") }
             if learningRate > 0 { settings.append("schedule.learning_rate=\(learningRate)") }
-            let run = try TrainingRun.run(
-                configuration: text, settings: settings, world: .init(shards: 2, workers: 2), in: directory,
-                seconds: 3600)
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            try cluster.start(configuration: text, settings: settings, world: .init(shards: 2, workers: 2))
+            try cluster.waitUntilFinished(seconds: 3600)
+            let evaluated = try cluster.waitForStatus("the backbone is evaluated", seconds: 600) { status in
+                status.evaluations.contains { $0.step == status.committed }
+            }
+            let run = try TrainingRun(of: cluster)
             let lines = try StepLine.all(in: directory)
             losses.append(lines.compactMap(\.loss))
             table.add([
-                kind.name, Units.fixed(run.finalLoss, 3), try accuracy(directory), Units.fixed(run.stepsPerSecond, 1),
+                kind.name, Units.fixed(run.finalLoss, 3), accuracy(evaluated), Units.fixed(run.stepsPerSecond, 1),
             ])
             Experiments.note("\(kind.name): loss \(run.finalLoss)")
         }
@@ -61,16 +67,9 @@ struct Quality: ParsableCommand {
         try writeCurves(losses)
     }
 
-    /// The last accuracy on held-out pairs.
-    private func accuracy(_ directory: URL) throws -> String {
-        let text = try String(contentsOf: directory.appending(path: "metrics.jsonl"), encoding: .utf8)
-        for line in text.split(separator: "\n").reversed() {
-            let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
-            if let values = object?["values"] as? [String: Double], let accuracy = values["accuracy"] {
-                return Units.fixed(accuracy * 100, 2) + " %"
-            }
-        }
-        return "-"
+    /// On held-out pairs.
+    private func accuracy(_ status: ClusterStatus) -> String {
+        status.evaluations.last?.values["accuracy"].map { Units.fixed($0 * 100, 2) + " %" } ?? "-"
     }
 
     private func writeCurves(_ losses: [[Double]]) throws {
