@@ -40,7 +40,7 @@ let package = Package(
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
         .target(name: "CWire", dependencies: ["CProtobufC"], exclude: ["wire.proto"]),
 
-        .target(name: "Tensors", swiftSettings: settings),
+        .target(name: "Tensors", dependencies: ["CKernels"], swiftSettings: settings),
         .target(name: "Determinism", dependencies: ["CKernels"], swiftSettings: settings),
         .target(
             name: "Dataset", dependencies: ["Tensors", "Determinism", "CFreeType", "CTurboJPEG", "CPNG", "CKernels"],
@@ -124,8 +124,7 @@ let package = Package(
             name: "experiments",
             dependencies: [
                 "ClusterHarness", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol", "Determinism",
-                "Tensors",
-                "ProcessSupport", "CKernels", "COneDNN", "COpenBLAS", arguments,
+                "Tensors", "ProcessSupport", "CKernels", "COneDNN", "COpenBLAS", arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 

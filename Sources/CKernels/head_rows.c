@@ -1,4 +1,4 @@
-// Row kernels: norms, gather and scatter, the gradient through the normalisation, the optimiser.
+// Row kernels: norms, sums, the gradient through the normalisation.
 #include "head.h"
 #include "head_math.h"
 #include "head_vectors.h"
@@ -16,18 +16,6 @@ PFC_CLONES ptrdiff_t pfc_head_first_nonfinite(const float *values, ptrdiff_t cou
     return -1;
 }
 
-void pfc_head_gather(
-    const float *source, const int64_t *ids, int64_t base, ptrdiff_t count, ptrdiff_t size, float *destination) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        memcpy(destination + i * size, source + (ids[i] - base) * size, (size_t)size * sizeof(float));
-}
-
-void pfc_head_scatter(
-    const float *source, const int64_t *ids, int64_t base, ptrdiff_t count, ptrdiff_t size, float *destination) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        memcpy(destination + (ids[i] - base) * size, source + i * size, (size_t)size * sizeof(float));
-}
-
 PFC_CLONES void pfc_head_inverse_norms(const float *rows, ptrdiff_t count, ptrdiff_t size, float *inverse) {
     for (ptrdiff_t i = 0; i < count; i++) inverse[i] = (float)inverse_norm(rows + i * size, size);
 }
@@ -43,32 +31,12 @@ PFC_CLONES void pfc_head_add(float *sum, const float *addend, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i++) sum[i] += addend[i];
 }
 
-PFC_CLONES void pfc_head_sum(const float *a, const float *b, float *sum, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) sum[i] = a[i] + b[i];
-}
-
 PFC_CLONES void pfc_head_row_gradient(
     const float *rows, const float *h, double scale_over_batch, ptrdiff_t count, ptrdiff_t size, float *gradient) {
     for (ptrdiff_t i = 0; i < count; i++, rows += size, h += size, gradient += size) {
         float outer, inner;
         gradient_factors(rows, h, scale_over_batch, size, &outer, &inner);
         for (ptrdiff_t j = 0; j < size; j++) gradient[j] = outer * (h[j] - inner * rows[j]);
-    }
-}
-
-PFC_CLONES void pfc_head_update_rows(
-    const float *rows, const float *velocity, const float *h, double scale_over_batch, float rate, float momentum,
-    float decay, ptrdiff_t count, ptrdiff_t size, float *restrict new_rows, float *restrict new_velocity) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        float outer, inner;
-        gradient_factors(rows, h, scale_over_batch, size, &outer, &inner);
-        for (ptrdiff_t j = 0; j < size; j++) {
-            float gradient = outer * (h[j] - inner * rows[j]);
-            float v = momentum * velocity[j] + (gradient + decay * rows[j]);
-            new_velocity[j] = v;
-            new_rows[j] = rows[j] - rate * v;
-        }
-        rows += size, velocity += size, h += size, new_rows += size, new_velocity += size;
     }
 }
 

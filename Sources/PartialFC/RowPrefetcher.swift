@@ -26,7 +26,7 @@ final class RowPrefetcher: Sendable {
         }
     }
 
-    /// Returns when everything was asked for: before rows may move.
+    /// Returns when everything was asked for, so that no more than one step is.
     func wait() { queue.sync {} }
 
     /// A slice, and where its memory is at the moment.

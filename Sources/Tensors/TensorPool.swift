@@ -1,3 +1,4 @@
+internal import CKernels
 internal import Glibc
 
 /// Memory for large tensors that is used again: fresh pages cost more than what is done with them.
@@ -72,17 +73,11 @@ private final class PoolBlocks: @unchecked Sendable {
         }
         if let found { return found }
         let capacity = granules * Self.granule
-        // One granule more, cut off again, makes it begin at a huge page.
-        let whole = mmap(
-            nil, capacity + Self.granule, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        guard let whole, whole != MAP_FAILED else { return nil }
-        let before = (Self.granule - Int(bitPattern: whole) % Self.granule) % Self.granule
-        if before > 0 { munmap(whole, before) }
-        if before < Self.granule { munmap(whole + before + capacity, Self.granule - before) }
+        guard let base = pfc_map(capacity, Self.granule) else { return nil }
         // Advice only: without huge pages everything works, slower.
-        _ = madvise(whole + before, capacity, MADV_HUGEPAGE)
+        _ = madvise(base, capacity, MADV_HUGEPAGE)
         withLock { lentBytes += capacity }
-        return Block(base: whole + before, capacity: capacity)
+        return Block(base: base, capacity: capacity)
     }
 
     func giveBack(_ block: Block) {

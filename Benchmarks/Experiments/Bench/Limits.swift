@@ -79,12 +79,6 @@ struct Limits: Codable {
     }
 }
 
-/// What is only read, by several threads.
-struct Shared<Value>: @unchecked Sendable {
-    let value: Value
-    init(_ value: Value) { self.value = value }
-}
-
 /// `experiments limits`.
 struct LimitsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

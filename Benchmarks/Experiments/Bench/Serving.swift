@@ -77,7 +77,7 @@ struct Serving: ParsableCommand {
     /// Starts this program again as the server; it ends when its standard input does.
     private func withServer<R>(_ type: RowType, _ body: (String) throws -> R) throws -> R {
         let process = Process()
-        process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.executableURL = OwnProcess.program
         process.arguments = [
             "serving", "--serve", "--dtype", type.rawValue, "--size", "\(size)", "--table-rows", "\(tableRows)",
             "--rows",

@@ -21,12 +21,6 @@ uint64_t pfc_head_hash(const void *bytes, size_t byte_count, uint64_t seed);
 /// Index of the first of `count` numbers that is infinite or NaN, or -1.
 ptrdiff_t pfc_head_first_nonfinite(const float *values, ptrdiff_t count);
 
-/// destination[i] = source[ids[i] - base] for whole rows.
-void pfc_head_gather(const float *source, const int64_t *ids, int64_t base, ptrdiff_t count, ptrdiff_t size, float *destination);
-
-/// destination[ids[i] - base] = source[i] for whole rows.
-void pfc_head_scatter(const float *source, const int64_t *ids, int64_t base, ptrdiff_t count, ptrdiff_t size, float *destination);
-
 /// inverse[i] = 1 / |row i|, 0 for a row of (almost) no length.
 void pfc_head_inverse_norms(const float *rows, ptrdiff_t count, ptrdiff_t size, float *inverse);
 
@@ -36,18 +30,9 @@ void pfc_head_normalize(const float *rows, ptrdiff_t count, ptrdiff_t size, floa
 /// sum[i] += addend[i].
 void pfc_head_add(float *sum, const float *addend, ptrdiff_t count);
 
-/// sum[i] = a[i] + b[i].
-void pfc_head_sum(const float *a, const float *b, float *sum, ptrdiff_t count);
-
 /// gradient = scale_over_batch / |w| * (h - <h, w/|w|> w/|w|) for each row.
 void pfc_head_row_gradient(
     const float *rows, const float *h, double scale_over_batch, ptrdiff_t count, ptrdiff_t size, float *gradient);
-
-/// Applies the gradient of `h` (see above) with momentum and weight decay: v = momentum * v + (gradient + decay * w),
-/// w = w - rate * v, from `rows` and `velocity` into `new_rows` and `new_velocity`.
-void pfc_head_update_rows(
-    const float *rows, const float *velocity, const float *h, double scale_over_batch, float rate, float momentum,
-    float decay, ptrdiff_t count, ptrdiff_t size, float *new_rows, float *new_velocity);
 
 // MARK: softmax
 
