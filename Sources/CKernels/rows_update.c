@@ -39,6 +39,11 @@ PFC_INLINE void encode_bf16(
     }
 }
 
+/// Key of the random bits of a row.
+PFC_INLINE uint32_t row_key(uint64_t key, int64_t id) {
+    return (uint32_t)mix(key + (uint64_t)id * 0x9E3779B97F4A7C15ULL);
+}
+
 PFC_INLINE void encode_int8(
     const float *restrict values, ptrdiff_t size, uint32_t key, int nearest, int8_t *restrict row) {
     float lane[lanes] = {0};
@@ -94,6 +99,17 @@ PFC_INLINE void encode_row(
     }
 }
 
+PFC_CLONES void pfc_rows_round_bf16(
+    float *restrict rows, const int64_t *ids, ptrdiff_t count, ptrdiff_t size, uint64_t key) {
+    for (ptrdiff_t i = 0; i < count; i++, rows += size) {
+        uint32_t bits_key = row_key(key, ids[i]);
+        for (ptrdiff_t d = 0; d < size; d++) {
+            uint32_t bits = (uint32_t)pfc_bits_of_float(rows[d]) + (random_bits(bits_key, d) & 0xffff);
+            rows[d] = pfc_float_of_bits((int32_t)(bits & 0xffff0000));
+        }
+    }
+}
+
 PFC_INLINE void prefetch(const char *row, ptrdiff_t byte_count) {
     for (ptrdiff_t b = 0; b < byte_count; b += 64) __builtin_prefetch(row + b, 1);
 }
@@ -134,7 +150,7 @@ PFC_CLONES ptrdiff_t pfc_rows_update(
             w[d] = updated;
         }
         if (bad && first_bad < 0) first_bad = i;
-        uint32_t key = (uint32_t)mix(optimizer->key + (uint64_t)ids[i] * 0x9E3779B97F4A7C15ULL);
+        uint32_t key = row_key(optimizer->key, ids[i]);
         encode_row(format, w, size, key, 0, optimizer->nearest, row);
         encode_row(momentum_format, v, size, key, 16, optimizer->nearest, momentum);
     }

@@ -52,5 +52,6 @@ public enum RandomPurpose: UInt64, Sendable {
     case heldOutSplit = 6
     case verificationPairs = 7
     case rounding = 8
+    case gradientRounding = 9
     case test = 99
 }

@@ -28,12 +28,17 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
     public var rounding: Rounding
     /// What the products of features and centers are computed in.
     public var compute: Compute
+    /// How rows are sent to workers in a `rows` exchange: f32, bf16 or int8, rounded to nearest.
+    public var exchangedRows: NumberFormat
+    /// How their gradients are sent back: f32, or bf16 with stochastic rounding.
+    public var exchangedGradients: NumberFormat
 
     public init(
         classCount: Int, embeddingSize: Int, sliceCount: Int = 16, seed: UInt64 = 0, scale: Double = 64,
         margins: HeadMargins = .cosFace(), interclassFilter: Double = 0, sampleRate: Double = 0.1,
         momentum: Double = 0.9, weightDecay: Double = 5e-4, format: TableFormat = .f32,
-        rounding: Rounding = .stochastic, compute: Compute = .f32
+        rounding: Rounding = .stochastic, compute: Compute = .f32, exchangedRows: NumberFormat? = nil,
+        exchangedGradients: NumberFormat = .f32
     ) {
         self.classCount = classCount
         self.embeddingSize = embeddingSize
@@ -48,6 +53,8 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         self.format = format
         self.rounding = rounding
         self.compute = compute
+        self.exchangedRows = exchangedRows ?? format.rows
+        self.exchangedGradients = exchangedGradients
     }
 
     /// Checks every value.
@@ -82,6 +89,16 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         }
         guard format.isPossible else {
             throw HeadError(.configuration, "rows cannot be kept as \(format.rows): use f32 or bf16")
+        }
+        guard exchangedRows != .none, exchangedRows.byteCount(width: 4) <= format.rows.byteCount(width: 4) else {
+            throw HeadError(
+                .configuration,
+                "rows kept as \(format.rows) cannot be sent as \(exchangedRows): use \(format.rows) or a shorter format"
+            )
+        }
+        guard exchangedGradients == .f32 || exchangedGradients == .bf16 else {
+            throw HeadError(
+                .configuration, "gradients of rows cannot be sent as \(exchangedGradients): use f32 or bf16")
         }
         guard format.momentum != .none || momentum == 0 else {
             throw HeadError(

@@ -20,3 +20,12 @@ struct ReusableTensor {
         return Tensor(dtype: dtype, shape: shape, storage: storage ?? TensorStorage(byteCount: bytes))
     }
 }
+
+extension TensorPool {
+    /// An uninitialised tensor. Traps when the system has no more memory, as every other tensor does.
+    func tensor(_ dtype: DType, _ shape: [Int]) -> Tensor {
+        let byteCount = shape.reduce(1, *) * dtype.size
+        return Tensor(
+            dtype: dtype, shape: shape, storage: storage(byteCount: byteCount) ?? TensorStorage(byteCount: byteCount))
+    }
+}

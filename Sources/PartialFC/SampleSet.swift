@@ -88,12 +88,18 @@ final class SampleSet: @unchecked Sendable {
 
     /// Finds the targets that are among `rows` and computes their logits.
     ///
-    /// - Throws: `HeadError` if a label lies in a slice of `rows` and is not among the sampled classes of it.
-    func findTargets(in rows: SampledRows, margin: pfc_head_margin, parallel: ParallelBlocks) throws(HeadError) {
+    /// - Parameter range: positions of the slices to look in; all if nil.
+    /// - Throws: `HeadError` if a label lies in one of these slices and is not among the sampled classes of it.
+    func findTargets(
+        in rows: SampledRows, at range: Range<Int>? = nil, margin: pfc_head_margin, parallel: ParallelBlocks
+    ) throws(HeadError) {
+        let range = range ?? rows.slices.indices
         let (slices, positions) = (targetSlice.mutable(Int32.self), targetRow.mutable(Int32.self))
         let position = rows.positionOfSlice
         for (sample, label) in labels.enumerated() {
-            guard let index = position[rows.layout.slice(ofClass: Int(label))] else { continue }
+            guard let index = position[rows.layout.slice(ofClass: Int(label))], range.contains(index) else {
+                continue
+            }
             let ids = rows.slices[index].ids
             let row = ids.lowerBound(sorted: label)
             guard row < ids.count, ids[row] == label else {
@@ -110,7 +116,9 @@ final class SampleSet: @unchecked Sendable {
             let scratch = Tensor(uninitialized: Float.self, shape: [embeddingSize])
             defer { withExtendedLifetime(scratch) {} }
             for sample in block * microBatchSize..<(block + 1) * microBatchSize {
-                guard let row = targetCenter(sample, in: rows, scratch: scratch.pointer(Float.self)) else { continue }
+                guard range.contains(Int(targetSlice.buffer(Int32.self)[sample])),
+                    let row = targetCenter(sample, in: rows, scratch: scratch.pointer(Float.self))
+                else { continue }
                 pfc_head_target(
                     &margin, features.pointer(Float.self) + sample * embeddingSize, row, embeddingSize,
                     targetLogit.pointer(Float.self) + sample, targetDerivative.pointer(Float.self) + sample)

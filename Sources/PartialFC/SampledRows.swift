@@ -16,7 +16,7 @@ final class SampledRows: @unchecked Sendable {
         /// w [ids.count, D], in the format of the table.
         var rows: UnsafeRawPointer
         /// 1/|w|.
-        var inverseNorms: UnsafePointer<Float>
+        var inverseNorms: UnsafeMutablePointer<Float>
         /// Which part (shard) it came from, and its first row there.
         var part: Int
         var offset: Int
@@ -34,48 +34,65 @@ final class SampledRows: @unchecked Sendable {
     let embeddingSize: Int
     /// Whether rows are bf16.
     let isHalf: Bool
-    /// Slices in the order of the parts; includes empty ones.
-    let slices: [Slice]
+    /// Slices in the order in which they were appended; includes empty ones.
+    private(set) var slices: [Slice] = []
     /// Position in `slices` by number of the slice.
-    let positionOfSlice: [Int: Int]
-    private let parts: [Part]
-    private let inverseNorms: [Tensor]
+    private(set) var positionOfSlice: [Int: Int] = [:]
+    /// What the pointers of the slices point into.
+    private var tensors: [Tensor] = []
 
-    /// Takes the parts as they are (counts must fit the tensors, which are all of one type) and computes the norms.
-    init(layout: SliceLayout, embeddingSize: Int, parts: [Part], parallel: ParallelBlocks) {
+    /// No rows yet.
+    init(layout: SliceLayout, embeddingSize: Int, isHalf: Bool) {
         self.layout = layout
         self.embeddingSize = embeddingSize
-        self.parts = parts
-        isHalf = parts.contains { $0.rows.dtype == .bf16 }
-        inverseNorms = parts.map { Tensor(uninitialized: Float.self, shape: [$0.rows.shape[0]]) }
-        var slices: [Slice] = []
-        for (index, part) in parts.enumerated() {
-            let rowBytes = embeddingSize * part.rows.dtype.size
-            var offset = 0
-            for (number, count) in zip(part.slices, part.counts) {
-                slices.append(
-                    Slice(
-                        number: number,
-                        ids: UnsafeBufferPointer(start: part.ids.pointer(Int64.self) + offset, count: count),
-                        rows: UnsafeRawPointer(part.rows.rawPointer) + offset * rowBytes,
-                        inverseNorms: inverseNorms[index].pointer(Float.self) + offset, part: index, offset: offset))
-                offset += count
-            }
+        self.isHalf = isHalf
+    }
+
+    /// The rows of one shard, measured.
+    convenience init(layout: SliceLayout, embeddingSize: Int, part: Part, parallel: ParallelBlocks) {
+        self.init(layout: layout, embeddingSize: embeddingSize, isHalf: part.rows.dtype == .bf16)
+        measure(append(part, index: 0), parallel: parallel)
+    }
+
+    /// Takes a part as it is: its counts must fit its tensors, its slices be others than those that are there. The numbers may
+    /// come later: until `measure` only the ids are read.
+    ///
+    /// - Parameter index: what its slices have for `part`.
+    /// - Returns: the positions of its slices.
+    func append(_ part: Part, index: Int) -> Range<Int> {
+        let inverseNorms = Tensor(uninitialized: Float.self, shape: [part.rows.shape[0]])
+        tensors += [part.ids, part.rows, inverseNorms]
+        let first = slices.count
+        var offset = 0
+        for (number, count) in zip(part.slices, part.counts) {
+            positionOfSlice[number] = slices.count
+            slices.append(
+                Slice(
+                    number: number,
+                    ids: UnsafeBufferPointer(start: part.ids.pointer(Int64.self) + offset, count: count),
+                    rows: UnsafeRawPointer(part.rows.rawPointer) + offset * rowByteCount,
+                    inverseNorms: inverseNorms.pointer(Float.self) + offset, part: index, offset: offset))
+            offset += count
         }
-        self.slices = slices
-        positionOfSlice = Dictionary(uniqueKeysWithValues: slices.enumerated().map { ($1.number, $0) })
-        for (part, inverse) in zip(parts, inverseNorms) {
-            let (count, block) = (part.rows.shape[0], 256)
-            parallel.forEach((count + block - 1) / block) { index, _ in
-                let start = index * block
-                let rows = part.rows.rows(start..<min(start + block, count))
-                if rows.dtype == .bf16 {
-                    pfc_rows_inverse_norms_bf16(
-                        rows.pointer(UInt16.self), rows.shape[0], embeddingSize, inverse.pointer(Float.self) + start)
-                } else {
-                    pfc_head_inverse_norms(
-                        rows.pointer(Float.self), rows.shape[0], embeddingSize, inverse.pointer(Float.self) + start)
-                }
+        return first..<slices.count
+    }
+
+    /// Computes the norms of the rows of some slices, whose numbers are there now.
+    func measure(_ positions: Range<Int>, parallel: ParallelBlocks) {
+        let pieces = positions.flatMap { position in
+            Self.pieces(slices[position].ids.count, of: 256).map { (slices[position], $0) }
+        }
+        let list = Shared(pieces)
+        parallel.forEach(pieces.count) { [self] index, _ in
+            let (slice, piece) = list.value[index]
+            let rows = slice.rows + piece.lowerBound * rowByteCount
+            let inverse = slice.inverseNorms + piece.lowerBound
+            if isHalf {
+                pfc_rows_inverse_norms_bf16(
+                    rows.assumingMemoryBound(to: UInt16.self), piece.count, embeddingSize, inverse)
+            } else {
+                pfc_head_inverse_norms(
+                    rows.assumingMemoryBound(to: Float.self), piece.count, embeddingSize, inverse)
             }
         }
     }

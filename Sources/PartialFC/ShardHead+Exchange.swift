@@ -1,4 +1,5 @@
 internal import CKernels
+internal import CenterStore
 internal import Determinism
 public import Tensors
 
@@ -48,7 +49,9 @@ extension ShardHead {
             let slotCount = slots.count
             _ = PartialSoftmax.plan(sliceTree, leaves, at: node, writable: slotCount, steps: &steps) { slotCount }
         }
-        blocks.forward(samples: samples, rows: step.sampled, slots: slots, kept: try keptCosines())
+        blocks.forward(
+            samples: samples, rows: step.sampled, positions: step.sampled.slices.indices, slots: slots,
+            kept: try keptCosines())
         PartialSoftmax(samples: n, microBatchSize: g, embeddingSize: size).merge(slots, steps, parallel: parallel)
         return [Payload.tensor(of: nodes), maximum, sum, numerator] + targets(of: samples, in: step.sampled)
     }
@@ -132,7 +135,7 @@ extension ShardHead {
 
     /// Completes the row gradients of a `rows` exchange.
     ///
-    /// - Parameter pushed: of every rank, micro-batch nodes i32 [K, 2] and row gradients f32 [K, S, D].
+    /// - Parameter pushed: of every rank, micro-batch nodes i32 [K, 2] and row gradients f32 or bf16 [K, S, D].
     /// - Throws: `HeadError` if the step is not begun, shapes do not fit, a micro-batch is missing or was sent twice, or a
     ///   gradient is not finite.
     public func backward(pushed: [[Tensor]]) throws(HeadError) {
@@ -145,7 +148,9 @@ extension ShardHead {
         for (rank, payload) in pushed.enumerated() {
             try Payload.expect(payload, count: 2, from: "rank \(rank)")
             let nodes = try Payload.nodes(payload[0], of: tree, from: "rank \(rank)")
-            try Payload.check(payload[1], "the row gradient", .f32, [nodes.count, count, size], from: "rank \(rank)")
+            try Payload.check(
+                payload[1], "the row gradient", configuration.exchangedGradients.dtype, [nodes.count, count, size],
+                from: "rank \(rank)")
             for (k, node) in nodes.enumerated() { parts[node] = payload[1].rows(k..<k + 1) }
             all += nodes
         }
@@ -159,17 +164,24 @@ extension ShardHead {
                 "the gradient of the center of class \(step.ids.buffer(Int64.self)[bad / size]) is not finite")
         }
         let gradient = gradientPool.next(Float.self, shape: [count, size])
-        let known = parts
+        let (known, format) = (parts, configuration.exchangedGradients)
+        let rounding = configuration.gradientRounding(step: step.number)
         let scratch = blocks.threadScratch(max(tree.root.level, 1) * Self.chunk * size)
         parallel.forEach(step.units.count) { index, thread in
             let unit = step.units[index]
             let (first, length) = (unit.rows.lowerBound * size, unit.rows.count * size)
             TreeSum.add(
                 tree, tree.root, into: gradient.pointer(Float.self) + first,
-                stack: scratch[thread].pointer(Float.self), length: length
+                stack: scratch[thread].pointer(Float.self), length: length,
+                round: { node, values in
+                    rounding?.round(
+                        values, of: node, ids: step.ids.pointer(Int64.self) + unit.rows.lowerBound,
+                        count: unit.rows.count, size: size)
+                }
             ) { node, out in
                 guard let part = known[node] else { return false }
-                out.update(from: part.pointer(Float.self) + first, count: length)
+                let row = UnsafeRawPointer(part.rawPointer) + unit.rows.lowerBound * format.byteCount(width: size)
+                format.decode(row, count: unit.rows.count, width: size, to: out)
                 return true
             }
         }

@@ -19,6 +19,8 @@ extension ShardHead {
         var places: Tensor
         /// The gathered rows [S, D] in the format of the table.
         var rows: Tensor
+        /// The rows in the format of the exchange, once they are asked for.
+        var exchanged: Tensor?
         /// Bytes u8 [S, …] of the momentum as it was, once rows are updated: with `rows` the undo record.
         var momentum: Tensor
         /// Blocks of a row-wise pass.
@@ -123,7 +125,7 @@ extension ShardHead {
             microBatchTree: ReductionTree(leafCount: labels.count / microBatchSize), sliceSet: sliceSet, slices: slices,
             counts: counts,
             ids: ids, places: places, rows: rows, momentum: momentum, units: units,
-            sampled: SampledRows(layout: layout, embeddingSize: size, parts: [part], parallel: blocks.parallel))
+            sampled: SampledRows(layout: layout, embeddingSize: size, part: part, parallel: blocks.parallel))
     }
 
     private func sample(step: Int, positives: [Int64], slices: [Int]) -> [ClassSampler.Choice] {

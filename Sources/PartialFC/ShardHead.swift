@@ -47,6 +47,7 @@ public final class ShardHead {
     var momentumPool = ReusableTensor()
     var gradientPool = ReusableTensor()
     var slotPool = ReusableTensor()
+    var exchangePool = ReusableTensor()
     var cosinePool = ReusableTensor()
     private let prefetcher = RowPrefetcher()
 
@@ -227,11 +228,32 @@ public final class ShardHead {
         [Tensor(try current("beginReply").counts.map(Int32.init))]
     }
 
-    /// The reply to *forward* of a `rows` exchange: counts i32, ids i64 [S], rows f32 [S, D]. The tensors stay valid, and
-    /// unchanged, as long as someone holds them.
+    /// The reply to *forward* of a `rows` exchange: counts i32, ids i64 [S], and the rows in the format of the exchange: f32 or
+    /// bf16 [S, D], or for int8 u8 [S, ⌈D/4⌉·4 + 4]. The tensors stay valid, and unchanged, as long as someone holds them.
     public func rowsReply() throws(HeadError) -> [Tensor] {
         let step = try current("rowsReply")
-        return [Tensor(step.counts.map(Int32.init)), step.ids, step.rows]
+        let rows = step.exchanged ?? encodedRows(of: step)
+        self.step?.exchanged = rows
+        return [Tensor(step.counts.map(Int32.init)), step.ids, rows]
+    }
+
+    /// The sampled rows in the format of the exchange.
+    private func encodedRows(of step: StepState) -> Tensor {
+        let (kept, sent, size) = (configuration.format.rows, configuration.exchangedRows, configuration.embeddingSize)
+        if kept == sent { return step.rows }
+        let rows = exchangePool.next(sent.dtype, shape: [step.ids.count, sent.extent(width: size)])
+        let scratch = blocks.threadScratch(Self.chunk * size)
+        blocks.parallel.forEach(step.units.count) { index, thread in
+            let part = step.units[index].rows
+            let values = scratch[thread].pointer(Float.self)
+            kept.decode(
+                step.rows.rawPointer + part.lowerBound * kept.byteCount(width: size), count: part.count, width: size,
+                to: values)
+            sent.encode(
+                values, count: part.count, width: size,
+                to: rows.rawPointer + part.lowerBound * sent.byteCount(width: size))
+        }
+        return rows
     }
 
     /// Sees to it that the sampled rows in the table are updated: SGD with momentum and weight decay on ∂loss/∂w. In a `features`

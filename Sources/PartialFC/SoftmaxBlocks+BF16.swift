@@ -22,7 +22,9 @@ extension SoftmaxBlocks {
         var floats: Int { byteCount / 4 + 16 }
     }
 
-    func forwardBF16(samples: SampleSet, rows: SampledRows, slots: [PartialSlot], kept: KeptCosines?) {
+    func forwardBF16(
+        samples: SampleSet, rows: SampledRows, positions: Range<Int>, slots: [PartialSlot], kept: KeptCosines?
+    ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
         let margin = configuration.kernelMargin
         let packed = PackedSamples(samples, order: .dimensions, pool: &packPool, parallel: parallel)
@@ -40,9 +42,10 @@ extension SoftmaxBlocks {
         let scratch = threadScratch(layout.floats)
         // Rows are packed once for all micro-batches of a block: more blocks than a few per thread are of no use.
         let count = samples.microBatches.count
-        let parts = rows.slices.count >= 4 * parallel.threads ? min(count, 1) : count
-        parallel.forEach(rows.slices.count * parts) { block, thread in
-            let (position, part) = block.quotientAndRemainder(dividingBy: parts)
+        let parts = positions.count >= 4 * parallel.threads ? min(count, 1) : count
+        parallel.forEach(positions.count * parts) { block, thread in
+            let (offset, part) = block.quotientAndRemainder(dividingBy: parts)
+            let position = positions.lowerBound + offset
             let (slice, slot) = (rows.slices[position], slots[position])
             let indices = count * part / parts..<count * (part + 1) / parts
             var margin = margin
@@ -82,7 +85,8 @@ extension SoftmaxBlocks {
 
     func gradientBF16(
         samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
-        kept: KeptCosines?, consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
+        kept: KeptCosines?, rounding: GradientRounding?,
+        consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.gradientRows)
         let margin = configuration.kernelMargin
@@ -97,6 +101,8 @@ extension SoftmaxBlocks {
         let units = rows.slices.indices.flatMap { position in
             SampledRows.pieces(rows.slices[position].ids.count, of: tile).map { (position, $0) }
         }
+        // Nodes that are rounded are summed one by one.
+        let levels = rounding == nil ? 0 : nodes.map(\.level).max() ?? 0
         let leafLimit = nodes.map { tree.leaves(of: $0).count }.max() ?? 0
         var layout = Scratch()
         let atProbabilities = layout.piece(UInt16.self, leafLimit * tile * lanes)
@@ -105,6 +111,7 @@ extension SoftmaxBlocks {
         let atCosines = layout.piece(pfc_cosine.self, tile * lanes)
         let atTargets = layout.piece(Int32.self, lanes)
         let atHalf = layout.piece(UInt16.self, rows.isHalf ? 0 : tile * size)
+        let atStack = layout.piece(Float.self, levels * tile * size)
         let scratch = threadScratch(layout.floats)
         parallel.forEach(units.count * nodes.count) { block, thread in
             let (unit, nodeIndex) = block.quotientAndRemainder(dividingBy: nodes.count)
@@ -145,7 +152,24 @@ extension SoftmaxBlocks {
                             targets: targets.base + range.lowerBound, target_count: range.count))
                 }
                 let gradient = (base + atGradient).assumingMemoryBound(to: Float.self)
-                pfc_bf16_row_gradient(leaves, leaves.count, piece.count, size, gradient)
+                if let rounding, let ids = slice.ids.baseAddress.map({ $0 + piece.lowerBound }) {
+                    let first = tree.leaves(of: nodes[nodeIndex]).lowerBound
+                    func round(_ node: ReductionTree.Node, _ values: UnsafeMutablePointer<Float>) {
+                        rounding.round(values, of: node, ids: ids, count: piece.count, size: size)
+                    }
+                    TreeSum.add(
+                        tree, nodes[nodeIndex], into: gradient,
+                        stack: (base + atStack).assumingMemoryBound(to: Float.self), length: piece.count * size,
+                        round: round
+                    ) { node, out in
+                        if node.level > 0 { return false }
+                        pfc_bf16_row_gradient([leaves[node.index - first]], 1, piece.count, size, out)
+                        round(node, out)
+                        return true
+                    }
+                } else {
+                    pfc_bf16_row_gradient(leaves, leaves.count, piece.count, size, gradient)
+                }
                 consume(GradientTile(position: position, rows: piece, node: nodeIndex, values: gradient), thread)
             }
         }

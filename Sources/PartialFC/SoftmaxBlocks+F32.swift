@@ -8,13 +8,14 @@ extension SoftmaxBlocks {
     /// arithmetic: another size gives other bits.
     private static let tileRows = 1024
 
-    func forwardF32(samples: SampleSet, rows: SampledRows, slots: [PartialSlot]) {
+    func forwardF32(samples: SampleSet, rows: SampledRows, positions: Range<Int>, slots: [PartialSlot]) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
         let microBatches = samples.microBatches
         let margin = configuration.kernelMargin
         let scratch = threadScratch(g * tile + tile + g + (rows.isHalf ? tile * size : 0))
-        parallel.forEach(rows.slices.count * microBatches.count) { block, thread in
-            let (position, index) = block.quotientAndRemainder(dividingBy: microBatches.count)
+        parallel.forEach(positions.count * microBatches.count) { block, thread in
+            let (offset, index) = block.quotientAndRemainder(dividingBy: microBatches.count)
+            let position = positions.lowerBound + offset
             let (slice, slot) = (rows.slices[position], slots[position])
             let first = index * g
             var margin = margin
@@ -39,7 +40,7 @@ extension SoftmaxBlocks {
 
     func gradientF32(
         samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
-        consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
+        rounding: GradientRounding?, consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
         let margin = configuration.kernelMargin
@@ -60,7 +61,11 @@ extension SoftmaxBlocks {
             let sum = products + g * tile + g
             let stack = sum + length
             let weights = rows.single(slice, part, scratch: stack + levels * length)
-            TreeSum.add(tree, nodes[nodeIndex], into: sum, stack: stack, length: length) { node, out in
+            let ids = slice.ids.baseAddress.map { $0 + part.lowerBound }
+            func round(_ node: ReductionTree.Node, _ values: UnsafeMutablePointer<Float>) {
+                if let rounding, let ids { rounding.round(values, of: node, ids: ids, count: part.count, size: size) }
+            }
+            TreeSum.add(tree, nodes[nodeIndex], into: sum, stack: stack, length: length, round: round) { node, out in
                 if node.level > 0 { return false }
                 let first = (node.index - samples.microBatches.lowerBound) * g
                 let features = samples.normalized.pointer(Float.self) + first * size
@@ -71,6 +76,7 @@ extension SoftmaxBlocks {
                     logZ.pointer(Double.self) + first, samples.targetLogit.pointer(Float.self) + first,
                     samples.targetDerivative.pointer(Float.self) + first)
                 BLAS.transposedProduct(part.count, size, g, products, features, out)
+                round(node, out)
                 return true
             }
             consume(GradientTile(position: position, rows: part, node: nodeIndex, values: sum), thread)

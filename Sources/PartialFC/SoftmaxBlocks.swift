@@ -27,12 +27,15 @@ final class SoftmaxBlocks {
     /// The partial softmax of every sample over each slice by itself.
     ///
     /// - Parameters:
+    ///   - positions: of the slices in `rows.slices`.
     ///   - slots: where the results go, by position in `rows.slices`.
     ///   - kept: where the cosines go, if they are kept for `gradient`.
-    func forward(samples: SampleSet, rows: SampledRows, slots: [PartialSlot], kept: KeptCosines? = nil) {
+    func forward(
+        samples: SampleSet, rows: SampledRows, positions: Range<Int>, slots: [PartialSlot], kept: KeptCosines? = nil
+    ) {
         switch configuration.compute {
-        case .f32: forwardF32(samples: samples, rows: rows, slots: slots)
-        case .bf16: forwardBF16(samples: samples, rows: rows, slots: slots, kept: kept)
+        case .f32: forwardF32(samples: samples, rows: rows, positions: positions, slots: slots)
+        case .bf16: forwardBF16(samples: samples, rows: rows, positions: positions, slots: slots, kept: kept)
         }
     }
 
@@ -53,16 +56,22 @@ final class SoftmaxBlocks {
     /// - Parameters:
     ///   - logZ: of each sample.
     ///   - kept: cosines that `forward` has kept.
+    ///   - rounding: of every node, if they are rounded.
     ///   - consume: is called once for every tile and node, by any thread.
     func gradient(
         samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
-        kept: KeptCosines? = nil, consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
+        kept: KeptCosines? = nil, rounding: GradientRounding? = nil,
+        consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
         switch configuration.compute {
-        case .f32: gradientF32(samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, consume: consume)
+        case .f32:
+            gradientF32(
+                samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, rounding: rounding,
+                consume: consume)
         case .bf16:
             gradientBF16(
-                samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, kept: kept, consume: consume)
+                samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, kept: kept, rounding: rounding,
+                consume: consume)
         }
     }
 }

@@ -15,6 +15,8 @@ public final class WorkerHead {
     let blocks: SoftmaxBlocks
     let sliceTree: ReductionTree
     var slotPool = ReusableTensor()
+    /// Rows that are decoded and gradients on their way.
+    let pool = TensorPool()
 
     /// - Throws: `HeadError` if the configuration is impossible, or `registry` is of another run.
     public init(
@@ -48,15 +50,19 @@ public final class WorkerHead {
         public var labels: [Int64]
         /// x f32 [n, D].
         public var features: Tensor
+        /// Number of the step: rounding of gradients on their way is keyed by it.
+        public var step: Int
 
         public init(
-            globalBatchSize: Int, microBatchSize: Int, microBatches: Range<Int>, labels: [Int64], features: Tensor
+            globalBatchSize: Int, microBatchSize: Int, microBatches: Range<Int>, labels: [Int64], features: Tensor,
+            step: Int
         ) {
             self.globalBatchSize = globalBatchSize
             self.microBatchSize = microBatchSize
             self.microBatches = microBatches
             self.labels = labels
             self.features = features
+            self.step = step
         }
     }
 

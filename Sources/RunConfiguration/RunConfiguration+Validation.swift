@@ -66,6 +66,12 @@ extension RunConfiguration {
         try require(
             ["auto", "rows", "features"].contains(head.exchange), "head.exchange",
             "is \(head.exchange); use auto, rows or features")
+        try require(
+            ["auto", "f32", "bf16", "int8"].contains(head.exchangeRows), "head.exchange_rows",
+            "is \(head.exchangeRows); use auto, f32, bf16 or int8")
+        try require(
+            ["f32", "bf16"].contains(head.exchangeGradients), "head.exchange_gradients",
+            "is \(head.exchangeGradients); use f32 or bf16")
         try require(["f32", "bf16"].contains(head.storage), "head.storage", "is \(head.storage); use f32 or bf16")
         try require(
             ["f32", "bf16", "int8", "none"].contains(head.momentumStorage), "head.momentum_storage",

@@ -83,6 +83,10 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var slices = 16
         /// `features`, `rows`, or `auto`.
         public var exchange = "auto"
+        /// How rows travel in the exchange `rows`: `f32`, `bf16`, `int8`, or `auto`.
+        public var exchangeRows = "auto"
+        /// How gradients of rows travel in the exchange `rows`: `f32` or `bf16`.
+        public var exchangeGradients = "f32"
         /// How class centers are kept: `f32` or `bf16`.
         public var storage = "f32"
         /// How their momentum is kept: `f32`, `bf16`, `int8`, or `none`.

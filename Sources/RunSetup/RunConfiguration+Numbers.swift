@@ -17,6 +17,26 @@ extension RunConfiguration.Head {
         get throws(ConfigurationError) { try value(rounding, "head.rounding") }
     }
 
+    /// `exchange_rows`; `auto` is what rows are kept as.
+    var exchangedRows: NumberFormat {
+        get throws(ConfigurationError) {
+            try value(exchangeRows == "auto" ? storage : exchangeRows, "head.exchange_rows")
+        }
+    }
+
+    /// `exchange_gradients`.
+    var exchangedGradients: NumberFormat {
+        get throws(ConfigurationError) { try value(exchangeGradients, "head.exchange_gradients") }
+    }
+
+    /// Whether both exchanges give the same bits: nothing is rounded on its way.
+    var isExchangeExact: Bool {
+        get throws(ConfigurationError) {
+            let (rows, gradients) = (try exchangedRows, try exchangedGradients)
+            return rows.rawValue == storage && gradients == .f32
+        }
+    }
+
     /// `compute`; `auto` is bf16 where rows are and the kernels can.
     func computation(embeddingSize: Int) throws(ConfigurationError) -> Compute {
         if compute != "auto" { return try value(compute, "head.compute") }

@@ -38,7 +38,8 @@ public struct RunSetup: Sendable {
             momentum: Double(configuration.optimizer.momentum),
             weightDecay: Double(configuration.optimizer.weightDecay), format: try head.format,
             rounding: try head.roundingOfUpdates,
-            compute: try head.computation(embeddingSize: configuration.backbone.embeddingSize))
+            compute: try head.computation(embeddingSize: configuration.backbone.embeddingSize),
+            exchangedRows: try head.exchangedRows, exchangedGradients: try head.exchangedGradients)
         _ = try self.head.validate()
         backbone = try configuration.backboneShape()
         layout = try ParameterLayout(backbone)
@@ -49,6 +50,13 @@ public struct RunSetup: Sendable {
         schedule = LearningRateSchedule(
             base: Double(configuration.schedule.learningRate), warmUpSteps: configuration.warmupSteps,
             totalSteps: configuration.totalSteps, power: configuration.schedule.decayPower)
+        guard try head.isExchangeExact || head.exchange == "rows" else {
+            throw ConfigurationError(
+                key: "head.exchange",
+                problem:
+                    "is \(head.exchange), but head.exchange_rows \(head.exchangeRows) and head.exchange_gradients \(head.exchangeGradients) round what the exchange rows moves: set head.exchange to rows, or them to auto and f32"
+            )
+        }
         switch head.exchange {
         case "rows": (exchange, exchangeReason) = (.rows, "rows: as configured")
         case "features": (exchange, exchangeReason) = (.features, "features: as configured")
@@ -56,7 +64,8 @@ public struct RunSetup: Sendable {
             let sampled = max(Int(head.sampleRate * Double(configuration.data.classes)), configuration.batch.size)
             (exchange, exchangeReason) = ExchangeChoice.automatic(
                 batch: configuration.batch.size, embeddingSize: configuration.backbone.embeddingSize,
-                sampledRows: sampled, workers: configuration.cluster.workers, shards: configuration.cluster.shards)
+                sampledRows: sampled, workers: configuration.cluster.workers, shards: configuration.cluster.shards,
+                rowByteCount: try head.exchangedRows.byteCount(width: configuration.backbone.embeddingSize))
         }
     }
 }

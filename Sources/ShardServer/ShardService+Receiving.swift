@@ -91,7 +91,7 @@ extension ShardService {
         case .received(let number, .refused(let refusal)):
             asked[owner]?[number] = nil
             log.warning("\(owner) refused to give a slice: \(refusal.message)")
-        case .received: break
+        case .received, .arriving: break
         case .refused(let refusal): log.error("\(owner) refused this shard: \(refusal.message)")
         case .unanswered(let endpoint):
             log.warning("no answer from \(owner) at \(endpoint); trying on")

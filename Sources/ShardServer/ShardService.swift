@@ -168,6 +168,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
+        case .coordinator(.arriving): break
         case .server(.received(let peer, let request, let message)):
             serve(message, StepPeer(peer: peer, request: request))
         case .server(.dropped(let peer)):

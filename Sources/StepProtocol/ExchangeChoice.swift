@@ -11,12 +11,15 @@ public enum ExchangeChoice {
     ///   - sampledRows: rows S sampled in a step over all shards.
     ///   - workers: workers W expected.
     ///   - shards: shards expected.
+    ///   - rowByteCount: of a row as it is pulled.
     ///   - subtrees: partial results K that a shard sends per sample; 1 when its slices are one subtree.
     public static func automatic(
-        batch: Int, embeddingSize: Int, sampledRows: Int, workers: Int, shards: Int, subtrees: Int = 1
+        batch: Int, embeddingSize: Int, sampledRows: Int, workers: Int, shards: Int, rowByteCount: Int,
+        subtrees: Int = 1
     ) -> (exchange: Exchange, reason: String) {
         let features = featuresBytes(batch: batch, embeddingSize: embeddingSize, shards: shards, subtrees: subtrees)
-        let rows = rowsBytes(embeddingSize: embeddingSize, sampledRows: sampledRows, workers: workers)
+        let rows = rowsBytes(
+            embeddingSize: embeddingSize, sampledRows: sampledRows, workers: workers, rowByteCount: rowByteCount)
         let exchange: Exchange = features <= rows ? .features : .rows
         let figures = "features moves \(megabytes(features)) per step, rows \(megabytes(rows))"
         return (exchange, "\(exchange): \(figures) (batch \(batch), \(sampledRows) sampled rows of \(embeddingSize))")
@@ -29,9 +32,9 @@ public enum ExchangeChoice {
         return 4 * Double(batch) * (Double(shards) * perShard + Double(embeddingSize + 1))
     }
 
-    /// Bytes per step of `rows`: every worker pulls each sampled row with its id and pushes a gradient for it.
-    static func rowsBytes(embeddingSize: Int, sampledRows: Int, workers: Int) -> Double {
-        Double(workers) * Double(sampledRows) * (8 * Double(embeddingSize) + 8)
+    /// Bytes per step of `rows`: every worker pulls each sampled row with its id and pushes a gradient f32 for it.
+    static func rowsBytes(embeddingSize: Int, sampledRows: Int, workers: Int, rowByteCount: Int) -> Double {
+        Double(workers) * Double(sampledRows) * Double(rowByteCount + 8 + 4 * embeddingSize)
     }
 
     private static func megabytes(_ bytes: Double) -> String {

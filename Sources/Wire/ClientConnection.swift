@@ -9,6 +9,8 @@ public enum ClientEvent: Sendable {
     case refused(Refusal)
     /// No answer to the hello for `TransportOptions.helloDeadline`; the connection goes on trying.
     case unanswered(endpoint: String)
+    /// A part of a large step reply (`TransportOptions.arrivalByteCount`). The whole one follows, unless the connection is lost.
+    case arriving(ArrivingReply)
     /// A message; `request` is the number of our request that it answers, or 0.
     case received(request: UInt64, message: WireMessage)
 }

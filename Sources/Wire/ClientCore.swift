@@ -183,6 +183,11 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         if case .fragment(let fragment) = part {
             let finished = try unfinished.add(fragment, of: ClientCore.server)
             state.withLock { $0.counters.parts += 1 }
+            if finished == nil, let step = options.arrivalByteCount,
+                let reply = unfinished.arrivingReply(of: ClientCore.server, every: step)
+            {
+                events.post(.arriving(reply), 0)
+            }
             return finished.map { ($0.request, $0.message, $0.byteCount) }
         }
         // The fragments of a message follow it at once: the server has given up what is not finished by now.

@@ -22,7 +22,7 @@ public final class OperatorClient: Sendable {
             switch event {
             case .welcomed: return
             case .refused(let refusal): throw WireError(.refused, "\(endpoint) refused: \(refusal.message)")
-            case .unanswered, .received: continue
+            case .unanswered, .arriving, .received: continue
             }
         }
         throw WireError(.overdue, "no answer from \(endpoint) within \(deadline)")
@@ -41,7 +41,7 @@ public final class OperatorClient: Sendable {
             case .received(expected, let answer): return answer
             case .refused(let refusal): throw WireError(.refused, "the server refused: \(refusal.message)")
             case .welcomed: expected = try send(message)
-            case .received, .unanswered: continue
+            case .received, .arriving, .unanswered: continue
             }
         }
         throw WireError(.overdue, "no answer to \(message.name) from \(connection.endpoint) within \(deadline)")

@@ -10,6 +10,8 @@ public struct TransportOptions: Sendable {
     public var unfinishedByteCapacity = 8 << 30
     /// Where large tensors are received; all sockets of the process share it unless they are given their own.
     public var memory: TensorPool
+    /// A client tells of a step reply that is still coming in whenever so many more bytes of it are there; never if nil.
+    public var arrivalByteCount: Int?
     /// After how long without a fragment an unfinished message is given up.
     public var unfinishedDeadline = Duration.seconds(60)
     /// How often ZeroMQ asks whether the other side lives, and after how long of silence it closes the connection. It counts

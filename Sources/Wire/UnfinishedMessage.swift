@@ -13,6 +13,8 @@ struct UnfinishedMessage {
     /// Bytes of the whole series.
     let byteCount: Int
     private var offset = 0
+    /// How many bytes were there when that was last told.
+    private var toldByteCount = 0
     private var piece = 0
     private var pieceOffset = 0
 
@@ -23,6 +25,16 @@ struct UnfinishedMessage {
         self.message = message
         self.pieces = pieces
         byteCount = pieces.reduce(0) { $0 + $1.byteCount }
+    }
+
+    /// Bytes of the series that are there.
+    var receivedByteCount: Int { offset }
+
+    /// Whether `byteCount` more bytes are there than when this was last true.
+    mutating func hasArrived(_ byteCount: Int) -> Bool {
+        guard offset - toldByteCount >= byteCount else { return false }
+        toldByteCount = offset
+        return true
     }
 
     /// Why it is given up when its peer begins another message.
@@ -111,6 +123,12 @@ struct UnfinishedMessages {
         entries[peer] = entry
         byteCount += entry.message.byteCount
         return nil
+    }
+
+    /// What a peer has sent of a step reply so far, if it is `byteCount` bytes more than when this was last asked with success.
+    mutating func arrivingReply(of peer: PeerID, every byteCount: Int) -> ArrivingReply? {
+        guard entries[peer]?.message.hasArrived(byteCount) == true else { return nil }
+        return entries[peer]?.message.arrivingReply
     }
 
     /// Gives up what a peer has not finished; returns it.

@@ -22,9 +22,13 @@ final class WorkerModel {
     private(set) var parameters: Tensor?
 
     // The attempt in hand.
+    private var attempt: StepID?
     private var microBatches = 0..<0
     private var labels: Tensor?
     private var features: Tensor?
+    /// Of a `rows` exchange, what has been computed while rows come in; nil before, and after something was wrong.
+    private var rows: RowsExchange?
+    private var rowsAreRefused = false
     private var output: WorkerHead.Output?
 
     /// - Throws: `DatasetError`, `HeadError` or `BackboneError` if the configuration does not fit the data.
@@ -63,9 +67,32 @@ final class WorkerModel {
 
     /// Forgets the results of an attempt that is over.
     func abandon() {
+        attempt = nil
         labels = nil
         features = nil
+        rows = nil
         output = nil
+    }
+
+    /// Computes with those rows of a shard that are there, once the features are. What is wrong with them is said by the
+    /// computation of the whole.
+    ///
+    /// - Parameters:
+    ///   - shard: its index among those of the plan.
+    ///   - slices: of the shard.
+    func take(_ reply: ArrivingReply, of shard: Int, slices: SliceSet) {
+        guard reply.id == attempt, !rowsAreRefused, output == nil, reply.payload.count == 3,
+            zip(reply.payload, reply.available).prefix(2).allSatisfy({ $0.byteCount == $1 }),
+            let batch = batch(reply.id)
+        else { return }
+        do throws(HeadError) {
+            let exchange = if let rows { rows } else { try head.beginRows(batch) }
+            rows = exchange
+            try exchange.take(reply.payload, of: shard, slices: slices, available: reply.available[2])
+        } catch {
+            rows = nil
+            rowsAreRefused = true
+        }
     }
 
     private func execute(
@@ -73,7 +100,9 @@ final class WorkerModel {
     ) throws -> WorkerResult<[Tensor]>? {
         switch computation {
         case .labels(let range):
+            abandon()
             let tensor = source.labels(step: id.step, microBatches: range)
+            (attempt, rowsAreRefused) = (id, false)
             (microBatches, labels) = (range, tensor)
             return .labels([tensor])
         case .embed(let range):
@@ -115,20 +144,26 @@ final class WorkerModel {
     private func softmax(
         _ id: StepID, _ exchange: Exchange, _ replies: [[Tensor]], _ shards: [Plan.Shard]
     ) throws -> WorkerResult<[Tensor]> {
-        guard let labels, let features else { throw HeadError(.phase, "there are no features to compare") }
-        let configuration = setup.configuration
-        let batch = WorkerHead.Batch(
-            globalBatchSize: configuration.batch.size, microBatchSize: configuration.batch.microBatch,
-            microBatches: microBatches, labels: labels.array(Int64.self), features: features)
+        guard let labels, let batch = batch(id) else { throw HeadError(.phase, "there are no features to compare") }
         let result =
             exchange == .rows
-            ? try head.softmax(pulled: replies, slices: shards.map(\.slices), batch: batch)
+            ? try head.softmax(pulled: replies, slices: shards.map(\.slices), batch: batch, begun: rows)
             : try head.merge(replies: replies, batch: batch)
+        rows = nil
         output = result
         try recorder?.record(
-            id, samples: source.indices(step: id.step, microBatches: microBatches), labels: labels, features: features,
-            output: result)
+            id, samples: source.indices(step: id.step, microBatches: microBatches), labels: labels,
+            features: batch.features, output: result)
         return .softmax(result.backward, lossSums: result.lossSums)
+    }
+
+    /// The rank's part of the batch, once its features are computed.
+    private func batch(_ id: StepID) -> WorkerHead.Batch? {
+        guard let labels, let features else { return nil }
+        let batch = setup.configuration.batch
+        return WorkerHead.Batch(
+            globalBatchSize: batch.size, microBatchSize: batch.microBatch, microBatches: microBatches,
+            labels: labels.array(Int64.self), features: features, step: id.step)
     }
 
     /// The elements of the flat vector that a shard owns, ascending.

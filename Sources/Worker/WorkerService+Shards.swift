@@ -1,5 +1,6 @@
 import Logging
 import PartialFC
+import ProcessSupport
 import RunSetup
 import StepProtocol
 import Wire
@@ -21,12 +22,24 @@ extension WorkerService {
             hello.classCount = setup.head.classCount
             hello.configurationHash = welcome.configurationHash
             hello.previousNumber = welcome.member.number
+            var options = TransportOptions()
+            options.arrivalByteCount = 4 << 20
             do {
                 shards[member] = try ClientConnection(
-                    connect: endpoint, hello: hello, thread: io, events: mailbox.sink { .shard(member, $0) })
+                    connect: endpoint, hello: hello, options: options, thread: io,
+                    events: mailbox.sink { .shard(member, $0) })
             } catch {
                 log.error("\(member) cannot be reached: \(error)")
             }
         }
+    }
+
+    /// A shard's rows are computed with while the next ones come in: what is computed is used when all are there.
+    func arrived(_ reply: ArrivingReply, from shard: MemberID) {
+        guard let model, let plan = machine?.plan, plan.exchange == .rows, reply.phase == .forward,
+            reply.id == machine?.current, let index = plan.shards.firstIndex(where: { $0.shard == shard })
+        else { return }
+        let slices = plan.shards[index].slices
+        compute.submit { model.value.take(reply, of: index, slices: slices) }
     }
 }

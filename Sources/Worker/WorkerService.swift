@@ -124,7 +124,11 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
-        case .shard(let shard, .received(_, .stepReply(let reply))): drive(.reply(shard, reply))
+        case .coordinator(.arriving): break
+        case .shard(let shard, .arriving(let reply)): arrived(reply, from: shard)
+        case .shard(let shard, .received(_, .stepReply(let reply))):
+            if let whole = ArrivingReply(reply) { arrived(whole, from: shard) }
+            drive(.reply(shard, reply))
         case .shard(let shard, .received(_, .refused(let refusal))):
             log.warning("\(shard) refused a message: \(refusal.message)")
         case .shard(let shard, .refused(let refusal)):

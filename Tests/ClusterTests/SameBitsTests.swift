@@ -31,6 +31,22 @@ import Testing
         }
     }
 
+    /// Rows and gradients that are rounded on their way, each in the same manner whoever sends them.
+    @Test func roundingOnTheWayDoesNotDependOnTheWorld() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let settings = "exchange_rows: int8, exchange_gradients: bf16"
+            let reference = try train(data, directory, .init(shards: 1, workers: 1), exchange: "rows, \(settings)")
+            for world in [TrainingRun.World(shards: 3, workers: 2), .init(shards: 2, workers: 3, threads: 2)] {
+                let run = try train(data, directory, world, exchange: "rows, \(settings)")
+                let difference = run.gap ?? run.difference(from: reference)
+                #expect(difference == nil, "\(world)")
+            }
+            let exact = try train(data, directory, .init(shards: 1, workers: 1), exchange: "rows")
+            #expect(exact.difference(from: reference) != nil)
+        }
+    }
+
     @Test func aKilledWorkerLeavesNoTrace() throws {
         try withDirectory { directory in
             let data = try writeFolderDataset(to: directory)

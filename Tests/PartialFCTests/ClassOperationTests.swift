@@ -283,7 +283,7 @@ struct ClassOperationTests {
                 replies: [],
                 batch: .init(
                     globalBatchSize: 2, microBatchSize: 1, microBatches: 0..<2, labels: [4, 5],
-                    features: Tensor(zeros: Float.self, shape: [2, 12])))
+                    features: Tensor(zeros: Float.self, shape: [2, 12]), step: 0))
         }
         // An explicit choice passes over retired classes.
         try shard.begin(step: 0, microBatchSize: 1, labels: [4], sampled: (0..<101).map(Int64.init))

@@ -23,6 +23,7 @@ struct HalfPrecisionTests {
             for rounding in [Rounding.stochastic, .nearest] {
                 var configuration = try golden.configuration(slices: 16)
                 (configuration.format, configuration.rounding, configuration.compute) = (format, rounding, .bf16)
+                configuration.exchangedRows = format.rows
                 var outcomes: [StepOutcome] = []
                 for way in Spread.Way.allCases {
                     let spread = Spread(

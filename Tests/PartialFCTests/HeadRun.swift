@@ -75,7 +75,7 @@ final class HeadRun {
             WorkerHead.Batch(
                 globalBatchSize: labels.count, microBatchSize: g, microBatches: range,
                 labels: Array(labels[range.lowerBound * g..<range.upperBound * g]),
-                features: features.rows(range.lowerBound * g..<range.upperBound * g))
+                features: features.rows(range.lowerBound * g..<range.upperBound * g), step: step)
         }
         var outputs: [WorkerHead.Output] = []
         for (worker, batch) in zip(workers, batches) {

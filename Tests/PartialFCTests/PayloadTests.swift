@@ -16,7 +16,8 @@ struct PayloadTests {
         }
         for shard in shards { try shard.begin(step: 0, microBatchSize: 4, labels: labels) }
         let batch = WorkerHead.Batch(
-            globalBatchSize: 12, microBatchSize: 4, microBatches: 0..<3, labels: labels, features: features)
+            globalBatchSize: 12, microBatchSize: 4, microBatches: 0..<3, labels: labels, features: features,
+            step: 0)
         return (shards, try WorkerHead(configuration: configuration, threads: 1), batch)
     }
 

@@ -38,10 +38,27 @@ import Testing
         #expect(try RunSetup(configuration).head.format.momentum == .none)
     }
 
+    @Test func whatRoundsOnItsWayNeedsTheExchangeNamed() throws {
+        let head = try head("exchange=rows", "exchange_rows=int8", "exchange_gradients=bf16")
+        #expect(head.exchangedRows == .int8 && head.exchangedGradients == .bf16)
+        #expect(try self.head("storage=bf16").exchangedRows == .bf16)
+        #expect(try self.head("storage=bf16", "exchange_rows=bf16").exchangedRows == .bf16)
+        for settings in ["exchange_rows=bf16", "exchange_gradients=bf16"] {
+            for exchange in ["auto", "features"] {
+                #expect {
+                    try self.head("exchange=\(exchange)", settings)
+                } throws: { ($0 as? ConfigurationError)?.key == "head.exchange" }
+            }
+        }
+        // Wider than what is kept.
+        #expect(throws: HeadError.self) { try self.head("exchange=rows", "storage=bf16", "exchange_rows=f32") }
+    }
+
     @Test func formatsDecideTheResult() throws {
         let base = RunConfiguration()
         for (key, value) in [
             ("storage", "bf16"), ("momentum_storage", "int8"), ("rounding", "nearest"), ("compute", "f32"),
+            ("exchange_rows", "int8"), ("exchange_gradients", "bf16"),
         ] {
             let other = try RunConfiguration(yaml: "", settings: ["head.\(key)=\(value)"])
             #expect(other.fingerprint != base.fingerprint)

@@ -18,13 +18,15 @@ import Testing
         _ run: (batch: Int, size: Int, rows: Int, workers: Int, shards: Int, exchange: Exchange)
     ) {
         let choice = ExchangeChoice.automatic(
-            batch: run.batch, embeddingSize: run.size, sampledRows: run.rows, workers: run.workers, shards: run.shards)
+            batch: run.batch, embeddingSize: run.size, sampledRows: run.rows, workers: run.workers, shards: run.shards,
+            rowByteCount: 4 * run.size)
         #expect(choice.exchange == run.exchange, "\(choice.reason)")
     }
 
     @Test func theReasonGivesBothFigures() {
         let choice = ExchangeChoice.automatic(
-            batch: 1_000, embeddingSize: 498, sampledRows: 10_000, workers: 2, shards: 2)
+            batch: 1_000, embeddingSize: 498, sampledRows: 10_000, workers: 2, shards: 2,
+            rowByteCount: 4 * 498)
         // features: 4·1000·(2·(499 + 500) + 499) bytes; rows: 2·10000·(8·498 + 8) bytes.
         #expect(
             choice.reason

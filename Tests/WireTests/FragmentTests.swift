@@ -141,6 +141,44 @@ import Wire
         #expect(client.counters.rejectedTotal == 0 && server.server.counters.rejectedTotal == 0)
     }
 
+    @Test func aReplyCanBeReadWhileItComesIn() throws {
+        let (server, _, _) = try welcomed()
+        defer { server.close() }
+        let fragment = WireLimits.fragmentByteCount
+        var options = TransportOptions()
+        options.arrivalByteCount = 2 * fragment
+        let (client, mailbox) = try self.client(of: server, options)
+        defer { client.close() }
+        let bytes = (0..<7 * fragment + 5).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
+        let sent = [Tensor([1, 2, 3] as [UInt8]), Tensor(Array(bytes[..<(2 * fragment + 3)])), Tensor(bytes)]
+        client.send(Samples.request(sent))
+        var told: [[Int]] = []
+        var arriving: [Tensor] = []
+        var whole: [Tensor]?
+        while whole == nil, let event = mailbox.next(within: .seconds(20)) {
+            switch event {
+            case .arriving(let reply):
+                #expect(reply.payload.map(\.shape) == sent.map(\.shape))
+                for (index, tensor) in reply.payload.enumerated() {
+                    let count = reply.available[index]
+                    #expect(Array(contents(tensor)[..<count]) == Array(contents(sent[index])[..<count]))
+                }
+                told.append(reply.available)
+                arriving = reply.payload
+            case .received(_, let message): whole = tensors(message)
+            default: Issue.record("\(event)")
+            }
+        }
+        // Whenever two more fragments are there; the last bytes come with the whole.
+        let second = 2 * fragment + 3
+        #expect(
+            told == [
+                [3, 2 * fragment, 0], [3, second, 2 * fragment], [3, second, 4 * fragment], [3, second, 6 * fragment],
+            ])
+        #expect(zip(arriving, whole ?? []).allSatisfy { $0.storage === $1.storage })
+        #expect(whole.map { $0.map(contents) } == sent.map(contents))
+    }
+
     @Test func memoryIsUsedAgain() throws {
         let (server, _, _) = try welcomed()
         defer { server.close() }

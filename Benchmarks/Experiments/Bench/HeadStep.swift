@@ -75,7 +75,7 @@ struct HeadOptions: ParsableArguments {
                     replies: [reply],
                     batch: WorkerHead.Batch(
                         globalBatchSize: batch, microBatchSize: microBatch, microBatches: microBatches, labels: labels,
-                        features: features))
+                        features: features, step: step))
             }
             guard let output else { continue }
             try time {

@@ -29,6 +29,10 @@ void pfc_rows_will_need(const void *source, const int64_t *places, ptrdiff_t cou
 /// inverse[i] = 1 / |row i|, 0 for a row of (almost) no length; rows bf16.
 void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t count, ptrdiff_t size, float *inverse);
 
+/// Rounds rows of `size` numbers to bf16, stochastically, as `pfc_rows_update` does: the random bits of number d of a row are a
+/// function of (key, class id, d). The numbers stay floats. What is a bf16 already stays as it is.
+void pfc_rows_round_bf16(float *rows, const int64_t *ids, ptrdiff_t count, ptrdiff_t size, uint64_t key);
+
 /// The row optimiser.
 typedef struct {
     pfc_format rows, momentum_format;
