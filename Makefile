@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz serving simulate format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz serving simulate format lint proto clean
 
 all: build
 
@@ -45,6 +45,10 @@ bench-peers: build .build-peers
 # 10,000,000 classes on a machine of 24 GiB: training, a checkpoint, kill -9, and on. DIRECTORY=where the state goes.
 ten-million: build
 	@$(BIN)/experiments ten-million $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(CLASSES),--classes $(CLASSES))
+
+# A table in files, with less memory than it is large (as root). DIRECTORY=where the files go.
+table-file: build
+	@$(BIN)/experiments table-file --bf16 $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(CLASSES),--classes $(CLASSES))
 
 # Loss and accuracy on the demo's data with rows and momentum in fewer bits. STEPS=600 for a shorter training.
 quality: build

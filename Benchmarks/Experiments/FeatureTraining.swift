@@ -23,12 +23,30 @@ struct FeatureTraining: ParsableArguments {
     @Flag(help: "Rows in bf16, momentum in int8, products in bf16; f32 unless given.")
     var bf16 = false
 
+    @Option(help: "Where the softmax is computed: features or rows.")
+    var exchange = "features"
+
+    @Option(help: "How rows travel in the exchange rows: auto, f32, bf16 or int8.")
+    var exchangeRows = "auto"
+
+    @Option(help: "How their gradients travel: f32 or bf16.")
+    var exchangeGradients = "f32"
+
     /// Bytes of the rows and their momentum.
     var stateBytes: Int {
         classes * (bf16 ? TableFormat(rows: .bf16, momentum: .int8) : .f32).byteCount(width: embeddingSize)
     }
 
-    private var numbers: String { bf16 ? ", storage: bf16, momentum_storage: int8" : "" }
+    /// What travels, in words.
+    var exchangeName: String {
+        if exchange == "features" { return "features" }
+        return "rows \(exchangeRows == "auto" ? (bf16 ? "bf16" : "f32") : exchangeRows), gradients \(exchangeGradients)"
+    }
+
+    private var numbers: String {
+        ", exchange: \(exchange), exchange_rows: \(exchangeRows), exchange_gradients: \(exchangeGradients)"
+            + (bf16 ? ", storage: bf16, momentum_storage: int8" : "")
+    }
 
     /// Writes the features into `directory` and describes a run over them.
     func configuration(steps: Int, in directory: URL) throws -> String {
@@ -38,7 +56,7 @@ struct FeatureTraining: ParsableArguments {
         return """
             data: {kind: features, path: "\(path.path)", classes: \(classes)}
             backbone: {name: none, embedding_size: \(embeddingSize)}
-            head: {scale: 64, m1: 1, m2: 0, m3: 0.4, sample_rate: \(sampleRate), slices: \(slices), exchange: features\(numbers)}
+            head: {scale: 64, m1: 1, m2: 0, m3: 0.4, sample_rate: \(sampleRate), slices: \(slices)\(numbers)}
             batch: {size: \(batch), micro_batch: \(batch / 4)}
             schedule: {steps: \(steps), learning_rate: 0.1}
             evaluation: {held_out_pairs: 0}

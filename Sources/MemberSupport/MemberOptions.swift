@@ -16,8 +16,13 @@ public struct MemberOptions: ParsableArguments {
     @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
     public var coordinator = ProcessInfo.processInfo.environment["PARTIALFC_COORDINATOR"] ?? "tcp://127.0.0.1:7400"
 
-    @Option(help: "Threads that compute.")
-    public var threads = 1
+    @Option(
+        name: .customLong("threads"),
+        help: "Threads that compute; by default one for every core that the process may use.")
+    var requestedThreads: Int?
+
+    @Option(help: "Cores to stay on, such as 0-3,8; by default the system decides.")
+    public var cores: String?
 
     @Option(help: "A name for logs and refusals.")
     public var name = ProcessInfo.processInfo.hostName
@@ -30,8 +35,17 @@ public struct MemberOptions: ParsableArguments {
 
     public init() {}
 
+    /// Threads that compute. Every process of a machine may have one for each core: they take blocks of arithmetic from a common
+    /// list, and none waits by spinning.
+    public var threads: Int { requestedThreads ?? min(1024, ProcessorCores.usableCount) }
+
     public func validate() throws {
-        guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
+        if let requestedThreads, !(1...1024).contains(requestedThreads) {
+            throw ValidationError("--threads \(requestedThreads) is not in 1...1024")
+        }
+        if let cores, ProcessorCores(list: cores) == nil {
+            throw ValidationError("--cores \(cores) is not a list of cores such as 0-3,8")
+        }
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
@@ -42,6 +56,12 @@ public struct MemberOptions: ParsableArguments {
     /// - Throws: the exit code of the process if the service cannot be made.
     public func run(_ label: String, _ make: (Logger) throws -> any MemberService) throws -> Never {
         ProcessMemory.keepFreedMemory()
+        // Before there is any other thread, and before the number of threads is asked for.
+        if let cores, let list = ProcessorCores(list: cores), !list.keepThreadHere() {
+            FileHandle.standardError.write(
+                Data("--cores \(cores): this process may not run on any of them (\(ProcessorCores.allowed))\n".utf8))
+            throw ExitCode(64)
+        }
         let level = Logger.Level(rawValue: logLevel) ?? .info
         let log = Logger(label: label) { StandardErrorLog(label: $0, level: level) }
         let service: any MemberService

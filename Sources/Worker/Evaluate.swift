@@ -3,6 +3,7 @@ import Backbone
 import Dataset
 import Determinism
 import Foundation
+import ProcessSupport
 import Verification
 
 /// `worker evaluate`.
@@ -42,7 +43,7 @@ struct Evaluate: ParsableCommand {
     var json = false
 
     @Option(help: "Threads that compute.")
-    var threads = 1
+    var threads = min(1024, ProcessorCores.usableCount)
 
     func validate() throws {
         guard !bins.isEmpty || pairs != nil else { throw ValidationError("name what to evaluate on: --bin or --pairs") }

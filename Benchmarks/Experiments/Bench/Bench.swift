@@ -62,6 +62,13 @@ struct Bench: ParsableCommand {
         report.serving = try ask("serving", "--threads", "\(threads)", "--json")
         report.worlds = try ask(
             "worlds", "--threads", "\(threads)", "--classes", "\(min(1_000_000, largest))", "--bf16")
+        for formats in [[], ["--bf16"], ["--bf16", "--exchange-rows", "int8", "--exchange-gradients", "bf16"]] {
+            let arguments =
+                ["worlds", "--exchange", "rows", "--worlds", "1:1", "--threads", "\(threads)", "--classes"]
+                + ["\(min(1_000_000, largest))"] + formats
+            Experiments.note(arguments.joined(separator: " "))
+            report.exchanges += try OwnProcess.ask([WorldSpeed].self, arguments)
+        }
         return report
     }
 

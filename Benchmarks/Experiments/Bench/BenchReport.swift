@@ -27,6 +27,8 @@ struct BenchReport: Codable {
     var sampling: [SamplingCost] = []
     var serving: [ServingClient.Result] = []
     var worlds: [WorldSpeed] = []
+    /// What the exchange `rows` takes, by the formats on the wire.
+    var exchanges: [WorldSpeed] = []
 
     init(machine: Machine, limits: Limits) {
         self.machine = machine
@@ -52,6 +54,7 @@ struct BenchReport: Codable {
         report.sampling = middle(\.sampling, by: \.milliseconds)
         report.serving = middle(\.serving, by: \.seconds)
         report.worlds = middle(\.worlds, by: \.milliseconds)
+        report.exchanges = middle(\.exchanges, by: \.milliseconds)
         return report
     }
 
@@ -78,6 +81,9 @@ struct BenchReport: Codable {
 
         Clusters of processes with \(limits.threads) threads each: time from commit to commit
         \(worldText)
+
+        The exchange rows, 1 shard and 1 worker
+        \(exchangeText)
         """
     }
 
@@ -160,6 +166,12 @@ struct BenchReport: Codable {
                 Units.fixed(Double(row.shardResidentBytes) / 1e9, 2),
             ])
         }
+        return table.render()
+    }
+
+    private var exchangeText: String {
+        var table = TextTable(["on the wire", "ms"])
+        for row in exchanges { table.add([row.exchange, Units.fixed(row.milliseconds, 1)]) }
         return table.render()
     }
 }

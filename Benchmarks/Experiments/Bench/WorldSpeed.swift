@@ -9,6 +9,8 @@ struct WorldSpeed: Codable {
     var workers: Int
     /// Threads of every process.
     var threads: Int
+    /// How the softmax, rows and gradients travel.
+    var exchange: String
     /// Median of the time from commit to commit.
     var milliseconds: Double
     /// The most that any shard had resident.
@@ -50,7 +52,8 @@ struct WorldsCommand: ParsableCommand {
         let peak = cluster.shards.map { ProcessMemory.peakResidentBytes(of: $0.processIdentifier) }.max() ?? 0
         let seconds = try StepLine.all(in: directory).prefix(steps).dropFirst(steps / 5).map(\.seconds)
         return WorldSpeed(
-            shards: shards, workers: workers, threads: threads, milliseconds: Experiments.median(seconds) * 1000,
+            shards: shards, workers: workers, threads: threads, exchange: features.exchangeName,
+            milliseconds: Experiments.median(seconds) * 1000,
             shardResidentBytes: peak)
     }
 }
