@@ -27,13 +27,13 @@ enum BLAS {
             blasint(n), 1, c, blasint(n))
     }
 
-    /// c [m, n] = aᵀ · b, a [k, m], b [k, n].
+    /// c [m, n] = aᵀ · b, a [k, m] whose rows are `stride` apart, b [k, n].
     static func transposedProduct(
-        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
+        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, stride: Int, _ b: UnsafePointer<Float>,
         _ c: UnsafeMutablePointer<Float>
     ) {
         cblas_sgemm(
-            CblasRowMajor, CblasTrans, CblasNoTrans, blasint(m), blasint(n), blasint(k), 1, a, blasint(m), b,
+            CblasRowMajor, CblasTrans, CblasNoTrans, blasint(m), blasint(n), blasint(k), 1, a, blasint(stride), b,
             blasint(n),
             0, c, blasint(n))
     }

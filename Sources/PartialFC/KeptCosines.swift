@@ -1,7 +1,8 @@
 internal import CKernels
 internal import Tensors
 
-/// The cosines of a step's forward pass, kept for its row gradients so that they are not computed twice.
+/// The cosines of a step's forward pass, or the products f32 that they are made of, kept for its row gradients so that they are not
+/// computed twice.
 ///
 /// Each is a function of one row and one sample, so that it is no matter who keeps them and whether.
 final class KeptCosines: @unchecked Sendable {
@@ -14,19 +15,27 @@ final class KeptCosines: @unchecked Sendable {
     /// The features that the cosines of a micro-batch are of; nil if they are not there.
     private var features: [Tensor?]
 
-    /// Room for `microBatchCount` micro-batches of `lanes` lanes and `rowCount` rows, nil if that is too much.
-    init?(microBatchCount: Int, lanes: Int, rowCount: Int, pool: inout ReusableTensor) {
+    /// Room for `microBatchCount` micro-batches of `microBatchSize` samples and `rowCount` rows, nil if that is too much.
+    init?(
+        _ compute: Compute, microBatchCount: Int, microBatchSize: Int, rowCount: Int, pool: inout ReusableTensor
+    ) {
+        lanes = compute == .bf16 ? PackedSamples.lanes(microBatchSize) : microBatchSize
+        let size = compute == .bf16 ? MemoryLayout<pfc_cosine>.stride : MemoryLayout<Float>.stride
         let (count, overflow) = (microBatchCount * lanes).multipliedReportingOverflow(by: max(rowCount, 1))
-        guard !overflow, count <= Self.byteLimit / MemoryLayout<pfc_cosine>.stride else { return nil }
+        guard !overflow, count <= Self.byteLimit / size else { return nil }
         self.rowCount = rowCount
-        self.lanes = lanes
-        memory = pool.next(UInt16.self, shape: [count])
+        memory = pool.next(UInt8.self, shape: [count * size])
         features = Array(repeating: nil, count: microBatchCount)
     }
 
     /// The cosines [rows, lanes] of a micro-batch, from row `row` of the step on.
     func cosines(microBatch: Int, row: Int) -> UnsafeMutablePointer<pfc_cosine> {
         memory.rawPointer.assumingMemoryBound(to: pfc_cosine.self) + (microBatch * rowCount + row) * lanes
+    }
+
+    /// The products [g, n] of a micro-batch and a tile of n rows that begins with row `row` of the step.
+    func products(microBatch: Int, row: Int) -> UnsafeMutablePointer<Float> {
+        memory.rawPointer.assumingMemoryBound(to: Float.self) + (microBatch * rowCount + row) * lanes
     }
 
     /// Notes that the cosines of the micro-batches of `samples` are there.

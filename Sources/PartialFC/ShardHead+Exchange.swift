@@ -71,10 +71,10 @@ extension ShardHead {
     /// Room for the cosines of the step, made when the first rank asks.
     private func keptCosines() throws(HeadError) -> KeptCosines? {
         let current = try current("forward")
-        if configuration.compute == .bf16, current.kept == nil {
+        if current.kept == nil {
             step?.kept = KeptCosines(
-                microBatchCount: current.microBatchTree.leafCount,
-                lanes: PackedSamples.lanes(current.microBatchSize), rowCount: current.ids.count, pool: &cosinePool)
+                configuration.compute, microBatchCount: current.microBatchTree.leafCount,
+                microBatchSize: current.microBatchSize, rowCount: current.ids.count, pool: &cosinePool)
         }
         return step?.kept
     }

@@ -80,7 +80,6 @@ extension SoftmaxBlocks {
                 }
             }
         }
-        kept?.note(samples)
     }
 
     func gradientBF16(

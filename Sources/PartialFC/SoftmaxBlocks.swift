@@ -34,9 +34,10 @@ final class SoftmaxBlocks {
         samples: SampleSet, rows: SampledRows, positions: Range<Int>, slots: [PartialSlot], kept: KeptCosines? = nil
     ) {
         switch configuration.compute {
-        case .f32: forwardF32(samples: samples, rows: rows, positions: positions, slots: slots)
+        case .f32: forwardF32(samples: samples, rows: rows, positions: positions, slots: slots, kept: kept)
         case .bf16: forwardBF16(samples: samples, rows: rows, positions: positions, slots: slots, kept: kept)
         }
+        kept?.note(samples)
     }
 
     /// Some rows of a slice, with their gradient.
@@ -66,7 +67,7 @@ final class SoftmaxBlocks {
         switch configuration.compute {
         case .f32:
             gradientF32(
-                samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, rounding: rounding,
+                samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, kept: kept, rounding: rounding,
                 consume: consume)
         case .bf16:
             gradientBF16(
