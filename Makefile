@@ -54,6 +54,7 @@ table-file: build
 quality: build
 	@scripts/install-dependencies demo
 	@$(BIN)/experiments quality $(if $(STEPS),--steps $(STEPS))
+	@$(BIN)/experiments small-updates
 
 # 300 steps with 1-4 shards, 1-3 workers, 1-2 threads: the same losses and hashes, bit for bit.
 equivalence: build

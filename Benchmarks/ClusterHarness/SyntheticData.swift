@@ -63,6 +63,20 @@ public enum SyntheticData {
         try write(values, labels: labels, size: size, to: path)
     }
 
+    /// Class centers to start from, in random directions and of length 1: `head.initial`.
+    ///
+    /// - Throws: if the file cannot be written.
+    public static func writeCenters(to path: URL, classes: Int, size: Int, seed: UInt64) throws {
+        var random = KeyedRandom(seed: seed, purpose: .test)
+        var values: [Float] = []
+        for _ in 0..<classes {
+            let row = (0..<size).map { _ in random.unit() * 2 - 1 }
+            let length = row.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            values += row.map { Float($0 / length) }
+        }
+        try SafeTensors(tensors: ["centers": Tensor(values, shape: [classes, size])]).write(to: path.path)
+    }
+
     private static func write(_ values: [Float], labels: [Int64], size: Int, to path: URL) throws {
         try FileManager.default.createDirectory(
             at: path.deletingLastPathComponent(), withIntermediateDirectories: true)

@@ -17,20 +17,6 @@ struct Quality: ParsableCommand {
     @Option(help: "The learning rate; 0: that of the configuration.") var learningRate = 0.0
     @Option(help: "A file for the loss of every step, as CSV.") var curves = "bench/quality.csv"
 
-    private struct Kind {
-        var name: String
-        var settings: [String]
-    }
-
-    private static let kinds = [
-        Kind(name: "f32/f32", settings: []),
-        Kind(name: "bf16/f32", settings: ["head.storage=bf16"]),
-        Kind(name: "bf16/int8", settings: ["head.storage=bf16", "head.momentum_storage=int8"]),
-        Kind(
-            name: "bf16/int8 nearest",
-            settings: ["head.storage=bf16", "head.momentum_storage=int8", "head.rounding=nearest"]),
-    ]
-
     func run() throws {
         if !FileManager.default.fileExists(atPath: glyphs) {
             try FileManager.default.createDirectory(
@@ -42,7 +28,7 @@ struct Quality: ParsableCommand {
         let text = try String(contentsOfFile: demo, encoding: .utf8)
         var table = TextTable(["rows/momentum", "loss, last tenth", "accuracy", "steps/s"])
         var losses: [[Double]] = []
-        for kind in Self.kinds {
+        for kind in RowNumbers.compared {
             let directory = Experiments.directory("quality")
             defer { try? FileManager.default.removeItem(at: directory) }
             var settings = ["data.path=\(URL(filePath: glyphs).path)", "evaluation.every=0"] + kind.settings
@@ -76,7 +62,7 @@ struct Quality: ParsableCommand {
         let file = URL(filePath: curves)
         try FileManager.default.createDirectory(
             at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-        var text = "step,\(Self.kinds.map(\.name).joined(separator: ","))\n"
+        var text = "step,\(RowNumbers.compared.map(\.name).joined(separator: ","))\n"
         for step in 0..<(losses.map(\.count).min() ?? 0) {
             text += "\(step),\(losses.map { "\($0[step])" }.joined(separator: ","))\n"
         }
