@@ -118,6 +118,16 @@ def bench_panels(result: Record) -> list[Panel]:
             ),
             [],
         ),
+        Panel(
+            "milliseconds per step, exchange rows",
+            bars(
+                result.get("exchanges", []),
+                lambda one: "1 shard, 1 worker",
+                lambda one: one["exchange"],
+                "milliseconds",
+            ),
+            [],
+        ),
     ]
 
 
