@@ -2,6 +2,7 @@ import ArgumentParser
 import CoordinatorStore
 import Foundation
 import Logging
+import Monitoring
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -47,6 +48,14 @@ struct Serve: ParsableCommand {
     @Option(help: "Where to listen: tcp://ADDRESS:PORT; port * lets the system choose.")
     var bind = "tcp://127.0.0.1:7400"
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            Where the dashboard, metrics and JSON are served over HTTP, or off; port 0 lets the system choose. There is no \
+            password. By default 127.0.0.1:7480, or another port if that one is taken.
+            """, valueName: "address:port"))
+    var http: String?
+
     @Option(help: "Write the endpoint to this file once listening.", completion: .file())
     var endpointFile: String?
 
@@ -60,6 +69,7 @@ struct Serve: ParsableCommand {
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
+        if let problem = http.flatMap(HTTPBinding.problem) { throw ValidationError(problem) }
     }
 
     func run() throws {
@@ -71,17 +81,40 @@ struct Serve: ParsableCommand {
                 directory: state ?? setup.configuration.output + "/state", setup: setup, resume: resume,
                 accepted: accept)
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
-            let service = try CoordinatorService(setup: setup, run: run, bind: bind, log: log)
+            let monitor = http == "off" ? nil : ClusterMonitor(setup.configuration)
+            let service = try CoordinatorService(setup: setup, run: run, bind: bind, monitor: monitor, log: log)
+            let pages = try monitor.map { try serve($0, log) }
             if let endpointFile {
                 try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
             }
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
             service.run()
+            pages?.close()
             withExtendedLifetime(signals) {}
         } catch {
             log.error("\(error)")
             throw ExitCode(Self.exitCode(error))
         }
+    }
+
+    /// Serves HTTP where the option says, or at the usual address or beside it.
+    private func serve(_ monitor: ClusterMonitor, _ log: Logger) throws -> HTTPServer {
+        let counters = HTTPCounters()
+        let pages = ClusterPages(monitor: monitor, counters: counters)
+        let server: HTTPServer
+        if let http, case .at(let address) = HTTPBinding(http) {
+            server = try HTTPServer(bind: address, counters: counters, handler: pages.answer)
+        } else {
+            var address = HTTPBinding.coordinatorAddress
+            do { server = try HTTPServer(bind: address, counters: counters, handler: pages.answer) } catch {
+                guard error.isTaken else { throw error }
+                log.warning("\(error); the system chooses another port")
+                address.port = 0
+                server = try HTTPServer(bind: address, counters: counters, handler: pages.answer)
+            }
+        }
+        log.info("dashboard at \(server.url)")
+        return server
     }
 
     private static func exitCode(_ error: any Error) -> Int32 {
