@@ -171,6 +171,9 @@ let package = Package(
                 "ShardState", "RunSetup", "RunConfiguration", "PartialFC", "CenterStore", "Determinism", "StepProtocol",
                 "Tensors", "Wire", "TestFiles",
             ], swiftSettings: settings),
+        .testTarget(
+            name: "MonitoringTests", dependencies: ["Monitoring", "ClusterHarness", "ClusterStatus"],
+            swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),

@@ -71,7 +71,8 @@ enum ClusterMetrics {
     private static func addCounts(_ counts: ClusterMonitor.Counts, _ text: inout MetricsText) {
         text.add("partialfc_steps_total", .counter, "Steps that were committed.", Double(counts.steps))
         text.add(
-            "partialfc_step_attempts_total", .counter, "Attempts of these steps: more than steps if some were repeated.",
+            "partialfc_step_attempts_total", .counter,
+            "Attempts of these steps: more than steps if some were repeated.",
             Double(counts.attempts))
         text.add("partialfc_samples_total", .counter, "Samples that were trained on.", Double(counts.samples))
         text.add(

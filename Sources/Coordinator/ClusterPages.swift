@@ -12,7 +12,8 @@ struct ClusterPages: Sendable {
     static let pointLimit = 2048
 
     private static let paths = [
-        "/", "/metrics", "/healthz", "/readyz", "/api/status", "/api/shards", "/api/workers", "/api/slices", "/api/events",
+        "/", "/metrics", "/healthz", "/readyz", "/api/status", "/api/shards", "/api/workers", "/api/slices",
+        "/api/events",
         "/api/history", "/api/schema.json",
     ]
 

@@ -54,7 +54,8 @@ public struct HTTPRequest: Sendable, Equatable {
             throw HTTPRefusal(.versionNotSupported, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         }
         let fields = try Self.fields(headers)
-        if fields.contains(where: { $0.name == "transfer-encoding" || $0.name == "content-length" && $0.value != "0" }) {
+        if fields.contains(where: { $0.name == "transfer-encoding" || $0.name == "content-length" && $0.value != "0" })
+        {
             throw HTTPRefusal(.contentTooLarge, "requests with a body are not taken")
         }
         guard parts[2] == "HTTP/1.0" || fields.count(where: { $0.name == "host" }) == 1 else {

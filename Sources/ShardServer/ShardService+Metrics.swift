@@ -1,4 +1,5 @@
 import Monitoring
+import ShardState
 import StepProtocol
 import Wire
 
@@ -38,7 +39,8 @@ extension ShardService {
         text.add(
             "partialfc_snapshot_failed", .gauge, "Whether the last snapshot could not be written.",
             values.snapshotProblem.isEmpty ? 0 : 1)
-        text.add("partialfc_class_version", .gauge, "Class operations that it has applied.", Double(values.classVersion))
+        text.add(
+            "partialfc_class_version", .gauge, "Class operations that it has applied.", Double(values.classVersion))
         text.add(
             "partialfc_blocked", .gauge, "Whether something, such as a full disk, keeps it from preparing steps.",
             loop.obstacle.isEmpty ? 0 : 1)

@@ -1,4 +1,5 @@
 import Monitoring
+import StepProtocol
 import Wire
 
 /// What the worker says of itself over HTTP.
@@ -25,8 +26,11 @@ extension WorkerService {
         text.add(
             "partialfc_committed_step", .gauge, "The last committed step that it knows of, -1 before the first.",
             Double(values.committed))
-        text.add("partialfc_steps_total", .counter, "Steps that it has computed, repeated ones too.", Double(values.steps))
-        text.add("partialfc_micro_batches_total", .counter, "Micro-batches that it has computed.", Double(values.microBatches))
+        text.add(
+            "partialfc_steps_total", .counter, "Steps that it has computed, repeated ones too.", Double(values.steps))
+        text.add(
+            "partialfc_micro_batches_total", .counter, "Micro-batches that it has computed.",
+            Double(values.microBatches))
         text.add(
             "partialfc_step_phase_seconds_total", .counter,
             "Where it spent its steps: in the backbone, waiting for shards to exchange or to update.",

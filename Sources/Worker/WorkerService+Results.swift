@@ -2,6 +2,7 @@ import Backbone
 import Foundation
 import Logging
 import MemberSupport
+import Monitoring
 import ProcessSupport
 import RunConfiguration
 import RunSetup
