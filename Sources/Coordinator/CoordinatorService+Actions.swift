@@ -2,6 +2,7 @@ import ClusterStatus
 import CoordinatorStore
 import Foundation
 import Logging
+import Monitoring
 import RunConfiguration
 import RunSetup
 import StepProtocol
@@ -14,6 +15,7 @@ extension CoordinatorService {
         for case .committed(let report) in actions {
             write { try metrics.append(report) }
             monitor?.note(report)
+            tensorBoard?.append(StepFigures(report))
         }
         carryOut(actions[...], answering: inHand)
     }

@@ -59,6 +59,8 @@ final class CoordinatorService: @unchecked Sendable {
     var checkpointProblem = ""
     /// What HTTP shows; nil without HTTP.
     let monitor: ClusterMonitor?
+    /// What TensorBoard shows, if it is wanted.
+    let tensorBoard: TensorBoardFile?
     private var nextPublication = ContinuousClock.now
     var inHand: Question?
     /// Writes and removes checkpoints' files: the loop must not wait for them.
@@ -71,9 +73,13 @@ final class CoordinatorService: @unchecked Sendable {
     var endpoint: String { server.endpoint }
 
     /// - Throws: `WireError` if the endpoint cannot be bound, `MetricsFileError` if the output directory cannot be written.
-    init(setup: RunSetup, run: StoredRun, bind: String, monitor: ClusterMonitor?, log: Logger) throws {
+    init(
+        setup: RunSetup, run: StoredRun, bind: String, monitor: ClusterMonitor?, tensorBoard: TensorBoardFile?,
+        log: Logger
+    ) throws {
         self.setup = setup
         self.monitor = monitor
+        self.tensorBoard = tensorBoard
         self.log = log
         store = run.store
         cluster = run.cluster
@@ -154,6 +160,7 @@ final class CoordinatorService: @unchecked Sendable {
         log.info("stopping: \(reason)")
         server.close()
         files.close()
+        tensorBoard?.close()
         write { try metrics.cut(after: machine.committed) }
         store.close()
     }
@@ -264,6 +271,7 @@ final class CoordinatorService: @unchecked Sendable {
         let known = ClusterStatus.Evaluation(name: evaluation.name, step: evaluation.step, values: evaluation.values)
         evaluations[evaluation.name] = known
         monitor?.note(known)
+        tensorBoard?.append(known)
         write { try metrics.append(evaluation) }
     }
 

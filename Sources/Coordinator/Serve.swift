@@ -56,6 +56,9 @@ struct Serve: ParsableCommand {
             """, valueName: "address:port"))
     var http: String?
 
+    @Option(help: "Write event files for TensorBoard into this directory.", completion: .directory)
+    var tensorboard: String?
+
     @Option(help: "Write the endpoint to this file once listening.", completion: .file())
     var endpointFile: String?
 
@@ -82,7 +85,12 @@ struct Serve: ParsableCommand {
                 accepted: accept)
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
             let monitor = http == "off" ? nil : ClusterMonitor(setup.configuration)
-            let service = try CoordinatorService(setup: setup, run: run, bind: bind, monitor: monitor, log: log)
+            let tensorBoard = try tensorboard.map {
+                try TensorBoardFile(
+                    directory: $0, committed: run.record.committed, batchSize: setup.configuration.batch.size, log: log)
+            }
+            let service = try CoordinatorService(
+                setup: setup, run: run, bind: bind, monitor: monitor, tensorBoard: tensorBoard, log: log)
             let pages = try monitor.map { try serve($0, log) }
             if let endpointFile {
                 try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)

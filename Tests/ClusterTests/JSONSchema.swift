@@ -72,7 +72,7 @@ struct JSONSchema {
 
     private static func isType(_ value: Any, _ name: String) -> Bool {
         let number = value as? NSNumber
-        let isBoolean = number.map { CFGetTypeIDIsBoolean($0) } ?? false
+        let isBoolean = number.map { isTruthValue($0) } ?? false
         switch name {
         case "object": return value is [String: Any]
         case "array": return value is [Any]
@@ -86,5 +86,5 @@ struct JSONSchema {
     }
 
     /// `true` and `false` are numbers of the type of a C character.
-    private static func CFGetTypeIDIsBoolean(_ number: NSNumber) -> Bool { String(cString: number.objCType) == "c" }
+    private static func isTruthValue(_ number: NSNumber) -> Bool { String(cString: number.objCType) == "c" }
 }
