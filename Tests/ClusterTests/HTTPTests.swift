@@ -135,9 +135,7 @@ import Testing
                 ]
                 var open: [Int32] = []
                 defer { for descriptor in open { close(descriptor) } }
-                var round: UInt8 = 0
                 while try cluster.status().state != "finished" {
-                    round &+= 1
                     for client in clients {
                         for _ in 0..<10 { try? open.append(client.connection(sending: Data("GET /met".utf8))) }
                         let junk = Data((0..<5000).map { _ in UInt8.random(in: 0...255) })
