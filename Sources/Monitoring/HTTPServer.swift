@@ -4,7 +4,8 @@ internal import Foundation
 ///
 /// It never waits for anything but its sockets, so the handler must answer from what it has at hand. Everything that a client
 /// can make it keep is bounded: connections, the bytes of a request, and the time that either takes. What cannot be served is
-/// answered with what is wrong.
+/// answered with what is wrong. FlyingFox, the small library for this, ends a connection without an answer to what is malformed,
+/// and bounds neither the length of a line nor the number of connections; both matter in a process that trains.
 public final class HTTPServer: @unchecked Sendable {
     public typealias Handler = @Sendable (HTTPRequest) -> HTTPResponse
 
