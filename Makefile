@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz serving simulate format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving simulate format lint proto clean
 
 all: build
 
@@ -91,6 +91,11 @@ move: build
 # 100,000 random and mutated messages at a coordinator and at a shard server while they train.
 fuzz: build
 	@$(BIN)/experiments fuzz
+
+# A small training, its dashboard in headless Chromium at two widths, light and dark: checks, and screenshots in dashboard/.
+dashboard: build
+	@scripts/install-dependencies dashboard
+	@BIN=$(BIN) scripts/dashboard-screenshots
 
 # Rows per second over loopback TCP, pulled and pushed, as f32 and as bf16.
 serving: build

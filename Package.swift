@@ -68,6 +68,8 @@ let package = Package(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
         .target(name: "ClusterStatus", swiftSettings: settings),
+        // HTTP for pages that are only read, and the text format of Prometheus.
+        .target(name: "Monitoring", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
         .target(
             name: "RunSetup",
             dependencies: [
@@ -79,7 +81,8 @@ let package = Package(
         .target(
             name: "MemberSupport",
             dependencies: [
-                "Backbone", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol", "Wire", arguments, logging,
+                "Backbone", "Monitoring", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol", "Wire", arguments,
+                logging,
             ], swiftSettings: settings),
 
         .target(
@@ -89,8 +92,10 @@ let package = Package(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterStatus", "CoordinatorStore", "CenterStore", "Tensors", "Determinism", arguments, logging,
+                "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors", "Determinism", arguments,
+                logging,
             ],
+            resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
             swiftSettings: settings),
         // What a shard is and keeps: executes what its state machine asks for, on files. No sockets.
         .target(
@@ -102,16 +107,14 @@ let package = Package(
         .executableTarget(
             name: "ShardServer",
             dependencies: [
-                "ShardState", "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism",
-                "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
+                "ShardState", "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors",
+                "Determinism", "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
         .executableTarget(
             name: "Worker",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
-                "PartialFC",
-                "Backbone", "Dataset",
-                "Verification",
+                "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism",
+                "CenterStore", "PartialFC", "Backbone", "Dataset", "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
 
@@ -168,6 +171,9 @@ let package = Package(
                 "ShardState", "RunSetup", "RunConfiguration", "PartialFC", "CenterStore", "Determinism", "StepProtocol",
                 "Tensors", "Wire", "TestFiles",
             ], swiftSettings: settings),
+        .testTarget(
+            name: "MonitoringTests", dependencies: ["Monitoring", "ClusterHarness", "ClusterStatus"],
+            swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),

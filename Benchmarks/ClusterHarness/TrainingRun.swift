@@ -31,17 +31,18 @@ public struct TrainingRun: Sendable {
     /// Trains to the end.
     ///
     /// - Parameters:
+    ///   - arguments: options for the coordinator.
     ///   - shardArguments: options for every shard server.
     ///   - disturb: called once the cluster has started, to do harm; the run need not be finished when it returns.
     /// - Throws: `HarnessError` if the run fails or takes longer than `seconds`.
     public static func run(
-        configuration: String, settings: [String] = [], world: World, in directory: URL, seconds: Double,
-        shardArguments: [String] = [], disturb: (LocalCluster) throws -> Void = { _ in }
+        configuration: String, settings: [String] = [], arguments: [String] = [], world: World, in directory: URL,
+        seconds: Double, shardArguments: [String] = [], disturb: (LocalCluster) throws -> Void = { _ in }
     ) throws -> TrainingRun {
         let cluster = try LocalCluster(directory: directory)
         defer { cluster.stop() }
         cluster.shardArguments = shardArguments
-        try cluster.start(configuration: configuration, settings: settings, world: world)
+        try cluster.start(configuration: configuration, settings: settings, arguments: arguments, world: world)
         try disturb(cluster)
         try cluster.waitUntilFinished(seconds: seconds)
         return try TrainingRun(of: cluster)

@@ -4426,7 +4426,7 @@ const ProtobufCMessageDescriptor partialfc__task_done__descriptor =
   (ProtobufCMessageInit) partialfc__task_done__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[10] =
+static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[11] =
 {
   {
     "member",
@@ -4548,6 +4548,18 @@ static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[10
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "update_seconds",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepDone, update_seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_done__field_indices_by_name[] = {
   6,   /* field[6] = backbone_seconds */
@@ -4560,11 +4572,12 @@ static const unsigned partialfc__step_done__field_indices_by_name[] = {
   3,   /* field[3] = micro_batches */
   9,   /* field[9] = shard_seconds */
   8,   /* field[8] = total_seconds */
+  10,   /* field[10] = update_seconds */
 };
 static const ProtobufCIntRange partialfc__step_done__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor partialfc__step_done__descriptor =
 {
@@ -4574,7 +4587,7 @@ const ProtobufCMessageDescriptor partialfc__step_done__descriptor =
   "Partialfc__StepDone",
   "partialfc",
   sizeof(Partialfc__StepDone),
-  10,
+  11,
   partialfc__step_done__field_descriptors,
   partialfc__step_done__field_indices_by_name,
   1,  partialfc__step_done__number_ranges,

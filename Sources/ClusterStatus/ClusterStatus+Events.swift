@@ -1,6 +1,6 @@
 extension ClusterStatus {
     /// Figures of one evaluation set.
-    public struct Evaluation: Codable, Sendable {
+    public struct Evaluation: Codable, Sendable, Equatable {
         public var name: String
         public var step: Int
         public var values: [String: Double]

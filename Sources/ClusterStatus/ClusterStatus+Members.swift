@@ -67,9 +67,10 @@ extension ClusterStatus {
         /// Its rank in the running attempt, nil outside the world.
         public var rank: Int?
         public var microBatches: [Int]
-        /// Seconds of its last step: in the backbone, waiting for exchanges, in all.
+        /// Seconds of its last step: in the backbone, waiting for shards, of that for their update, in all.
         public var backboneSeconds: Double?
         public var exchangeSeconds: Double?
+        public var updateSeconds: Double?
         public var stepSeconds: Double?
         public var residentBytes: Int
         /// Images that did not decode and were replaced.

@@ -134,6 +134,7 @@ extension ClusterStatus.Worker {
         if let result = member.lastResult {
             backboneSeconds = result.backboneSeconds
             exchangeSeconds = result.exchangeSeconds
+            updateSeconds = result.updateSeconds
             stepSeconds = result.totalSeconds
         }
         residentBytes = notes?.count("resident_bytes") ?? 0

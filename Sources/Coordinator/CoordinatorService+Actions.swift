@@ -1,6 +1,8 @@
+import ClusterStatus
 import CoordinatorStore
 import Foundation
 import Logging
+import Monitoring
 import RunConfiguration
 import RunSetup
 import StepProtocol
@@ -10,7 +12,11 @@ import Wire
 extension CoordinatorService {
     func perform(_ actions: [Machine.Action]) {
         // The metrics first: a coordinator that dies before the commit is written drops the line again.
-        for case .committed(let report) in actions { write { try metrics.append(report) } }
+        for case .committed(let report) in actions {
+            write { try metrics.append(report) }
+            monitor?.note(report)
+            tensorBoard?.append(StepFigures(report))
+        }
         carryOut(actions[...], answering: inHand)
     }
 
@@ -92,8 +98,9 @@ extension CoordinatorService {
     /// Logs an event and keeps it for `coordinator events`.
     func note(_ level: EventLevel, _ text: String) {
         log.log(level: level.logLevel, "\(text)")
-        unwrittenEvents.append(
-            CoordinatorStore.Event(time: Date().timeIntervalSince1970, level: "\(level)", text: text))
+        let event = CoordinatorStore.Event(time: Date().timeIntervalSince1970, level: "\(level)", text: text)
+        unwrittenEvents.append(event)
+        monitor?.note(ClusterEvent(time: event.time, level: event.level, text: event.text))
         // They may be lost: a decision that cannot be written is what people hear of.
         guard (try? store.append(unwrittenEvents)) == nil else {
             unwrittenEvents.removeAll()

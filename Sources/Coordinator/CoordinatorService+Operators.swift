@@ -122,7 +122,7 @@ extension CoordinatorService {
             step: manifest.step, directory: directory, classVersion: manifest.classVersion)
     }
 
-    private func events(last count: Int) -> [ClusterEvent] {
+    func events(last count: Int) -> [ClusterEvent] {
         let count = max(1, min(count, 10_000))
         let written = (try? store.events(last: count)) ?? []
         return (written + unwrittenEvents).suffix(count).map {

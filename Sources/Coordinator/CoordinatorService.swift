@@ -4,6 +4,7 @@ import ClusterStatus
 import CoordinatorStore
 import Foundation
 import Logging
+import Monitoring
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -56,6 +57,11 @@ final class CoordinatorService: @unchecked Sendable {
     var operatorRefusal: String?
     /// Why the last checkpoint could not be written.
     var checkpointProblem = ""
+    /// What HTTP shows; nil without HTTP.
+    let monitor: ClusterMonitor?
+    /// What TensorBoard shows, if it is wanted.
+    let tensorBoard: TensorBoardFile?
+    private var nextPublication = ContinuousClock.now
     var inHand: Question?
     /// Writes and removes checkpoints' files: the loop must not wait for them.
     let files = ComputeThread(name: "files")
@@ -67,8 +73,13 @@ final class CoordinatorService: @unchecked Sendable {
     var endpoint: String { server.endpoint }
 
     /// - Throws: `WireError` if the endpoint cannot be bound, `MetricsFileError` if the output directory cannot be written.
-    init(setup: RunSetup, run: StoredRun, bind: String, log: Logger) throws {
+    init(
+        setup: RunSetup, run: StoredRun, bind: String, monitor: ClusterMonitor?, tensorBoard: TensorBoardFile?,
+        log: Logger
+    ) throws {
         self.setup = setup
+        self.monitor = monitor
+        self.tensorBoard = tensorBoard
         self.log = log
         store = run.store
         cluster = run.cluster
@@ -80,6 +91,10 @@ final class CoordinatorService: @unchecked Sendable {
             instructionSet: configuration.cluster.sameInstructionSet ? cluster.instructionSet : nil)
         metrics = try MetricsFile(directory: configuration.output, isContinued: run.isContinued)
         server = try ServerEndpoint(bind: bind, events: mailbox.sink { .server($0) })
+        monitor?.begin(events: events(last: ClusterMonitor.eventLimit)) { [machine, metrics] history in
+            guard run.isContinued else { return }
+            StoredHistory.read(metrics.path, committed: machine.committed, into: &history)
+        }
     }
 
     /// Makes `run` return. From any thread.
@@ -94,9 +109,11 @@ final class CoordinatorService: @unchecked Sendable {
         log.info("exchange \(setup.exchangeReason)")
         perform(machine.start(at: now))
         while true {
+            publish()
             let deadline =
                 blocked?.retryAt ?? machine.nextDeadline.map { origin + $0 } ?? .now + .seconds(1)
-            let event = mailbox.next(until: deadline)
+            // Whoever asks whether this loop turns expects a turn a second.
+            let event = mailbox.next(until: monitor == nil ? deadline : min(deadline, .now + .seconds(1)))
             if case .stop(let reason) = event {
                 end(reason)
                 return
@@ -104,6 +121,15 @@ final class CoordinatorService: @unchecked Sendable {
             if let blocked, blocked.retryAt <= .now { retry() }
             handle(event)
         }
+    }
+
+    /// Makes the state known to HTTP, a few times a second at most.
+    private func publish() {
+        guard let monitor else { return }
+        monitor.health.turn(obstacle: blocked?.problem)
+        guard nextPublication <= .now else { return }
+        monitor.publish(ClusterMonitor.Snapshot(status: status, slices: slices, counters: server.counters))
+        nextPublication = .now + .milliseconds(250)
     }
 
     private func handle(_ event: Event?) {
@@ -134,6 +160,7 @@ final class CoordinatorService: @unchecked Sendable {
         log.info("stopping: \(reason)")
         server.close()
         files.close()
+        tensorBoard?.close()
         write { try metrics.cut(after: machine.committed) }
         store.close()
     }
@@ -241,8 +268,10 @@ final class CoordinatorService: @unchecked Sendable {
     private func record(_ evaluation: Evaluation) {
         let figures = evaluation.values.sorted { $0.key < $1.key }.map { "\($0.key) \(Units.fixed($0.value, 4))" }
         log.info("step \(evaluation.step): \(evaluation.name): \(figures.joined(separator: ", "))")
-        evaluations[evaluation.name] = ClusterStatus.Evaluation(
-            name: evaluation.name, step: evaluation.step, values: evaluation.values)
+        let known = ClusterStatus.Evaluation(name: evaluation.name, step: evaluation.step, values: evaluation.values)
+        evaluations[evaluation.name] = known
+        monitor?.note(known)
+        tensorBoard?.append(known)
         write { try metrics.append(evaluation) }
     }
 

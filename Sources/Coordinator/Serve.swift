@@ -2,6 +2,7 @@ import ArgumentParser
 import CoordinatorStore
 import Foundation
 import Logging
+import Monitoring
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -47,6 +48,17 @@ struct Serve: ParsableCommand {
     @Option(help: "Where to listen: tcp://ADDRESS:PORT; port * lets the system choose.")
     var bind = "tcp://127.0.0.1:7400"
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            Where the dashboard, metrics and JSON are served over HTTP, or off; port 0 lets the system choose. There is no \
+            password. By default 127.0.0.1:7480, or another port if that one is taken.
+            """, valueName: "address:port"))
+    var http: String?
+
+    @Option(help: "Write event files for TensorBoard into this directory.", completion: .directory)
+    var tensorboard: String?
+
     @Option(help: "Write the endpoint to this file once listening.", completion: .file())
     var endpointFile: String?
 
@@ -60,6 +72,7 @@ struct Serve: ParsableCommand {
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
+        if let problem = http.flatMap(HTTPBinding.problem) { throw ValidationError(problem) }
     }
 
     func run() throws {
@@ -71,12 +84,20 @@ struct Serve: ParsableCommand {
                 directory: state ?? setup.configuration.output + "/state", setup: setup, resume: resume,
                 accepted: accept)
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
-            let service = try CoordinatorService(setup: setup, run: run, bind: bind, log: log)
+            let monitor = http == "off" ? nil : ClusterMonitor(setup.configuration)
+            let tensorBoard = try tensorboard.map {
+                try TensorBoardFile(
+                    directory: $0, committed: run.record.committed, batchSize: setup.configuration.batch.size, log: log)
+            }
+            let service = try CoordinatorService(
+                setup: setup, run: run, bind: bind, monitor: monitor, tensorBoard: tensorBoard, log: log)
+            let pages = try monitor.map { try serve($0, log) }
             if let endpointFile {
                 try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
             }
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
             service.run()
+            pages?.close()
             withExtendedLifetime(signals) {}
         } catch {
             log.error("\(error)")

@@ -1,12 +1,17 @@
 public import ArgumentParser
 internal import Foundation
 public import Logging
+public import Monitoring
 internal import ProcessSupport
 
 /// What runs until it is told to stop.
 public protocol MemberService: Sendable {
     /// Makes `run` return. From any thread.
     func stop(_ reason: String)
+    /// Whether it is alive and can do its work; its loop makes a turn a second at least.
+    var health: ProcessHealth { get }
+    /// Appends its own figures to its `/metrics`. From any thread, without waiting for the loop.
+    func addMetrics(to text: inout MetricsText)
     /// Runs to the end and returns the exit code.
     func run() -> Int32
 }
@@ -30,6 +35,12 @@ public struct MemberOptions: ParsableArguments {
     @Option(help: "What to log: debug, info, warning or error.")
     public var logLevel = "info"
 
+    @Option(
+        help: ArgumentHelp(
+            "Where this process serves /metrics, /healthz and /readyz over HTTP; port 0 lets the system choose.",
+            valueName: "address:port"))
+    public var http = "off"
+
     @Flag(help: "End when the parent process ends.")
     public var exitWithParent = false
 
@@ -49,12 +60,15 @@ public struct MemberOptions: ParsableArguments {
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
+        if let problem = HTTPBinding.problem(of: http) { throw ValidationError(problem) }
     }
 
     /// Makes a service, runs it until it ends or the process gets SIGTERM, and ends the process.
     ///
     /// - Throws: the exit code of the process if the service cannot be made.
-    public func run(_ label: String, _ make: (Logger) throws -> any MemberService) throws -> Never {
+    public func run(
+        _ label: String, version: String, _ make: (Logger) throws -> any MemberService
+    ) throws -> Never {
         ProcessMemory.keepFreedMemory()
         // Before there is any other thread, and before the number of threads is asked for.
         if let cores, let list = ProcessorCores(list: cores), !list.keepThreadHere() {
@@ -69,11 +83,37 @@ public struct MemberOptions: ParsableArguments {
             log.error("\(error)")
             throw ExitCode(70)
         }
+        let pages: HTTPServer?
+        do { pages = try servePages(label, version, service) } catch {
+            log.error("\(error)")
+            throw ExitCode(70)
+        }
+        if let pages { log.info("metrics at \(pages.url)metrics") }
         let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
         let code = service.run()
-        withExtendedLifetime(signals) {}
+        withExtendedLifetime((signals, pages)) {}
         // A computation may still be under way; the libraries' static destructors must not run beneath it.
         fflush(nil)
         _exit(code)
+    }
+
+    private func servePages(
+        _ program: String, _ version: String, _ service: any MemberService
+    ) throws(HTTPServerError) -> HTTPServer? {
+        guard case .at(let address) = HTTPBinding(http) else { return nil }
+        let counters = HTTPCounters()
+        let pages = MemberPages(health: service.health) {
+            var text = MetricsText()
+            text.addBuild(program: program, version: version)
+            service.addMetrics(to: &text)
+            text.add("partialfc_ready", .gauge, "Whether this process can do its work.", service.health.isReady ? 1 : 0)
+            text.add(
+                "partialfc_loop_age_seconds", .gauge, "Since the last turn of this process's loop.",
+                service.health.turnAge)
+            text.addHTTP(counters.values)
+            text.addProcess()
+            return text
+        }
+        return try HTTPServer(bind: address, counters: counters, handler: pages.answer)
     }
 }

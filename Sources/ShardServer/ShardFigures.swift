@@ -16,10 +16,22 @@ final class ShardFigures: @unchecked Sendable {
         var classVersion = 0
     }
 
+    /// What the loop knows besides.
+    struct LoopValues {
+        /// Its name in the cluster, empty before it has one.
+        var member = ""
+        var committed = -1
+        var obstacle = ""
+    }
+
     private let lock = NSLock()
     private var stored = Values()
+    private var storedLoop = LoopValues()
 
     var values: Values { lock.withLock { stored } }
+    var loopValues: LoopValues { lock.withLock { storedLoop } }
+
+    func update(_ values: LoopValues) { lock.withLock { storedLoop = values } }
 
     /// Reads them off the model. On the thread that computes.
     func update(_ model: ShardModel) {

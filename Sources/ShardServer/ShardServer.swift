@@ -28,7 +28,7 @@ struct ShardServerCommand: ParsableCommand {
     var advertise: String?
 
     func run() throws {
-        try member.run("shard-server") {
+        try member.run("shard-server", version: Self.configuration.version) {
             try ShardService(options: member, storage: storage, bind: bind, advertise: advertise, log: $0)
         }
     }

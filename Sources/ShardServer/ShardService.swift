@@ -2,6 +2,7 @@ import CenterStore
 import Foundation
 import Logging
 import MemberSupport
+import Monitoring
 import PartialFC
 import ProcessSupport
 import RunConfiguration
@@ -64,6 +65,7 @@ final class ShardService: MemberService, @unchecked Sendable {
     let compute = ComputeThread(name: "compute")
     let gate = DiskGate()
     let figures = ShardFigures()
+    let health = ProcessHealth()
     let origin = ContinuousClock.now
     var hello: Hello
 
@@ -137,6 +139,7 @@ final class ShardService: MemberService, @unchecked Sendable {
             var due = nextHeartbeat
             if let deadline = receiver?.nextDeadline { due = min(due, origin + deadline) }
             if let drainDeadline { due = min(due, drainDeadline) }
+            makeKnown()
             let event = mailbox.next(until: due)
             if ContinuousClock.now >= nextHeartbeat { beat() }
             if let deadline = receiver?.nextDeadline, deadline <= now { receive(.tick) }

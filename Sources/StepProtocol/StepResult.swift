@@ -12,12 +12,14 @@ public struct StepResult: Sendable, Hashable, Codable {
     public var backboneSeconds: Double
     public var exchangeSeconds: Double
     public var totalSeconds: Double
+    /// The part of the waiting that was for the shards to update and to send what is new.
+    public var updateSeconds: Double
     /// By index in the plan's shards: seconds from a request's first sending to its answer, summed over the phases.
     public var shardSeconds: [Double]
 
     public init(
         id: StepID, microBatches: Range<Int>, lossSums: [Double], gradientNorm: Double, backboneSeconds: Double,
-        exchangeSeconds: Double, totalSeconds: Double, shardSeconds: [Double] = []
+        exchangeSeconds: Double, totalSeconds: Double, updateSeconds: Double = 0, shardSeconds: [Double] = []
     ) {
         self.id = id
         self.microBatches = microBatches
@@ -26,6 +28,7 @@ public struct StepResult: Sendable, Hashable, Codable {
         self.backboneSeconds = backboneSeconds
         self.exchangeSeconds = exchangeSeconds
         self.totalSeconds = totalSeconds
+        self.updateSeconds = updateSeconds
         self.shardSeconds = shardSeconds
     }
 }

@@ -34,6 +34,8 @@ struct WorkerAttempt<Payload: Sendable>: Sendable {
     var features: Payload?
     var lossSums: [Double] = []
     var gradientNorm = 0.0
+    /// When the shards were asked to update.
+    var updateStart: Duration?
     var clock: WorkerClock
 
     init(plan: Plan, rank: Int, at now: Duration) {
@@ -67,7 +69,8 @@ struct WorkerAttempt<Payload: Sendable>: Sendable {
         return StepResult(
             id: id, microBatches: microBatches, lossSums: lossSums, gradientNorm: gradientNorm,
             backboneSeconds: clock.backbone / .seconds(1), exchangeSeconds: (total - clock.busy) / .seconds(1),
-            totalSeconds: total / .seconds(1), shardSeconds: shards.map { $0.waited / .seconds(1) })
+            totalSeconds: total / .seconds(1), updateSeconds: (now - (updateStart ?? now)) / .seconds(1),
+            shardSeconds: shards.map { $0.waited / .seconds(1) })
     }
 }
 

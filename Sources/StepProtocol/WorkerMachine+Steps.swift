@@ -85,6 +85,7 @@ extension WorkerMachine {
             return requests(.dense, payloads, .backpropagate, now) { _ in [] }
         case .norm(let payload, let gradientNorm):
             self.attempt?.gradientNorm = gradientNorm
+            self.attempt?.updateStart = now
             return attempt.shards.indices.flatMap { request(.update, of: $0, payload, now) }
         }
     }

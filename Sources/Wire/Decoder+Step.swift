@@ -45,6 +45,7 @@ extension Decoder {
             backboneSeconds: try Field.measure(c.backbone_seconds, "backbone_seconds"),
             exchangeSeconds: try Field.measure(c.exchange_seconds, "exchange_seconds"),
             totalSeconds: try Field.measure(c.total_seconds, "total_seconds"),
+            updateSeconds: try Field.measure(c.update_seconds, "update_seconds"),
             shardSeconds: try UnsafeBufferPointer(
                 start: c.shard_seconds,
                 count: Field.count(c.n_shard_seconds, "shard_seconds", limit: Bound.members)

@@ -66,6 +66,7 @@ extension Encoder {
             $0.backbone_seconds = try Field.measure(result.backboneSeconds, "backbone_seconds")
             $0.exchange_seconds = try Field.measure(result.exchangeSeconds, "exchange_seconds")
             $0.total_seconds = try Field.measure(result.totalSeconds, "total_seconds")
+            $0.update_seconds = try Field.measure(result.updateSeconds, "update_seconds")
             $0.n_shard_seconds = try Field.count(result.shardSeconds.count, "shard_seconds", limit: Bound.members)
             $0.shard_seconds = arena.array(try result.shardSeconds.map { try Field.measure($0, "shard_seconds") })
         }

@@ -27,7 +27,7 @@ struct Train: ParsableCommand {
     var summary: String?
 
     func run() throws {
-        try member.run("worker") {
+        try member.run("worker", version: WorkerCommand.configuration.version) {
             try WorkerService(
                 options: WorkerService.Options(
                     member: member, data: data, record: record, summary: summary, resume: resume), log: $0)

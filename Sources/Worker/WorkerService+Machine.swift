@@ -42,6 +42,7 @@ extension WorkerService {
         guard let welcome else { return }
         switch report {
         case .done(let result):
+            figures.note(result)
             coordinator.send(.stepDone(StepDone(member: welcome.member, incarnation: incarnation, result: result)))
         case .failed(let id, let code, let message):
             coordinator.send(

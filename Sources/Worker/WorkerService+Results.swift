@@ -2,6 +2,7 @@ import Backbone
 import Foundation
 import Logging
 import MemberSupport
+import Monitoring
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -62,6 +63,7 @@ extension WorkerService {
             if case .installed(let step, let parameters) = event { newest = (step, parameters) }
         }
         guard let setup, rank == 0, committed >= 0, !setup.backbone.isIdentity else { return 0 }
+        health.hold("the run is finished: evaluating, and writing the backbone")
         guard let newest, newest.step == committed else {
             log.error("the parameters after step \(committed) did not arrive; no backbone is written")
             return 74

@@ -3,6 +3,7 @@ import CenterStore
 import Foundation
 import Logging
 import MemberSupport
+import Monitoring
 import PartialFC
 import ProcessSupport
 import RunConfiguration
@@ -46,6 +47,8 @@ final class WorkerService: MemberService, @unchecked Sendable {
     let compute = ComputeThread(name: "compute")
     let evaluation = ComputeThread(name: "evaluation")
     let origin = ContinuousClock.now
+    let health = ProcessHealth()
+    let figures = WorkerFigures()
     var hello: Hello
 
     var welcome: Welcome?
@@ -102,6 +105,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
             io.close()
         }
         while true {
+            makeKnown()
             let due = machine?.nextDeadline.map { origin + $0 } ?? nextHeartbeat
             let event = mailbox.next(until: min(due, nextHeartbeat))
             if ContinuousClock.now >= nextHeartbeat { beat() }
@@ -193,6 +197,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
 
     /// Opens the data and builds the network.
     func prepare(_ welcome: Welcome) throws {
+        health.hold("its data are being opened")
         var configuration = try RunConfiguration(yaml: welcome.configuration)
         if let data = options.data { configuration.data.path = data }
         let setup = try RunSetup(configuration)
@@ -261,6 +266,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         nextHeartbeat = .now + .milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
         guard let welcome, coordinator.isWelcomed else { return }
         let replaced = model?.value.replaced ?? (count: 0, problems: [])
+        figures.update { $0.replacedImages = replaced.count }
         for problem in replaced.problems.dropFirst(reportedProblems) { log.warning("replaced an image: \(problem)") }
         reportedProblems = replaced.problems.count
         let statistics = [

@@ -301,6 +301,7 @@ import Testing
         #expect(result?.totalSeconds == 48)
         #expect(result?.backboneSeconds == 30)
         #expect(result?.exchangeSeconds == 15, "waited 1 + 2 + 3 + 4 + 5 s")
+        #expect(result?.updateSeconds == 5)
         #expect(result?.shardSeconds == [25], "parameters 1, begin 12, forward 3, dense 4, update 5")
     }
 }

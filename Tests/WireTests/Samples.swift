@@ -58,7 +58,7 @@ enum Samples {
                 member: worker, incarnation: 7,
                 result: StepResult(
                     id: id, microBatches: 2..<4, lossSums: [1.25, .infinity], gradientNorm: 5, backboneSeconds: 0.5,
-                    exchangeSeconds: 0.25, totalSeconds: 1, shardSeconds: [0.5, 0.75]))),
+                    exchangeSeconds: 0.25, totalSeconds: 1, updateSeconds: 0.125, shardSeconds: [0.5, 0.75]))),
         .stepFailed(
             StepFailed(member: worker, incarnation: 7, id: id, code: .labelOutOfRange, message: "label 6000 of 5530")),
         .evaluation(Evaluation(member: worker, incarnation: 7, step: 9, name: "lfw", values: ["accuracy": 0.99])),

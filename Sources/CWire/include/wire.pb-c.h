@@ -651,10 +651,11 @@ struct  Partialfc__StepDone
   double total_seconds;
   size_t n_shard_seconds;
   double *shard_seconds;
+  double update_seconds;
 };
 #define PARTIALFC__STEP_DONE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_done__descriptor) \
-    , NULL, 0, NULL, NULL, 0,NULL, 0, 0, 0, 0, 0,NULL }
+    , NULL, 0, NULL, NULL, 0,NULL, 0, 0, 0, 0, 0,NULL, 0 }
 
 
 struct  Partialfc__StepFailed

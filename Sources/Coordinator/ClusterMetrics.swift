@@ -1,0 +1,169 @@
+import ArgumentParser
+import ClusterStatus
+import Monitoring
+import Wire
+
+/// `/metrics` of the whole cluster.
+enum ClusterMetrics {
+    private typealias Sample = MetricsText.Sample
+
+    static func text(
+        _ snapshot: ClusterMonitor.Snapshot, _ counts: ClusterMonitor.Counts, isReady: Bool, turnAge: Double,
+        http: [Int: Int]
+    ) -> MetricsText {
+        var text = MetricsText()
+        text.addBuild(program: "coordinator", version: CoordinatorCommand.configuration.version)
+        addRun(snapshot.status, &text)
+        addCounts(counts, &text)
+        addEvents(snapshot.status, &text)
+        addShards(snapshot.status.shards, &text)
+        addWorkers(snapshot.status.workers, &text)
+        text.add("partialfc_ready", .gauge, "Whether this coordinator can do its work.", isReady ? 1 : 0)
+        text.add("partialfc_loop_age_seconds", .gauge, "Since the last turn of this coordinator's loop.", turnAge)
+        let counters = snapshot.counters
+        text.addMessages(
+            received: counters.received, sent: counters.sent, bytesIn: counters.bytesIn, bytesOut: counters.bytesOut,
+            unfinished: counters.unfinished, overfull: counters.overfull, refused: snapshot.status.refused)
+        text.addHTTP(http)
+        text.addProcess()
+        return text
+    }
+
+    private static let states = ["waiting", "training", "paused", "stopping", "finished", "failed"]
+
+    private static func addRun(_ status: ClusterStatus, _ text: inout MetricsText) {
+        text.add(
+            "partialfc_run_info", .gauge, "The run, as labels.",
+            [Sample(1, ("cluster_id", status.clusterID), ("exchange", status.exchange))])
+        text.add(
+            "partialfc_run_state", .gauge, "1 for the state that the run is in.",
+            states.map { Sample(status.state == $0 ? 1 : 0, ("state", $0)) })
+        text.add("partialfc_run_steps", .gauge, "Steps that the run will have.", Double(status.totalSteps))
+        text.add(
+            "partialfc_committed_step", .gauge, "The last committed step, -1 before the first.",
+            Double(status.committed))
+        text.add(
+            "partialfc_safe_step", .gauge, "The newest step that a power cut cannot take from any shard.",
+            Double(status.safe))
+        text.add("partialfc_term", .gauge, "Starts of the coordinator and goings back.", Double(status.term))
+        text.add("partialfc_attempt", .gauge, "Attempt of the step in progress, from 0.", Double(status.attempt))
+        text.add("partialfc_classes", .gauge, "Classes, with retired ones.", Double(status.classes))
+        text.add("partialfc_loss", .gauge, "Mean loss of the last committed step.", status.loss)
+        text.add("partialfc_learning_rate", .gauge, "Of the last committed step.", status.learningRate.map(Double.init))
+        text.add(
+            "partialfc_gradient_norm", .gauge, "Norm of the backbone's gradient before clipping.", status.gradientNorm)
+        text.add(
+            "partialfc_samples_per_second", .gauge, "Over the last committed steps.", status.samplesPerSecond)
+        text.add(
+            "partialfc_remaining_seconds", .gauge, "Until the last step, at that speed.", status.secondsLeft)
+        text.add(
+            "partialfc_evaluation", .gauge, "Figures of the last evaluation of every set.",
+            status.evaluations.flatMap { evaluation in
+                evaluation.values.sorted { $0.key < $1.key }.map {
+                    Sample($0.value, ("set", evaluation.name), ("figure", $0.key))
+                }
+            })
+        text.add(
+            "partialfc_evaluation_step", .gauge, "The step after which every set was evaluated last.",
+            status.evaluations.map { Sample(Double($0.step), ("set", $0.name)) })
+    }
+
+    private static func addCounts(_ counts: ClusterMonitor.Counts, _ text: inout MetricsText) {
+        text.add("partialfc_steps_total", .counter, "Steps that were committed.", Double(counts.steps))
+        text.add(
+            "partialfc_step_attempts_total", .counter,
+            "Attempts of these steps: more than steps if some were repeated.",
+            Double(counts.attempts))
+        text.add("partialfc_samples_total", .counter, "Samples that were trained on.", Double(counts.samples))
+        text.add(
+            "partialfc_step_phase_seconds_total", .counter,
+            "Where the slowest worker of every step spent it: in the backbone, waiting for shards to exchange or to update.",
+            [
+                Sample(counts.backboneSeconds, ("phase", "backbone")),
+                Sample(max(0, counts.exchangeSeconds - counts.updateSeconds), ("phase", "exchange")),
+                Sample(counts.updateSeconds, ("phase", "update")),
+            ])
+        text.add("partialfc_step_seconds", "From a step's plan to its commit.", counts.durations)
+    }
+
+    private static func addEvents(_ status: ClusterStatus, _ text: inout MetricsText) {
+        text.add(
+            "partialfc_skipped_steps_total", .counter, "Steps that changed nothing because a value was not finite.",
+            Double(status.skippedSteps))
+        text.add("partialfc_moving_slices", .gauge, "Slices on their way to another shard.", Double(status.moves.count))
+        text.add("partialfc_checkpoints", .gauge, "Checkpoints that are kept.", Double(status.checkpoints.count))
+        text.add(
+            "partialfc_checkpoint_step", .gauge, "The step of the newest checkpoint.",
+            status.checkpoints.last.map { Double($0.step) })
+        text.add(
+            "partialfc_checkpoint_failed", .gauge, "Whether the last checkpoint could not be written.",
+            status.checkpointProblem.isEmpty ? 0 : 1)
+        text.add(
+            "partialfc_coordinator_blocked", .gauge, "Whether the coordinator cannot write down what it decides.",
+            status.obstacle.isEmpty ? 0 : 1)
+        text.add(
+            "partialfc_straggler", .gauge, "1 for the member that the others wait for, if there is one.",
+            status.straggler.map { [Sample(1, ("member", $0))] } ?? [])
+    }
+
+    private static func addShards(_ shards: [ClusterStatus.Shard], _ text: inout MetricsText) {
+        func add(
+            _ name: String, _ kind: MetricsText.Kind, _ help: String, _ value: (ClusterStatus.Shard) -> Double?
+        ) {
+            text.add(
+                "partialfc_shard_\(name)", kind, help,
+                shards.compactMap { shard in value(shard).map { Sample($0, ("shard", shard.name)) } })
+        }
+        add("up", .gauge, "Whether the shard's lease holds.") { $0.alive ? 1 : 0 }
+        add("late", .gauge, "Whether it was not heard of for half a lease.") { $0.late ? 1 : 0 }
+        add("draining", .gauge, "Whether it hands its slices over and goes.") { $0.isDraining ? 1 : 0 }
+        add("blocked", .gauge, "Whether something, such as a full disk, keeps it from preparing steps.") {
+            $0.obstacle.isEmpty ? 0 : 1
+        }
+        add("heartbeat_age_seconds", .gauge, "Since it was last heard of.") { $0.age }
+        add("slices", .gauge, "Slices that it owns.") { Double($0.slices.total) }
+        add("dense_slices", .gauge, "Dense slices that it owns.") { Double($0.denseSlices.total) }
+        add("classes", .gauge, "Classes that it owns.") { Double($0.classes.total) }
+        add("committed_step", .gauge, "The step that it has committed.") { Double($0.committed) }
+        add("durable_step", .gauge, "The last step that a power cut cannot take from it.") { Double($0.durable) }
+        add("snapshot_step", .gauge, "The step of its oldest snapshot.") { $0.snapshotStep.map(Double.init) }
+        add("log_bytes", .gauge, "Length of its log.") { Double($0.logBytes) }
+        add("model_bytes", .gauge, "Memory of the rows, momentum and parameters that it holds.") {
+            Double($0.memoryBytes)
+        }
+        add("resident_memory_bytes", .gauge, "Memory in use by its process.") { Double($0.residentBytes) }
+        add("refused_messages_total", .counter, "Messages that it refused.") { Double($0.refused) }
+    }
+
+    private static func addWorkers(_ workers: [ClusterStatus.Worker], _ text: inout MetricsText) {
+        func add(
+            _ name: String, _ kind: MetricsText.Kind, _ help: String, _ value: (ClusterStatus.Worker) -> Double?
+        ) {
+            text.add(
+                "partialfc_worker_\(name)", kind, help,
+                workers.compactMap { worker in value(worker).map { Sample($0, ("worker", worker.name)) } })
+        }
+        add("up", .gauge, "Whether the worker's lease holds.") { $0.alive ? 1 : 0 }
+        add("late", .gauge, "Whether the others wait for it, or it was not heard of for half a lease.") {
+            $0.late ? 1 : 0
+        }
+        add("heartbeat_age_seconds", .gauge, "Since it was last heard of.") { $0.age }
+        add("rank", .gauge, "Its rank in the running attempt; missing outside the world.") { $0.rank.map(Double.init) }
+        add("micro_batches", .gauge, "Micro-batches that it computes in a step.") {
+            $0.microBatches.count == 2 ? Double($0.microBatches[1] - $0.microBatches[0]) : 0
+        }
+        add("step_seconds", .gauge, "Its last step, in all.") { $0.stepSeconds }
+        add("backbone_seconds", .gauge, "Of that in the backbone.") { $0.backboneSeconds }
+        add("exchange_seconds", .gauge, "Of that waiting for shards.") { $0.exchangeSeconds }
+        add("update_seconds", .gauge, "Of the waiting, for the shards' update.") { $0.updateSeconds }
+        add("resident_memory_bytes", .gauge, "Memory in use by its process.") { Double($0.residentBytes) }
+        add("replaced_images_total", .counter, "Images that did not decode and were replaced.") {
+            Double($0.replacedImages)
+        }
+    }
+}
+
+extension [[Int]] {
+    /// How many numbers are in ranges, each given by its first and one past its last.
+    fileprivate var total: Int { reduce(0) { $0 + ($1.count == 2 ? $1[1] - $1[0] : 0) } }
+}

@@ -1,0 +1,24 @@
+extension MetricsText {
+    /// Appends what the server of the cluster's own protocol has seen.
+    ///
+    /// - Parameter refused: messages that were refused, by the name of the reason.
+    public mutating func addMessages(
+        received: Int, sent: Int, bytesIn: Int, bytesOut: Int, unfinished: Int, overfull: Int, refused: [String: Int]
+    ) {
+        add(
+            "partialfc_messages_total", .counter, "Messages of the cluster's protocol that came in and went out.",
+            [Sample(Double(received), ("direction", "in")), Sample(Double(sent), ("direction", "out"))])
+        add(
+            "partialfc_message_bytes_total", .counter, "Their bytes.",
+            [Sample(Double(bytesIn), ("direction", "in")), Sample(Double(bytesOut), ("direction", "out"))])
+        add(
+            "partialfc_unfinished_messages_total", .counter, "Large messages that were given up in the middle.",
+            Double(unfinished))
+        add(
+            "partialfc_overfull_peers_total", .counter, "Peers dropped because they do not read what they are sent.",
+            Double(overfull))
+        add(
+            "partialfc_refused_messages_total", .counter, "Messages that were refused, by reason.",
+            refused.sorted { $0.key < $1.key }.map { Sample(Double($0.value), ("reason", $0.key)) })
+    }
+}
