@@ -92,8 +92,8 @@ let package = Package(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors", "Determinism", arguments,
-                logging,
+                "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors", "Determinism", "COpenBLAS",
+                arguments, logging,
             ],
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
             swiftSettings: settings),

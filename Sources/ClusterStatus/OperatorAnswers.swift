@@ -21,6 +21,8 @@ public struct ClassStatus: Codable, Sendable {
     public var classes: Int
     /// Classes that are never sampled any more.
     public var retired: Int
+    /// These: first and one past the last of each range.
+    public var retiredClasses: [[Int]]
     /// Every operation that was ordered, in order.
     public var operations: [Operation]
 
@@ -36,10 +38,19 @@ public struct ClassStatus: Codable, Sendable {
         }
     }
 
-    public init(version: Int, classes: Int, retired: Int, operations: [Operation]) {
+    /// - Parameter retired: ascending.
+    public init(version: Int, classes: Int, retired: [Int64], operations: [Operation]) {
         self.version = version
         self.classes = classes
-        self.retired = retired
+        self.retired = retired.count
+        retiredClasses = []
+        for id in retired.map({ Int($0) }) {
+            if retiredClasses.last?[1] == id {
+                retiredClasses[retiredClasses.count - 1][1] = id + 1
+            } else {
+                retiredClasses.append([id, id + 1])
+            }
+        }
         self.operations = operations
     }
 }

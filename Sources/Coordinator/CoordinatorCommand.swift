@@ -15,5 +15,6 @@ struct CoordinatorCommand: ParsableCommand {
             Serve.self, Status.self, Watch.self, Shards.self, Workers.self, Slices.self, Hashes.self, Events.self,
             Pause.self, Resume.self, Stop.self, Checkpoint.self, Checkpoints.self, Restore.self, Verify.self,
             Export.self, Import.self, Drain.self, Undrain.self, Rebalance.self, Forget.self, Classes.self,
+            Center.self, Neighbors.self, Conflicts.self, Norms.self,
         ])
 }

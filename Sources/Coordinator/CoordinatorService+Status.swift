@@ -37,7 +37,7 @@ extension CoordinatorService {
         let registry = registry
         return ClassStatus(
             version: machine.classVersion, classes: registry?.classCount ?? setup.head.classCount,
-            retired: registry?.retired.count ?? 0,
+            retired: registry?.retired ?? [],
             operations: machine.operations.map {
                 ClassStatus.Operation(text: ClassOrders.text($0.operation), afterStep: $0.afterStep)
             })

@@ -1,0 +1,120 @@
+import ArgumentParser
+import ClusterStatus
+import Foundation
+import StepProtocol
+import Tensors
+import Wire
+
+/// Reads rows of a running cluster from the shards that own them.
+///
+/// A row is as its shard has it at the moment; those of different shards, or of different calls, may be as of different steps.
+final class CenterReader {
+    /// A class, by number.
+    struct Place {
+        var slice: Int
+        var owner: String
+    }
+
+    private let connection: Connection
+    private var clients: [String: OperatorClient] = [:]
+    private var endpoints: [String: String] = [:]
+    private(set) var slices: [SliceStatus] = []
+    /// All classes, retired ones too.
+    private(set) var classCount = 0
+    private var retired: Set<Int> = []
+    private(set) var embeddingSize = 0
+
+    /// - Throws: the exit code of the process if the coordinator does not answer.
+    init(_ connection: Connection) throws {
+        self.connection = connection
+        try look()
+    }
+
+    deinit { for client in clients.values { client.close() } }
+
+    /// Asks who owns what.
+    private func look() throws {
+        let status = try connection.status()
+        (classCount, embeddingSize) = (status.classes, status.embeddingSize)
+        endpoints = Dictionary(status.shards.map { ($0.name, $0.endpoint) }) { first, _ in first }
+        slices = try connection.ask("slices", as: [SliceStatus].self)
+        let classes = try connection.ask("classes", ["action": "list"], as: ClassStatus.self)
+        retired = Set(classes.retiredClasses.flatMap { $0[0]..<$0[1] })
+        guard !slices.isEmpty else {
+            connection.complain("no shard owns a class center yet")
+            throw ExitCode(69)
+        }
+    }
+
+    /// Where a class is, nil if there is none of this number.
+    func place(of id: Int) -> Place? {
+        slices.first { $0.classes.contains { $0[0] <= id && id < $0[1] } }.map {
+            Place(slice: $0.slice, owner: $0.owner)
+        }
+    }
+
+    /// Rows and momentum f32 [n, D] of some classes of one slice. A slice that has moved is looked for at its new owner.
+    ///
+    /// - Throws: the exit code of the process if its owner does not answer.
+    func read(_ ids: [Int64], ofSlice number: Int) throws -> (rows: Tensor, momentum: Tensor) {
+        var attempt = 1
+        while true {
+            let owner = slices.first { $0.slice == number }?.owner ?? ""
+            do { return try read(ids, from: owner) } catch let error as WireError {
+                guard attempt < 5 else {
+                    connection.complain("\(owner): \(error)")
+                    throw ExitCode(69)
+                }
+            }
+            attempt += 1
+            clients.removeValue(forKey: owner)?.close()
+            Thread.sleep(forTimeInterval: 0.3)
+            try look()
+        }
+    }
+
+    private func read(_ ids: [Int64], from owner: String) throws -> (rows: Tensor, momentum: Tensor) {
+        let client: OperatorClient
+        if let known = clients[owner] {
+            client = known
+        } else {
+            guard let endpoint = endpoints[owner] else { throw WireError(.closed, "nobody knows where \(owner) is") }
+            client = try OperatorClient(connect: endpoint, deadline: .seconds(connection.timeout))
+            clients[owner] = client
+        }
+        let answer = try client.request(.readRows(ids: Tensor(ids)), deadline: .seconds(connection.timeout))
+        guard case .rows(let rows, let momentum) = answer, rows.shape == [ids.count, embeddingSize],
+            momentum.shape == rows.shape
+        else { throw WireError(.field, "the answer was a \(answer.name) of another shape") }
+        return (rows, momentum)
+    }
+
+    /// Rows that are asked for at a time.
+    private static let chunk = 4096
+
+    /// Reads every class that is not retired, some thousand at a time, slice by slice.
+    func forEach(_ body: (_ ids: [Int64], _ rows: Tensor) throws -> Void) throws {
+        for number in slices.map(\.slice) {
+            let ranges = slices.first { $0.slice == number }?.classes ?? []
+            for range in ranges {
+                for start in stride(from: range[0], to: range[1], by: Self.chunk) {
+                    let ids = (start..<min(start + Self.chunk, range[1])).filter { !retired.contains($0) }.map(
+                        Int64.init)
+                    if ids.isEmpty { continue }
+                    try body(ids, try read(ids, ofSlice: number).rows)
+                }
+            }
+        }
+    }
+}
+
+/// Lengths of rows f32 [n, D].
+func norms(of rows: Tensor) -> [Double] {
+    let width = rows.shape[1]
+    return withExtendedLifetime(rows) {
+        let values = rows.buffer(Float.self)
+        return (0..<rows.shape[0]).map { row in
+            values[row * width..<(row + 1) * width].reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+        }
+    }
+}
