@@ -168,6 +168,7 @@ let package = Package(
                 "ShardState", "RunSetup", "RunConfiguration", "PartialFC", "CenterStore", "Determinism", "StepProtocol",
                 "Tensors", "Wire", "TestFiles",
             ], swiftSettings: settings),
+        .testTarget(name: "ProcessSupportTests", dependencies: ["ProcessSupport"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),

@@ -14,16 +14,16 @@ public protocol MemberService: Sendable {
 /// The options that workers and shard servers share, and how either is run.
 public struct MemberOptions: ParsableArguments {
     @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
-    public var coordinator = ProcessInfo.processInfo.environment["PARTIALFC_COORDINATOR"] ?? "tcp://127.0.0.1:7400"
+    public var coordinator = EnvironmentDefaults.text("PARTIALFC_COORDINATOR") ?? "tcp://127.0.0.1:7400"
 
-    @Option(help: "Threads that compute.")
-    public var threads = 1
+    @Option(help: "Threads that compute (environment: PARTIALFC_THREADS).")
+    public var threads = EnvironmentDefaults.value("PARTIALFC_THREADS", as: Int.self) ?? 1
 
     @Option(help: "A name for logs and refusals.")
     public var name = ProcessInfo.processInfo.hostName
 
-    @Option(help: "What to log: debug, info, warning or error.")
-    public var logLevel = "info"
+    @Option(help: "What to log: debug, info, warning or error (environment: PARTIALFC_LOG_LEVEL).")
+    public var logLevel = EnvironmentDefaults.text("PARTIALFC_LOG_LEVEL") ?? "info"
 
     @Flag(help: "End when the parent process ends.")
     public var exitWithParent = false
@@ -31,6 +31,7 @@ public struct MemberOptions: ParsableArguments {
     public init() {}
 
     public func validate() throws {
+        if let problem = EnvironmentDefaults.problems.first { throw ValidationError(problem) }
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")

@@ -38,6 +38,10 @@ extension ShardService {
         hello.previousNumber = welcome.member.number
         coordinator.update(hello)
         log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
+        if isToStay {
+            coordinator.send(
+                .operatorRequest(OperatorRequest(command: "undrain", arguments: ["name": "\(welcome.member)"])))
+        }
         if isFirst { makeModel(welcome) } else if isRenamed { rename(welcome) }
         beat()
         return true
@@ -111,10 +115,16 @@ extension ShardService {
                 } catch { mailbox.post(.broken("the classes cannot be used: \(error)")) }
             }
         case .operatorReply(let reply):
+            guard drainDeadline != nil else {
+                // The answer to the wish to stay. A coordinator that knows nothing of the drain refuses it, which is as good.
+                if isToStay { setGoing(false) }
+                isToStay = false
+                break
+            }
             // The answer to the wish to be drained.
-            guard drainDeadline != nil else { break }
             drainDeadline = nil
             if reply.exitCode == 0 {
+                setGoing(true)
                 log.info("handing the slices over")
             } else {
                 return leave("nobody can take the slices: \(reply.json)")
@@ -173,6 +183,7 @@ extension ShardService {
         case .finished, .failed, nil: return leave(reason)
         case .train, .wait, .task: break
         }
+        isToStay = false
         drainDeadline = .now + .seconds(2)
         coordinator.send(
             .operatorRequest(OperatorRequest(command: "drain", arguments: ["name": "\(welcome.member)"])))
@@ -190,7 +201,13 @@ extension ShardService {
     }
 
     func handedOver() -> Bool {
+        if store?.isGoing == true { setGoing(false) }
         log.info("every slice is handed over: going")
         return end(0)
+    }
+
+    /// Notes in the directory whether this process is on its way out.
+    private func setGoing(_ isGoing: Bool) {
+        do { try store?.setGoing(isGoing) } catch { log.warning("\(error)") }
     }
 }

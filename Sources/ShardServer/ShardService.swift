@@ -89,6 +89,8 @@ final class ShardService: MemberService, @unchecked Sendable {
     var nextHeartbeat = ContinuousClock.now
     /// Set by SIGTERM: until when the coordinator may say that the slices are handed over first.
     var drainDeadline: ContinuousClock.Instant?
+    /// The process before this one was ended while it handed its slices over, which the coordinator is to forget.
+    var isToStay = false
     var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
@@ -103,7 +105,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         io = try IOThread()
         server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
         hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
-        hello.endpoint = if let advertise { server.advertised(host: advertise) } else { server.endpoint }
+        let host = advertise ?? (server.isEverywhere ? ProcessInfo.processInfo.hostName : nil)
+        hello.endpoint = if let host { server.advertised(host: host) } else { server.endpoint }
         hello.state = store?.state ?? ShardState(newest: -1, oldest: 0, logsSteps: false, hasSlices: false)
         if let state = hello.state { figures.update(state) }
         if let identity = store?.identity {
@@ -114,7 +117,9 @@ final class ShardService: MemberService, @unchecked Sendable {
         coordinator = try ClientConnection(
             connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
         gate.onChange = { [mailbox] in mailbox.post(.obstacle($0)) }
+        isToStay = store?.isGoing ?? false
         log.info("listening at \(hello.endpoint), joining \(options.coordinator)")
+        if let store { log.info("keeping its state in \(store.directory)") }
         if let tail = store?.tornTail { log.warning("\(tail)") }
     }
 

@@ -41,6 +41,25 @@ import Testing
         }
     }
 
+    /// It is started again because it is wanted: what was under way because of the signal is called off.
+    @Test func aShardThatIsKilledOnItsWayOutStaysWhenItComesBack() throws {
+        try Undisturbed.expectNoTrace(of: "a kill of a shard that hands its slices over") { cluster in
+            try cluster.waitUntilInTheMiddle()
+            // Nobody takes the slices as long as the other shard stands still.
+            cluster.shards[0].suspend()
+            cluster.shards[1].terminate()
+            let note = cluster.shardDirectory(1).appending(path: "going").path
+            try cluster.waitUntil("it is on its way out", seconds: 20) { FileManager.default.fileExists(atPath: note) }
+            cluster.shards[1].kill()
+            try cluster.shards[1].start()
+            cluster.shards[0].resume()
+            try cluster.waitForStatus("it stays", seconds: 60) {
+                $0.owners.count == 2 && !$0.isMoving && $0.shards.allSatisfy { $0.alive && !$0.isDraining }
+            }
+            try cluster.waitUntil("the note is gone", seconds: 20) { !FileManager.default.fileExists(atPath: note) }
+        }
+    }
+
     @Test func theOnlyShardCannotBeDrained() throws {
         try Undisturbed.expectNoTrace(of: "a drain that is refused, and SIGTERM", shards: 1, workers: 1) { cluster in
             try cluster.waitUntilInTheMiddle()
