@@ -210,4 +210,21 @@ extension ShardService {
     private func setGoing(_ isGoing: Bool) {
         do { try store?.setGoing(isGoing) } catch { log.warning("\(error)") }
     }
+
+    /// The coordinator does not know this shard any more. If it owned nothing, what it has are copies of moves that were called off
+    /// when it left: it joins anew, without them.
+    ///
+    /// - Returns: whether it does.
+    func dropCopies() -> Bool {
+        guard welcome == nil, let store, store.owned.isEmpty, !store.received.isEmpty else { return false }
+        do { try store.forgetReceived(store.received.map(\.slice)) } catch {
+            log.error("\(error)")
+            return false
+        }
+        log.info("what is in \(store.directory) are copies of slices that went elsewhere: joining without them")
+        hello.state = store.state
+        figures.update(store.state)
+        coordinator.greet(hello)
+        return true
+    }
 }

@@ -168,6 +168,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         case .coordinator(.welcomed(let welcome)): return join(welcome)
         case .coordinator(.refused(let refusal)):
             if refusal.code == .drained { return handedOver() }
+            if refusal.code == .stateLost, dropCopies() { return true }
             log.error("the coordinator refused this shard: \(refusal.message)")
             return end(77)
         case .coordinator(.unanswered(let endpoint)):

@@ -41,6 +41,27 @@ import Testing
         }
     }
 
+    /// It is no member any more, and the copies that it had are worth nothing.
+    @Test func aShardThatLeavesBeforeItOwnsAnythingMayComeBack() throws {
+        try Undisturbed.expectNoTrace(of: "a shard that leaves while it receives slices") { cluster in
+            try cluster.waitUntilInTheMiddle()
+            try cluster.addShard()
+            let manifest = cluster.shardDirectory(2).appending(path: "manifest.json")
+            // Stopped in the moment in which it has kept copies and owns nothing yet.
+            try cluster.waitUntil("it keeps copies", seconds: 30) {
+                guard let text = try? String(contentsOf: manifest, encoding: .utf8) else { return false }
+                return text.contains("sideLog")
+            }
+            cluster.shards[2].terminate()
+            try #require(cluster.shards[2].waitUntilExit(seconds: 60))
+            #expect(cluster.shards[2].terminationStatus == 0)
+            try cluster.shards[2].start()
+            try cluster.waitForStatus("three shards own slices", seconds: 60) {
+                $0.owners.count == 3 && !$0.isMoving
+            }
+        }
+    }
+
     /// It is started again because it is wanted: what was under way because of the signal is called off.
     @Test func aShardThatIsKilledOnItsWayOutStaysWhenItComesBack() throws {
         try Undisturbed.expectNoTrace(of: "a kill of a shard that hands its slices over") { cluster in
