@@ -98,7 +98,7 @@ simulate:
 	@SIMULATION_SEEDS=$(SEEDS) $(if $(SEED),SIMULATION_SEED=$(SEED)) \
 		swift test $(SWIFT_FLAGS) --filter SimulationTests/everyScheduleEndsLikeTheUndisturbedRun
 
-# docker compose: builds, trains, scales 2 -> 4 -> 1 shards and 1 -> 3 -> 1 workers, kills each role; the same losses and hashes.
+# docker compose: builds, trains, scales 2 -> 4 -> 1 -> 2 shards and 1 -> 3 -> 1 workers, kills each role; the same losses and hashes.
 test-docker:
 	@scripts/test-docker
 

@@ -45,6 +45,17 @@ extension ShardStore {
     }
 }
 
+/// What is left of a shard that has handed everything over.
+extension ShardStore {
+    /// Forgets everything: slices, copies, the log. The directory is as good as a new one, but for whose it was.
+    ///
+    /// - Throws: `CenterStoreError`; nothing has changed then.
+    public func giveEverythingUp() throws(CenterStoreError) {
+        guard identity != nil else { return }
+        try replaceAll(with: [:], step: -1, mapVersion: 0, extra: "")
+    }
+}
+
 /// That the process was told to end and hands its slices over: kept, so that the next process with this directory knows that
 /// this was the other's wish and not the operator's.
 extension ShardStore {

@@ -200,10 +200,32 @@ extension ShardService {
         return end(0)
     }
 
+    /// Leaves the directory empty, for another shard, and goes.
     func handedOver() -> Bool {
-        if store?.isGoing == true { setGoing(false) }
         log.info("every slice is handed over: going")
-        return end(0)
+        guard let store else { return end(0) }
+        isHandedOver = true
+        // If this process is killed before it has tidied up, the next one knows.
+        setGoing(true)
+        let mailbox = mailbox
+        compute.submit {
+            do {
+                try store.giveEverythingUp()
+                mailbox.post(.tidied(problem: ""))
+            } catch { mailbox.post(.tidied(problem: "\(error)")) }
+        }
+        return true
+    }
+
+    /// Whether, after everything is handed over, this is what this process waits for. Nothing else counts any more.
+    func isLast(_ event: Event) -> Bool {
+        switch event {
+        case .tidied(let problem):
+            if problem.isEmpty { setGoing(false) } else { log.warning("\(problem)") }
+            return true
+        case .stop: return true
+        default: return false
+        }
     }
 
     /// Notes in the directory whether this process is on its way out.
@@ -211,17 +233,21 @@ extension ShardService {
         do { try store?.setGoing(isGoing) } catch { log.warning("\(error)") }
     }
 
-    /// The coordinator does not know this shard any more. If it owned nothing, what it has are copies of moves that were called off
-    /// when it left: it joins anew, without them.
+    /// The coordinator does not know this shard any more. If it owned nothing, or was on its way out, others own everything that is in
+    /// its directory: it joins anew, without that.
     ///
     /// - Returns: whether it does.
-    func dropCopies() -> Bool {
-        guard welcome == nil, let store, store.owned.isEmpty, !store.received.isEmpty else { return false }
-        do { try store.forgetReceived(store.received.map(\.slice)) } catch {
+    func joinAnew() -> Bool {
+        guard welcome == nil, let store, store.holdsSlices, store.owned.isEmpty || store.isGoing else { return false }
+        do {
+            try store.giveEverythingUp()
+            try store.setGoing(false)
+        } catch {
             log.error("\(error)")
             return false
         }
-        log.info("what is in \(store.directory) are copies of slices that went elsewhere: joining without them")
+        isToStay = false
+        log.info("what is in \(store.directory) went to other shards: joining without it")
         hello.state = store.state
         figures.update(store.state)
         coordinator.greet(hello)

@@ -40,6 +40,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         case classesKnown(version: Int)
         /// Why the disk keeps the shard waiting, or empty.
         case obstacle(String)
+        /// The directory is left empty, or why not.
+        case tidied(problem: String)
         /// The state cannot be trusted.
         case broken(String)
         case stop(String)
@@ -91,6 +93,8 @@ final class ShardService: MemberService, @unchecked Sendable {
     var drainDeadline: ContinuousClock.Instant?
     /// The process before this one was ended while it handed its slices over, which the coordinator is to forget.
     var isToStay = false
+    /// The coordinator has said that others own everything that this shard owned.
+    var isHandedOver = false
     var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
@@ -164,11 +168,12 @@ final class ShardService: MemberService, @unchecked Sendable {
 
     /// Returns false when the service ends.
     func handle(_ event: Event) -> Bool {
+        if isHandedOver { return !isLast(event) }
         switch event {
         case .coordinator(.welcomed(let welcome)): return join(welcome)
         case .coordinator(.refused(let refusal)):
             if refusal.code == .drained { return handedOver() }
-            if refusal.code == .stateLost, dropCopies() { return true }
+            if refusal.code == .stateLost, joinAnew() { return true }
             log.error("the coordinator refused this shard: \(refusal.message)")
             return end(77)
         case .coordinator(.unanswered(let endpoint)):
@@ -208,6 +213,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         case .broken(let reason):
             log.critical("\(reason)")
             return end(70)
+        case .tidied: break
         case .stop(let reason): return drain(reason)
         }
         return true

@@ -64,6 +64,25 @@ import Testing
         #expect(error?.message.contains("shard-0") == true)
     }
 
+    @Test func whatIsGivenUpIsEmpty() throws {
+        let folder = try TemporaryFolder()
+        do {
+            let store = try claim(folder.path)
+            try store.giveEverythingUp()
+            try fill(store)
+            try store.append(StoreFixture.record(0))
+            try store.giveEverythingUp()
+        }
+        let store = try claim(folder.path)
+        #expect(!store.holdsSlices && store.newestStep == -1 && store.extra.isEmpty)
+        // Another member may have it.
+        var other = StoreFixture.identity
+        other.member = 9
+        try store.adopt(other)
+        #expect(try name(claim(folder.path)) == "shard-1")
+        withExtendedLifetime(store) {}
+    }
+
     @Test func theWishToGoIsKept() throws {
         let folder = try TemporaryFolder()
         do {
