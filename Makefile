@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving simulate format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving simulate test-docker format lint proto clean
 
 all: build
 
@@ -107,6 +107,10 @@ simulate:
 	@scripts/install-dependencies build
 	@SIMULATION_SEEDS=$(SEEDS) $(if $(SEED),SIMULATION_SEED=$(SEED)) \
 		swift test $(SWIFT_FLAGS) --filter SimulationTests/everyScheduleEndsLikeTheUndisturbedRun
+
+# docker compose: builds, trains, scales 2 -> 4 -> 1 -> 2 shards and 1 -> 3 -> 1 workers, kills each role; the same losses and hashes.
+test-docker:
+	@scripts/test-docker
 
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift

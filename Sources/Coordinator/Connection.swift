@@ -1,6 +1,7 @@
 import ArgumentParser
 import ClusterStatus
 import Foundation
+import ProcessSupport
 import StepProtocol
 import Wire
 
@@ -10,7 +11,7 @@ protocol OperatorCommand: ParsableCommand {}
 /// How operator commands reach the coordinator and print its answer.
 struct Connection: ParsableArguments {
     @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
-    var coordinator = ProcessInfo.processInfo.environment["PARTIALFC_COORDINATOR"] ?? "tcp://127.0.0.1:7400"
+    var coordinator = EnvironmentDefaults.text("PARTIALFC_COORDINATOR") ?? "tcp://127.0.0.1:7400"
 
     @Flag(help: "Print JSON.")
     var json = false

@@ -7,7 +7,7 @@ extension Serve {
         let counters = HTTPCounters()
         let pages = ClusterPages(monitor: monitor, counters: counters)
         let server: HTTPServer
-        if let http, case .at(let address) = HTTPBinding(http) {
+        if let httpBinding, case .at(let address) = HTTPBinding(httpBinding) {
             server = try HTTPServer(bind: address, counters: counters, handler: pages.answer)
         } else {
             var address = HTTPBinding.coordinatorAddress

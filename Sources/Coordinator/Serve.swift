@@ -22,16 +22,22 @@ struct Serve: ParsableCommand {
             that differs from the run's is refused with what differs (exit code 78).
             """)
 
-    @Option(help: "The YAML file that describes the run.", completion: .file(extensions: ["yaml", "yml"]))
-    var config: String
+    @Option(
+        help: "The YAML file that describes the run (environment: PARTIALFC_CONFIG).",
+        completion: .file(extensions: ["yaml", "yml"]))
+    var config: String?
 
     @Option(
         name: .customLong("set"), parsing: .singleValue,
-        help: ArgumentHelp("Override a key of the configuration; may be repeated.", valueName: "section.key=value"))
+        help: ArgumentHelp(
+            "Override a key of the configuration; may be repeated (environment: PARTIALFC_SET, separated by spaces; these come first).",
+            valueName: "section.key=value"))
     var settings: [String] = []
 
     @Option(
-        help: "Where decisions are kept; by default the directory `state` in the run's output.", completion: .directory)
+        help:
+            "Where decisions are kept; by default the directory `state` in the run's output (environment: PARTIALFC_STATE).",
+        completion: .directory)
     var state: String?
 
     @Option(
@@ -45,14 +51,14 @@ struct Serve: ParsableCommand {
             "Let a key of the configuration differ from the checkpoint's; may be repeated.", valueName: "section.key"))
     var accept: [String] = []
 
-    @Option(help: "Where to listen: tcp://ADDRESS:PORT; port * lets the system choose.")
-    var bind = "tcp://127.0.0.1:7400"
+    @Option(help: "Where to listen: tcp://ADDRESS:PORT; port * lets the system choose (environment: PARTIALFC_BIND).")
+    var bind = EnvironmentDefaults.text("PARTIALFC_BIND") ?? "tcp://127.0.0.1:7400"
 
     @Option(
         help: ArgumentHelp(
             """
             Where the dashboard, metrics and JSON are served over HTTP, or off; port 0 lets the system choose. There is no \
-            password. By default 127.0.0.1:7480, or another port if that one is taken.
+            password. By default 127.0.0.1:7480, or another port if that one is taken (environment: PARTIALFC_HTTP).
             """, valueName: "address:port"))
     var http: String?
 
@@ -62,29 +68,41 @@ struct Serve: ParsableCommand {
     @Option(help: "Write the endpoint to this file once listening.", completion: .file())
     var endpointFile: String?
 
-    @Option(help: "What to log: debug, info, warning or error.")
-    var logLevel = "info"
+    @Option(help: "What to log: debug, info, warning or error (environment: PARTIALFC_LOG_LEVEL).")
+    var logLevel = EnvironmentDefaults.text("PARTIALFC_LOG_LEVEL") ?? "info"
 
     @Flag(help: "End when the parent process ends.")
     var exitWithParent = false
 
+    /// What the command line says, or else the environment.
+    private var configurationFile: String? { config ?? EnvironmentDefaults.text("PARTIALFC_CONFIG") }
+
+    var httpBinding: String? { http ?? EnvironmentDefaults.text("PARTIALFC_HTTP") }
+
+    private var stateDirectory: String? { state ?? EnvironmentDefaults.text("PARTIALFC_STATE") }
+
     func validate() throws {
+        guard configurationFile != nil else {
+            throw ValidationError("--config is missing, and PARTIALFC_CONFIG is not set")
+        }
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
-        if let problem = http.flatMap(HTTPBinding.problem) { throw ValidationError(problem) }
+        if let problem = httpBinding.flatMap(HTTPBinding.problem) { throw ValidationError(problem) }
     }
 
     func run() throws {
         let level = Logger.Level(rawValue: logLevel) ?? .info
         let log = Logger(label: "coordinator") { StandardErrorLog(label: $0, level: level) }
         do {
-            let setup = try RunSetup(RunConfiguration(file: config, settings: settings).countingData())
+            let settings = EnvironmentDefaults.words("PARTIALFC_SET") + settings
+            let setup = try RunSetup(
+                RunConfiguration(file: configurationFile ?? "", settings: settings).countingData())
             let run = try StoredRun(
-                directory: state ?? setup.configuration.output + "/state", setup: setup, resume: resume,
+                directory: stateDirectory ?? setup.configuration.output + "/state", setup: setup, resume: resume,
                 accepted: accept)
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
-            let monitor = http == "off" ? nil : ClusterMonitor(setup.configuration)
+            let monitor = httpBinding == "off" ? nil : ClusterMonitor(setup.configuration)
             let tensorBoard = try tensorboard.map {
                 try TensorBoardFile(
                     directory: $0, committed: run.record.committed, batchSize: setup.configuration.batch.size, log: log)

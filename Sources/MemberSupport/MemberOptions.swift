@@ -19,11 +19,13 @@ public protocol MemberService: Sendable {
 /// The options that workers and shard servers share, and how either is run.
 public struct MemberOptions: ParsableArguments {
     @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
-    public var coordinator = ProcessInfo.processInfo.environment["PARTIALFC_COORDINATOR"] ?? "tcp://127.0.0.1:7400"
+    public var coordinator = EnvironmentDefaults.text("PARTIALFC_COORDINATOR") ?? "tcp://127.0.0.1:7400"
 
     @Option(
         name: .customLong("threads"),
-        help: "Threads that compute; by default one for every core that the process may use.")
+        help:
+            "Threads that compute; by default one for every core that the process may use (environment: PARTIALFC_THREADS)."
+    )
     var requestedThreads: Int?
 
     @Option(help: "Cores to stay on, such as 0-3,8; by default the system decides.")
@@ -32,14 +34,14 @@ public struct MemberOptions: ParsableArguments {
     @Option(help: "A name for logs and refusals.")
     public var name = ProcessInfo.processInfo.hostName
 
-    @Option(help: "What to log: debug, info, warning or error.")
-    public var logLevel = "info"
+    @Option(help: "What to log: debug, info, warning or error (environment: PARTIALFC_LOG_LEVEL).")
+    public var logLevel = EnvironmentDefaults.text("PARTIALFC_LOG_LEVEL") ?? "info"
 
     @Option(
         help: ArgumentHelp(
-            "Where this process serves /metrics, /healthz and /readyz over HTTP; port 0 lets the system choose.",
+            "Where this process serves /metrics, /healthz and /readyz over HTTP; port 0 lets the system choose (environment: PARTIALFC_HTTP).",
             valueName: "address:port"))
-    public var http = "off"
+    public var http = EnvironmentDefaults.text("PARTIALFC_HTTP") ?? "off"
 
     @Flag(help: "End when the parent process ends.")
     public var exitWithParent = false
@@ -48,12 +50,15 @@ public struct MemberOptions: ParsableArguments {
 
     /// Threads that compute. Every process of a machine may have one for each core: they take blocks of arithmetic from a common
     /// list, and none waits by spinning.
-    public var threads: Int { requestedThreads ?? min(1024, ProcessorCores.usableCount) }
+    public var threads: Int {
+        requestedThreads ?? EnvironmentDefaults.value("PARTIALFC_THREADS", as: Int.self)
+            ?? min(1024, ProcessorCores.usableCount)
+    }
 
     public func validate() throws {
-        if let requestedThreads, !(1...1024).contains(requestedThreads) {
-            throw ValidationError("--threads \(requestedThreads) is not in 1...1024")
-        }
+        let threads = threads
+        if let problem = EnvironmentDefaults.problems.first { throw ValidationError(problem) }
+        guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
         if let cores, ProcessorCores(list: cores) == nil {
             throw ValidationError("--cores \(cores) is not a list of cores such as 0-3,8")
         }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CenterStore
 import MemberSupport
+import ProcessSupport
 import ShardState
 
 /// A shard server: holds slices of the class centers and of the backbone's parameters, and serves steps.
@@ -21,15 +22,24 @@ struct ShardServerCommand: ParsableCommand {
     @OptionGroup var member: MemberOptions
     @OptionGroup var storage: StorageOptions
 
-    @Option(help: "Where to listen for workers: tcp://ADDRESS:PORT; port * lets the system choose.")
-    var bind = "tcp://127.0.0.1:*"
+    @Option(
+        help:
+            "Where to listen for workers: tcp://ADDRESS:PORT; port * lets the system choose (environment: PARTIALFC_BIND)."
+    )
+    var bind = EnvironmentDefaults.text("PARTIALFC_BIND") ?? "tcp://127.0.0.1:*"
 
-    @Option(help: "Host name or address that workers reach this shard at, if it is not the one it binds to.")
+    @Option(
+        help: """
+            Host name or address that workers and other shards reach this one at; by default what it binds to, or this machine's \
+            host name if that is every address (environment: PARTIALFC_ADVERTISE).
+            """)
     var advertise: String?
 
     func run() throws {
         try member.run("shard-server", version: Self.configuration.version) {
-            try ShardService(options: member, storage: storage, bind: bind, advertise: advertise, log: $0)
+            try ShardService(
+                options: member, storage: storage, bind: bind,
+                advertise: advertise ?? EnvironmentDefaults.text("PARTIALFC_ADVERTISE"), log: $0)
         }
     }
 }
@@ -57,26 +67,38 @@ enum Sync: String, ExpressibleByArgument, CaseIterable {
 
 /// Where and how a shard keeps its state.
 struct StorageOptions: ParsableArguments {
-    @Option(help: "Directory of this shard's durable state; every shard needs its own.", completion: .directory)
+    @Option(
+        help: "Directory of this shard's durable state; every shard needs its own (environment: PARTIALFC_DIRECTORY).",
+        completion: .directory)
     var directory: String?
 
     @Option(
         help: """
+            Instead of --directory, for shard servers that are copies of each other: a directory in which each takes a free \
+            sub-directory, one with slices first (environment: PARTIALFC_DIRECTORY_POOL).
+            """,
+        completion: .directory)
+    var directoryPool: String?
+
+    @Option(
+        help: """
             step: every step is logged, so that nothing is lost when the process ends. checkpoint: nothing is logged, and \
-            the whole cluster goes back to its last checkpoint.
+            the whole cluster goes back to its last checkpoint (environment: PARTIALFC_DURABILITY).
             """)
-    var durability = Durability.step
+    var durability = EnvironmentDefaults.choice("PARTIALFC_DURABILITY", of: Durability.self) ?? .step
 
     @Option(
-        help:
-            "When the log is brought to the disk, for the case of a power cut: always (every step), interval (every second) or never."
-    )
-    var sync = Sync.interval
+        help: """
+            When the log is brought to the disk, for the case of a power cut: always (every step), interval (every second) or \
+            never (environment: PARTIALFC_SYNC).
+            """)
+    var sync = EnvironmentDefaults.choice("PARTIALFC_SYNC", of: Sync.self) ?? .interval
 
     @Option(
-        help:
-            "Take new snapshots when the log is longer than so many bytes; by default half of the state, at least 256 MiB."
-    )
+        help: """
+            Take new snapshots when the log is longer than so many bytes; by default half of the state, at least 256 MiB \
+            (environment: PARTIALFC_LOG_BYTES).
+            """)
     var logBytes: Int?
 
     @Option(help: "Bytes that are copied for snapshots after each step at most.")
@@ -85,28 +107,47 @@ struct StorageOptions: ParsableArguments {
     @Option(
         help: """
             A directory on a fast disk for a table that is larger than the memory: rows and momentum are in files there, without a \
-            name, while the process runs. Without it they are in memory.
+            name, while the process runs. Without it they are in memory (environment: PARTIALFC_TABLE_FILE).
             """,
         completion: .directory)
     var tableFile: String?
 
+    /// What is used: of the command line, or else of the environment. Either way of naming a directory outdoes both variables.
+    private var chosen: (directory: String?, pool: String?, table: String?, logBytes: Int?) {
+        let isNamed = directory != nil || directoryPool != nil
+        return (
+            isNamed ? directory : EnvironmentDefaults.text("PARTIALFC_DIRECTORY"),
+            isNamed ? directoryPool : EnvironmentDefaults.text("PARTIALFC_DIRECTORY_POOL"),
+            tableFile ?? EnvironmentDefaults.text("PARTIALFC_TABLE_FILE"),
+            logBytes ?? EnvironmentDefaults.value("PARTIALFC_LOG_BYTES", as: Int.self)
+        )
+    }
+
     func validate() throws {
-        if durability == .step && directory == nil {
+        let chosen = chosen
+        if let problem = EnvironmentDefaults.problems.first { throw ValidationError(problem) }
+        if durability == .step && chosen.directory == nil && chosen.pool == nil {
             throw ValidationError("--directory is missing; only --durability checkpoint keeps nothing")
         }
+        if chosen.directory != nil && chosen.pool != nil {
+            throw ValidationError("a directory and a pool of directories exclude each other: name one")
+        }
         guard copyBytes > 0 else { throw ValidationError("--copy-bytes \(copyBytes) is not a number above 0") }
-        guard logBytes ?? 0 >= 0 else { throw ValidationError("--log-bytes \(logBytes ?? 0) is below 0") }
+        guard chosen.logBytes ?? 0 >= 0 else {
+            throw ValidationError("--log-bytes \(chosen.logBytes ?? 0) is below 0")
+        }
     }
 
     /// The directory, opened and locked; nil if nothing is to be kept.
     ///
     /// - Throws: `CenterStoreError` if it is used by another process, damaged, or cannot be written.
     func open() throws -> ShardStore? {
-        guard durability == .step, let directory else { return nil }
-        return try ShardStore(directory: directory, sync: sync.mode)
+        guard durability == .step else { return nil }
+        if let pool = chosen.pool { return try ShardStore.claim(in: pool, sync: sync.mode) }
+        return try chosen.directory.map { try ShardStore(directory: $0, sync: sync.mode) }
     }
 
-    var memory: TableMemory { tableFile.map { .files(in: $0) } ?? .anonymous }
+    var memory: TableMemory { chosen.table.map { .files(in: $0) } ?? .anonymous }
 
-    var snapshots: SnapshotOptions { SnapshotOptions(logByteCount: logBytes, copyByteCount: copyBytes) }
+    var snapshots: SnapshotOptions { SnapshotOptions(logByteCount: chosen.logBytes, copyByteCount: copyBytes) }
 }

@@ -38,6 +38,10 @@ extension ShardService {
         hello.previousNumber = welcome.member.number
         coordinator.update(hello)
         log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
+        if isToStay {
+            coordinator.send(
+                .operatorRequest(OperatorRequest(command: "undrain", arguments: ["name": "\(welcome.member)"])))
+        }
         if isFirst { makeModel(welcome) } else if isRenamed { rename(welcome) }
         beat()
         return true
@@ -111,10 +115,16 @@ extension ShardService {
                 } catch { mailbox.post(.broken("the classes cannot be used: \(error)")) }
             }
         case .operatorReply(let reply):
+            guard drainDeadline != nil else {
+                // The answer to the wish to stay. A coordinator that knows nothing of the drain refuses it, which is as good.
+                if isToStay { setGoing(false) }
+                isToStay = false
+                break
+            }
             // The answer to the wish to be drained.
-            guard drainDeadline != nil else { break }
             drainDeadline = nil
             if reply.exitCode == 0 {
+                setGoing(true)
                 log.info("handing the slices over")
             } else {
                 return leave("nobody can take the slices: \(reply.json)")
@@ -173,6 +183,7 @@ extension ShardService {
         case .finished, .failed, nil: return leave(reason)
         case .train, .wait, .task: break
         }
+        isToStay = false
         drainDeadline = .now + .seconds(2)
         coordinator.send(
             .operatorRequest(OperatorRequest(command: "drain", arguments: ["name": "\(welcome.member)"])))
@@ -189,8 +200,57 @@ extension ShardService {
         return end(0)
     }
 
+    /// Leaves the directory empty, for another shard, and goes.
     func handedOver() -> Bool {
         log.info("every slice is handed over: going")
-        return end(0)
+        guard let store else { return end(0) }
+        isHandedOver = true
+        // If this process is killed before it has tidied up, the next one knows.
+        setGoing(true)
+        let mailbox = mailbox
+        compute.submit {
+            do {
+                try store.giveEverythingUp()
+                mailbox.post(.tidied(problem: ""))
+            } catch { mailbox.post(.tidied(problem: "\(error)")) }
+        }
+        return true
+    }
+
+    /// Whether, after everything is handed over, this is what this process waits for. Nothing else counts any more.
+    func isLast(_ event: Event) -> Bool {
+        switch event {
+        case .tidied(let problem):
+            if problem.isEmpty { setGoing(false) } else { log.warning("\(problem)") }
+            return true
+        case .stop: return true
+        default: return false
+        }
+    }
+
+    /// Notes in the directory whether this process is on its way out.
+    private func setGoing(_ isGoing: Bool) {
+        do { try store?.setGoing(isGoing) } catch { log.warning("\(error)") }
+    }
+
+    /// The coordinator does not know this shard any more. If it owned nothing, or was on its way out, others own everything that is in
+    /// its directory: it joins anew, without that.
+    ///
+    /// - Returns: whether it does.
+    func joinAnew() -> Bool {
+        guard welcome == nil, let store, store.holdsSlices, store.owned.isEmpty || store.isGoing else { return false }
+        do {
+            try store.giveEverythingUp()
+            try store.setGoing(false)
+        } catch {
+            log.error("\(error)")
+            return false
+        }
+        isToStay = false
+        log.info("what is in \(store.directory) went to other shards: joining without it")
+        hello.state = store.state
+        figures.update(store.state)
+        coordinator.greet(hello)
+        return true
     }
 }

@@ -41,6 +41,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         case classesKnown(version: Int)
         /// Why the disk keeps the shard waiting, or empty.
         case obstacle(String)
+        /// The directory is left empty, or why not.
+        case tidied(problem: String)
         /// The state cannot be trusted.
         case broken(String)
         case stop(String)
@@ -91,6 +93,10 @@ final class ShardService: MemberService, @unchecked Sendable {
     var nextHeartbeat = ContinuousClock.now
     /// Set by SIGTERM: until when the coordinator may say that the slices are handed over first.
     var drainDeadline: ContinuousClock.Instant?
+    /// The process before this one was ended while it handed its slices over, which the coordinator is to forget.
+    var isToStay = false
+    /// The coordinator has said that others own everything that this shard owned.
+    var isHandedOver = false
     var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
@@ -105,7 +111,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         io = try IOThread()
         server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
         hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
-        hello.endpoint = if let advertise { server.advertised(host: advertise) } else { server.endpoint }
+        let host = advertise ?? (server.isEverywhere ? ProcessInfo.processInfo.hostName : nil)
+        hello.endpoint = if let host { server.advertised(host: host) } else { server.endpoint }
         hello.state = store?.state ?? ShardState(newest: -1, oldest: 0, logsSteps: false, hasSlices: false)
         if let state = hello.state { figures.update(state) }
         if let identity = store?.identity {
@@ -116,7 +123,9 @@ final class ShardService: MemberService, @unchecked Sendable {
         coordinator = try ClientConnection(
             connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
         gate.onChange = { [mailbox] in mailbox.post(.obstacle($0)) }
+        isToStay = store?.isGoing ?? false
         log.info("listening at \(hello.endpoint), joining \(options.coordinator)")
+        if let store { log.info("keeping its state in \(store.directory)") }
         if let tail = store?.tornTail { log.warning("\(tail)") }
     }
 
@@ -162,10 +171,12 @@ final class ShardService: MemberService, @unchecked Sendable {
 
     /// Returns false when the service ends.
     func handle(_ event: Event) -> Bool {
+        if isHandedOver { return !isLast(event) }
         switch event {
         case .coordinator(.welcomed(let welcome)): return join(welcome)
         case .coordinator(.refused(let refusal)):
             if refusal.code == .drained { return handedOver() }
+            if refusal.code == .stateLost, joinAnew() { return true }
             log.error("the coordinator refused this shard: \(refusal.message)")
             return end(77)
         case .coordinator(.unanswered(let endpoint)):
@@ -206,6 +217,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         case .broken(let reason):
             log.critical("\(reason)")
             return end(70)
+        case .tidied: break
         case .stop(let reason): return drain(reason)
         }
         return true

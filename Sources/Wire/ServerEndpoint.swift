@@ -64,6 +64,9 @@ public final class ServerEndpoint: Sendable {
         events.whenDrained { [weak io = io.core] in io?.wake() }
     }
 
+    /// Whether it listens at every address of this machine, so that the endpoint names none that a peer could use.
+    public var isEverywhere: Bool { endpoint.hasPrefix("tcp://0.0.0.0:") || endpoint.hasPrefix("tcp://[::]:") }
+
     /// The endpoint under another host name or address, for peers on other machines.
     public func advertised(host: String) -> String {
         guard endpoint.hasPrefix("tcp://"), let colon = endpoint.lastIndex(of: ":") else { return endpoint }

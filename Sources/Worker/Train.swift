@@ -1,5 +1,6 @@
 import ArgumentParser
 import MemberSupport
+import ProcessSupport
 
 /// `worker train`.
 struct Train: ParsableCommand {
@@ -14,7 +15,9 @@ struct Train: ParsableCommand {
 
     @OptionGroup var member: MemberOptions
 
-    @Option(help: "Path of the data on this machine, if it is not the configuration's.", completion: .directory)
+    @Option(
+        help: "Path of the data on this machine, if it is not the configuration's (environment: PARTIALFC_DATA).",
+        completion: .directory)
     var data: String?
 
     @Flag(help: "Go on with a run: end if it has neither a committed step nor a checkpoint.")
@@ -30,7 +33,8 @@ struct Train: ParsableCommand {
         try member.run("worker", version: WorkerCommand.configuration.version) {
             try WorkerService(
                 options: WorkerService.Options(
-                    member: member, data: data, record: record, summary: summary, resume: resume), log: $0)
+                    member: member, data: data ?? EnvironmentDefaults.text("PARTIALFC_DATA"), record: record,
+                    summary: summary, resume: resume), log: $0)
         }
     }
 }

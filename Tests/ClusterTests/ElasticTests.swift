@@ -38,6 +38,49 @@ import Testing
             #expect(!status.shards.contains { $0.name == name })
             #expect(status.owners.count == 1)
             #expect(status.state == "training")
+            // The directory that it has left may be used again.
+            try cluster.shards[1].start()
+            try cluster.waitForStatus("two shards own slices", seconds: 60) { $0.owners.count == 2 && !$0.isMoving }
+        }
+    }
+
+    /// It is no member any more, and the copies that it had are worth nothing.
+    @Test func aShardThatLeavesBeforeItOwnsAnythingMayComeBack() throws {
+        try Undisturbed.expectNoTrace(of: "a shard that leaves while it receives slices") { cluster in
+            try cluster.waitUntilInTheMiddle()
+            try cluster.addShard()
+            let manifest = cluster.shardDirectory(2).appending(path: "manifest.json")
+            // Stopped in the moment in which it has kept copies and owns nothing yet.
+            try cluster.waitUntil("it keeps copies", seconds: 30) {
+                guard let text = try? String(contentsOf: manifest, encoding: .utf8) else { return false }
+                return text.contains("sideLog")
+            }
+            cluster.shards[2].terminate()
+            try #require(cluster.shards[2].waitUntilExit(seconds: 60))
+            #expect(cluster.shards[2].terminationStatus == 0)
+            try cluster.shards[2].start()
+            try cluster.waitForStatus("three shards own slices", seconds: 60) {
+                $0.owners.count == 3 && !$0.isMoving
+            }
+        }
+    }
+
+    /// It is started again because it is wanted: what was under way because of the signal is called off.
+    @Test func aShardThatIsKilledOnItsWayOutStaysWhenItComesBack() throws {
+        try Undisturbed.expectNoTrace(of: "a kill of a shard that hands its slices over") { cluster in
+            try cluster.waitUntilInTheMiddle()
+            // Nobody takes the slices as long as the other shard stands still.
+            cluster.shards[0].suspend()
+            cluster.shards[1].terminate()
+            let note = cluster.shardDirectory(1).appending(path: "going").path
+            try cluster.waitUntil("it is on its way out", seconds: 20) { FileManager.default.fileExists(atPath: note) }
+            cluster.shards[1].kill()
+            try cluster.shards[1].start()
+            cluster.shards[0].resume()
+            try cluster.waitForStatus("it stays", seconds: 60) {
+                $0.owners.count == 2 && !$0.isMoving && $0.shards.allSatisfy { $0.alive && !$0.isDraining }
+            }
+            try cluster.waitUntil("the note is gone", seconds: 20) { !FileManager.default.fileExists(atPath: note) }
         }
     }
 

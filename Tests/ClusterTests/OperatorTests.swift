@@ -27,6 +27,11 @@ import Testing
             let classes = slices?.compactMap { $0["classes"] as? [[Int]] }.joined()
             #expect(classes?.reduce(0) { $0 + $1[1] - $1[0] } == 12)
 
+            let alive = try LocalCluster.run("coordinator", ["alive", "--coordinator", cluster.endpoint])
+            #expect(alive.code == 0 && alive.text.contains("worker-0"), "\(alive.text)")
+            let elsewhere = try cluster.run("alive", ["a-host-that-is-not-there"])
+            #expect(elsewhere.code == 1 && elsewhere.text.contains("a-host-that-is-not-there"), "\(elsewhere.text)")
+
             _ = try text("pause")
             try cluster.waitUntil("it pauses", seconds: 20) {
                 try cluster.object("status")["state"] as? String == "paused"
@@ -60,6 +65,23 @@ import Testing
             let missing = try LocalCluster.run("worker", ["evaluate", "--backbone", "/missing", "--bin", "/missing"])
             #expect(missing.code == 70)
             #expect(missing.text.contains("/missing"))
+        }
+    }
+
+    @Test func variablesThatCannotBeUsedAreNamed() throws {
+        try withDirectory { directory in
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            let wrong = [
+                ("PARTIALFC_THREADS", "many"), ("PARTIALFC_DURABILITY", "some"), ("PARTIALFC_SYNC", "ever"),
+                ("PARTIALFC_LOG_BYTES", "1G"), ("PARTIALFC_LOG_LEVEL", "loud"),
+            ]
+            for (index, (name, value)) in wrong.enumerated() {
+                let shard = try cluster.addShard(environment: [name: value])
+                try #require(shard.waitUntilExit(seconds: 20), "\(name)")
+                #expect(shard.terminationStatus == 64, "\(name)")
+                #expect(cluster.log("shard-\(index)").contains(value), "\(cluster.log("shard-\(index)"))")
+            }
         }
     }
 

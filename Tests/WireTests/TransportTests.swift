@@ -282,6 +282,10 @@ import Wire
         #expect(throws: WireError.self) { try ServerEndpoint(bind: server.endpoint, events: mailbox.sink { $0 }) }
         let port = server.endpoint.split(separator: ":").last.map(String.init) ?? ""
         #expect(server.advertised(host: "shard-1") == "tcp://shard-1:\(port)")
+        #expect(!server.isEverywhere)
+        let everywhere = try ServerEndpoint(bind: "tcp://*:0", events: Mailbox<ServerEvent>().sink { $0 })
+        defer { everywhere.close() }
+        #expect(everywhere.isEverywhere, "\(everywhere.endpoint)")
     }
 
     @Test func whatIsSentBeforeTheConnectionIsClosedArrives() throws {

@@ -1,0 +1,73 @@
+/// One directory for many shard servers, for those that are started as equal copies of each other and cannot be told apart.
+extension ShardStore {
+    /// Opens the directory of a shard in `pool`, `shard-0`, `shard-1` and so on, that no other process uses: one that holds slices if
+    /// there is one, so that a process that died is followed up; else one that was left empty; else a new one.
+    ///
+    /// - Throws: `CenterStoreError` if a directory that is free is damaged, or `pool` cannot be used.
+    public static func claim(in pool: String, sync: SyncMode) throws(CenterStoreError) -> ShardStore {
+        try FileIO.makeDirectory(pool)
+        let known = try FileIO.names(in: pool).compactMap(shardNumber).sorted()
+        var spare: ShardStore?
+        for number in known {
+            guard let store = try unlessLocked(directory(number, pool), sync) else { continue }
+            if store.holdsSlices { return store }
+            if spare == nil { spare = store }
+        }
+        if let spare { return spare }
+        // Others that start now take numbers too.
+        var number = (known.last ?? -1) + 1
+        while true {
+            if let store = try unlessLocked(directory(number, pool), sync) { return store }
+            number += 1
+        }
+    }
+
+    /// Whether a shard owns slices here, or has complete copies of some.
+    public var holdsSlices: Bool { !owned.isEmpty || !received.isEmpty }
+
+    private static func directory(_ number: Int, _ pool: String) -> String { "\(pool)/shard-\(number)" }
+
+    private static func shardNumber(_ name: String) -> Int? {
+        guard name.hasPrefix("shard-"), let number = Int(name.dropFirst(6)), number >= 0, name == "shard-\(number)"
+        else {
+            return nil
+        }
+        return number
+    }
+
+    private static func unlessLocked(
+        _ directory: String, _ sync: SyncMode
+    ) throws(CenterStoreError) -> ShardStore? {
+        do throws(CenterStoreError) { return try ShardStore(directory: directory, sync: sync) } catch {
+            if error.code == .locked { return nil }
+            throw error
+        }
+    }
+}
+
+/// What is left of a shard that has handed everything over.
+extension ShardStore {
+    /// Forgets everything: slices, copies, the log. The directory is as good as a new one, but for whose it was.
+    ///
+    /// - Throws: `CenterStoreError`; nothing has changed then.
+    public func giveEverythingUp() throws(CenterStoreError) {
+        guard identity != nil else { return }
+        try replaceAll(with: [:], step: -1, mapVersion: 0, extra: "")
+    }
+}
+
+/// That the process was told to end and hands its slices over: kept, so that the next process with this directory knows that
+/// this was the other's wish and not the operator's.
+extension ShardStore {
+    private var goingPath: String { directory + "/going" }
+
+    /// Whether the last process with this directory was on its way out when it ended.
+    public var isGoing: Bool { FileIO.exists(goingPath) }
+
+    /// Notes whether this process is on its way out. From any thread.
+    ///
+    /// - Throws: `CenterStoreError` if the note cannot be written or removed.
+    public func setGoing(_ isGoing: Bool) throws(CenterStoreError) {
+        if isGoing { try FileIO.replace(goingPath, with: []) } else { try FileIO.remove(goingPath) }
+    }
+}

@@ -1,0 +1,99 @@
+import CenterStore
+import Foundation
+import StepProtocol
+import TestFiles
+import Testing
+
+/// Shard servers that share a pool of directories.
+@Suite struct ClaimTests {
+    private func claim(_ pool: String) throws -> ShardStore { try ShardStore.claim(in: pool, sync: .never) }
+
+    private func name(_ store: ShardStore) -> String { String(store.directory.split(separator: "/").last ?? "") }
+
+    /// A directory that holds a slice.
+    private func fill(_ store: ShardStore) throws {
+        try store.adopt(StoreFixture.identity)
+        try store.own(starting: [.centers(0)], mapVersion: 1, step: -1)
+    }
+
+    @Test func everyoneGetsOneOfItsOwn() throws {
+        let folder = try TemporaryFolder()
+        let stores = try (0..<3).map { _ in try claim(folder.path + "/pool") }
+        #expect(stores.map(name) == ["shard-0", "shard-1", "shard-2"])
+    }
+
+    @Test func oneThatHoldsSlicesGoesFirst() throws {
+        let folder = try TemporaryFolder()
+        do {
+            let stores = try (0..<12).map { _ in try claim(folder.path) }
+            try fill(stores[11])
+        }
+        let first = try claim(folder.path)
+        #expect(name(first) == "shard-11")
+        #expect(first.identity == StoreFixture.identity)
+        // Then those that were left empty, the first of them first.
+        let second = try claim(folder.path)
+        #expect(name(second) == "shard-0")
+        #expect(try name(claim(folder.path)) == "shard-1")
+        withExtendedLifetime((first, second)) {}
+    }
+
+    @Test func oneInUseIsLeftAlone() throws {
+        let folder = try TemporaryFolder()
+        let user = try claim(folder.path)
+        try fill(user)
+        #expect(try name(claim(folder.path)) == "shard-1")
+        withExtendedLifetime(user) {}
+    }
+
+    @Test func whatIsNoShardsDirectoryIsLeftAlone() throws {
+        let folder = try TemporaryFolder()
+        for other in ["lost+found", "shard-", "shard-x", "shard-07", "shard--1"] {
+            try FileManager.default.createDirectory(
+                atPath: folder.path + "/" + other, withIntermediateDirectories: false)
+        }
+        #expect(try name(claim(folder.path)) == "shard-0")
+    }
+
+    @Test func aDamagedOneIsNotPassedOver() throws {
+        let folder = try TemporaryFolder()
+        do { try fill(claim(folder.path)) }
+        _ = try folder.write([1, 2, 3], to: "shard-0/manifest.json")
+        let error = StoreFixture.error { _ = try claim(folder.path) }
+        #expect(error?.code == .damaged)
+        #expect(error?.message.contains("shard-0") == true)
+    }
+
+    @Test func whatIsGivenUpIsEmpty() throws {
+        let folder = try TemporaryFolder()
+        do {
+            let store = try claim(folder.path)
+            try store.giveEverythingUp()
+            try fill(store)
+            try store.append(StoreFixture.record(0))
+            try store.giveEverythingUp()
+        }
+        let store = try claim(folder.path)
+        #expect(!store.holdsSlices && store.newestStep == -1 && store.extra.isEmpty)
+        // Another member may have it.
+        var other = StoreFixture.identity
+        other.member = 9
+        try store.adopt(other)
+        #expect(try name(claim(folder.path)) == "shard-1")
+        withExtendedLifetime(store) {}
+    }
+
+    @Test func theWishToGoIsKept() throws {
+        let folder = try TemporaryFolder()
+        do {
+            let store = try claim(folder.path)
+            #expect(!store.isGoing)
+            try store.setGoing(true)
+        }
+        let store = try claim(folder.path)
+        #expect(store.isGoing)
+        try store.setGoing(false)
+        try store.setGoing(false)
+        #expect(!store.isGoing)
+    }
+}
