@@ -9,12 +9,13 @@ package final class DirectoryLock: Sendable {
     /// - Throws: `CenterStoreError`, `.locked` if another process has it: the message names the process.
     package init(_ directory: String) throws(CenterStoreError) {
         let path = directory + "/lock"
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw FileIO.failure(path, "cannot be opened") }
-        while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+        // Assigned last: an initializer that throws after that runs `deinit` too.
+        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw FileIO.failure(path, "cannot be opened") }
+        while flock(file, LOCK_EX | LOCK_NB) != 0 {
             if errno == EINTR { continue }
-            let (problem, holder) = (errno, Self.holder(descriptor))
-            close(descriptor)
+            let (problem, holder) = (errno, Self.holder(file))
+            close(file)
             guard problem == EWOULDBLOCK else { throw FileIO.failure(path, "cannot be locked", problem) }
             throw CenterStoreError(
                 .locked,
@@ -23,7 +24,8 @@ package final class DirectoryLock: Sendable {
         }
         // Who holds it is information only: on a full disk the lock works without.
         let text = Array("\(getpid())\n".utf8)
-        if ftruncate(descriptor, 0) == 0 { _ = pwrite(descriptor, text, text.count, 0) }
+        if ftruncate(file, 0) == 0 { _ = pwrite(file, text, text.count, 0) }
+        descriptor = file
     }
 
     deinit { close(descriptor) }

@@ -6,14 +6,15 @@ final class StateLock {
 
     /// Takes the lock and leaves the process id in the file, for the message that a second process gets.
     init(path: String) throws(CoordinatorStoreError) {
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else {
+        // Assigned last: an initializer that throws after that runs `deinit` too.
+        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard file >= 0 else {
             throw CoordinatorStoreError(.io, "\(path) cannot be opened: \(String(cString: strerror(errno)))")
         }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             let problem = errno
-            let holder = Self.text(descriptor)
-            close(descriptor)
+            let holder = Self.text(file)
+            close(file)
             guard problem == EWOULDBLOCK else {
                 throw CoordinatorStoreError(.io, "\(path) cannot be locked: \(String(cString: strerror(problem)))")
             }
@@ -23,9 +24,10 @@ final class StateLock {
             )
         }
         let line = "\(getpid())\n"
-        ftruncate(descriptor, 0)
+        ftruncate(file, 0)
         // Only a hint for people: a full disk must not keep the coordinator from starting.
-        _ = pwrite(descriptor, line, line.utf8.count, 0)
+        _ = pwrite(file, line, line.utf8.count, 0)
+        descriptor = file
     }
 
     /// Gives the lock back; nothing the second time.

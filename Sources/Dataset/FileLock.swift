@@ -8,16 +8,19 @@ final class FileLock {
     ///
     /// - Throws: `DatasetError` if the file cannot be created.
     init(path: String) throws(DatasetError) {
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else {
+        // Assigned last: an initializer that throws after that runs `deinit` too.
+        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard file >= 0 else {
             throw DatasetError(.unwritableFile, path: path, "cannot be created: \(String(cString: strerror(errno)))")
         }
-        while flock(descriptor, LOCK_EX) != 0 {
+        while flock(file, LOCK_EX) != 0 {
             guard errno == EINTR else {
-                close(descriptor)
-                throw DatasetError(.unwritableFile, path: path, "cannot be locked: \(String(cString: strerror(errno)))")
+                let problem = String(cString: strerror(errno))
+                close(file)
+                throw DatasetError(.unwritableFile, path: path, "cannot be locked: \(problem)")
             }
         }
+        descriptor = file
     }
 
     deinit { close(descriptor) }

@@ -56,7 +56,8 @@ public struct MemberOptions: ParsableArguments {
     }
 
     public func validate() throws {
-        let threads = threads
+        // Whether or not the command line says the same: what is wrong in the environment is said.
+        _ = EnvironmentDefaults.value("PARTIALFC_THREADS", as: Int.self)
         if let problem = EnvironmentDefaults.problems.first { throw ValidationError(problem) }
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
         if let cores, ProcessorCores(list: cores) == nil {

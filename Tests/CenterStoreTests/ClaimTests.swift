@@ -22,6 +22,25 @@ import Testing
         #expect(stores.map(name) == ["shard-0", "shard-1", "shard-2"])
     }
 
+    /// A lock that is not to be had closes its own file once, and nobody else's.
+    @Test func aLockInUseClosesNothingElse() async throws {
+        let folder = try TemporaryFolder()
+        let user = try claim(folder.path)
+        let directory = user.directory
+        async let failures = Task.detached {
+            (0..<20_000).count { _ in
+                let file = open("/dev/null", O_RDONLY | O_CLOEXEC)
+                defer { close(file) }
+                return fcntl(file, F_GETFD) < 0
+            }
+        }.value
+        for _ in 0..<5000 {
+            #expect(throws: CenterStoreError.self) { try ShardStore(directory: directory, sync: .never) }
+        }
+        #expect(await failures == 0)
+        withExtendedLifetime(user) {}
+    }
+
     @Test func oneThatHoldsSlicesGoesFirst() throws {
         let folder = try TemporaryFolder()
         do {

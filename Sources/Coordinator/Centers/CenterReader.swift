@@ -93,7 +93,7 @@ final class CenterReader {
     private static let chunk = 4096
 
     /// Reads every class that is not retired, some thousand at a time, slice by slice.
-    func forEach(_ body: (_ ids: [Int64], _ rows: Tensor) throws -> Void) throws {
+    func readAll(_ body: (_ ids: [Int64], _ rows: Tensor) throws -> Void) throws {
         for number in slices.map(\.slice) {
             let ranges = slices.first { $0.slice == number }?.classes ?? []
             for range in ranges {

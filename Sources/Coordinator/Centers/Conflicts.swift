@@ -39,7 +39,7 @@ struct Conflicts: OperatorCommand {
         }
         let directions = Tensor(uninitialized: Float.self, shape: [count, width])
         var ids: [Int] = []
-        try reader.forEach { chunk, rows in
+        try reader.readAll { chunk, rows in
             let values = rows.array(Float.self)
             for (index, norm) in norms(of: rows).enumerated() where norm > 0 && ids.count < count {
                 let target = directions.mutable(Float.self)

@@ -34,7 +34,7 @@ struct Neighbors: OperatorCommand {
             throw ExitCode(69)
         }
         var found: [Neighbor] = []
-        try reader.forEach { ids, rows in
+        try reader.readAll { ids, rows in
             let products = CenterProducts.of(query, with: rows)
             for (index, norm) in norms(of: rows).enumerated() where ids[index] != Int64(id) && norm > 0 {
                 found.append(Neighbor(id: Int(ids[index]), cosine: Double(products[index]) / (norm * length)))

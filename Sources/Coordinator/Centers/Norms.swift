@@ -29,7 +29,7 @@ struct Norms: OperatorCommand {
     func run() throws {
         let reader = try CenterReader(connection)
         var all: [Float] = []
-        try reader.forEach { _, rows in all += norms(of: rows).map { Float($0) } }
+        try reader.readAll { _, rows in all += norms(of: rows).map { Float($0) } }
         all.sort()
         guard let first = all.first, let last = all.last else { return }
         let (least, largest) = (Double(first), Double(last))
