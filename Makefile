@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving simulate test-docker format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving simulate test-docker validate-kubernetes format lint proto clean
 
 all: build
 
@@ -111,6 +111,14 @@ simulate:
 # docker compose: builds, trains, scales 2 -> 4 -> 1 -> 2 shards and 1 -> 3 -> 1 workers, kills each role; the same losses and hashes.
 test-docker:
 	@scripts/test-docker
+
+# Renders docker/kubernetes with kubectl and holds every document against Kubernetes' schemas. Needs no cluster.
+validate-kubernetes: .build-kubernetes
+	@.build-kubernetes/bin/python scripts/validate-kubernetes
+
+.build-kubernetes: docker/kubernetes/requirements.txt
+	@scripts/install-dependencies kubernetes
+	@rm -rf $@ $@.new && python3 -m venv $@.new && $@.new/bin/python -m pip install --quiet -r $< && mv $@.new $@ && touch $@
 
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift
