@@ -7,7 +7,7 @@ public final class MemoryLimit {
     /// - Parameter bytes: that the processes may have together.
     /// - Throws: `HarnessError` where there are no control groups for memory, or this user may not make one.
     public init(bytes: Int) throws {
-        let name = "partialfc-\(ProcessInfo.processInfo.processIdentifier)"
+        let name = "partialfc-\(UUID().uuidString)"
         let root = URL(filePath: "/sys/fs/cgroup")
         let old = root.appending(path: "memory")
         let isOld = FileManager.default.fileExists(atPath: old.appending(path: "memory.limit_in_bytes").path)
@@ -31,6 +31,9 @@ public final class MemoryLimit {
         try file.close()
     }
 
-    /// Removes the group; its processes must have ended.
-    deinit { rmdir(directory.path) }
+    /// Removes the group, once its processes have ended.
+    public func remove() {
+        // The kernel takes a moment to let go of the last one.
+        for _ in 0..<100 where rmdir(directory.path) != 0 { Thread.sleep(forTimeInterval: 0.05) }
+    }
 }

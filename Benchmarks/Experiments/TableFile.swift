@@ -31,13 +31,14 @@ struct TableFile: ParsableCommand {
         let root = directory.map { URL(filePath: $0) } ?? Experiments.directory("table-file")
         try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
         let cluster = try LocalCluster(directory: root)
+        let group = try limit.map { try MemoryLimit(bytes: $0) }
         defer {
             cluster.stop()
+            group?.remove()
             try? FileManager.default.removeItem(at: root)
         }
         cluster.shardArguments =
             ["--durability", "checkpoint"] + (file ? ["--table-file", root.path] : [])
-        let group = try limit.map { try MemoryLimit(bytes: $0) }
         try cluster.startCoordinator(
             configuration: features.configuration(steps: 1_000_000, in: root),
             settings: ["cluster.shards=1", "cluster.workers=1"])
