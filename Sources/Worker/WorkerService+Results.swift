@@ -58,9 +58,16 @@ extension WorkerService {
     ///
     /// - Returns: the exit code.
     func finish(_ committed: Int) -> Int32 {
-        // What the last step installed may still be on its way from the compute thread.
-        while newest.map({ $0.step < committed }) ?? (rank == 0), let event = mailbox.next(within: .seconds(10)) {
-            if case .installed(let step, let parameters) = event { newest = (step, parameters) }
+        // What the last step installed may still be on its way from the compute thread, and the last evaluation beside the training
+        // under way: the evaluator does one at a time.
+        while rank == 0, evaluationIsRunning || newest.map({ $0.step < committed }) ?? true,
+            let event = mailbox.next(within: .seconds(evaluationIsRunning ? 3600 : 10))
+        {
+            switch event {
+            case .installed(let step, let parameters): newest = (step, parameters)
+            case .evaluated(let step, let result): report(step, result)
+            default: break
+            }
         }
         guard let setup, rank == 0, committed >= 0, !setup.backbone.isIdentity else { return 0 }
         health.hold("the run is finished: evaluating, and writing the backbone")
