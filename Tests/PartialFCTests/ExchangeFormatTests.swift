@@ -21,14 +21,7 @@ struct ExchangeFormatTests {
     }
 
     private func outcomes(_ configuration: HeadConfiguration, _ spread: Spread) throws -> [StepOutcome] {
-        let run = try HeadRun(configuration, spread)
-        return try (0..<2).map { step in
-            let batch = makeBatch(configuration, size: 24, step: step)
-            let outcome = try run.prepare(
-                step: step, features: batch.features, labels: batch.labels, learningRate: 0.1)
-            try run.commit()
-            return outcome
-        }
+        try HeadRun.outcomes(configuration, spread, steps: 2)
     }
 
     @Test(arguments: formats) func isTheSameHoweverItIsSpread(rows: NumberFormat, gradients: NumberFormat) throws {
@@ -89,6 +82,12 @@ struct ExchangeFormatTests {
         #expect(relativeError(mean, expected) < single / 4, "\(relativeError(mean, expected)) of \(single)")
     }
 
+    /// The part of a rank that computes everything.
+    private func wholeBatch(_ features: Tensor, _ labels: [Int64]) -> WorkerHead.Batch {
+        WorkerHead.Batch(
+            globalBatchSize: 24, microBatchSize: 4, microBatches: 0..<6, labels: labels, features: features, step: 0)
+    }
+
     // MARK: While rows come in
 
     @Test(arguments: [(NumberFormat.f32, Compute.f32), (.int8, .f32), (.int8, .bf16), (.bf16, .bf16)])
@@ -100,8 +99,7 @@ struct ExchangeFormatTests {
         for shard in shards { try shard.begin(step: 0, microBatchSize: 4, labels: labels) }
         let pulled = try shards.map { try $0.rowsReply() }
         let worker = try WorkerHead(configuration: configuration, threads: 2)
-        let batch = WorkerHead.Batch(
-            globalBatchSize: 24, microBatchSize: 4, microBatches: 0..<6, labels: labels, features: features, step: 0)
+        let batch = wholeBatch(features, labels)
         func contents(_ output: WorkerHead.Output) -> [[Float]] {
             [output.featureGradient.array(Float.self)] + output.backward.map { $0[1].array(Float.self) }
         }
@@ -132,8 +130,7 @@ struct ExchangeFormatTests {
         try shard.begin(step: 0, microBatchSize: 4, labels: labels)
         let pulled = try shard.rowsReply()
         let worker = try WorkerHead(configuration: configuration, threads: 1)
-        let batch = WorkerHead.Batch(
-            globalBatchSize: 24, microBatchSize: 4, microBatches: 0..<6, labels: labels, features: features, step: 0)
+        let batch = wholeBatch(features, labels)
         let whole = try worker.softmax(pulled: [pulled], slices: [SliceSet(0..<8)], batch: batch)
         // Half of the rows, and rubbish where the others will be.
         var values = pulled[2].array(Float.self)
@@ -163,8 +160,7 @@ struct ExchangeFormatTests {
         try shard.begin(step: 0, microBatchSize: 4, labels: labels)
         let pulled = try shard.rowsReply()
         let worker = try WorkerHead(configuration: configuration, threads: 1)
-        let batch = WorkerHead.Batch(
-            globalBatchSize: 24, microBatchSize: 4, microBatches: 0..<6, labels: labels, features: features, step: 0)
+        let batch = wholeBatch(features, labels)
         func softmax(_ rows: Tensor) throws -> WorkerHead.Output {
             try worker.softmax(pulled: [[pulled[0], pulled[1], rows]], slices: [SliceSet(0..<8)], batch: batch)
         }

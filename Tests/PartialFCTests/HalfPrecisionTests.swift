@@ -60,16 +60,8 @@ struct HalfPrecisionTests {
         }
     }
 
-    /// 3 steps of a run: everything that comes out.
     private func outcomes(_ configuration: HeadConfiguration, _ spread: Spread) throws -> [StepOutcome] {
-        let run = try HeadRun(configuration, spread)
-        return try (0..<3).map { step in
-            let batch = makeBatch(configuration, size: 24, step: step)
-            let outcome = try run.prepare(
-                step: step, features: batch.features, labels: batch.labels, learningRate: 0.1)
-            try run.commit()
-            return outcome
-        }
+        try HeadRun.outcomes(configuration, spread, steps: 3)
     }
 
     @Test(arguments: formats) func isTheSameHoweverItIsSpread(format: TableFormat) throws {

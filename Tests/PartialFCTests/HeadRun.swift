@@ -134,4 +134,16 @@ final class HeadRun {
     }
 
     func commit() throws { for shard in shards { try shard.commit() } }
+
+    /// The first steps of a run: everything that comes out.
+    static func outcomes(_ configuration: HeadConfiguration, _ spread: Spread, steps: Int) throws -> [StepOutcome] {
+        let run = try HeadRun(configuration, spread)
+        return try (0..<steps).map { step in
+            let batch = makeBatch(configuration, size: 24, step: step)
+            let outcome = try run.prepare(
+                step: step, features: batch.features, labels: batch.labels, learningRate: 0.1)
+            try run.commit()
+            return outcome
+        }
+    }
 }
