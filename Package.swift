@@ -59,7 +59,7 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"],
+            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CKernels", "CZeroMQ", "CWire"],
             exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
