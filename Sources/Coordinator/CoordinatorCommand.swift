@@ -11,7 +11,7 @@ public struct CoordinatorCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Serve.self, Status.self, Watch.self, Shards.self, Workers.self, Alive.self, Slices.self,
+            Serve.self, Status.self, Watch.self, Shards.self, Workers.self, Alive.self, Health.self, Slices.self,
             Hashes.self, Events.self,
             Pause.self, Resume.self, Stop.self, Checkpoint.self, Checkpoints.self, Restore.self, Verify.self,
             Export.self, Import.self, Drain.self, Undrain.self, Rebalance.self, Forget.self, Classes.self,
