@@ -3,7 +3,7 @@ internal import Foundation
 /// Asks a process for one of its pages, as a health check does.
 public struct HTTPProbe: Sendable {
     /// What came back.
-    public struct Answer: Sendable, Equatable {
+    public struct Answer: Sendable {
         public var status: Int
         public var text: String
     }

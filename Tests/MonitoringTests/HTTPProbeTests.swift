@@ -15,10 +15,13 @@ import Testing
         let server = try HTTPServer(bind: HTTPAddress(host: nil, port: 0), handler: pages.answer)
         defer { server.close() }
         let port = server.address.port
-        #expect(try probe(port).get("/healthz") == .init(status: 200, text: "ok\n"))
-        #expect(try probe(port, host: nil).get("/readyz") == .init(status: 503, text: "not ready: starting\n"))
+        let alive = try probe(port).get("/healthz")
+        #expect(alive.status == 200 && alive.text == "ok\n")
+        let starting = try probe(port, host: nil).get("/readyz")
+        #expect(starting.status == 503 && starting.text == "not ready: starting\n")
         health.turn(obstacle: nil)
-        #expect(try probe(port, host: "localhost").get("/readyz") == .init(status: 200, text: "ready\n"))
+        let ready = try probe(port, host: "localhost").get("/readyz")
+        #expect(ready.status == 200 && ready.text == "ready\n")
     }
 
     @Test func nobodyIsNamed() throws {
