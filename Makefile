@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring format lint proto clean
 
 all: build
 
@@ -100,6 +100,10 @@ dashboard: build
 # Rows per second over loopback TCP, pulled and pushed, as f32 and as bf16.
 serving: build
 	@$(BIN)/experiments serving
+
+# What keys cost: row serving and steps per second without keys, with only control encrypted, and with everything. ROUNDS=5.
+security: build
+	@$(BIN)/experiments security $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # Random schedules of the state machines: SEEDS=100000 of them, or one with SEED=n, which prints every message.
 simulate: SEEDS ?= 100000

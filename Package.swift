@@ -65,6 +65,8 @@ let package = Package(
             swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
+        // Key files and key sets, and the options that name them.
+        .target(name: "ClusterKeys", dependencies: ["Wire", "ProcessSupport", arguments], swiftSettings: settings),
         .target(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
@@ -82,8 +84,9 @@ let package = Package(
         .target(
             name: "MemberSupport",
             dependencies: [
-                "Backbone", "Monitoring", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol", "Wire", arguments,
-                logging,
+                "Backbone", "ClusterKeys", "Monitoring", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol",
+                "Wire",
+                arguments, logging,
             ], swiftSettings: settings),
 
         .target(
@@ -93,7 +96,9 @@ let package = Package(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors", "Determinism", "COpenBLAS",
+                "ClusterKeys", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors",
+                "Determinism",
+                "COpenBLAS",
                 arguments, logging,
             ],
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
@@ -126,19 +131,24 @@ let package = Package(
         // Clusters of real processes, for tests and experiments.
         .target(
             name: "ClusterHarness",
-            dependencies: ["ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ"],
+            dependencies: [
+                "ClusterKeys", "ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ",
+            ],
             path: "Benchmarks/ClusterHarness", swiftSettings: settings),
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "ClusterHarness", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol", "Determinism",
+                "ClusterHarness", "ClusterKeys", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol",
+                "Determinism",
                 "Tensors", "ProcessSupport", "CKernels", "COneDNN", "COpenBLAS", arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
-            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterStatus", "Tensors"], swiftSettings: settings),
+            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "Tensors"],
+            swiftSettings: settings),
+        .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "CenterStoreTests",
             dependencies: ["CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],

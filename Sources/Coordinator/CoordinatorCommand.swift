@@ -15,7 +15,7 @@ public struct CoordinatorCommand: ParsableCommand {
             Hashes.self, Events.self,
             Pause.self, Resume.self, Stop.self, Checkpoint.self, Checkpoints.self, Restore.self, Verify.self,
             Export.self, Import.self, Drain.self, Undrain.self, Rebalance.self, Forget.self, Classes.self,
-            Center.self, Neighbors.self, Conflicts.self, Norms.self,
+            Center.self, Neighbors.self, Conflicts.self, Norms.self, Keys.self,
         ])
 
     public init() {}
