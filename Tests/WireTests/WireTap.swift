@@ -11,7 +11,8 @@ final class WireTap: @unchecked Sendable {
 
     init(_ target: String) throws {
         self.target = target.split(separator: ":").last.flatMap { UInt16($0) } ?? 0
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        self.listener = listener
         var address = Self.loopback(0)
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         withUnsafeMutableBytes(of: &address) { raw in
