@@ -68,6 +68,8 @@ let package = Package(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
         .target(name: "ClusterStatus", swiftSettings: settings),
+        // A live screen for a terminal, and other things that need one.
+        .target(name: "ClusterConsole", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
         // HTTP for pages that are only read, and the text format of Prometheus.
         .target(name: "Monitoring", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
         .target(
@@ -92,7 +94,8 @@ let package = Package(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors", "Determinism", "COpenBLAS",
+                "ClusterConsole", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors",
+                "Determinism", "COpenBLAS",
                 arguments, logging,
             ],
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
@@ -174,6 +177,8 @@ let package = Package(
         .testTarget(
             name: "MonitoringTests", dependencies: ["Monitoring", "ClusterHarness", "ClusterStatus"],
             swiftSettings: settings),
+        .testTarget(
+            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "ClusterStatus"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),

@@ -37,16 +37,31 @@ struct Connection: ParsableArguments {
         return try ask(command, arguments, as: type, of: client)
     }
 
-    /// Sends a command over an open connection and decodes its answer.
+    /// Sends a command over an open connection and decodes its answer; ends the process if there is none or it is a refusal.
     func ask<Answer: Decodable>(
         _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type, of client: OperatorClient
     ) throws -> Answer {
+        do { return try exchange(command, arguments, as: type, with: client) } catch let error as OperatorRefusal {
+            complain("\(error)")
+            throw ExitCode(error.exitCode)
+        } catch let error as WireError {
+            complain("\(error)")
+            throw ExitCode(69)
+        }
+    }
+
+    /// Sends a command over an open connection and decodes its answer.
+    ///
+    /// - Throws: `WireError` if there is none, `OperatorRefusal` if it is a refusal, `DecodingError`.
+    func exchange<Answer: Decodable>(
+        _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type, with client: OperatorClient
+    ) throws -> Answer {
         let order = OperatorRequest(command: command, arguments: arguments)
-        let answer = try request(.operatorRequest(order), of: client)
+        let answer = try client.request(.operatorRequest(order), deadline: .seconds(timeout))
         guard case .operatorReply(let reply) = answer else { throw unexpected(answer) }
         guard reply.exitCode == 0 else {
-            complain((try? StatusJSON.decode(OperatorError.self, from: reply.json).error) ?? reply.json)
-            throw ExitCode(Int32(reply.exitCode))
+            let message = (try? StatusJSON.decode(OperatorError.self, from: reply.json).error) ?? reply.json
+            throw OperatorRefusal(description: message, exitCode: Int32(reply.exitCode))
         }
         return try StatusJSON.decode(type, from: reply.json)
     }
@@ -107,7 +122,14 @@ struct Connection: ParsableArguments {
     func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }
 }
 
-/// Why the coordinator did not do what it was told.
+/// The coordinator does not do what it was told.
+struct OperatorRefusal: Error, CustomStringConvertible {
+    var description: String
+    /// What the process ends with.
+    var exitCode: Int32
+}
+
+/// Why the coordinator did not do what it was told, as JSON.
 struct OperatorError: Codable {
     var error: String
 }
