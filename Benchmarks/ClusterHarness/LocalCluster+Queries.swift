@@ -104,7 +104,7 @@ extension LocalCluster {
         try waitForStatus("step \(step) is committed", seconds: seconds) { $0.committed >= step }
     }
 
-    /// Waits until the run is finished.
+    /// Waits until the run is finished; a run that pauses is resumed.
     ///
     /// - Throws: `HarnessError` if the run fails, the coordinator ends, or `seconds` pass.
     public func waitUntilFinished(seconds: Double) throws {
@@ -112,6 +112,7 @@ extension LocalCluster {
             guard self.coordinator?.isRunning == true else {
                 throw HarnessError("the coordinator ended: \(self.log("coordinator"))")
             }
+            if $0.state == "paused" { _ = try self.query("resume") }
             return $0.state == "finished"
         }
     }

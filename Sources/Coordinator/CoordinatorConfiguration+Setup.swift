@@ -23,6 +23,7 @@ extension CoordinatorConfiguration {
         checkpointsKept = configuration.checkpoint.keep
         rebalancesAutomatically = configuration.cluster.rebalance == "auto"
         movesAtOnce = configuration.cluster.movesAtOnce
+        pauseAfter = configuration.cluster.pauseAfter
         onNotFinite =
             configuration.optimizer.notFinite == "stop" ? .stop : .skip(limit: configuration.optimizer.notFiniteLimit)
         self.origin = origin.map { .init(directory: $0.directory, step: $0.step, classVersion: $0.classVersion) }

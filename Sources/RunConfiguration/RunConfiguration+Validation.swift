@@ -140,5 +140,8 @@ extension RunConfiguration {
         try require(
             (1...1024).contains(cluster.movesAtOnce), "cluster.moves_at_once",
             "is \(cluster.movesAtOnce), not in 1...1024")
+        try require(
+            (0...Self.countLimit).contains(cluster.pauseAfter), "cluster.pause_after",
+            "is \(cluster.pauseAfter), not in 0...\(Self.countLimit)")
     }
 }

@@ -170,5 +170,7 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var rebalance = "auto"
         /// The most slices that are on their way to another shard at the same time.
         public var movesAtOnce = 4
+        /// The run pauses once this many steps are committed, until an operator resumes it; 0: it does not.
+        public var pauseAfter = 0
     }
 }

@@ -59,6 +59,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var onNotFinite = NotFinitePolicy.stop
     /// Slices on their way at the same time.
     public var movesAtOnce = 4
+    /// The run pauses once this many steps are committed; 0: it does not.
+    public var pauseAfter = 0
     public var origin: Origin?
     /// Learning rate of a step.
     public var learningRate: @Sendable (Int) -> Float

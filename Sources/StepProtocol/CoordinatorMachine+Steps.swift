@@ -194,7 +194,8 @@ extension CoordinatorMachine {
     }
 
     private mutating func finishStep(_ report: StepReport) -> [Action] {
-        let actions = decide(.committed(report.step))
+        var actions = decide(.committed(report.step))
+        if report.step + 1 == configuration.pauseAfter { actions += decide(.paused(true)) }
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }
         id = StepID(term: record.term, step: committed + 1, attempt: 0)

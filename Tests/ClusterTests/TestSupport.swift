@@ -20,7 +20,9 @@ func withDirectory<Result>(_ body: (URL) throws -> Result) throws -> Result {
 func writeFolderDataset(to directory: URL) throws -> URL { try SyntheticData.writeFolder(to: directory) }
 
 /// A small training on the folder data set.
-func folderTraining(_ data: URL, steps: Int, exchange: String = "features", lease: Double = 2) -> String {
+func folderTraining(
+    _ data: URL, steps: Int, exchange: String = "features", lease: Double = 2, pauseAfter: Int = 0
+) -> String {
     """
     data: {kind: folder, path: "\(data.path)", image_size: 16, channels: 1}
     backbone: {name: iresnet-small, embedding_size: 16, widths: [8, 8, 16, 16], dense_slices: 8}
@@ -28,7 +30,7 @@ func folderTraining(_ data: URL, steps: Int, exchange: String = "features", leas
     batch: {size: 16, micro_batch: 4}
     schedule: {steps: \(steps), learning_rate: 0.05}
     evaluation: {held_out_pairs: 0}
-    cluster: {lease_seconds: \(lease)}
+    cluster: {lease_seconds: \(lease), pause_after: \(pauseAfter)}
     """
 }
 
@@ -36,7 +38,10 @@ func folderTraining(_ data: URL, steps: Int, exchange: String = "features", leas
 enum Undisturbed {
     static let steps = 300
 
-    static func configuration(_ data: URL) -> String { folderTraining(data, steps: steps, lease: 1.5) }
+    /// It pauses before its end, until somebody waits for that: however fast it is, it is not over before the harm is done.
+    static func configuration(_ data: URL) -> String {
+        folderTraining(data, steps: steps, lease: 1.5, pauseAfter: steps - 30)
+    }
 
     /// Computed once, by one shard and one worker.
     static let run = Result {

@@ -192,6 +192,19 @@ import Testing
         #expect(cluster.machine.id == StepID(term: 1, step: 0, attempt: 1))
     }
 
+    @Test mutating func aRunPausesWhereItsConfigurationSaysSo() {
+        cluster = CoordinatorFixture(CoordinatorFixture.configuration { $0.pauseAfter = 2 })
+        cluster.start()
+        cluster.commit()
+        #expect(cluster.machine.activity == .train)
+        cluster.commit()
+        #expect(cluster.waits == "paused after step 1")
+        #expect(cluster.database.isPaused)
+        cluster.tell(.resume)
+        cluster.commit()
+        #expect(cluster.machine.activity == .train)
+    }
+
     @Test mutating func pauseAndStopTakeEffectAtTheBoundaryAndAreTakenBack() {
         cluster.start()
         #expect(cluster.tell(.pause) == [])
