@@ -49,7 +49,8 @@ struct Top: OperatorCommand {
             poller.close()
             screen.close()
         }
-        TopSession(screen: screen, poller: poller, isColoured: Self.isColoured).run()
+        var session = TopSession(screen: screen, poller: poller, isColoured: Self.isColoured)
+        session.run()
     }
 
     private func printStatuses() throws {

@@ -95,7 +95,7 @@ final class TopPoller: @unchecked Sendable {
     private func next() -> [String]? {
         condition.withLock {
             let end = Date(timeIntervalSinceNow: view == nil && problem == nil ? 0 : interval)
-            while orders.isEmpty && !isClosed && Date() < end { condition.wait(until: end) }
+            while orders.isEmpty && !isClosed && Date() < end { _ = condition.wait(until: end) }
             defer { orders = [] }
             return isClosed ? nil : orders
         }

@@ -1,4 +1,5 @@
 import ClusterConsole
+import ClusterStatus
 import Foundation
 
 /// `coordinator top` on a terminal: keys, and what they do.

@@ -50,11 +50,11 @@ import Testing
 
     @Test func theSameChangeAtTheSameStepGivesTheSameBits() throws {
         try withDirectory { directory in
-            let (calm, rates) = try train(in: directory.appending(path: "calm"), world: .init(shards: 1, workers: 1)) {
+            let (small, large) = (TrainingRun.World(shards: 1, workers: 1), TrainingRun.World(shards: 3, workers: 2))
+            let (calm, rates) = try train(in: directory.appending(path: "calm"), world: small) {
                 _ = try $0.query("resume")
             }
-            let (harmed, others) = try train(in: directory.appending(path: "harmed"), world: .init(shards: 3, workers: 2)) {
-                cluster in
+            let (harmed, others) = try train(in: directory.appending(path: "harmed"), world: large) { cluster in
                 // A coordinator that dies before the change takes effect, and after it.
                 try cluster.restartCoordinator()
                 try waitForThePause(cluster, after: Self.before - 1)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import ProcessSupport
+import Tensors
 
 /// `coordinator center`.
 struct Center: OperatorCommand {
