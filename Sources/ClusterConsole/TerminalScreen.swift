@@ -102,7 +102,7 @@ public final class TerminalScreen {
     }
 
     /// Gives the screen back and ends this process as the signal would have done.
-    public func end(with signal: Int32) {
+    public func end(with signal: Int32) -> Never {
         close()
         TerminalSignals.obey(signal)
     }

@@ -18,12 +18,17 @@ final class TerminalSignals {
         for end in ends { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
         (readEnd, writeEnd) = (ends[0], ends[1])
         Self.target = writeEnd
+        var taken = sigset_t()
+        sigemptyset(&taken)
         for number in Self.ends + [SIGWINCH] {
+            sigaddset(&taken, number)
             signal(number) { number in
                 var byte = UInt8(truncatingIfNeeded: number)
                 _ = write(TerminalSignals.target, &byte, 1)
             }
         }
+        // Whoever started this process may have left them blocked.
+        pthread_sigmask(SIG_UNBLOCK, &taken, nil)
     }
 
     /// Makes the loop turn, from any thread.
@@ -40,8 +45,10 @@ final class TerminalSignals {
     }
 
     /// Ends this process as the signal would have done.
-    static func obey(_ number: Int32) {
+    static func obey(_ number: Int32) -> Never {
         signal(number, SIG_DFL)
         kill(getpid(), number)
+        // Another thread may be the one that gets it.
+        while true { pause() }
     }
 }

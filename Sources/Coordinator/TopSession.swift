@@ -26,7 +26,7 @@ struct TopSession {
                 switch event {
                 case .key(let key): if press(key) { return }
                 case .resized, .woken: break
-                case .ended(let signal): return screen.end(with: signal)
+                case .ended(let signal): screen.end(with: signal)
                 case .closed: return
                 }
             }

@@ -83,7 +83,12 @@ import Testing
             #expect(plain.hashes != calm.hashes)
 
             // A new cluster that begins with a checkpoint from after the change goes on in the same way.
-            let checkpoint = directory.appending(path: "calm/checkpoints/step-00000200").path
+            let checkpoints = directory.appending(path: "calm/checkpoints").path
+            let names = try FileManager.default.contentsOfDirectory(atPath: checkpoints).sorted().filter { name in
+                FileManager.default.fileExists(atPath: "\(checkpoints)/\(name)/manifest.json")
+                    && (Int(name.dropFirst(5)) ?? 0) > Self.before
+            }
+            let checkpoint = try "\(checkpoints)/\(#require(names.first))"
             let resumed = try TrainingRun.run(
                 configuration: folderTraining(
                     directory.appending(path: "calm/data"), steps: Self.steps, pauseAfter: Self.before),

@@ -7,6 +7,7 @@ final class PseudoTerminal: @unchecked Sendable {
     private let master: Int32
     private let slave: Int32
     private let lock = NSLock()
+    private let isReadToItsEnd = DispatchSemaphore(value: 0)
     /// TIOCSPTLCK and TIOCGPTN.
     private static let (setLock, getNumber): (UInt, UInt) = (0x4004_5431, 0x8004_5430)
     /// Everything that came, in the lock.
@@ -42,9 +43,12 @@ final class PseudoTerminal: @unchecked Sendable {
     private func read() {
         var buffer = [UInt8](repeating: 0, count: 65_536)
         while true {
-            // As long as this process has the terminal open, reading waits; the test's process ends it.
             let count = Foundation.read(master, &buffer, buffer.count)
-            if count <= 0 { return }
+            // Nobody has the other end open any more.
+            if count <= 0 {
+                isReadToItsEnd.signal()
+                return
+            }
             lock.withLock { bytes += buffer.prefix(count) }
         }
     }
@@ -120,6 +124,8 @@ final class PseudoTerminal: @unchecked Sendable {
             process.waitUntilExit()
         }
         Foundation.close(slave)
+        // The number must not be given to another file while the thread may still read.
+        isReadToItsEnd.wait()
         Foundation.close(master)
     }
 }

@@ -175,8 +175,13 @@ import Testing
         }
         try store.append(Array(events.prefix(5)))
         try store.append(Array(events.dropFirst(5)))
-        #expect(try store.events(last: .max) == Array(events.dropFirst(10)))
-        #expect(try store.events(last: 2) == Array(events.suffix(2)))
+        #expect(try store.events(last: .max).map(\.text) == events.dropFirst(10).map(\.text))
+        #expect(try store.events(last: 2).map(\.time) == events.suffix(2).map(\.time))
+        // They are numbered from 1, and go on where they were.
+        #expect(try store.events(from: 0, count: 3).map(\.id) == [11, 12, 13])
+        #expect(try store.events(from: 9_000, count: 1).map(\.text) == ["event 8999"])
+        #expect(try store.events(from: CoordinatorStore.eventLimit + 10, count: 9).count == 1)
+        #expect(try store.events(from: CoordinatorStore.eventLimit + 11, count: 9).isEmpty)
     }
 
     /// Runs SQL on the database, as another program would.

@@ -42,7 +42,7 @@ import Testing
         cluster.tell(.resume)
         #expect(rate == 2)
         cluster.commit()
-        #expect(rate == 4 / 3)
+        #expect(rate == Float(4) / 3)
     }
 
     @Test mutating func beforeTheFirstStepItHoldsFromTheFirst() {
