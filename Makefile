@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -141,6 +141,11 @@ validate-kubernetes: .build-kubernetes
 .build-kubernetes: docker/kubernetes/requirements.txt
 	@scripts/install-dependencies kubernetes
 	@rm -rf $@ $@.new && python3 -m venv $@.new && $@.new/bin/python -m pip install --quiet -r $< && mv $@.new $@ && touch $@
+
+# Manual pages of the three programs, from what they say of themselves: `man -M .build/man coordinator` shows one.
+man: build
+	@scripts/install-dependencies python
+	@scripts/man-pages $(BIN) .build/man
 
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift

@@ -71,6 +71,8 @@ let package = Package(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
         .target(name: "ClusterStatus", swiftSettings: settings),
+        // A live screen for a terminal, and other things that need one.
+        .target(name: "ClusterConsole", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
         // HTTP for pages that are only read, and the text format of Prometheus.
         .target(name: "Monitoring", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
         .target(
@@ -96,9 +98,8 @@ let package = Package(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterKeys", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors",
-                "Determinism",
-                "COpenBLAS",
+                "ClusterConsole", "ClusterKeys", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring",
+                "Tensors", "Determinism", "COpenBLAS",
                 arguments, logging,
             ],
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
@@ -146,7 +147,8 @@ let package = Package(
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
-            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "Tensors"],
+            name: "ClusterTests",
+            dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "StepProtocol", "Tensors", "Wire"],
             swiftSettings: settings),
         .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
         .testTarget(
@@ -189,6 +191,8 @@ let package = Package(
         .testTarget(
             name: "MonitoringTests", dependencies: ["Monitoring", "ClusterHarness", "ClusterStatus"],
             swiftSettings: settings),
+        .testTarget(
+            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "ClusterStatus"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),

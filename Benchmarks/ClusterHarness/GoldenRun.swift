@@ -106,7 +106,7 @@ extension LocalCluster {
             if owned.isEmpty { continue }
             let client = try OperatorClient(connect: shard.endpoint)
             defer { client.close() }
-            guard case .rows(let rows, let momentum) = try client.request(.readRows(ids: Tensor(owned))) else {
+            guard case .rows(let rows, let momentum, _) = try client.request(.readRows(ids: Tensor(owned))) else {
                 throw HarnessError("\(shard.name) did not answer with rows")
             }
             let size = rows.shape[1]

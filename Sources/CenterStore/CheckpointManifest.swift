@@ -30,6 +30,8 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     public var classVersion: Int
     /// The class operations so far, as JSON.
     public var operations: String
+    /// The operator's changes of the learning rate, by step; missing if there were none.
+    public var rates: [LearningRateChange]?
     /// The run's configuration, as YAML.
     public var configuration: String
     public var fingerprint: String
@@ -45,7 +47,8 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     public var files: [File]
 
     public init(
-        step: Int, classVersion: Int, operations: String, configuration: String, fingerprint: String, sliceCount: Int,
+        step: Int, classVersion: Int, operations: String, rates: [LearningRateChange] = [], configuration: String,
+        fingerprint: String, sliceCount: Int,
         denseSliceCount: Int, classCount: Int, embeddingSize: Int, format: TableFormat = .f32, created: String,
         files: [File]
     ) {
@@ -53,6 +56,7 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         self.step = step
         self.classVersion = classVersion
         self.operations = operations
+        self.rates = rates.isEmpty ? nil : rates
         self.configuration = configuration
         self.fingerprint = fingerprint
         self.sliceCount = sliceCount

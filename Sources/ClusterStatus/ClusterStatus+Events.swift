@@ -59,6 +59,19 @@ extension ClusterStatus {
         }
     }
 
+    /// A learning rate that an operator has set.
+    public struct LearningRate: Codable, Sendable {
+        /// The first step that has it; nil while it waits for one that has not begun.
+        public var fromStep: Int?
+        /// `schedule`, a factor of the schedule as `*0.1`, or the rate itself.
+        public var rule: String
+
+        public init(fromStep: Int?, rule: String) {
+            self.fromStep = fromStep
+            self.rule = rule
+        }
+    }
+
     /// A step that changed nothing, and why.
     public struct SkippedStep: Codable, Sendable {
         public var step: Int

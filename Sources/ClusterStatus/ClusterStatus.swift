@@ -30,7 +30,12 @@ public struct ClusterStatus: Codable, Sendable {
     public var batchSize: Int
     /// Mean loss of the last committed step, nil before the first and for a skipped one.
     public var loss: Double?
+    /// That of the last committed step.
     public var learningRate: Float?
+    /// That of the step in progress or to come.
+    public var nextLearningRate: Float?
+    /// What operators have set it to, oldest first.
+    public var learningRateChanges: [LearningRate]
     public var gradientNorm: Double?
     /// Samples per second over the last committed steps.
     public var samplesPerSecond: Double?
@@ -74,6 +79,7 @@ public struct ClusterStatus: Codable, Sendable {
         classes = 0
         embeddingSize = 0
         batchSize = 0
+        learningRateChanges = []
         evaluations = []
         moves = []
         checkpoints = []

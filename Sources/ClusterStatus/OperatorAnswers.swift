@@ -1,12 +1,15 @@
 /// A line of the operator's log: the JSON of `coordinator events --json` is a list of these.
-public struct ClusterEvent: Codable, Sendable {
+public struct ClusterEvent: Codable, Sendable, Equatable {
+    /// Ascending; missing while it could not be written down, and over HTTP.
+    public var id: Int?
     /// Seconds since 1970.
     public var time: Double
     /// `info`, `warning` or `error`.
     public var level: String
     public var text: String
 
-    public init(time: Double, level: String, text: String) {
+    public init(id: Int? = nil, time: Double, level: String, text: String) {
+        self.id = id
         self.time = time
         self.level = level
         self.text = text

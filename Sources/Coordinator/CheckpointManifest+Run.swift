@@ -6,13 +6,17 @@ import RunSetup
 import StepProtocol
 
 extension CheckpointManifest {
-    /// The manifest of a run's checkpoint after `step`, with the class operations that were applied by then.
+    /// The manifest of a run's checkpoint after `step`, with the class operations that were applied by then and the changes of the
+    /// learning rate that belong to a step.
     ///
     /// - Throws: `CenterStoreError` if the operations do not fit the run.
-    init(step: Int, operations: [ClassOperation], setup: RunSetup, files: [File]) throws {
+    init(
+        step: Int, operations: [ClassOperation], rates: [LearningRateChange] = [], setup: RunSetup, files: [File]
+    ) throws {
         let registry = try setup.classes(after: operations)
         self.init(
             step: step, classVersion: registry.version, operations: registry.operationsJSON,
+            rates: rates.filter { $0.fromStep != nil },
             configuration: setup.configuration.canonicalText, fingerprint: setup.configuration.fingerprint,
             sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.backbone.denseSlices,
             classCount: setup.head.classCount, embeddingSize: setup.head.embeddingSize,

@@ -52,6 +52,12 @@ enum ClusterMetrics {
         text.add("partialfc_loss", .gauge, "Mean loss of the last committed step.", status.loss)
         text.add("partialfc_learning_rate", .gauge, "Of the last committed step.", status.learningRate.map(Double.init))
         text.add(
+            "partialfc_next_learning_rate", .gauge, "Of the step in progress or to come.",
+            status.nextLearningRate.map(Double.init))
+        text.add(
+            "partialfc_learning_rate_changes", .gauge, "Changes of the learning rate by operators.",
+            Double(status.learningRateChanges.count))
+        text.add(
             "partialfc_gradient_norm", .gauge, "Norm of the backbone's gradient before clipping.", status.gradientNorm)
         text.add(
             "partialfc_samples_per_second", .gauge, "Over the last committed steps.", status.samplesPerSecond)

@@ -73,7 +73,10 @@ final class ClusterMonitor: @unchecked Sendable {
     /// What happened before this coordinator started.
     func begin(events: [ClusterEvent], history fill: (inout StepHistory) -> Void) {
         lock.withLock {
-            self.events = events.suffix(Self.eventLimit)
+            // Those that come now have no number yet: none over HTTP has one.
+            self.events = events.suffix(Self.eventLimit).map {
+                ClusterEvent(time: $0.time, level: $0.level, text: $0.text)
+            }
             fill(&history)
         }
     }

@@ -58,6 +58,8 @@ extension ClusterStatus {
             Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)
         }
         checkpoints = machine.checkpoints.map(Checkpoint.init)
+        nextLearningRate = machine.learningRate
+        learningRateChanges = machine.rates.map { LearningRate(fromStep: $0.fromStep, rule: "\($0.rule)") }
         skippedSteps = machine.skippedSteps
         lastSkipped = machine.lastSkipped.map { SkippedStep(step: $0.step, message: $0.message) }
         straggler = machine.straggler

@@ -24,6 +24,10 @@ extension ClusterStatus {
                 "loss      \(Units.fixed(loss, 4))   learning rate \(Units.fixed(Double(learningRate), 5))   gradient norm \(Units.fixed(gradientNorm, 3))"
             )
         }
+        if let change = learningRateChanges.last {
+            let from = change.fromStep.map { "from step \($0) on" } ?? "from the next step on that begins"
+            lines.append("rate set  \(change.rule) \(from)")
+        }
         if let samplesPerSecond, let secondsLeft {
             lines.append("speed     \(Units.fixed(samplesPerSecond, 0)) samples/s, \(Units.duration(secondsLeft)) left")
         }

@@ -40,16 +40,28 @@ struct Connection: ParsableArguments {
         return try ask(command, arguments, as: type, of: client)
     }
 
-    /// Sends a command over an open connection and decodes its answer.
+    /// Sends a command over an open connection and decodes its answer; ends the process if there is none or it is a refusal.
     func ask<Answer: Decodable>(
         _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type, of client: OperatorClient
     ) throws -> Answer {
+        do { return try exchange(command, arguments, as: type, with: client) } catch let error as OperatorRefusal {
+            complain("\(error)")
+            throw ExitCode(error.exitCode)
+        } catch let error as WireError { throw failure(error) }
+    }
+
+    /// Sends a command over an open connection and decodes its answer.
+    ///
+    /// - Throws: `WireError` if there is none, `OperatorRefusal` if it is a refusal, `DecodingError`.
+    func exchange<Answer: Decodable>(
+        _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type, with client: OperatorClient
+    ) throws -> Answer {
         let order = OperatorRequest(command: command, arguments: arguments)
-        let answer = try request(.operatorRequest(order), of: client)
+        let answer = try client.request(.operatorRequest(order), deadline: .seconds(timeout))
         guard case .operatorReply(let reply) = answer else { throw unexpected(answer) }
         guard reply.exitCode == 0 else {
-            complain((try? StatusJSON.decode(OperatorError.self, from: reply.json).error) ?? reply.json)
-            throw ExitCode(Int32(reply.exitCode))
+            let message = (try? StatusJSON.decode(OperatorError.self, from: reply.json).error) ?? reply.json
+            throw OperatorRefusal(description: message, exitCode: Int32(reply.exitCode))
         }
         return try StatusJSON.decode(type, from: reply.json)
     }
@@ -86,6 +98,11 @@ struct Connection: ParsableArguments {
     /// Connects to the coordinator, or ends the process.
     func connectToCoordinator() throws -> OperatorClient { try connect(coordinator, security().coordinator) }
 
+    /// Connects to the coordinator, for commands that go on if it does not answer.
+    func open(_ security: ClusterSecurity) throws(WireError) -> OperatorClient {
+        try OperatorClient(connect: coordinator, security: security.coordinator, deadline: .seconds(timeout))
+    }
+
     /// Connects, or ends the process with the exit code of what is wrong.
     private func connect(_ endpoint: String, _ security: ClientSecurity) throws -> OperatorClient {
         do {
@@ -94,7 +111,7 @@ struct Connection: ParsableArguments {
     }
 
     /// Says what went wrong; 77 if keys do not allow it, else 69.
-    private func failure(_ error: WireError) -> ExitCode {
+    func failure(_ error: WireError) -> ExitCode {
         complain(error.code == .forbidden ? error.message : "\(error)")
         return ExitCode(error.code == .forbidden ? 77 : 69)
     }
@@ -123,7 +140,14 @@ struct Connection: ParsableArguments {
     func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }
 }
 
-/// Why the coordinator did not do what it was told.
+/// The coordinator does not do what it was told.
+struct OperatorRefusal: Error, CustomStringConvertible {
+    var description: String
+    /// What the process ends with.
+    var exitCode: Int32
+}
+
+/// Why the coordinator did not do what it was told, as JSON.
 struct OperatorError: Codable {
     var error: String
 }

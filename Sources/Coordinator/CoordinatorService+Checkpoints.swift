@@ -13,12 +13,13 @@ extension CoordinatorService {
     ) {
         let setup = setup
         let operations = machine.operations.prefix(checkpoint.classVersion).map(\.operation)
+        let rates = machine.rates
         let mailbox = mailbox
         files.submit {
             var problem: String?
             do {
                 try CheckpointManifest(
-                    step: checkpoint.step, operations: operations, setup: setup,
+                    step: checkpoint.step, operations: operations, rates: rates, setup: setup,
                     files: CheckpointManifest.files(details)
                 ).write(to: checkpoint.directory)
             } catch { problem = "\(error)" }

@@ -2,6 +2,7 @@ import CenterStore
 import ClusterStatus
 import CoordinatorStore
 import Foundation
+import Monitoring
 import PartialFC
 import RunConfiguration
 import RunSetup
@@ -18,6 +19,13 @@ extension CoordinatorService {
         case .pause: return order(.pause)
         case .resume: return order(.resume)
         case .stop: return order(.stop)
+        case .set:
+            guard let text = arguments["lr"] else {
+                return refusal("what is to be set? lr is all that can be", exitCode: 64)
+            }
+            do { return order(.learningRate(try LearningRateRule(text))) } catch {
+                return refusal("\(error)", exitCode: 64)
+            }
         case .checkpoint:
             checkpointProblem = ""
             return order(.checkpoint)
@@ -48,7 +56,7 @@ extension CoordinatorService {
                 try registry.apply(operation)
                 return order(.classes(operation)) { self.json(self.classStatus) }
             } catch { return refusal("\(error)") }
-        case .status, .slices, .events, .checkpoints, nil:
+        case .status, .history, .slices, .events, .checkpoints, nil:
             let known = OperatorCommandName.allCases.map(\.rawValue).joined(separator: ", ")
             return refusal(
                 "unknown command \"\(command.command)\"; this coordinator knows \(known)",
@@ -66,7 +74,13 @@ extension CoordinatorService {
         case .status: json(status)
         case .slices: json(slices)
         case .checkpoints: json(checkpoints)
-        case .events: json(events(last: command.arguments["count"].flatMap { Int($0) } ?? 50))
+        case .events:
+            if let from = command.arguments["from"].flatMap({ Int($0) }) {
+                json(events(from: from))
+            } else {
+                json(events(last: command.arguments["count"].flatMap { Int($0) } ?? 50))
+            }
+        case .history: json(history(limit: command.arguments["points"].flatMap { Int($0) } ?? ClusterPages.points))
         case .classes where command.arguments["action"] == "list": json(classStatus)
         default: nil
         }
@@ -121,8 +135,31 @@ extension CoordinatorService {
     func events(last count: Int) -> [ClusterEvent] {
         let count = max(1, min(count, 10_000))
         let written = (try? store.events(last: count)) ?? []
-        return (written + unwrittenEvents).suffix(count).map {
-            ClusterEvent(time: $0.time, level: $0.level, text: $0.text)
-        }
+        return (written + unwrittenEvents).suffix(count).map(ClusterEvent.init)
+    }
+
+    /// Events that an answer to a follower has at most.
+    private static let eventChunk = 1000
+
+    /// Those that are written: only they keep their numbers.
+    private func events(from id: Int) -> [ClusterEvent] {
+        ((try? store.events(from: id, count: Self.eventChunk)) ?? []).map(ClusterEvent.init)
+    }
+
+    /// The run step by step; without HTTP what this coordinator has seen last.
+    private func history(limit: Int) -> RunHistory {
+        let limit = max(1, min(limit, ClusterPages.pointLimit))
+        if let monitor { return monitor.history(limit: limit) }
+        let configuration = setup.configuration
+        var history = StepHistory(totalSteps: configuration.totalSteps, batchSize: configuration.batch.size)
+        for report in machine.status(at: now).history { history.append(StepFigures(report)) }
+        for evaluation in evaluations.values { history.append(evaluation) }
+        return history.history(limit: limit)
+    }
+}
+
+extension ClusterEvent {
+    init(_ event: CoordinatorStore.Event) {
+        self.init(id: event.id, time: event.time, level: event.level, text: event.text)
     }
 }

@@ -32,6 +32,14 @@ struct Import: ParsableCommand {
     @Option(help: "A safetensors file of the backbone's momentum.", completion: .file(extensions: ["safetensors"]))
     var backboneMomentum: String?
     @Option(help: "The checkpoint's directory to write, empty or missing.", completion: .directory) var output: String
+    @Flag(help: "Print JSON.") var json = false
+
+    /// The JSON that it prints.
+    private struct Answer: Encodable {
+        var directory: String
+        var classes: Int
+        var embeddingSize: Int
+    }
 
     func run() throws {
         try offline {
@@ -44,7 +52,13 @@ struct Import: ParsableCommand {
             var files = try writeCenters(setup, directory)
             files += try writeBackbone(setup, directory)
             try CheckpointManifest(step: -1, operations: [], setup: setup, files: files).write(to: directory)
-            print("\(setup.head.classCount) classes × \(setup.head.embeddingSize): \(directory)")
+            let answer = Answer(
+                directory: directory, classes: setup.head.classCount, embeddingSize: setup.head.embeddingSize)
+            if json {
+                print(String(decoding: try StatusJSON.encode(answer, pretty: true), as: UTF8.self))
+            } else {
+                print("\(answer.classes) classes × \(answer.embeddingSize): \(directory)")
+            }
         }
     }
 

@@ -41,14 +41,18 @@ struct StoredRun {
         record = CoordinatorRecord()
         isContinued = false
         try store.create(cluster)
-        if let origin, !origin.operations.isEmpty {
+        guard let origin else { return }
+        var decisions: [CoordinatorRecord.Decision] = []
+        if !origin.operations.isEmpty {
             let changes = origin.operations.map {
                 CoordinatorRecord.ClassChange(operation: $0, afterStep: origin.record.step)
             }
-            let decision = CoordinatorRecord.Decision.operations(changes, classVersion: changes.count)
-            try store.write([decision])
-            record.apply(decision)
+            decisions.append(.operations(changes, classVersion: changes.count))
         }
+        if !origin.rates.isEmpty { decisions.append(.rates(origin.rates)) }
+        if decisions.isEmpty { return }
+        try store.write(decisions)
+        for decision in decisions { record.apply(decision) }
     }
 
     private static func check(
@@ -72,10 +76,17 @@ struct StoredRun {
         }
     }
 
-    /// A checkpoint that fits the configuration, with the class operations it includes.
-    private static func checkpoint(
-        _ path: String, _ setup: RunSetup, _ accepted: [String]
-    ) throws -> (record: CoordinatorRecord.CheckpointRecord, operations: [ClassOperation]) {
+    /// A checkpoint that a run can begin with.
+    private struct Origin {
+        var record: CoordinatorRecord.CheckpointRecord
+        /// The class operations that it includes.
+        var operations: [ClassOperation]
+        /// The operator's changes of the learning rate.
+        var rates: [LearningRateChange]
+    }
+
+    /// A checkpoint that fits the configuration.
+    private static func checkpoint(_ path: String, _ setup: RunSetup, _ accepted: [String]) throws -> Origin {
         let directory = URL(fileURLWithPath: path).standardizedFileURL.path
         let manifest = try CheckpointReader(directory: directory).manifest
         let configuration = setup.configuration
@@ -111,7 +122,7 @@ struct StoredRun {
             operationsJSON: manifest.operations)
         let record = CoordinatorRecord.CheckpointRecord(
             step: manifest.step, directory: directory, classVersion: registry.version)
-        return (record, registry.operations)
+        return Origin(record: record, operations: registry.operations, rates: manifest.rates ?? [])
     }
 
     private static func fits<Value: Equatable>(

@@ -27,7 +27,7 @@ struct Watch: OperatorCommand {
         while true {
             let status = try connection.ask("status", as: ClusterStatus.self, of: client)
             if connection.json {
-                print(String(decoding: try JSONEncoder().encode(status), as: UTF8.self))
+                print(String(decoding: try StatusJSON.encode(status), as: UTF8.self))
             } else if redraws {
                 let screen = [status.summary, status.shardTable, status.workerTable].joined(separator: "\n\n")
                 // Home, each line cleared to its end, then everything below.

@@ -56,6 +56,13 @@ extension CoordinatorStore {
                     sql: "INSERT INTO checkpoint (position, step, directory, class_version) VALUES (?, ?, ?, ?)",
                     arguments: [position, checkpoint.step, checkpoint.directory, checkpoint.classVersion])
             }
+        case .rates(let changes):
+            try db.execute(sql: "DELETE FROM learning_rate")
+            for (position, change) in changes.enumerated() {
+                try db.execute(
+                    sql: "INSERT INTO learning_rate (position, from_step, rule) VALUES (?, ?, ?)",
+                    arguments: [position, change.fromStep, change.rule.description])
+            }
         case .paused(let value): try update(db, "is_paused = ?", [value])
         case .stopping(let value): try update(db, "is_stopping = ?", [value])
         case .failed(let reason): try update(db, "failure = ?", [reason])

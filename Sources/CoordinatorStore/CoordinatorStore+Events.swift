@@ -3,6 +3,8 @@ internal import GRDB
 extension CoordinatorStore {
     /// A line of the operator's log.
     public struct Event: Sendable, Hashable {
+        /// Ascending, and given when it is written; nil before that.
+        public internal(set) var id: Int?
         /// Seconds since 1970.
         public var time: Double
         /// `info`, `warning` or `error`.
@@ -35,8 +37,25 @@ extension CoordinatorStore {
             return try queue.read { db in
                 try Row.fetchAll(db, sql: "SELECT * FROM event ORDER BY id DESC LIMIT ?", arguments: [count])
                     .reversed()
-                    .map { Event(time: $0["time"], level: $0["level"], text: $0["text"]) }
+                    .map(Self.event)
             }
         } catch { throw Self.storeError(error, path) }
+    }
+
+    /// The first `count` events that are kept of those numbered `id` and above, oldest first.
+    public func events(from id: Int, count: Int) throws(CoordinatorStoreError) -> [Event] {
+        do {
+            return try queue.read { db in
+                try Row.fetchAll(
+                    db, sql: "SELECT * FROM event WHERE id >= ? ORDER BY id LIMIT ?", arguments: [id, count]
+                ).map(Self.event)
+            }
+        } catch { throw Self.storeError(error, path) }
+    }
+
+    private static func event(_ row: Row) -> Event {
+        var event = Event(time: row["time"], level: row["level"], text: row["text"])
+        event.id = row["id"]
+        return event
     }
 }

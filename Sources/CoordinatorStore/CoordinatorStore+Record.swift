@@ -46,6 +46,13 @@ extension CoordinatorStore {
         record.checkpoints = try Row.fetchAll(db, sql: "SELECT * FROM checkpoint ORDER BY position").map { row in
             .init(step: row["step"], directory: row["directory"], classVersion: row["class_version"])
         }
+        record.rates = try Row.fetchAll(db, sql: "SELECT * FROM learning_rate ORDER BY position").map { row in
+            do { return LearningRateChange(fromStep: row["from_step"], rule: try LearningRateRule(row["rule"])) } catch
+            {
+                throw CoordinatorStoreError(
+                    .damaged, "the learning rate of step \(row["from_step"] as Int? ?? -1): \(error)")
+            }
+        }
         return (cluster, record)
     }
 }

@@ -72,6 +72,16 @@ extension CoordinatorStore {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("2") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE learning_rate (
+                        position INTEGER PRIMARY KEY,
+                        from_step INTEGER,
+                        rule TEXT NOT NULL
+                    ) STRICT;
+                    """)
+        }
         return migrator
     }
 }

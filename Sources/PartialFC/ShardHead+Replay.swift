@@ -26,9 +26,10 @@ extension ShardHead {
         }
         let behind = SliceSet(numbers: slices.numbers.filter { !isAhead($0, ahead[$0] ?? [], of: number) })
         if behind.isEmpty { return }
-        _ = try repeated(
-            number, microBatchSize, inputs: inputs, learningRate: learningRate, slices: behind, ahead: ahead,
-            sampled: sampled)
+        remember(
+            try repeated(
+                number, microBatchSize, inputs: inputs, learningRate: learningRate, slices: behind, ahead: ahead,
+                sampled: sampled))
     }
 
     /// Does the last step of a log again up to *prepared*, over the active slices: `commit` and `rollback` end it, as they would

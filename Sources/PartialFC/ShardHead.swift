@@ -50,6 +50,7 @@ public final class ShardHead {
     var exchangePool = ReusableTensor()
     var cosinePool = ReusableTensor()
     private let prefetcher = RowPrefetcher()
+    var history = RowHistory()
 
     /// Creates the shard's table, with `slices` active.
     ///
@@ -90,6 +91,27 @@ public final class ShardHead {
     /// - Throws: `HeadError` if a class is not held here.
     public func read(ids: [Int64]) throws(HeadError) -> (rows: Tensor, momentum: Tensor) {
         try Self.storing { () throws(CenterStoreError) in try table.read(ids: ids, in: activeSlices) }
+    }
+
+    /// When classes took part in a step last, i64 [ids.count, 2]: that step, and the first step that is known of; -1 for none.
+    ///
+    /// Committed steps alone. What was before this head was made, and was not replayed since, is not known.
+    public func lastSteps(ids: [Int64]) -> Tensor {
+        let steps = ids.flatMap { id -> [Int64] in
+            guard (0..<Int64(layout.classCount)).contains(id) else { return [-1, -1] }
+            let slice = layout.slice(ofClass: Int(id))
+            guard let row = layout.classes(of: slice).row(ofClass: Int(id)) else { return [-1, -1] }
+            let (step, since) = history.last(slice: slice, row: row)
+            return [Int64(step), Int64(since)]
+        }
+        return Tensor(steps, shape: [ids.count, 2])
+    }
+
+    /// Keeps in mind which rows took part in a step.
+    func remember(_ step: StepState) {
+        history.note(
+            step: step.number, slices: step.slices, counts: step.counts, places: step.places.buffer(Int64.self))
+        withExtendedLifetime(step.places) {}
     }
 
     // MARK: Slices
@@ -147,6 +169,7 @@ public final class ShardHead {
         if !slices.isDisjoint(with: activeSlices) { try expect([.idle], "remove") }
         activeSlices = activeSlices.subtracting(slices)
         table.remove(slices)
+        history.forget(slices)
     }
 
     // MARK: Classes
@@ -281,6 +304,7 @@ public final class ShardHead {
     /// - Throws: `HeadError` if the step is not prepared.
     public func commit() throws(HeadError) {
         try expect([.prepared], "commit")
+        if let step { remember(step) }
         step = nil
         phase = .idle
     }

@@ -24,8 +24,8 @@ extension ShardService {
         case .transferRequest(let request): drive(.transfer(peer, request))
         case .readRows(let ids):
             answer(peer) { model throws(Refusal) in
-                let (rows, momentum) = try model.read(ids: ids)
-                return .rows(rows: rows, momentum: momentum)
+                let (rows, momentum, steps) = try model.read(ids: ids)
+                return .rows(rows: rows, momentum: momentum, steps: steps)
             }
         case .readSliceHashes: answer(peer) { model throws(Refusal) in .sliceHashes(model.hashes()) }
         default:

@@ -214,7 +214,7 @@ package final class ShardModel {
     /// Rows and momentum of some classes.
     ///
     /// - Throws: `Refusal` if a class is not held here, or the answer would be longer than a message may be.
-    package func read(ids: Tensor) throws(Refusal) -> (rows: Tensor, momentum: Tensor) {
+    package func read(ids: Tensor) throws(Refusal) -> (rows: Tensor, momentum: Tensor, steps: Tensor) {
         guard ids.dtype == .i64, ids.shape.count == 1 else {
             throw Refusal(.malformed, "class ids are \(ids.dtype) \(ids.shape), expected i64 [n]")
         }
@@ -224,7 +224,11 @@ package final class ShardModel {
         guard ids.count <= limit else {
             throw Refusal(.tooLarge, "\(ids.count) rows are asked for at once; at most \(limit) fit into a message")
         }
-        do { return try head.read(ids: ids.array(Int64.self)) } catch { throw Refusal(error) }
+        do {
+            let ids = ids.array(Int64.self)
+            let (rows, momentum) = try head.read(ids: ids)
+            return (rows, momentum, head.lastSteps(ids: ids))
+        } catch { throw Refusal(error) }
     }
 
     // MARK: The step in hand

@@ -12,6 +12,7 @@ extension CoordinatorMachine {
         case .classes(let operation): order(operation)
         case .restore(let checkpoint, let step): restore(checkpoint, step)
         case .forget(let member): forget(member)
+        case .learningRate(let rule): setLearningRate(rule)
         default: []
         }
     }

@@ -4,6 +4,7 @@ extension CoordinatorMachine {
     mutating func beginTerm(committed: Int) -> [Action] {
         let actions = decide(.term(record.term + 1, committed: committed))
         id = StepID(term: record.term, step: committed + 1, attempt: 0)
+        attempts = .unknown
         revision = 0
         ranks = []
         results = [:]
@@ -55,7 +56,7 @@ extension CoordinatorMachine {
     }
 
     /// Every shard goes back, or forward, to `step` by its own log.
-    private mutating func goBack(to step: Int) -> [Action] {
+    mutating func goBack(to step: Int) -> [Action] {
         var actions = leaveThePast()
         let text = "the cluster resumes from step \(step), the last that every shard has (\(committed) was known)"
         actions += beginTerm(committed: step)

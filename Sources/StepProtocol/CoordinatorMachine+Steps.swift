@@ -47,9 +47,14 @@ extension CoordinatorMachine {
                     return actions + end()
                 }
             }
+            if attempts == .fresh, let more = takeUpLearningRate() { actions += more }
             if let reason = reason ?? pause {
                 actions += wait(reason, instead: oldReason)
                 return actions
+            }
+            if let more = takeUpLearningRate() {
+                actions += more
+                continue
             }
             actions += begin(now)
             break
@@ -110,6 +115,7 @@ extension CoordinatorMachine {
 
     private mutating func begin(_ now: Duration) -> [Action] {
         hasStarted = true
+        attempts = .begun
         results = [:]
         stepStart = stepStart ?? now
         let present = workers.filter(isAlive)
@@ -171,7 +177,7 @@ extension CoordinatorMachine {
         return finishStep(
             StepReport(
                 step: id.step, loss: loss, gradientNorm: norm,
-                learningRate: configuration.learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
+                learningRate: learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
                 seconds: (now - (stepStart ?? now)) / .seconds(1),
                 results: ranks.indices.map { StepReport.RankResult(worker: ranks[$0].worker, result: results[$0]) }))
     }
@@ -183,7 +189,7 @@ extension CoordinatorMachine {
         skippedInARow += 1
         return finishStep(
             StepReport(
-                step: step, loss: nil, gradientNorm: nil, learningRate: configuration.learningRate(step),
+                step: step, loss: nil, gradientNorm: nil, learningRate: learningRate(step),
                 attempts: id.attempt + 1, worldSize: 0, seconds: (now - (stepStart ?? now)) / .seconds(1), results: []))
     }
 
@@ -193,6 +199,7 @@ extension CoordinatorMachine {
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }
         id = StepID(term: record.term, step: committed + 1, attempt: 0)
+        attempts = .fresh
         ranks = []
         results = [:]
         stepStart = nil

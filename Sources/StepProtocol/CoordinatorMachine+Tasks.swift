@@ -72,6 +72,7 @@ extension CoordinatorMachine {
             checkpointsBeingWritten[task.number] = checkpoint
             return endTask() + [.writeCheckpoint(number: task.number, checkpoint, details: details)]
         case .restore:
+            attempts = .fresh
             return endTask() + [.event(.info, "every shard holds the state of step \(task.step)")] + replanned()
         case .classes:
             var operations = record.operations

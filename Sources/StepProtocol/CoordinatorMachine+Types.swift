@@ -38,6 +38,8 @@ extension CoordinatorMachine {
         /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint. One that owned
         /// nothing is just forgotten.
         case forget(MemberID)
+        /// The rate of the steps that have not begun.
+        case learningRate(LearningRateRule)
         /// The manifest of the checkpoint of this task is written, or could not be.
         case checkpointWritten(number: Int, problem: String?)
         /// `nextDeadline` has passed.
@@ -156,6 +158,10 @@ public struct CoordinatorStatus: Sendable {
     public var members: [Member]
     public var moves: [Move]
     public var checkpoints: [CoordinatorRecord.CheckpointRecord]
+    /// The operator's changes of the learning rate, by step.
+    public var rates: [LearningRateChange]
+    /// The rate of `current`.
+    public var learningRate: Float
     /// Steps that were skipped since this coordinator started.
     public var skippedSteps: Int
     public var lastSkipped: Skipped?

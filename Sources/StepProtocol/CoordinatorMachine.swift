@@ -37,6 +37,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var ranks: [Plan.Rank] = []
     var results: [Int: StepResult] = [:]
     var stepStart: Duration?
+    /// Whether attempts of `id.step` were announced.
+    var attempts = Attempts.unknown
     /// Attempts of this step that failed because a shard did not answer, and when the next may begin.
     var unresponsiveAttempts = 0
     var retryAt: Duration?
@@ -72,6 +74,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         lastCheckpointTime = now
         hasStarted = record.committed >= 0
         var actions = beginTerm(committed: record.committed)
+        if record.owners.isEmpty { attempts = .fresh }
         // A run that has failed may be taken up again: its reason may be gone.
         if record.failure != nil { actions += decide(.failed(nil)) }
         for member in record.members.keys {
@@ -87,6 +90,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     /// Every class operation that was ordered; those of `classVersion` are applied.
     public var operations: [CoordinatorRecord.ClassChange] { record.operations }
     public var classVersion: Int { record.classVersion }
+    /// The operator's changes of the learning rate, by step.
+    public var rates: [LearningRateChange] { record.rates }
 
     /// When the machine wants a `.tick`.
     public var nextDeadline: Duration? {
@@ -164,7 +169,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         return Plan(
             revision: revision, id: id, committed: committed, mapVersion: record.mapVersion,
             classVersion: record.classVersion, safe: safe, exchange: configuration.exchange,
-            learningRate: configuration.learningRate(min(id.step, lastStep)), ranks: ranks, shards: shardMap,
+            learningRate: learningRate(min(id.step, lastStep)), ranks: ranks, shards: shardMap,
             moves: activeMoves, activity: activity)
     }
 

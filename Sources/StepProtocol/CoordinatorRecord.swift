@@ -20,6 +20,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public var operations: [ClassChange] = []
     public var classVersion = 0
     public var checkpoints: [CheckpointRecord] = []
+    /// The operator's changes of the learning rate by step, ascending; the last one may wait for its step.
+    public var rates: [LearningRateChange] = []
     public var isPaused = false
     public var isStopping = false
     /// Why the run failed, nil if it did not.
@@ -78,6 +80,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case task(BoundaryTask?)
         case operations([ClassChange], classVersion: Int)
         case checkpoints([CheckpointRecord])
+        case rates([LearningRateChange])
         case paused(Bool)
         case stopping(Bool)
         case failed(String?)
@@ -105,6 +108,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
             if let task { nextTask = max(nextTask, task.number + 1) }
         case .operations(let operations, let version): (self.operations, classVersion) = (operations, version)
         case .checkpoints(let checkpoints): self.checkpoints = checkpoints
+        case .rates(let rates): self.rates = rates
         case .paused(let value): isPaused = value
         case .stopping(let value): isStopping = value
         case .failed(let reason): failure = reason

@@ -126,10 +126,11 @@ enum Decoder {
                 tensors.map { ($0.dtype, $0.shape) }, of: .readRows(ids: tensors.first ?? Tensor([Int64]())))
             return .readRows(ids: tensors[0])
         case PARTIALFC__HEADER__BODY_ROWS:
-            guard tensors.count == 2 else {
-                throw WireError(.tensor, "rows needs two tensors f32 [n, D], but \(tensors.count) came with it")
+            guard tensors.count == 3 else {
+                throw WireError(
+                    .tensor, "rows needs two tensors f32 [n, D] and one i64 [n, 2], but \(tensors.count) came with it")
             }
-            return .rows(rows: tensors[0], momentum: tensors[1])
+            return .rows(rows: tensors[0], momentum: tensors[1], steps: tensors[2])
         case PARTIALFC__HEADER__BODY_READ_SLICE_HASHES: return .readSliceHashes
         case PARTIALFC__HEADER__BODY_SLICE_HASHES:
             return .sliceHashes(try sliceHashes(Field.required(header.slice_hashes, "slice_hashes")))

@@ -31,9 +31,13 @@ enum TensorRules {
                 throw WireError(.tensor, "read_rows needs one tensor i64 [n], not \(describe(tensors))")
             }
         case .rows:
-            guard tensors.count == 2, tensors.allSatisfy({ $0.dtype == .f32 && $0.shape.count == 2 }),
-                tensors[0].shape == tensors[1].shape
-            else { throw WireError(.tensor, "rows needs two tensors f32 [n, D], not \(describe(tensors))") }
+            guard tensors.count == 3, tensors[..<2].allSatisfy({ $0.dtype == .f32 && $0.shape.count == 2 }),
+                tensors[0].shape == tensors[1].shape, tensors[2].dtype == .i64,
+                tensors[2].shape == [tensors[0].shape[0], 2]
+            else {
+                throw WireError(
+                    .tensor, "rows needs two tensors f32 [n, D] and one i64 [n, 2], not \(describe(tensors))")
+            }
         default:
             guard tensors.isEmpty else {
                 throw WireError(.tensor, "\(message.name) has no tensors, but \(tensors.count) came with it")

@@ -11,6 +11,8 @@ import Testing
         var owner: String
         var norm: Double
         var momentumNorm: Double
+        var lastStep: Int?
+        var knownSince: Int?
     }
 
     private struct Neighbor: Decodable {
@@ -82,6 +84,12 @@ import Testing
             let shown = try ask([Center].self, "center", "0", "599")
             #expect(shown.map(\.id) == [0, 599] && Set(shown.map(\.owner)).count == 2)
             #expect(abs(shown[0].norm - 1) < 1e-5 && abs(shown[1].norm - 6.99) < 1e-5)
+
+            // A fifth of the classes takes part in a step: of 600 some in one of the last two, and all in the last few hundred.
+            let all = try ask([Center].self, "center", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+            let committed = try cluster.committedStep()
+            #expect(all.allSatisfy { $0.knownSince == 0 && ($0.lastStep ?? 0) <= committed })
+            #expect(all.contains { ($0.lastStep ?? -1) > 0 } && Set(all.map(\.lastStep)).count > 1)
 
             let neighbors = try ask([Neighbor].self, "neighbors", "41", "-k", "3")
             #expect(neighbors.count == 3 && neighbors[0].id == 7 && abs(neighbors[0].cosine - 1) < 1e-5)

@@ -85,6 +85,40 @@ import Testing
         }
     }
 
+    private struct Help: Decodable {
+        struct Command: Decodable {
+            struct Argument: Decodable {
+                struct Name: Decodable { var name: String }
+                var names: [Name]?
+            }
+            var commandName: String
+            var subcommands: [Command]?
+            var arguments: [Argument]?
+        }
+        var command: Command
+    }
+
+    @Test func everyCommandPrintsJSONAndCanAskAnotherMachine() throws {
+        let (code, text) = try LocalCluster.run("coordinator", ["--experimental-dump-help"])
+        #expect(code == 0)
+        var commands = [try JSONDecoder().decode(Help.self, from: Data(text.utf8)).command]
+        var seen = 0
+        while let command = commands.popLast() {
+            // Not of operators: a process by itself, and files.
+            let others = ["help", "serve", "health", "keys"]
+            let parts = (command.subcommands ?? []).filter { !others.contains($0.commandName) }
+            commands += parts
+            guard parts.isEmpty else { continue }
+            seen += 1
+            let options = Set((command.arguments ?? []).flatMap { $0.names ?? [] }.map(\.name))
+            #expect(options.contains("json"), "\(command.commandName)")
+            // These two need no cluster.
+            if ["verify", "import"].contains(command.commandName) { continue }
+            #expect(options.isSuperset(of: ["coordinator", "timeout"]), "\(command.commandName)")
+        }
+        #expect(seen > 30)
+    }
+
     @Test(arguments: ["coordinator", "shard-server", "worker"]) func helpAndCompletionsWork(program: String) throws {
         #expect(try LocalCluster.run(program, ["--help"]).text.contains("USAGE"))
         for shell in ["bash", "zsh", "fish"] {

@@ -13,7 +13,7 @@ import Testing
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(12) {
+        switch number(13) {
         case 0: return .term(number(100), committed: number(100) - 1)
         case 1: return .committed(number(1000))
         case 2:
@@ -48,7 +48,11 @@ import Testing
         case 9:
             return .checkpoints(
                 (0..<number(3)).map { .init(step: $0, directory: "/c/\($0)", classVersion: number(3)) })
-        case 10: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
+        case 10:
+            let rules: [LearningRateRule] = [.schedule, .scaled(0.1), .fixed(.leastNormalMagnitude)]
+            return .rates(
+                (0..<number(4)).map { .init(fromStep: number(3) == 0 ? nil : $0 * 7, rule: rules[number(3)]) })
+        case 11: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
         default: return .failed(number(2) == 0 ? nil : "a reason with 'quotes'")
         }
     }
@@ -171,8 +175,13 @@ import Testing
         }
         try store.append(Array(events.prefix(5)))
         try store.append(Array(events.dropFirst(5)))
-        #expect(try store.events(last: .max) == Array(events.dropFirst(10)))
-        #expect(try store.events(last: 2) == Array(events.suffix(2)))
+        #expect(try store.events(last: .max).map(\.text) == events.dropFirst(10).map(\.text))
+        #expect(try store.events(last: 2).map(\.time) == events.suffix(2).map(\.time))
+        // They are numbered from 1, and go on where they were.
+        #expect(try store.events(from: 0, count: 3).map(\.id) == [11, 12, 13])
+        #expect(try store.events(from: 9_000, count: 1).map(\.text) == ["event 8999"])
+        #expect(try store.events(from: CoordinatorStore.eventLimit + 10, count: 9).count == 1)
+        #expect(try store.events(from: CoordinatorStore.eventLimit + 11, count: 9).isEmpty)
     }
 
     /// Runs SQL on the database, as another program would.

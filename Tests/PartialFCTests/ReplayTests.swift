@@ -247,3 +247,52 @@ struct ReplayTests {
         #expect(shard.sliceHashes() == before && shard.phase == .idle)
     }
 }
+
+/// When classes took part in a step last.
+struct RowHistoryTests {
+    private func last(_ shard: ShardHead, _ ids: [Int64]) -> [[Int64]] {
+        let steps = shard.lastSteps(ids: ids).array(Int64.self)
+        return ids.indices.map { Array(steps[2 * $0..<2 * $0 + 2]) }
+    }
+
+    @Test func theLastStepIsThatOfTheLastSample() throws {
+        let logged = try ReplayTests.Logged(.features)
+        let shards = logged.run.shards
+        let ids = (0..<Int64(ReplayTests.configuration.classCount)).map { $0 }
+        var expected = [Int64](repeating: -1, count: ids.count)
+        for shard in shards { #expect(last(shard, ids).allSatisfy { $0 == [-1, -1] }) }
+        for step in 0..<ReplayTests.steps {
+            let batch = makeBatch(logged.run.configuration, size: 16, step: step)
+            _ = try logged.run.prepare(
+                step: step, features: batch.features, labels: batch.labels, learningRate: ReplayTests.rate)
+            let sampled = shards.flatMap(\.sampledIDs)
+            // What is not committed has not been.
+            for shard in shards { #expect(last(shard, sampled).allSatisfy { $0[0] < Int64(step) }) }
+            try logged.run.commit()
+            for id in sampled { expected[Int(id)] = Int64(step) }
+            for shard in shards {
+                for (id, known) in zip(ids, last(shard, ids)) where known[1] >= 0 {
+                    #expect(known == [expected[Int(id)], 0])
+                }
+            }
+        }
+        #expect(Set(expected).count == ReplayTests.steps + 1, "some never, some in each step")
+        #expect(last(shards[0], [-1, 1100, .max]) == [[-1, -1], [-1, -1], [-1, -1]])
+    }
+
+    @Test func whatIsReplayedIsKnownFromThereOn() throws {
+        let logged = try ReplayTests.Logged(.features)
+        for step in 0..<ReplayTests.steps { try logged.step(step) }
+        let shard = try ShardHead(configuration: ReplayTests.configuration, slices: [0], threads: 1)
+        try ReplayTests.replay(shard, logged, steps: 0..<2, slices: [0])
+        let ids = (0..<Int64(ReplayTests.configuration.classCount)).map { $0 }
+        #expect(last(shard, ids).contains([1, 0]) && !last(shard, ids).contains { $0[0] > 1 })
+        try shard.remove([0])
+        #expect(last(shard, ids).allSatisfy { $0 == [-1, -1] }, "nothing is known of a slice that went")
+        // A copy of it that came later knows from its first step on.
+        try shard.add([0], from: .random(seed: 1))
+        try ReplayTests.replay(shard, logged, steps: 3..<5, slices: [0])
+        let known = last(shard, ids).filter { $0[1] >= 0 }
+        #expect(known.allSatisfy { $0[1] == 3 } && known.contains { $0[0] == -1 } && known.contains { $0[0] == 4 })
+    }
+}

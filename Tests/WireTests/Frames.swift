@@ -80,7 +80,7 @@ func tensors(_ message: WireMessage) -> [Tensor] {
         case .upToDate, .gone: []
         }
     case .readRows(let ids): [ids]
-    case .rows(let rows, let momentum): [rows, momentum]
+    case .rows(let rows, let momentum, let steps): [rows, momentum, steps]
     default: []
     }
 }

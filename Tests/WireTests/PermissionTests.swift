@@ -44,7 +44,7 @@ import Wire
         }
     }
 
-    private let questions: Set<String> = ["status", "slices", "events", "checkpoints"]
+    private let questions: Set<String> = ["status", "history", "slices", "events", "checkpoints"]
 
     @Test func onlyAnOperatorChangesAnything() throws {
         let me = MemberID(.shard, 3)

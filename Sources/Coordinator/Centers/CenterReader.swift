@@ -55,10 +55,19 @@ final class CenterReader {
         }
     }
 
-    /// Rows and momentum f32 [n, D] of some classes of one slice. A slice that has moved is looked for at its new owner.
+    /// What a shard says of some classes of one slice.
+    struct Rows {
+        /// f32 [n, D] each.
+        var rows: Tensor
+        var momentum: Tensor
+        /// i64 [n, 2]: the last step that the class took part in, and the first that the shard knows of; -1 for none.
+        var steps: Tensor
+    }
+
+    /// Rows of some classes of one slice. A slice that has moved is looked for at its new owner.
     ///
     /// - Throws: the exit code of the process if its owner does not answer.
-    func read(_ ids: [Int64], ofSlice number: Int) throws -> (rows: Tensor, momentum: Tensor) {
+    func read(_ ids: [Int64], ofSlice number: Int) throws -> Rows {
         var attempt = 1
         while true {
             let owner = slices.first { $0.slice == number }?.owner ?? ""
@@ -76,7 +85,7 @@ final class CenterReader {
         }
     }
 
-    private func read(_ ids: [Int64], from owner: String) throws -> (rows: Tensor, momentum: Tensor) {
+    private func read(_ ids: [Int64], from owner: String) throws -> Rows {
         let client: OperatorClient
         if let known = clients[owner] {
             client = known
@@ -87,10 +96,10 @@ final class CenterReader {
             clients[owner] = client
         }
         let answer = try client.request(.readRows(ids: Tensor(ids)), deadline: .seconds(connection.timeout))
-        guard case .rows(let rows, let momentum) = answer, rows.shape == [ids.count, embeddingSize],
-            momentum.shape == rows.shape
+        guard case .rows(let rows, let momentum, let steps) = answer, rows.shape == [ids.count, embeddingSize],
+            momentum.shape == rows.shape, steps.shape == [ids.count, 2]
         else { throw WireError(.field, "the answer was a \(answer.name) of another shape") }
-        return (rows, momentum)
+        return Rows(rows: rows, momentum: momentum, steps: steps)
     }
 
     /// Rows that are asked for at a time.

@@ -37,6 +37,7 @@ struct Scenario {
     var poisoned: Set<Int> = []
     var poisonsShards: Bool
     var changesClasses: Bool
+    var changesRates: Bool
     var isElastic: Bool
     var rebalancesAutomatically: Bool
     var movesAtOnce: Int
@@ -70,6 +71,7 @@ struct Scenario {
         rebalancesAutomatically = random.below(2) == 0
         movesAtOnce = 1 + Int(random.below(4))
         checkpointEverySteps = pick([0, 0, 2, 3])
+        changesRates = random.below(3) == 0
         if random.below(4) == 0 { poisoned = Set((0..<steps).filter { _ in random.below(5) == 0 }) }
     }
 
@@ -114,6 +116,6 @@ struct Scenario {
         "\(shards) shards (\(durability)), \(workers) workers, \(microBatches) micro-batches, \(steps) steps, \(exchange), "
             + "loss \(loss), doubling \(doubling), straggling \(straggling), slowness \(slowness), calm after \(calm) ms, "
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
-            + "poisoned \(poisoned.sorted()), classes \(changesClasses), elastic \(isElastic)"
+            + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic)"
     }
 }

@@ -129,6 +129,16 @@ extension Simulation {
         }
         previousDatabase = database
         database.write(decision)
+        if case .rates = decision {
+            feats["learning rate set", default: 0] += 1
+            let old = previousDatabase.record?.rates ?? []
+            for step in 0..<max(0, (database.record?.committed ?? -1) + 1) {
+                check(
+                    old.rule(of: step) == database.record?.rates.rule(of: step),
+                    "the rate of step \(step) is changed, which is committed")
+            }
+            setOracle()
+        }
         if case .operations = decision {
             feats["classes changed", default: 0] += 1
             setOracle()
@@ -140,5 +150,11 @@ extension Simulation {
         let record = database.record ?? CoordinatorRecord()
         let applied = record.operations.prefix(record.classVersion)
         world.oracle.set(applied.compactMap { change in change.afterStep.map { ($0, change.operation) } })
+        world.oracle.set(
+            rates: record.rates.compactMap { change in
+                guard let step = change.fromStep else { return nil }
+                if case .scaled(let factor) = change.rule { return (step, factor) }
+                return (step, 1)
+            })
     }
 }

@@ -8,7 +8,7 @@ extension Simulation {
         queue.insert(.misfortune, at: now + 1 + Int64(random.below(UInt64(2 * scenario.faultInterval))))
         let someWorker = pick(workers.keys.sorted())
         let someShard = pick(shards.keys.sorted())
-        switch random.below(26) {
+        switch random.below(28) {
         case 0, 1:
             guard let someWorker else { return }
             happen("worker dies", someWorker)
@@ -104,6 +104,11 @@ extension Simulation {
                 .merge(from: 1, into: 2),
             ]
             tellCoordinator(.classes(operations[Int(random.below(3))]))
+        case 25, 26:
+            guard scenario.changesRates else { return }
+            happen("the operator sets the learning rate", nil)
+            let factor = Float(random.below(8)) / 4
+            tellCoordinator(.learningRate(factor == 1 ? .schedule : .scaled(factor)))
         default:
             happen("the operator pauses or takes a checkpoint", nil)
             switch random.below(3) {

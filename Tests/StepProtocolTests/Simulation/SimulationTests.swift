@@ -94,8 +94,8 @@ import Testing
         }
         // The schedules must be hard enough to mean something.
         #expect(tally.attempts > tally.steps + tally.steps / 20)
-        #expect(count < 1_000 || tally.faults.count >= 22)
-        #expect(count < 1_000 || tally.feats.count >= 8)
+        #expect(count < 1_000 || tally.faults.count >= 23)
+        #expect(count < 1_000 || tally.feats.count >= 9)
     }
 
     /// A rule that is broken in the shells is noticed, so the invariants can fail.

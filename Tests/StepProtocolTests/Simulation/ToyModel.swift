@@ -131,6 +131,8 @@ struct ToyRun {
     let poisoned: Set<Int>
     /// The class changes that count, by the step they follow.
     private(set) var changes: [(afterStep: Int, operation: ClassOperation)] = []
+    /// The rates that an operator has set, by the first step that they hold for, ascending.
+    private(set) var rates: [(step: Int, factor: Float)] = []
     /// After each step, before the class changes that follow it.
     private var states: [Words] = []
     private var losses: [Double?] = []
@@ -150,8 +152,24 @@ struct ToyRun {
             common < new.count ? new[common].afterStep : .max, common < changes.count ? changes[common].afterStep : .max
         )
         changes = new
-        guard first < states.count else { return }
-        let count = first + 1
+        forget(from: first < .max ? first + 1 : .max)
+    }
+
+    /// Sets the rates, in order; steps that they affect are computed anew.
+    mutating func set(rates new: [(step: Int, factor: Float)]) {
+        var common = 0
+        while common < min(new.count, rates.count), new[common] == rates[common] { common += 1 }
+        let first = (new.dropFirst(common) + rates.dropFirst(common)).map(\.step).min() ?? .max
+        rates = new
+        forget(from: first)
+    }
+
+    func learningRate(_ step: Int) -> Float {
+        Toy.learningRate(step) * (rates.last { $0.step <= step }?.factor ?? 1)
+    }
+
+    private mutating func forget(from count: Int) {
+        guard count < states.count else { return }
         states.removeLast(states.count - count)
         losses.removeLast(losses.count - count)
         norms.removeLast(norms.count - count)
@@ -211,7 +229,7 @@ struct ToyRun {
             Toy.fold(zip(normalizers, features).map { Toy.denseGradient(normalizer: $0, feature: $1, slice: slice) })
         }
         let norm = Toy.norm(replies: dense.map { Toy.mix(9, $0) })
-        let rate = Toy.learningRate(step)
+        let rate = learningRate(step)
         for row in 0..<centers {
             let gradient = Toy.fold(
                 zip(normalizers, features).map {
