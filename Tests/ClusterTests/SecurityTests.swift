@@ -1,5 +1,6 @@
 import ClusterHarness
 import ClusterKeys
+import ClusterStatus
 import Foundation
 import Testing
 import Wire
@@ -135,7 +136,7 @@ import Wire
                 do {
                     _ = try client.request(message)
                     Issue.record("\(message.name) was taken")
-                } catch { #expect(error.code == .forbidden, "\(error)") }
+                } catch let error as WireError { #expect(error.code == .forbidden, "\(error)") }
             }
             #expect(try cluster.status().committed == before.committed)
             #expect(try cluster.status().workers.filter(\.alive).count == 1)
