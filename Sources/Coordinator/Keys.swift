@@ -119,7 +119,7 @@ struct Keys: ParsableCommand {
     }
 }
 
-extension KeyRole: ExpressibleByArgument {
+extension KeyRole {
     /// What a holder may do.
     fileprivate static func help(_ role: KeyRole) -> String {
         switch role {
