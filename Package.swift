@@ -141,7 +141,8 @@ let package = Package(
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
-            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "Tensors"],
+            name: "ClusterTests",
+            dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "StepProtocol", "Tensors", "Wire"],
             swiftSettings: settings),
         .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
         .testTarget(
