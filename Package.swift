@@ -16,9 +16,10 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "PartialFC",
     products: [
-        .executable(name: "coordinator", targets: ["Coordinator"]),
-        .executable(name: "shard-server", targets: ["ShardServer"]),
-        .executable(name: "worker", targets: ["Worker"]),
+        // One program under three names: Sources/Programs.
+        .executable(name: "coordinator", targets: ["Programs"]),
+        .executable(name: "shard-server", targets: ["Programs"]),
+        .executable(name: "worker", targets: ["Programs"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -59,7 +60,7 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"],
+            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CKernels", "CZeroMQ", "CWire"],
             exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
@@ -91,7 +92,7 @@ let package = Package(
         .target(
             name: "CoordinatorStore",
             dependencies: ["StepProtocol", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: settings),
-        .executableTarget(
+        .target(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
@@ -109,19 +110,23 @@ let package = Package(
                 "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
                 "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
             ], swiftSettings: settings),
-        .executableTarget(
+        .target(
             name: "ShardServer",
             dependencies: [
                 "ShardState", "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors",
                 "Determinism", "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
-        .executableTarget(
+        .target(
             name: "Worker",
             dependencies: [
                 "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism",
                 "CenterStore", "PartialFC", "Backbone", "Dataset", "Verification",
                 "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
+
+        .executableTarget(
+            name: "Programs", dependencies: ["Coordinator", "ShardServer", "Worker", arguments],
+            swiftSettings: settings),
 
         // Clusters of real processes, for tests and experiments.
         .target(

@@ -1,8 +1,8 @@
-import ArgumentParser
+public import ArgumentParser
 import ClusterKeys
 import Foundation
 import ProcessSupport
-import Wire
+public import Wire
 
 /// `coordinator keys`.
 struct Keys: ParsableCommand {
