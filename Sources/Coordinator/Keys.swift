@@ -1,8 +1,8 @@
-public import ArgumentParser
+import ArgumentParser
 import ClusterKeys
 import Foundation
 import ProcessSupport
-public import Wire
+import Wire
 
 /// `coordinator keys`.
 struct Keys: ParsableCommand {
