@@ -3,6 +3,7 @@ internal import ProcessSupport
 public import Wire
 
 extension Encryption: ExpressibleByArgument {}
+extension KeyRole: ExpressibleByArgument {}
 
 /// The options of every process that has keys.
 public struct KeyOptions: ParsableArguments {

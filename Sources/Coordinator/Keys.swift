@@ -1,8 +1,8 @@
-public import ArgumentParser
+import ArgumentParser
 import ClusterKeys
 import Foundation
 import ProcessSupport
-public import Wire
+import Wire
 
 /// `coordinator keys`.
 struct Keys: ParsableCommand {
@@ -119,7 +119,7 @@ struct Keys: ParsableCommand {
     }
 }
 
-extension KeyRole: ExpressibleByArgument {
+extension KeyRole {
     /// What a holder may do.
     fileprivate static func help(_ role: KeyRole) -> String {
         switch role {

@@ -35,8 +35,9 @@ import Wire
 
     /// The texts of all logs.
     private func logs(_ directory: URL) throws -> String {
+        // Logs of shards' steps have the same extension, and are no text.
         try files(in: directory).filter { $0.url.pathExtension == "log" }
-            .map { try String(contentsOf: $0.url, encoding: .utf8) }.joined()
+            .map { String(decoding: try Data(contentsOf: $0.url), as: UTF8.self) }.joined()
     }
 
     private func ask(_ cluster: LocalCluster, _ command: String, _ arguments: [String]) throws -> (

@@ -247,7 +247,8 @@ import Wire
                 connect: tap.endpoint, hello: hello, security: client, events: mailbox.sink { $0 })
             defer { connection.close() }
             var isAnswered = false
-            while !isAnswered, let event = mailbox.next(within: .seconds(20)) {
+            let deadline = ContinuousClock.now + .seconds(20)
+            while !isAnswered, let event = mailbox.next(until: deadline) {
                 if case .welcomed = event { connection.send(.readClasses) }
                 if case .received(_, .refused) = event { isAnswered = true }
             }

@@ -7,7 +7,7 @@ final class TestKeys: @unchecked Sendable {
     let server: KeyPair
     private let lock = NSLock()
     private var accepted: [AcceptedKey] = []
-    private var isNew = true
+    private var version = 0
     private var problem: String?
 
     /// A holder: its key, and what it shows where nothing is encrypted.
@@ -45,20 +45,24 @@ final class TestKeys: @unchecked Sendable {
     private func change(_ body: (inout [AcceptedKey]) -> Void) {
         lock.withLock {
             body(&accepted)
-            isNew = true
+            version += 1
         }
     }
 
-    private func read() throws -> [AcceptedKey]? {
-        try lock.withLock {
-            if let problem { throw Unreadable(description: problem) }
-            defer { isNew = false }
-            return isNew ? accepted : nil
+    /// The list as one server reads it.
+    private func list() throws -> AcceptedKeys {
+        nonisolated(unsafe) var seen = -1
+        return try AcceptedKeys { [self] in
+            try lock.withLock {
+                if let problem { throw Unreadable(description: problem) }
+                defer { seen = version }
+                return seen == version ? nil : accepted
+            }
         }
     }
 
-    func encrypted() throws -> ServerSecurity { .encrypted(server.secretKey, try AcceptedKeys { try self.read() }) }
-    func shown() throws -> ServerSecurity { .shown(try AcceptedKeys { try self.read() }) }
+    func encrypted() throws -> ServerSecurity { .encrypted(server.secretKey, try list()) }
+    func shown() throws -> ServerSecurity { .shown(try list()) }
 
     func client(_ holder: Holder) -> ClientSecurity { .encrypted(holder.own, server: server.publicKey) }
 
