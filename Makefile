@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving simulate test-docker validate-kubernetes man format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -101,6 +101,10 @@ dashboard: build
 serving: build
 	@$(BIN)/experiments serving
 
+# What keys cost: row serving and steps per second without keys, with only control encrypted, and with everything. ROUNDS=5.
+security: build
+	@$(BIN)/experiments security $(if $(ROUNDS),--rounds $(ROUNDS))
+
 # Random schedules of the state machines: SEEDS=100000 of them, or one with SEED=n, which prints every message.
 simulate: SEEDS ?= 100000
 simulate:
@@ -111,6 +115,24 @@ simulate:
 # docker compose: builds, trains, scales 2 -> 4 -> 1 -> 2 shards and 1 -> 3 -> 1 workers, kills each role; the same losses and hashes.
 test-docker:
 	@scripts/test-docker
+
+# docker stack deploy, on a swarm of one node: the same, and every container replaced by one of another image.
+test-swarm:
+	@scripts/test-swarm
+
+# docker compose --profile monitoring: Prometheus finds every container, and every query of Grafana's dashboard gives figures.
+test-monitoring:
+	@scripts/test-monitoring
+
+# Scrape configuration, alerts and their tests, and the dashboard, with Prometheus' own tool. Needs no engine and no cluster.
+validate-monitoring: .build-monitoring
+	@scripts/validate-monitoring
+
+# Taken out of Debian's package, which as a whole would be a server that runs.
+.build-monitoring:
+	@rm -rf $@.new && mkdir $@.new
+	@cd $@.new && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
+	@mv $@.new $@
 
 # Renders docker/kubernetes with kubectl and holds every document against Kubernetes' schemas. Needs no cluster.
 validate-kubernetes: .build-kubernetes

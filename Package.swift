@@ -16,9 +16,10 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let package = Package(
     name: "PartialFC",
     products: [
-        .executable(name: "coordinator", targets: ["Coordinator"]),
-        .executable(name: "shard-server", targets: ["ShardServer"]),
-        .executable(name: "worker", targets: ["Worker"]),
+        // One program under three names: Sources/Programs.
+        .executable(name: "coordinator", targets: ["Programs"]),
+        .executable(name: "shard-server", targets: ["Programs"]),
+        .executable(name: "worker", targets: ["Programs"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -59,11 +60,13 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CZeroMQ", "CWire"],
+            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CKernels", "CZeroMQ", "CWire"],
             exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
         .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
+        // Key files and key sets, and the options that name them.
+        .target(name: "ClusterKeys", dependencies: ["Wire", "ProcessSupport", arguments], swiftSettings: settings),
         .target(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
@@ -83,19 +86,22 @@ let package = Package(
         .target(
             name: "MemberSupport",
             dependencies: [
-                "Backbone", "Monitoring", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol", "Wire", arguments,
-                logging,
+                "Backbone", "ClusterKeys", "Monitoring", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol",
+                "Wire",
+                arguments, logging,
             ], swiftSettings: settings),
 
         .target(
             name: "CoordinatorStore",
             dependencies: ["StepProtocol", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: settings),
-        .executableTarget(
+        .target(
             name: "Coordinator",
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterConsole", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring", "Tensors",
-                "Determinism", "COpenBLAS",
+                "ClusterConsole", "ClusterKeys", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring",
+                "Tensors",
+                "Determinism",
+                "COpenBLAS",
                 arguments, logging,
             ],
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
@@ -107,13 +113,13 @@ let package = Package(
                 "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
                 "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
             ], swiftSettings: settings),
-        .executableTarget(
+        .target(
             name: "ShardServer",
             dependencies: [
                 "ShardState", "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors",
                 "Determinism", "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
-        .executableTarget(
+        .target(
             name: "Worker",
             dependencies: [
                 "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism",
@@ -121,22 +127,31 @@ let package = Package(
                 "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
 
+        .executableTarget(
+            name: "Programs", dependencies: ["Coordinator", "ShardServer", "Worker", arguments],
+            swiftSettings: settings),
+
         // Clusters of real processes, for tests and experiments.
         .target(
             name: "ClusterHarness",
-            dependencies: ["ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ"],
+            dependencies: [
+                "ClusterKeys", "ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ",
+            ],
             path: "Benchmarks/ClusterHarness", swiftSettings: settings),
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "ClusterHarness", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol", "Determinism",
+                "ClusterHarness", "ClusterKeys", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol",
+                "Determinism",
                 "Tensors", "ProcessSupport", "CKernels", "COneDNN", "COpenBLAS", arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
-            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterStatus", "Tensors"], swiftSettings: settings),
+            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "Tensors"],
+            swiftSettings: settings),
+        .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
         .testTarget(
             name: "CenterStoreTests",
             dependencies: ["CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],

@@ -9,7 +9,7 @@ extension LocalCluster {
     public func query(_ command: String, _ arguments: [String] = []) throws -> Data {
         let process = Process()
         process.executableURL = binaries.appending(path: "coordinator")
-        process.arguments = [command] + arguments + ["--json", "--coordinator", endpoint]
+        process.arguments = [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator")
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
@@ -37,7 +37,8 @@ extension LocalCluster {
     public func order(_ command: String, _ arguments: [String] = []) throws -> ClusterProcess {
         let process = ClusterProcess(
             name: "command", program: binaries.appending(path: "coordinator"),
-            arguments: [command] + arguments + ["--json", "--coordinator", endpoint], environment: [:],
+            arguments: [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator"),
+            environment: [:],
             log: directory.appending(path: "command.log"))
         try process.start()
         return process
@@ -47,7 +48,8 @@ extension LocalCluster {
     ///
     /// - Throws: `WireError` if it does not answer within `seconds`; `DecodingError` if the answer is not a status.
     public func status(seconds: Double = 5) throws -> ClusterStatus {
-        let client = try OperatorClient(connect: endpoint, deadline: .seconds(seconds))
+        let client = try OperatorClient(
+            connect: endpoint, security: operatorSecurity().coordinator, deadline: .seconds(seconds))
         defer { client.close() }
         let answer = try client.request(
             .operatorRequest(OperatorRequest(command: "status")), deadline: .seconds(seconds))
@@ -138,6 +140,6 @@ extension LocalCluster {
     ///
     /// - Returns: its exit code and what it printed, standard output and standard error together.
     public func run(_ command: String, _ arguments: [String] = []) throws -> (code: Int32, text: String) {
-        try Self.run("coordinator", [command] + arguments + ["--coordinator", endpoint])
+        try Self.run("coordinator", [command] + arguments + ["--coordinator", endpoint] + keyArguments("operator"))
     }
 }

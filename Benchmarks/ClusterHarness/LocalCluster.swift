@@ -1,4 +1,6 @@
+public import ClusterKeys
 public import Foundation
+public import Wire
 
 /// A cluster of real processes on this machine, for tests and experiments.
 ///
@@ -16,6 +18,8 @@ public final class LocalCluster {
     public private(set) var workers: [ClusterProcess] = []
     /// Options for every shard server that is added.
     public var shardArguments: [String] = []
+    /// The keys of all processes; nil without any.
+    public let keys: LocalKeys?
     let binaries: URL
     private let environment: [String: String]
 
@@ -23,13 +27,17 @@ public final class LocalCluster {
     ///   - directory: where everything goes; one that has been used keeps its states.
     ///   - binaries: the directory of the executables; by default the one this executable lies in.
     ///   - environment: variables for every process, over this process's own.
+    ///   - encryption: gives all processes keys, and says what is encrypted with them.
     /// - Throws: if the directory cannot be made or there is no free port.
-    public init(directory: URL, binaries: URL? = nil, environment: [String: String] = [:]) throws {
+    public init(
+        directory: URL, binaries: URL? = nil, environment: [String: String] = [:], encryption: Encryption? = nil
+    ) throws {
         self.directory = directory
         self.binaries = binaries ?? Self.builtBinaries
         self.environment = environment
         endpoint = "tcp://127.0.0.1:\(try FreePort.find())"
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        keys = try encryption.map { try LocalKeys(directory.appending(path: "keys"), encryption: $0) }
     }
 
     deinit { stop() }
@@ -60,7 +68,8 @@ public final class LocalCluster {
                 "serve", "--config", file.path, "--bind", endpoint, "--endpoint-file", endpointFile.path,
                 "--state", stateDirectory.path, "--exit-with-parent",
             ]
-                + (["output=\(directory.path)"] + settings).flatMap { ["--set", $0] } + arguments)
+                + (["output=\(directory.path)"] + settings).flatMap { ["--set", $0] } + keyArguments("coordinator")
+                + arguments)
         coordinator = process
         try startCoordinator()
     }
@@ -105,7 +114,7 @@ public final class LocalCluster {
             [
                 "--coordinator", endpoint, "--bind", "tcp://127.0.0.1:*", "--threads", "\(threads)", "--directory",
                 (directory ?? shardDirectory(shards.count)).path, "--exit-with-parent",
-            ] + shardArguments + arguments, environment: environment)
+            ] + shardArguments + keyArguments("shard-server") + arguments, environment: environment)
         shards.append(process)
         try process.start()
         return process
@@ -118,7 +127,8 @@ public final class LocalCluster {
     ) throws -> ClusterProcess {
         let process = make(
             "worker", log: "worker-\(workers.count)",
-            ["train", "--coordinator", endpoint, "--threads", "\(threads)", "--exit-with-parent"] + arguments,
+            ["train", "--coordinator", endpoint, "--threads", "\(threads)", "--exit-with-parent"]
+                + keyArguments("worker") + arguments,
             environment: environment)
         workers.append(process)
         try process.start()
@@ -177,6 +187,16 @@ public final class LocalCluster {
         workers = []
         shards = []
         coordinator = nil
+    }
+
+    /// Options that give a process the keys of a holder; none without keys.
+    func keyArguments(_ holder: String) -> [String] { keys?.arguments(holder) ?? [] }
+
+    /// How this program secures its connections as the operator.
+    ///
+    /// - Throws: `KeyError` if the operator's keys cannot be read.
+    public func operatorSecurity() throws -> ClusterSecurity {
+        try keys?.security("operator", as: .operator) ?? .none
     }
 
     private func make(

@@ -1,3 +1,4 @@
+public import ClusterKeys
 public import Foundation
 
 /// A training by a cluster of processes, and what is left of it: the losses and the hashes of everything.
@@ -33,13 +34,15 @@ public struct TrainingRun: Sendable {
     /// - Parameters:
     ///   - arguments: options for the coordinator.
     ///   - shardArguments: options for every shard server.
+    ///   - encryption: gives all processes keys, and says what is encrypted with them.
     ///   - disturb: called once the cluster has started, to do harm; the run need not be finished when it returns.
     /// - Throws: `HarnessError` if the run fails or takes longer than `seconds`.
     public static func run(
         configuration: String, settings: [String] = [], arguments: [String] = [], world: World, in directory: URL,
-        seconds: Double, shardArguments: [String] = [], disturb: (LocalCluster) throws -> Void = { _ in }
+        seconds: Double, shardArguments: [String] = [], encryption: Encryption? = nil,
+        disturb: (LocalCluster) throws -> Void = { _ in }
     ) throws -> TrainingRun {
-        let cluster = try LocalCluster(directory: directory)
+        let cluster = try LocalCluster(directory: directory, encryption: encryption)
         defer { cluster.stop() }
         cluster.shardArguments = shardArguments
         try cluster.start(configuration: configuration, settings: settings, arguments: arguments, world: world)

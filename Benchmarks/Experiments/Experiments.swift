@@ -11,7 +11,7 @@ struct Experiments: ParsableCommand {
         subcommands: [
             Golden.self, Equivalence.self, Recovery.self, Chaos.self, Elastic.self, Durability.self, Restart.self,
             Move.self, Fuzz.self, Bench.self, Head.self, Serving.self, LimitsCommand.self, SamplingCommand.self,
-            WorldsCommand.self, TableFile.self, TenMillion.self, Quality.self, SmallUpdates.self,
+            WorldsCommand.self, TableFile.self, TenMillion.self, Quality.self, SmallUpdates.self, Security.self,
         ])
 
     /// A new directory for a cluster; removed by nobody, so that logs can be read.

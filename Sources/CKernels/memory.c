@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "past_caches.h"
+
 #if defined(__GLIBC__) || defined(__linux__)
 #include <malloc.h>
 
@@ -19,6 +21,11 @@ void pfc_keep_freed_memory(void) {
 #else
 void pfc_keep_freed_memory(void) {}
 #endif
+
+void pfc_copy_past_caches(void *destination, const void *source, ptrdiff_t byte_count) {
+    pfc_past_caches(destination, source, byte_count);
+    pfc_past_caches_done();
+}
 
 static size_t whole_pages(size_t byte_count, size_t page) { return (byte_count + page - 1) / page * page; }
 

@@ -26,7 +26,7 @@ struct Checkpoint: OperatorCommand {
 extension Connection {
     /// Orders a checkpoint and waits for it.
     func takeCheckpoint() throws -> ClusterStatus.Checkpoint {
-        let client = try connect(coordinator)
+        let client = try connectToCoordinator()
         defer { client.close() }
         var status = try ask("checkpoint", as: ClusterStatus.self, of: client)
         let ordered = status.committed

@@ -23,7 +23,8 @@ enum ClusterMetrics {
         let counters = snapshot.counters
         text.addMessages(
             received: counters.received, sent: counters.sent, bytesIn: counters.bytesIn, bytesOut: counters.bytesOut,
-            unfinished: counters.unfinished, overfull: counters.overfull, refused: snapshot.status.refused)
+            unfinished: counters.unfinished, overfull: counters.overfull, refused: snapshot.status.refused,
+            turnedAway: counters.turnedAwayByName)
         text.addHTTP(http)
         text.addProcess()
         return text

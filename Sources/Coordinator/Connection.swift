@@ -1,4 +1,5 @@
 import ArgumentParser
+import ClusterKeys
 import ClusterStatus
 import Foundation
 import ProcessSupport
@@ -19,6 +20,8 @@ struct Connection: ParsableArguments {
     @Option(help: "Seconds to wait for an answer.")
     var timeout = 5.0
 
+    @OptionGroup var keyOptions: KeyOptions
+
     func validate() throws {
         guard timeout > 0, timeout < 86_400 else {
             throw ValidationError("--timeout \(timeout) is not a number of seconds")
@@ -32,7 +35,7 @@ struct Connection: ParsableArguments {
     func ask<Answer: Decodable>(
         _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type
     ) throws -> Answer {
-        let client = try connect(coordinator)
+        let client = try connectToCoordinator()
         defer { client.close() }
         return try ask(command, arguments, as: type, of: client)
     }
@@ -44,10 +47,7 @@ struct Connection: ParsableArguments {
         do { return try exchange(command, arguments, as: type, with: client) } catch let error as OperatorRefusal {
             complain("\(error)")
             throw ExitCode(error.exitCode)
-        } catch let error as WireError {
-            complain("\(error)")
-            throw ExitCode(69)
-        }
+        } catch let error as WireError { throw failure(error) }
     }
 
     /// Sends a command over an open connection and decodes its answer.
@@ -72,7 +72,7 @@ struct Connection: ParsableArguments {
         var hashes = StateHashes(step: status.committed)
         // One that owns nothing has nothing to say, and may be gone for good.
         for shard in status.shards where !(shard.slices.isEmpty && shard.denseSlices.isEmpty) {
-            let client = try connect(shard.endpoint)
+            let client = try connect(shard.endpoint, security().shards)
             defer { client.close() }
             let answer = try request(.readSliceHashes, of: client)
             guard case .sliceHashes(let part) = answer else { throw unexpected(answer) }
@@ -87,12 +87,33 @@ struct Connection: ParsableArguments {
         return hashes
     }
 
-    /// Connects, or ends the process with exit code 69.
-    func connect(_ endpoint: String) throws -> OperatorClient {
-        do { return try OperatorClient(connect: endpoint, deadline: .seconds(timeout)) } catch {
+    /// How the process secures its connections; ends it with exit code 78 if its keys cannot be used.
+    func security() throws -> ClusterSecurity {
+        do { return try keyOptions.security(as: .operator, .reader) } catch {
             complain("\(error)")
-            throw ExitCode(69)
+            throw ExitCode(78)
         }
+    }
+
+    /// Connects to the coordinator, or ends the process.
+    func connectToCoordinator() throws -> OperatorClient { try connect(coordinator, security().coordinator) }
+
+    /// Connects to the coordinator, for commands that go on if it does not answer.
+    func open(_ security: ClusterSecurity) throws(WireError) -> OperatorClient {
+        try OperatorClient(connect: coordinator, security: security.coordinator, deadline: .seconds(timeout))
+    }
+
+    /// Connects, or ends the process with the exit code of what is wrong.
+    private func connect(_ endpoint: String, _ security: ClientSecurity) throws -> OperatorClient {
+        do {
+            return try OperatorClient(connect: endpoint, security: security, deadline: .seconds(timeout))
+        } catch { throw failure(error) }
+    }
+
+    /// Says what went wrong; 77 if keys do not allow it, else 69.
+    func failure(_ error: WireError) -> ExitCode {
+        complain(error.code == .forbidden ? error.message : "\(error)")
+        return ExitCode(error.code == .forbidden ? 77 : 69)
     }
 
     /// Prints the answer: JSON if asked for, else `text`.
@@ -107,10 +128,7 @@ struct Connection: ParsableArguments {
     }
 
     private func request(_ message: WireMessage, of client: OperatorClient) throws -> WireMessage {
-        do { return try client.request(message, deadline: .seconds(timeout)) } catch {
-            complain("\(error)")
-            throw ExitCode(69)
-        }
+        do { return try client.request(message, deadline: .seconds(timeout)) } catch { throw failure(error) }
     }
 
     private func unexpected(_ answer: WireMessage) -> ExitCode {

@@ -1,9 +1,8 @@
-import ArgumentParser
+public import ArgumentParser
 
 /// The coordinator and the operator's commands.
-@main
-struct CoordinatorCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
+public struct CoordinatorCommand: ParsableCommand {
+    public static let configuration = CommandConfiguration(
         commandName: "coordinator",
         abstract: "Plans the steps of a training cluster, and tells what it does.",
         discussion: """
@@ -12,11 +11,14 @@ struct CoordinatorCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Serve.self, Status.self, Top.self, Watch.self, Shards.self, Workers.self, Alive.self, Slices.self,
-            Hashes.self,
-            Events.self, Pause.self, Resume.self, Stop.self, SetValue.self, Checkpoint.self, Checkpoints.self,
-            Restore.self, Verify.self,
+            Serve.self, Status.self, Top.self, Watch.self, Shards.self, Workers.self, Alive.self, Health.self,
+            Slices.self,
+            Hashes.self, Events.self,
+            Pause.self, Resume.self, Stop.self, SetValue.self, Checkpoint.self, Checkpoints.self, Restore.self,
+            Verify.self,
             Export.self, Import.self, Drain.self, Undrain.self, Rebalance.self, Forget.self, Classes.self,
-            Center.self, Neighbors.self, Conflicts.self, Norms.self,
+            Center.self, Neighbors.self, Conflicts.self, Norms.self, Keys.self,
         ])
+
+    public init() {}
 }

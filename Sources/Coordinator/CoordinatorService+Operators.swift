@@ -11,36 +11,30 @@ import Wire
 
 /// The operator's commands.
 extension CoordinatorService {
-    private static let commands = [
-        "status", "history", "slices", "events", "pause", "resume", "stop", "set", "checkpoint", "checkpoints",
-        "restore", "drain",
-        "undrain", "rebalance", "forget", "classes",
-    ]
-
     /// Does what an operator orders, and says what came of it.
     func answer(_ command: OperatorRequest) -> OperatorReply {
         if let reply = look(command) { return reply }
         let arguments = command.arguments
-        switch command.command {
-        case "pause": return order(.pause)
-        case "resume": return order(.resume)
-        case "stop": return order(.stop)
-        case "set":
+        switch OperatorCommandName(rawValue: command.command) {
+        case .pause: return order(.pause)
+        case .resume: return order(.resume)
+        case .stop: return order(.stop)
+        case .set:
             guard let text = arguments["lr"] else {
                 return refusal("what is to be set? lr is all that can be", exitCode: 64)
             }
             do { return order(.learningRate(try LearningRateRule(text))) } catch {
                 return refusal("\(error)", exitCode: 64)
             }
-        case "checkpoint":
+        case .checkpoint:
             checkpointProblem = ""
             return order(.checkpoint)
-        case "restore":
+        case .restore:
             do {
                 let checkpoint = try arguments["checkpoint"].map(checkpoint)
                 return order(.restore(checkpoint: checkpoint?.directory, step: checkpoint?.step))
             } catch { return refusal("\(error)") }
-        case "drain", "undrain", "forget":
+        case .drain, .undrain, .forget:
             guard let shard = shard(arguments["name"] ?? "") else {
                 return refusal("there is no shard \"\(arguments["name"] ?? "")\"; `coordinator shards` lists them")
             }
@@ -49,22 +43,23 @@ extension CoordinatorService {
             case "undrain": return order(.undrain(shard))
             default: return order(.forget(shard))
             }
-        case "rebalance":
+        case .rebalance:
             let moves = machine.rebalancePlan().map {
                 ClusterStatus.Move(slice: "\($0.slice)", from: "\($0.from)", to: "\($0.to)")
             }
             return arguments["dry_run"] == "true" || moves.isEmpty
                 ? json(moves) : order(.rebalance) { self.json(moves) }
-        case "classes":
+        case .classes:
             do {
                 let operation = try ClassOrders.operation(arguments, embeddingSize: setup.head.embeddingSize)
                 var registry = try setup.classes(after: machine.operations.map(\.operation))
                 try registry.apply(operation)
                 return order(.classes(operation)) { self.json(self.classStatus) }
             } catch { return refusal("\(error)") }
-        default:
+        case .status, .history, .slices, .events, .checkpoints, nil:
+            let known = OperatorCommandName.allCases.map(\.rawValue).joined(separator: ", ")
             return refusal(
-                "unknown command \"\(command.command)\"; this coordinator knows \(Self.commands.joined(separator: ", "))",
+                "unknown command \"\(command.command)\"; this coordinator knows \(known)",
                 exitCode: 64)
         }
     }
@@ -75,18 +70,18 @@ extension CoordinatorService {
     }
 
     private func look(_ command: OperatorRequest) -> OperatorReply? {
-        switch command.command {
-        case "status": json(status)
-        case "slices": json(slices)
-        case "checkpoints": json(checkpoints)
-        case "events":
+        switch OperatorCommandName(rawValue: command.command) {
+        case .status: json(status)
+        case .slices: json(slices)
+        case .checkpoints: json(checkpoints)
+        case .events:
             if let from = command.arguments["from"].flatMap({ Int($0) }) {
                 json(events(from: from))
             } else {
                 json(events(last: command.arguments["count"].flatMap { Int($0) } ?? 50))
             }
-        case "history": json(history(limit: command.arguments["points"].flatMap { Int($0) } ?? ClusterPages.points))
-        case "classes" where command.arguments["action"] == "list": json(classStatus)
+        case .history: json(history(limit: command.arguments["points"].flatMap { Int($0) } ?? ClusterPages.points))
+        case .classes where command.arguments["action"] == "list": json(classStatus)
         default: nil
         }
     }

@@ -74,8 +74,8 @@ final class CoordinatorService: @unchecked Sendable {
 
     /// - Throws: `WireError` if the endpoint cannot be bound, `MetricsFileError` if the output directory cannot be written.
     init(
-        setup: RunSetup, run: StoredRun, bind: String, monitor: ClusterMonitor?, tensorBoard: TensorBoardFile?,
-        log: Logger
+        setup: RunSetup, run: StoredRun, bind: String, security: ServerSecurity, monitor: ClusterMonitor?,
+        tensorBoard: TensorBoardFile?, log: Logger
     ) throws {
         self.setup = setup
         self.monitor = monitor
@@ -90,7 +90,8 @@ final class CoordinatorService: @unchecked Sendable {
             classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
             instructionSet: configuration.cluster.sameInstructionSet ? cluster.instructionSet : nil)
         metrics = try MetricsFile(directory: configuration.output, isContinued: run.isContinued)
-        server = try ServerEndpoint(bind: bind, events: mailbox.sink { .server($0) })
+        server = try ServerEndpoint(bind: bind, security: security, events: mailbox.sink { .server($0) })
+        if let warning = server.warning { log.warning("\(warning)") }
         monitor?.begin(events: events(last: ClusterMonitor.eventLimit)) { [machine, metrics] history in
             guard run.isContinued else { return }
             StoredHistory.read(metrics.path, committed: machine.committed, into: &history)
@@ -144,6 +145,7 @@ final class CoordinatorService: @unchecked Sendable {
             }
         case .server(.dropped(let peer)):
             log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+        case .server(.security(let event)): log.log(level: event.isWarning ? .warning : .info, "\(event)")
         case .checkpointWritten(let number, let problem):
             if blocked == nil {
                 checkpointProblem = problem ?? ""

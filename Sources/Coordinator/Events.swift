@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterConsole
+import ClusterKeys
 import ClusterStatus
 import Foundation
 import Wire
@@ -49,23 +50,24 @@ struct Events: OperatorCommand {
         show(events.filter { $0.id != nil })
         var cursor = EventCursor()
         _ = cursor.take(written)
-        follow(cursor)
+        try follow(cursor, connection.security())
     }
 
     /// Shows events as they happen, for ever.
-    private func follow(_ begun: EventCursor) {
+    private func follow(_ begun: EventCursor, _ security: ClusterSecurity) throws {
         var cursor = begun
         var client: OperatorClient?
         var isComplaining = false
         while true {
             do {
-                let open =
-                    try client
-                    ?? OperatorClient(connect: connection.coordinator, deadline: .seconds(connection.timeout))
+                let open = try client ?? connection.open(security)
                 client = open
                 try look(&cursor, open)
                 if isComplaining { connection.complain("\(connection.coordinator) answers again") }
                 isComplaining = false
+            } catch let error as WireError where error.code == .forbidden {
+                // A key that was revoked is not taken again by waiting.
+                throw connection.failure(error)
             } catch {
                 client?.close()
                 client = nil

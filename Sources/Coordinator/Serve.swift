@@ -1,4 +1,5 @@
 import ArgumentParser
+import ClusterKeys
 import CoordinatorStore
 import Foundation
 import Logging
@@ -20,6 +21,8 @@ struct Serve: ParsableCommand {
 
             What it decides is kept in the --state directory. Started again there it goes on with the run; a configuration \
             that differs from the run's is refused with what differs (exit code 78).
+
+            Without --keys everybody who reaches it is let in: see docs/security.md.
             """)
 
     @Option(
@@ -68,6 +71,8 @@ struct Serve: ParsableCommand {
     @Option(help: "Write the endpoint to this file once listening.", completion: .file())
     var endpointFile: String?
 
+    @OptionGroup var keyOptions: KeyOptions
+
     @Option(help: "What to log: debug, info, warning or error (environment: PARTIALFC_LOG_LEVEL).")
     var logLevel = EnvironmentDefaults.text("PARTIALFC_LOG_LEVEL") ?? "info"
 
@@ -95,6 +100,7 @@ struct Serve: ParsableCommand {
         let level = Logger.Level(rawValue: logLevel) ?? .info
         let log = Logger(label: "coordinator") { StandardErrorLog(label: $0, level: level) }
         do {
+            let security = try keyOptions.security(as: .coordinator)
             let settings = EnvironmentDefaults.words("PARTIALFC_SET") + settings
             let setup = try RunSetup(
                 RunConfiguration(file: configurationFile ?? "", settings: settings).countingData())
@@ -108,7 +114,8 @@ struct Serve: ParsableCommand {
                     directory: $0, committed: run.record.committed, batchSize: setup.configuration.batch.size, log: log)
             }
             let service = try CoordinatorService(
-                setup: setup, run: run, bind: bind, monitor: monitor, tensorBoard: tensorBoard, log: log)
+                setup: setup, run: run, bind: bind, security: security.server, monitor: monitor,
+                tensorBoard: tensorBoard, log: log)
             let pages = try monitor.map { try serve($0, log) }
             if let endpointFile {
                 try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
@@ -125,7 +132,7 @@ struct Serve: ParsableCommand {
 
     private static func exitCode(_ error: any Error) -> Int32 {
         switch error {
-        case is ConfigurationError, is StoredRunError: 78
+        case is ConfigurationError, is StoredRunError, is KeyError: 78
         case let error as CoordinatorStoreError where error.code == .locked || error.code == .diskFull: 75
         default: 70
         }

@@ -26,7 +26,7 @@ struct Top: OperatorCommand {
     func run() throws {
         if connection.json { return try printStatuses() }
         if once {
-            let client = try connection.connect(connection.coordinator)
+            let client = try connection.connectToCoordinator()
             defer { client.close() }
             // One that does not answer, or not so, is complained about as elsewhere.
             _ = try connection.ask("status", as: ClusterStatus.self, of: client)
@@ -38,13 +38,14 @@ struct Top: OperatorCommand {
             connection.complain("top needs a terminal; `coordinator status --json` and `coordinator top --once` do not")
             throw ExitCode(64)
         }
-        let client = try connection.connect(connection.coordinator)
+        let client = try connection.connectToCoordinator()
         _ = try connection.ask("status", as: ClusterStatus.self, of: client)
+        let security = try connection.security()
         guard let screen = TerminalScreen() else {
             connection.complain("the terminal cannot be used")
             throw ExitCode(70)
         }
-        let poller = TopPoller(connection, client, interval: interval, wake: screen.wake)
+        let poller = TopPoller(connection, security, client, interval: interval, wake: screen.wake)
         defer {
             poller.close()
             screen.close()
@@ -54,7 +55,7 @@ struct Top: OperatorCommand {
     }
 
     private func printStatuses() throws {
-        let client = try connection.connect(connection.coordinator)
+        let client = try connection.connectToCoordinator()
         defer { client.close() }
         while true {
             let status = try connection.ask("status", as: ClusterStatus.self, of: client)

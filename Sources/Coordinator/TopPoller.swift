@@ -1,4 +1,5 @@
 import ClusterConsole
+import ClusterKeys
 import ClusterStatus
 import Foundation
 import Wire
@@ -24,6 +25,7 @@ extension TopView {
 /// Asks the coordinator again and again on a thread of its own, so that keys are answered while it does not answer.
 final class TopPoller: @unchecked Sendable {
     private let connection: Connection
+    private let security: ClusterSecurity
     private let interval: Double
     private let wake: @Sendable () -> Void
     private let condition = NSCondition()
@@ -35,8 +37,12 @@ final class TopPoller: @unchecked Sendable {
     private var client: OperatorClient?
 
     /// - Parameter wake: called when there is something new to show.
-    init(_ connection: Connection, _ client: OperatorClient, interval: Double, wake: @escaping @Sendable () -> Void) {
+    init(
+        _ connection: Connection, _ security: ClusterSecurity, _ client: OperatorClient, interval: Double,
+        wake: @escaping @Sendable () -> Void
+    ) {
         self.connection = connection
+        self.security = security
         self.client = client
         self.interval = interval
         self.wake = wake
@@ -67,16 +73,16 @@ final class TopPoller: @unchecked Sendable {
     private func run() {
         while let commands = next() {
             do {
-                let open =
-                    try client
-                    ?? OperatorClient(connect: connection.coordinator, deadline: .seconds(connection.timeout))
+                let open = try client ?? connection.open(security)
                 client = open
                 var refusal: String?
                 for command in commands {
-                    do { _ = try connection.exchange(command, as: ClusterStatus.self, with: open) } catch let error
-                        as OperatorRefusal
-                    {
+                    do {
+                        _ = try connection.exchange(command, as: ClusterStatus.self, with: open)
+                    } catch let error as OperatorRefusal {
                         refusal = "\(command): \(error)"
+                    } catch let error as WireError where error.code == .forbidden {
+                        refusal = "\(command): \(error.message)"
                     }
                 }
                 let seen = try TopView(connection, open)

@@ -21,7 +21,7 @@ struct Watch: OperatorCommand {
     }
 
     func run() throws {
-        let client = try connection.connect(connection.coordinator)
+        let client = try connection.connectToCoordinator()
         defer { client.close() }
         let redraws = isatty(STDOUT_FILENO) == 1 && !connection.json
         while true {

@@ -1,8 +1,10 @@
 public import ArgumentParser
+internal import ClusterKeys
 internal import Foundation
 public import Logging
 public import Monitoring
 internal import ProcessSupport
+public import Wire
 
 /// What runs until it is told to stop.
 public protocol MemberService: Sendable {
@@ -43,10 +45,17 @@ public struct MemberOptions: ParsableArguments {
             valueName: "address:port"))
     public var http = EnvironmentDefaults.text("PARTIALFC_HTTP") ?? "off"
 
+    @OptionGroup var keyOptions: KeyOptions
+
     @Flag(help: "End when the parent process ends.")
     public var exitWithParent = false
 
     public init() {}
+
+    /// How the process secures its sockets.
+    ///
+    /// - Throws: an error that ends the process with exit code 78 if the keys cannot be used.
+    public func security(as role: KeyRole) throws -> ClusterSecurity { try keyOptions.security(as: role) }
 
     /// Threads that compute. Every process of a machine may have one for each core: they take blocks of arithmetic from a common
     /// list, and none waits by spinning.
@@ -87,7 +96,7 @@ public struct MemberOptions: ParsableArguments {
         let service: any MemberService
         do { service = try make(log) } catch {
             log.error("\(error)")
-            throw ExitCode(70)
+            throw ExitCode(error is KeyError ? 78 : 70)
         }
         let pages: HTTPServer?
         do { pages = try servePages(label, version, service) } catch {

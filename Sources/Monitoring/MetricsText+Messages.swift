@@ -1,9 +1,12 @@
 extension MetricsText {
     /// Appends what the server of the cluster's own protocol has seen.
     ///
-    /// - Parameter refused: messages that were refused, by the name of the reason.
+    /// - Parameters:
+    ///   - refused: messages that were refused, by the name of the reason.
+    ///   - turnedAway: peers that keys did not let in, by the name of the reason.
     public mutating func addMessages(
-        received: Int, sent: Int, bytesIn: Int, bytesOut: Int, unfinished: Int, overfull: Int, refused: [String: Int]
+        received: Int, sent: Int, bytesIn: Int, bytesOut: Int, unfinished: Int, overfull: Int, refused: [String: Int],
+        turnedAway: [String: Int]
     ) {
         add(
             "partialfc_messages_total", .counter, "Messages of the cluster's protocol that came in and went out.",
@@ -20,5 +23,8 @@ extension MetricsText {
         add(
             "partialfc_refused_messages_total", .counter, "Messages that were refused, by reason.",
             refused.sorted { $0.key < $1.key }.map { Sample(Double($0.value), ("reason", $0.key)) })
+        add(
+            "partialfc_turned_away_peers_total", .counter, "Peers that were not let in because of keys, by reason.",
+            turnedAway.sorted { $0.key < $1.key }.map { Sample(Double($0.value), ("reason", $0.key)) })
     }
 }

@@ -1,13 +1,12 @@
-import ArgumentParser
+public import ArgumentParser
 import CenterStore
 import MemberSupport
 import ProcessSupport
 import ShardState
 
 /// A shard server: holds slices of the class centers and of the backbone's parameters, and serves steps.
-@main
-struct ShardServerCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
+public struct ShardServerCommand: ParsableCommand {
+    public static let configuration = CommandConfiguration(
         commandName: "shard-server",
         abstract:
             "Hold a part of the class centers and backbone parameters, and serve the steps of a training cluster.",
@@ -35,7 +34,9 @@ struct ShardServerCommand: ParsableCommand {
             """)
     var advertise: String?
 
-    func run() throws {
+    public init() {}
+
+    public func run() throws {
         try member.run("shard-server", version: Self.configuration.version) {
             try ShardService(
                 options: member, storage: storage, bind: bind,

@@ -56,6 +56,7 @@ extension ShardService {
         text.addMessages(
             received: counters.received, sent: counters.sent, bytesIn: counters.bytesIn, bytesOut: counters.bytesOut,
             unfinished: counters.unfinished, overfull: counters.overfull,
-            refused: Dictionary(uniqueKeysWithValues: counters.rejected.map { ("\($0.key)", $0.value) }))
+            refused: Dictionary(uniqueKeysWithValues: counters.rejected.map { ("\($0.key)", $0.value) }),
+            turnedAway: counters.turnedAwayByName)
     }
 }

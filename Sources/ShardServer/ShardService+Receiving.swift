@@ -74,7 +74,8 @@ extension ShardService {
         hello.previousNumber = welcome.member.number
         do {
             shards[owner] = try ClientConnection(
-                connect: endpoint, hello: hello, thread: io, events: mailbox.sink { .shard(owner, $0) })
+                connect: endpoint, hello: hello, security: security.shards, thread: io,
+                events: mailbox.sink { .shard(owner, $0) })
         } catch { log.error("\(owner) cannot be reached: \(error)") }
     }
 
@@ -93,6 +94,7 @@ extension ShardService {
             log.warning("\(owner) refused to give a slice: \(refusal.message)")
         case .received, .arriving: break
         case .refused(let refusal): log.error("\(owner) refused this shard: \(refusal.message)")
+        case .handshakeFailed(let failure): log.error("\(owner): \(failure.message); trying on")
         case .unanswered(let endpoint):
             log.warning("no answer from \(owner) at \(endpoint); trying on")
             receive(.unreachable(owner))

@@ -64,6 +64,7 @@ final class ShardService: MemberService, @unchecked Sendable {
     let io: IOThread
     let server: ServerEndpoint
     let coordinator: ClientConnection
+    let security: ClusterSecurity
     let compute = ComputeThread(name: "compute")
     let gate = DiskGate()
     let figures = ShardFigures()
@@ -107,9 +108,12 @@ final class ShardService: MemberService, @unchecked Sendable {
         self.log = log
         self.storage = storage
         threads = options.threads
+        security = try options.security(as: .shard)
         store = try storage.open()
         io = try IOThread()
-        server = try ServerEndpoint(bind: bind, thread: io, events: mailbox.sink { .server($0) })
+        server = try ServerEndpoint(
+            bind: bind, security: security.server, thread: io, events: mailbox.sink { .server($0) })
+        if let warning = server.warning { log.warning("\(warning)") }
         hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
         let host = advertise ?? (server.isEverywhere ? ProcessInfo.processInfo.hostName : nil)
         hello.endpoint = if let host { server.advertised(host: host) } else { server.endpoint }
@@ -121,7 +125,8 @@ final class ShardService: MemberService, @unchecked Sendable {
             hello.configurationHash = identity.configurationHash
         }
         coordinator = try ClientConnection(
-            connect: options.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
+            connect: options.coordinator, hello: hello, security: security.coordinator, thread: io,
+            events: mailbox.sink { .coordinator($0) })
         gate.onChange = { [mailbox] in mailbox.post(.obstacle($0)) }
         isToStay = store?.isGoing ?? false
         log.info("listening at \(hello.endpoint), joining \(options.coordinator)")
@@ -181,12 +186,14 @@ final class ShardService: MemberService, @unchecked Sendable {
             return end(77)
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
+        case .coordinator(.handshakeFailed(let failure)): log.error("\(failure.message); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
         case .coordinator(.arriving): break
         case .server(.received(let peer, let request, let message)):
             serve(message, StepPeer(peer: peer, request: request))
         case .server(.dropped(let peer)):
             log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+        case .server(.security(let event)): log.log(level: event.isWarning ? .warning : .info, "\(event)")
         case .shard(let shard, let event): hear(shard, event)
         case .ready(.success(let ready)): begin(ready)
         case .ready(.failure(let refusal)):

@@ -95,4 +95,6 @@ public enum RefusalCode: UInt16, Sendable, Hashable, Codable, CaseIterable {
     case unresponsive = 17
     /// A shard that was drained owns nothing any more and may go.
     case drained = 18
+    /// The key of the peer does not allow it.
+    case forbidden = 19
 }

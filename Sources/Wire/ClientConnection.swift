@@ -7,6 +7,8 @@ public enum ClientEvent: Sendable {
     case welcomed(Welcome)
     /// The server refused the hello. The connection stays silent until `greet` is called.
     case refused(Refusal)
+    /// The connection cannot be made because keys do not fit; it goes on trying, and tells again every ten seconds.
+    case handshakeFailed(HandshakeFailure)
     /// No answer to the hello for `TransportOptions.helloDeadline`; the connection goes on trying.
     case unanswered(endpoint: String)
     /// A part of a large step reply (`TransportOptions.arrivalByteCount`). The whole one follows, unless the connection is lost.
@@ -27,11 +29,12 @@ public final class ClientConnection: Sendable {
     /// Starts to connect and to say hello; the outcome is an event.
     ///
     /// - Parameters:
+    ///   - security: how it proves who it is.
     ///   - thread: the thread to run on, shared with other connections; its own one if nil.
     /// - Throws: `WireError` for an endpoint that is none.
     public init(
-        connect endpoint: String, hello: Hello, options: TransportOptions = TransportOptions(), thread: IOThread? = nil,
-        events: Sink<ClientEvent>
+        connect endpoint: String, hello: Hello, options: TransportOptions = TransportOptions(),
+        security: ClientSecurity = .none, thread: IOThread? = nil, events: Sink<ClientEvent>
     ) throws(WireError) {
         let io: IOThread
         if let thread { io = thread } else { io = try IOThread() }
@@ -39,14 +42,15 @@ public final class ClientConnection: Sendable {
         self.endpoint = endpoint
         ownsThread = thread == nil
         core = try ClientCore(
-            context: io.core.context, endpoint: endpoint, hello: hello, options: options, events: events)
+            context: io.core.context, endpoint: endpoint, hello: hello, options: options, security: security,
+            events: events)
         core.wake = { [weak io = io.core] in io?.wake() }
         do throws(WireError) {
             try core.socket.connect(endpoint)
             try io.core.add(core)
         } catch {
             // The thread's end waits for its sockets.
-            core.socket.close()
+            core.close()
             throw error
         }
         events.whenDrained { [weak io = io.core] in io?.wake() }

@@ -18,12 +18,16 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         var counters = WireCounters()
         var isClosed = false
         var lastRequest: UInt64 = 0
+        /// When to connect anew, after ZeroMQ has given the connection up.
+        var reconnectAt: ContinuousClock.Instant?
         /// Request numbers of hellos since the handshake began.
         var hellos: Set<UInt64> = []
     }
 
     let socket: ZMQSocket
+    let monitor: SocketMonitor?
     private let endpoint: String
+    private let security: ClientSecurity
     private let options: TransportOptions
     private let limits: WireLimits
     private let events: Sink<ClientEvent>
@@ -31,14 +35,20 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     private let state: Monitor<State>
     /// Touched by the socket's thread alone.
     private var unfinished: UnfinishedMessages
+    private var brokenHandshakes = 0
+    private var lastBroken = ContinuousClock.now
+    private var reported: HandshakeFailure.Reason?
+    private var nextReport = ContinuousClock.now
     /// The one peer of it.
     private static let server = PeerID(bytes: [0])
     /// Set once, before the thread knows the socket.
     var wake: @Sendable () -> Void = {}
 
     init(
-        context: ZMQContext, endpoint: String, hello: Hello, options: TransportOptions, events: Sink<ClientEvent>
+        context: ZMQContext, endpoint: String, hello: Hello, options: TransportOptions, security: ClientSecurity,
+        events: Sink<ClientEvent>
     ) throws(WireError) {
+        self.security = security
         self.endpoint = endpoint
         self.options = options
         self.events = events
@@ -54,6 +64,8 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         try socket.set(ZMQ_ROUTING_ID, bytes: [1] + (0..<15).map { _ in UInt8.random(in: 0...255, using: &random) })
         try socket.set(ZMQ_RECONNECT_IVL, Int32(100))
         try socket.set(ZMQ_RECONNECT_IVL_MAX, Int32(1000))
+        try socket.secure(security)
+        monitor = try SocketMonitor(of: socket, context: context)
     }
 
     // MARK: Any thread
@@ -108,6 +120,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
 
     func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         let (dropped, nextDrop) = unfinished.dropOverdue(now, isReading: wantsMessages)
+        reconnectIfDue(now)
         let (queue, next, isOverdue) = state.withLock { state in
             state.counters.unfinished += dropped
             let (next, isOverdue) = advanceHandshake(&state, now)
@@ -126,7 +139,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             }
         }
         if isOverdue { events.post(.unanswered(endpoint: endpoint), 0) }
-        return [next, nextDrop].compactMap { $0 }.min()
+        return [next, nextDrop, state.withLock { $0.reconnectAt }].compactMap { $0 }.min()
     }
 
     /// Queues a hello when one is due; returns the time of the next and whether the deadline passed.
@@ -160,7 +173,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
 
     func receive() {
         for _ in 0..<256 where wantsMessages {
-            guard let frames = socket.receive(limit: Bound.tensors + 2) else { return }
+            guard let frames = socket.receive(limit: Bound.tensors + 2)?.frames else { return }
             let byteCount = frames.reduce(0) { $0 + $1.byteCount }
             state.withLock { $0.counters.bytesIn += byteCount }
             do {
@@ -238,6 +251,45 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
                 .clusterID, "\(endpoint) belongs to cluster \"\(welcome.clusterID)\", not \"\(hello.clusterID)\"")
         }
         return nil
+    }
+
+    // MARK: Handshakes of ZeroMQ
+
+    func observe() {
+        while let event = monitor?.next() {
+            switch event {
+            case .succeeded: brokenHandshakes = 0
+            case .failed(let reason): failed(reason)
+            case .accepted, .disconnected: break
+            }
+        }
+    }
+
+    private func failed(_ reason: HandshakeFailure.Reason) {
+        let failure = HandshakeFailure(reason, at: endpoint, with: security)
+        if failure.isFinal {
+            // ZeroMQ does not try again. We do: the server may be started anew with the right keys, or accept ours from now on.
+            state.withLock { $0.reconnectAt = .now + .seconds(1) }
+        } else {
+            // A server that ends just then breaks a handshake off as well, but not again and again within seconds.
+            if ContinuousClock.now - lastBroken > .seconds(10) { brokenHandshakes = 0 }
+            lastBroken = .now
+            brokenHandshakes += 1
+            guard brokenHandshakes >= 3 else { return }
+        }
+        guard reason != reported || ContinuousClock.now >= nextReport else { return }
+        reported = reason
+        nextReport = .now + options.helloDeadline
+        events.post(.handshakeFailed(failure), 0)
+    }
+
+    private func reconnectIfDue(_ now: ContinuousClock.Instant) {
+        let isDue = state.withLock { state in
+            guard let time = state.reconnectAt, time <= now else { return false }
+            state.reconnectAt = nil
+            return true
+        }
+        if isDue { socket.reconnect(endpoint) }
     }
 
     func detach() {

@@ -25,14 +25,26 @@ public final class IOThread: Sendable {
 /// A socket and what is done with it, as the thread sees it. All methods are called on the thread.
 protocol SocketDriver: AnyObject, Sendable {
     var socket: ZMQSocket { get }
+    /// What is told of the socket's connections; nil if nobody wants to know.
+    var monitor: SocketMonitor? { get }
     /// Whether there is room for what the socket would bring.
     var wantsMessages: Bool { get }
     /// Sends what is queued and does what is due; returns when it wants to be called again at the latest.
     func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant?
     /// Reads a number of messages.
     func receive()
+    /// Reads what is told of the connections.
+    func observe()
     /// The socket is about to be closed.
     func detach()
+}
+
+extension SocketDriver {
+    /// Closes the socket and what observes it.
+    func close() {
+        monitor?.close()
+        socket.close()
+    }
 }
 
 /// The thread's state and loop; `IOThread` is the handle that ends it.
@@ -47,6 +59,7 @@ final class IOCore: @unchecked Sendable {
     private let wakeDescriptor: Int32
     private let shared = Monitor(Shared())
     private let thread = Monitor<pthread_t?>(nil)
+    private let authenticator = Monitor<ZAPHandler?>(nil)
     // Touched by the thread alone.
     private var drivers: [any SocketDriver] = []
 
@@ -95,6 +108,20 @@ final class IOCore: @unchecked Sendable {
         guard accepted else { throw WireError(.closed, "the thread of the socket was closed") }
     }
 
+    /// What answers whether peers of this context are let in; made when it is asked for the first time.
+    func zapHandler() throws(WireError) -> ZAPHandler {
+        try authenticator.withLock { known throws(WireError) in
+            if let known { return known }
+            let made = try ZAPHandler(context: context)
+            do throws(WireError) { try add(made) } catch {
+                made.socket.close()
+                throw error
+            }
+            known = made
+            return made
+        }
+    }
+
     /// Takes a socket from the thread, closes it, and waits until that is done.
     func remove(_ driver: any SocketDriver) {
         let done = Monitor(false)
@@ -103,7 +130,7 @@ final class IOCore: @unchecked Sendable {
             // What was handed in before goes out: a goodbye, for instance.
             _ = driver.advance(.now)
             driver.detach()
-            driver.socket.close()
+            driver.close()
             done.withLock { $0 = true }
             done.signal()
         }
@@ -143,10 +170,11 @@ final class IOCore: @unchecked Sendable {
         }
         shared.withLock { $0.hasEnded = true }
         for job in takeJobs() { job(self) }
-        for driver in drivers {
+        // The newest first: who asks whether peers are let in goes before who answers that.
+        for driver in drivers.reversed() {
             _ = driver.advance(.now)
             driver.detach()
-            driver.socket.close()
+            driver.close()
         }
         drivers = []
         context.terminate()
@@ -158,9 +186,16 @@ final class IOCore: @unchecked Sendable {
         for driver in listening {
             items.append(zmq_pollitem_t(socket: driver.socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))
         }
+        let observed = drivers.compactMap { driver in driver.monitor.map { (driver, $0) } }
+        for (_, monitor) in observed {
+            items.append(zmq_pollitem_t(socket: monitor.socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))
+        }
         let timeout = Int(max((deadline - .now), .zero).milliseconds)
         guard zmq_poll(&items, Int32(items.count), timeout) > 0 else { return }
         if items[0].revents != 0 { zmq_shim_wake_drain(wakeDescriptor) }
         for (driver, item) in zip(listening, items.dropFirst()) where item.revents != 0 { driver.receive() }
+        for ((driver, _), item) in zip(observed, items.dropFirst(1 + listening.count)) where item.revents != 0 {
+            driver.observe()
+        }
     }
 }

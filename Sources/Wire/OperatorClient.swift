@@ -7,24 +7,32 @@ public final class OperatorClient: Sendable {
 
     /// Connects to a coordinator or shard.
     ///
-    /// - Throws: `WireError` when there is no answer within `deadline` or the server refuses.
+    /// - Throws: `WireError` when there is no answer within `deadline`, keys do not fit, or the server refuses.
     public init(
         connect endpoint: String, hello: Hello? = nil,
-        options: TransportOptions = TransportOptions(), deadline: Duration = .seconds(5)
+        options: TransportOptions = TransportOptions(), security: ClientSecurity = .none,
+        deadline: Duration = .seconds(5)
     ) throws(WireError) {
         var options = options
         options.helloInterval = min(options.helloInterval, .milliseconds(500))
         connection = try ClientConnection(
             connect: endpoint, hello: hello ?? Hello(role: .operator, incarnation: 0), options: options,
-            events: mailbox.sink { $0 })
+            security: security, events: mailbox.sink { $0 })
         let end = ContinuousClock.now + deadline
+        var failure: HandshakeFailure?
         while let event = mailbox.next(until: end) {
             switch event {
             case .welcomed: return
-            case .refused(let refusal): throw WireError(.refused, "\(endpoint) refused: \(refusal.message)")
+            case .refused(let refusal):
+                throw WireError(Self.code(of: refusal), "\(endpoint) refused: \(refusal.message)")
+            case .handshakeFailed(let known):
+                failure = known
+                // The other side may only just be starting.
+                if known.isFinal { throw WireError(.forbidden, known.message) }
             case .unanswered, .arriving, .received: continue
             }
         }
+        if let failure { throw WireError(.forbidden, failure.message) }
         throw WireError(.overdue, "no answer from \(endpoint) within \(deadline)")
     }
 
@@ -37,14 +45,20 @@ public final class OperatorClient: Sendable {
         while let event = mailbox.next(until: end) {
             switch event {
             case .received(expected, .refused(let refusal)):
-                throw WireError(.refused, "the server refused \(message.name): \(refusal.message)")
+                throw WireError(Self.code(of: refusal), "the server refused \(message.name): \(refusal.message)")
             case .received(expected, let answer): return answer
-            case .refused(let refusal): throw WireError(.refused, "the server refused: \(refusal.message)")
+            case .refused(let refusal):
+                throw WireError(Self.code(of: refusal), "the server refused: \(refusal.message)")
+            case .handshakeFailed(let failure) where failure.isFinal: throw WireError(.forbidden, failure.message)
             case .welcomed: expected = try send(message)
-            case .received, .arriving, .unanswered: continue
+            case .received, .handshakeFailed, .arriving, .unanswered: continue
             }
         }
         throw WireError(.overdue, "no answer to \(message.name) from \(connection.endpoint) within \(deadline)")
+    }
+
+    private static func code(of refusal: Refusal) -> WireError.Code {
+        refusal.code == .forbidden ? .forbidden : .refused
     }
 
     private func send(_ message: WireMessage) throws(WireError) -> UInt64 {

@@ -7,6 +7,10 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     private struct Peer {
         let account: SendAccount
         var isWelcomed = false
+        /// What it was welcomed as.
+        var member: MemberID?
+        /// The key that it came with; nil where none is asked for.
+        var key: AcceptedKey?
         var lastHeard: Int
     }
 
@@ -20,6 +24,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     }
 
     let socket: ZMQSocket
+    private let gate: Gatekeeper?
     private let options: TransportOptions
     private let limits: WireLimits
     private let events: Sink<ServerEvent>
@@ -29,23 +34,37 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     /// Set once, before the thread knows the socket.
     var wake: @Sendable () -> Void = {}
 
-    init(context: ZMQContext, options: TransportOptions, events: Sink<ServerEvent>) throws(WireError) {
+    init(
+        thread: IOCore, options: TransportOptions, security: ServerSecurity, events: Sink<ServerEvent>
+    ) throws(WireError) {
         self.options = options
         self.events = events
         unfinished = UnfinishedMessages(options)
         limits = WireLimits(
             headerByteCount: WireLimits.server.headerByteCount, messageByteCount: options.messageByteCount)
-        socket = try ZMQSocket(ZMQ_ROUTER, context: context, options: options)
+        socket = try ZMQSocket(ZMQ_ROUTER, context: thread.context, options: options)
         try socket.set(ZMQ_ROUTER_MANDATORY, Int32(1))
         // A client that reconnects before its old connection is known to be dead takes its identity over.
         try socket.set(ZMQ_ROUTER_HANDOVER, Int32(1))
+        gate = try Gatekeeper(of: socket, security, thread: thread) { events.post(.security($0), 0) }
     }
 
     // MARK: Any thread
 
-    var counters: WireCounters { state.withLock { $0.counters } }
+    var counters: WireCounters {
+        var counters = state.withLock { $0.counters }
+        counters.turnedAway = gate?.turnedAway ?? [:]
+        return counters
+    }
 
-    func setWelcomed(_ peer: PeerID) { state.withLock { $0.peers[peer]?.isWelcomed = true } }
+    func setWelcomed(_ peer: PeerID, as member: MemberID) {
+        state.withLock { state in
+            // Whose key was revoked since its hello came is not welcome any more.
+            guard gate == nil || state.peers[peer]?.key != nil else { return }
+            state.peers[peer]?.isWelcomed = true
+            state.peers[peer]?.member = member
+        }
+    }
 
     func forget(_ peer: PeerID) { state.withLock { $0.peers[peer]?.isWelcomed = false } }
 
@@ -100,6 +119,7 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
             defer { state.queue = [] }
             return state.queue
         }
+        if let gate, gate.look(now) { dropRevoked(gate) }
         let (dropped, next) = unfinished.dropOverdue(now, isReading: wantsMessages)
         if dropped > 0 { state.withLock { $0.counters.unfinished += dropped } }
         guard !queue.isEmpty else { return next }
@@ -123,16 +143,16 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     func receive() {
         // A bound, so that answers go out and other sockets have their turn.
         for _ in 0..<256 where wantsMessages {
-            guard let frames = socket.receive(limit: Bound.tensors + 3) else { return }
-            accept(frames)
+            guard let received = socket.receive(limit: Bound.tensors + 3) else { return }
+            accept(received.frames, of: received.user)
         }
     }
 
-    private func accept(_ frames: [TensorStorage]) {
+    private func accept(_ frames: [TensorStorage], of user: String?) {
         guard let identity = frames.first else { return }
         let peer = PeerID(bytes: Array(UnsafeRawBufferPointer(start: identity.base, count: identity.byteCount)))
         let byteCount = frames.dropFirst().reduce(0) { $0 + $1.byteCount }
-        let isWelcomed = heard(peer, byteCount: byteCount)
+        let isWelcomed = heard(peer, of: user, byteCount: byteCount)
         do {
             let (request, part) = try WireCodec.decode(frames.dropFirst(), limits: limits) {
                 isWelcomed ? options.memory.storage(byteCount: $0) : ReceiveMemory.placeholder(byteCount: $0)
@@ -170,15 +190,17 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         guard message.isForServers else {
             throw WireError(.unknownMessage, "a server does not take \(message.name)", request: request)
         }
+        if let gate { try check(message, request, of: peer, gate) }
         guard case .announcement(let announced) = part else { return (request, message, byteCount) }
         try unfinished.begin(announced, of: peer)
         state.withLock { $0.counters.parts += 1 }
         return nil
     }
 
-    /// Notes that a peer is there; says whether it was welcomed.
-    private func heard(_ peer: PeerID, byteCount: Int) -> Bool {
-        state.withLock { state in
+    /// Notes that a peer is there, and under which key; says whether it was welcomed.
+    private func heard(_ peer: PeerID, of user: String?, byteCount: Int) -> Bool {
+        let key = gate?.key(of: user)
+        return state.withLock { state in
             state.clock += 1
             state.counters.bytesIn += byteCount
             if state.peers[peer] == nil {
@@ -193,11 +215,47 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
                 state.peers[peer] = Peer(account: SendAccount(), lastHeard: state.clock)
             }
             state.peers[peer]?.lastHeard = state.clock
+            if state.peers[peer]?.key?.key != key?.key {
+                // Who comes with another's routing id is not that other, and whose key was revoked is nobody.
+                state.peers[peer]?.isWelcomed = false
+                state.peers[peer]?.member = nil
+            }
+            state.peers[peer]?.key = key
             return state.peers[peer]?.isWelcomed ?? false
         }
     }
 
+    /// Whether the peer's key allows the message.
+    private func check(_ message: WireMessage, _ request: UInt64, of peer: PeerID, _ gate: Gatekeeper) throws {
+        let (key, member) = state.withLock { ($0.peers[peer]?.key, $0.peers[peer]?.member) }
+        guard let key else {
+            gate.noteRevoked(nil)
+            throw WireError(.forbidden, "the key of this process was revoked", request: request)
+        }
+        if let objection = key.objection(to: message, from: member) {
+            throw WireError(.forbidden, objection, request: request)
+        }
+    }
+
+    /// Peers whose keys are not accepted any more get nothing from now on.
+    private func dropRevoked(_ gate: Gatekeeper) {
+        state.withLock { state in
+            for (peer, known) in state.peers {
+                if let key = known.key, gate.key(of: key.key.text) == key { continue }
+                state.peers[peer]?.key = nil
+                state.peers[peer]?.member = nil
+                state.peers[peer]?.isWelcomed = false
+                state.queue.removeAll { $0.peer == peer }
+            }
+        }
+    }
+
+    var monitor: SocketMonitor? { gate?.monitor }
+
+    func observe() { gate?.observe() }
+
     func detach() {
+        gate?.close()
         unfinished.dropAll()
         state.withLock { state in
             state.isClosed = true

@@ -21,6 +21,8 @@ public enum ServerEvent: Sendable {
     case received(peer: PeerID, request: UInt64, message: WireMessage)
     /// The peer's handshake is void: too much waited to be sent to it. It must say hello again.
     case dropped(peer: PeerID)
+    /// What a server with keys has to tell, to be logged.
+    case security(SecurityEvent)
 }
 
 /// A socket that many peers connect to.
@@ -30,6 +32,7 @@ public enum ServerEvent: Sendable {
 public final class ServerEndpoint: Sendable {
     /// Where it listens, with the port that the system chose.
     public let endpoint: String
+    private let isOpen: Bool
     private let core: ServerCore
     private let thread: IOThread
     private let ownsThread: Bool
@@ -38,18 +41,20 @@ public final class ServerEndpoint: Sendable {
     ///
     /// - Parameters:
     ///   - endpoint: `tcp://ADDRESS:PORT` or `ipc://PATH`; port `*` or 0 lets the system choose.
+    ///   - security: whom it lets in, and what is encrypted.
     ///   - thread: the thread to run on; its own one if nil.
     ///   - events: where events go.
     /// - Throws: `WireError`, for instance when the port is taken.
     public init(
-        bind endpoint: String, options: TransportOptions = TransportOptions(), thread: IOThread? = nil,
-        events: Sink<ServerEvent>
+        bind endpoint: String, options: TransportOptions = TransportOptions(),
+        security: ServerSecurity = .none, thread: IOThread? = nil, events: Sink<ServerEvent>
     ) throws(WireError) {
         let io: IOThread
         if let thread { io = thread } else { io = try IOThread() }
         self.thread = io
         ownsThread = thread == nil
-        core = try ServerCore(context: io.core.context, options: options, events: events)
+        if case .none = security { isOpen = true } else { isOpen = false }
+        core = try ServerCore(thread: io.core, options: options, security: security, events: events)
         // ZeroMQ writes the wildcard port as `*`.
         let wildcard = endpoint.hasPrefix("tcp://") && endpoint.hasSuffix(":0")
         core.wake = { [weak io = io.core] in io?.wake() }
@@ -58,7 +63,8 @@ public final class ServerEndpoint: Sendable {
             try io.core.add(core)
         } catch {
             // The thread's end waits for its sockets.
-            core.socket.close()
+            core.detach()
+            core.close()
             throw error
         }
         events.whenDrained { [weak io = io.core] in io?.wake() }
@@ -66,6 +72,14 @@ public final class ServerEndpoint: Sendable {
 
     /// Whether it listens at every address of this machine, so that the endpoint names none that a peer could use.
     public var isEverywhere: Bool { endpoint.hasPrefix("tcp://0.0.0.0:") || endpoint.hasPrefix("tcp://[::]:") }
+
+    /// What is to be said of a server that lets everyone in and that not only this machine reaches; else nil.
+    public var warning: String? {
+        let isLocal = ["ipc://", "tcp://127.", "tcp://[::1]:"].contains { endpoint.hasPrefix($0) }
+        guard isOpen, !isLocal else { return nil }
+        return
+            "\(endpoint) is open to everyone who reaches it, and nothing is encrypted: give all processes of the cluster keys (--keys, docs/security.md), or keep others off this network"
+    }
 
     /// The endpoint under another host name or address, for peers on other machines.
     public func advertised(host: String) -> String {
@@ -76,7 +90,7 @@ public final class ServerEndpoint: Sendable {
     /// Accepts a peer: from now on its messages are delivered.
     @discardableResult
     public func welcome(_ peer: PeerID, request: UInt64, _ welcome: Welcome) -> SendResult {
-        core.setWelcomed(peer)
+        core.setWelcomed(peer, as: welcome.member)
         return core.send(.welcome(welcome), to: peer, request: request)
     }
 

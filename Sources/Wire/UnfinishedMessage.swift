@@ -1,3 +1,4 @@
+internal import CKernels
 import StepProtocol
 import Tensors
 
@@ -62,7 +63,8 @@ struct UnfinishedMessage {
                 .frameSize, "a fragment of \(count) bytes at byte \(offset) goes beyond the end of its tensor",
                 request: request)
         }
-        (pieces[piece].base + pieceOffset).copyMemory(from: fragment.bytes.base, byteCount: count)
+        // Read when much more of the message is there: by then it would have left the caches.
+        pfc_copy_past_caches(pieces[piece].base + pieceOffset, fragment.bytes.base, count)
         offset += count
         pieceOffset += count
         if pieceOffset == pieces[piece].byteCount {

@@ -23,8 +23,16 @@ public struct WireCounters: Sendable, Equatable {
     /// Messages that could not be encoded.
     public var unencodable = 0
 
+    /// Peers that a server with keys did not let in, by reason.
+    public var turnedAway: [HandshakeFailure.Reason: Int] = [:]
+
     /// All rejections.
     public var rejectedTotal: Int { rejected.values.reduce(0, +) }
+
+    /// Peers that were not let in, by the name of the reason in metrics.
+    public var turnedAwayByName: [String: Int] {
+        Dictionary(uniqueKeysWithValues: turnedAway.map { ($0.key.rawValue, $0.value) })
+    }
 
     public init() {}
 

@@ -33,6 +33,8 @@ public struct WireError: Error, Sendable, Equatable, CustomStringConvertible {
         case overdue
         /// The server refused.
         case refused
+        /// Keys do not fit, or do not allow what was asked for.
+        case forbidden
     }
 
     public init(_ code: Code, _ message: String, request: UInt64 = 0) {
@@ -46,6 +48,7 @@ public struct WireError: Error, Sendable, Equatable, CustomStringConvertible {
         switch code {
         case .tooLarge: .tooLarge
         case .unknownMessage: .unknownRequest
+        case .forbidden: .forbidden
         case .header, .frameCount, .frameSize, .tensor, .field, .text: .malformed
         case .system, .closed, .overdue, .refused: .internalError
         }

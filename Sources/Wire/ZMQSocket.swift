@@ -5,7 +5,16 @@ import Tensors
 /// A ZeroMQ socket. Used by one thread at a time: by the one that makes it until it is handed to an `IOThread`.
 final class ZMQSocket: @unchecked Sendable {
     let handle: UnsafeMutableRawPointer
-    private var isClosed = false
+    /// Whether what is received comes with the user id that its peer was let in under.
+    var readsUser = false
+    private(set) var isClosed = false
+
+    /// A message that came.
+    struct Received {
+        var frames: [TensorStorage]
+        /// What `ZAPHandler` called the peer; nil where nobody was asked.
+        var user: String?
+    }
 
     enum SendOutcome {
         case sent
@@ -53,9 +62,26 @@ final class ZMQSocket: @unchecked Sendable {
         guard zmq_connect(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot connect to \(endpoint)") }
     }
 
-    /// The frames of the next message, or nil when there is none now. Frames after the first `limit` are thrown away.
-    func receive(limit: Int) -> [TensorStorage]? {
+    /// Makes it connect anew to an endpoint that ZeroMQ has given up.
+    func reconnect(_ endpoint: String) {
+        zmq_disconnect(handle, endpoint)
+        zmq_connect(handle, endpoint)
+    }
+
+    /// Binds to an endpoint of this process.
+    func bindInside(_ endpoint: String) throws(WireError) {
+        guard zmq_bind(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot listen at \(endpoint)") }
+    }
+
+    /// Connects to an endpoint of this process.
+    func connectInside(_ endpoint: String) throws(WireError) {
+        guard zmq_connect(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot connect to \(endpoint)") }
+    }
+
+    /// The next message, or nil when there is none now. Frames after the first `limit` are thrown away.
+    func receive(limit: Int) -> Received? {
         var frames: [TensorStorage] = []
+        var user: String?
         while true {
             let message = UnsafeMutablePointer<zmq_msg_t>.allocate(capacity: 1)
             zmq_msg_init(message)
@@ -68,6 +94,7 @@ final class ZMQSocket: @unchecked Sendable {
             }
             // Asked first: a frame beyond the limit is let go at once, and the message with it.
             let more = zmq_msg_more(message) != 0
+            if readsUser, user == nil, let text = zmq_msg_gets(message, "User-Id") { user = String(cString: text) }
             let address = UInt(bitPattern: message)
             let frame = TensorStorage(foreign: base, byteCount: zmq_msg_size(message)) {
                 guard let message = UnsafeMutablePointer<zmq_msg_t>(bitPattern: address) else { return }
@@ -75,7 +102,15 @@ final class ZMQSocket: @unchecked Sendable {
                 message.deallocate()
             }
             if frames.count < limit { frames.append(frame) }
-            if !more { return frames }
+            if !more { return Received(frames: frames, user: user) }
+        }
+    }
+
+    /// Sends a small message of bytes; one that ZeroMQ does not take is lost.
+    func send(frames: [[UInt8]]) {
+        for (index, frame) in frames.enumerated() {
+            let flags = ZMQ_DONTWAIT | (index + 1 < frames.count ? ZMQ_SNDMORE : 0)
+            if zmq_send(handle, frame, frame.count, flags) < 0 { return }
         }
     }
 

@@ -1,11 +1,12 @@
-import ArgumentParser
+public import ArgumentParser
 
 /// The worker and the tools that go with it.
-@main
-struct WorkerCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
+public struct WorkerCommand: ParsableCommand {
+    public static let configuration = CommandConfiguration(
         commandName: "worker",
         abstract: "Train a backbone with a sharded margin-softmax head, and evaluate what was trained.",
         version: "0.1.0",
         subcommands: [Train.self, Evaluate.self, Glyphs.self])
+
+    public init() {}
 }

@@ -26,7 +26,7 @@ extension WorkerService {
             options.arrivalByteCount = 4 << 20
             do {
                 shards[member] = try ClientConnection(
-                    connect: endpoint, hello: hello, options: options, thread: io,
+                    connect: endpoint, hello: hello, options: options, security: security.shards, thread: io,
                     events: mailbox.sink { .shard(member, $0) })
             } catch {
                 log.error("\(member) cannot be reached: \(error)")

@@ -44,6 +44,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
     let mailbox = Mailbox<Event>()
     let io: IOThread
     let coordinator: ClientConnection
+    let security: ClusterSecurity
     let compute = ComputeThread(name: "compute")
     let evaluation = ComputeThread(name: "evaluation")
     let origin = ContinuousClock.now
@@ -79,14 +80,16 @@ final class WorkerService: MemberService, @unchecked Sendable {
         init(_ value: Value) { self.value = value }
     }
 
-    /// - Throws: `WireError` if the coordinator's endpoint is not one.
+    /// - Throws: `WireError` if the coordinator's endpoint is not one, `KeyError` if its keys cannot be used.
     init(options: Options, log: Logger) throws {
         self.options = options
         self.log = log
+        security = try options.member.security(as: .worker)
         io = try IOThread()
         hello = .thisProcess(role: .worker, name: options.member.name, threads: options.member.threads)
         coordinator = try ClientConnection(
-            connect: options.member.coordinator, hello: hello, thread: io, events: mailbox.sink { .coordinator($0) })
+            connect: options.member.coordinator, hello: hello, security: security.coordinator, thread: io,
+            events: mailbox.sink { .coordinator($0) })
         log.info("joining \(options.member.coordinator)")
     }
 
@@ -127,6 +130,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
             return end(77)
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
+        case .coordinator(.handshakeFailed(let failure)): log.error("\(failure.message); trying on")
         case .coordinator(.received(_, let message)): return receive(message)
         case .coordinator(.arriving): break
         case .shard(let shard, .arriving(let reply)): arrived(reply, from: shard)
@@ -137,6 +141,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
             log.warning("\(shard) refused a message: \(refusal.message)")
         case .shard(let shard, .refused(let refusal)):
             log.error("\(shard) refused this worker: \(refusal.message)")
+        case .shard(let shard, .handshakeFailed(let failure)): log.error("\(shard): \(failure.message); trying on")
         case .shard(let shard, .unanswered(let endpoint)):
             log.warning("no answer from \(shard) at \(endpoint); trying on")
         case .shard(let shard, .welcomed): flush(shard)

@@ -169,6 +169,33 @@ import Testing
         }
     }
 
+    @Test func healthIsAskedOfTheProcessItself() throws {
+        try withCluster { cluster, coordinator in
+            let ports = try [
+                coordinator.port, client(of: "shard-0", "metrics at", cluster).port,
+                client(of: "worker-0", "metrics at", cluster).port,
+            ]
+            for port in ports {
+                let alive = try LocalCluster.run("coordinator", ["health", "127.0.0.1:\(port)"])
+                #expect(alive.code == 0 && alive.text == "ok\n", "\(alive.text)")
+                let ready = try LocalCluster.run("coordinator", ["health", "--ready", "*:\(port)"])
+                #expect(ready.code == 0 && ready.text == "ready\n", "\(ready.text)")
+            }
+            cluster.coordinator?.kill()
+            try cluster.waitUntil("the shard notices", seconds: 30) {
+                try LocalCluster.run("coordinator", ["health", "--ready", "127.0.0.1:\(ports[1])"]).code == 1
+            }
+            let waiting = try LocalCluster.run("coordinator", ["health", "--ready", "127.0.0.1:\(ports[1])"])
+            #expect(waiting.text == "not ready: not welcomed by the coordinator\n")
+            #expect(try LocalCluster.run("coordinator", ["health", "127.0.0.1:\(ports[1])"]).code == 0)
+            let gone = try LocalCluster.run("coordinator", ["health", "127.0.0.1:\(ports[0])", "--timeout", "2"])
+            #expect(gone.code == 69 && gone.text.contains("Connection refused"), "\(gone.text)")
+        }
+        for wrong in ["off", "7480", "127.0.0.1:0"] {
+            #expect(try LocalCluster.run("coordinator", ["health", wrong]).code == 64)
+        }
+    }
+
     @Test func theOptionIsChecked() throws {
         try withDirectory { directory in
             let data = try writeFolderDataset(to: directory)

@@ -10,19 +10,23 @@ import Wire
 final class TestServer: Sendable {
     let mailbox = Mailbox<ServerEvent>()
     let server: ServerEndpoint
+    /// What the server has to tell of keys.
+    let securityEvents = Mailbox<SecurityEvent>()
     private let done = Mailbox<Bool>()
 
     init(
         bind endpoint: String = "tcp://127.0.0.1:*", options: TransportOptions = TransportOptions(),
+        security: ServerSecurity = .none,
         policy: HandshakePolicy? = HandshakePolicy(
             clusterID: "test", embeddingSize: 512, classCount: 5530, configurationHash: "hash"),
         answer: @escaping @Sendable (WireMessage) -> WireMessage? = { _ in .acknowledged }
     ) throws {
-        server = try ServerEndpoint(bind: endpoint, options: options, events: mailbox.sink { $0 })
-        let (mailbox, server, done) = (mailbox, server, done)
+        server = try ServerEndpoint(bind: endpoint, options: options, security: security, events: mailbox.sink { $0 })
+        let (mailbox, server, done, securityEvents) = (mailbox, server, done, securityEvents)
         Thread.start {
             while !mailbox.isClosed {
                 guard let event = mailbox.next(within: .seconds(1)) else { continue }
+                if case .security(let event) = event { securityEvents.post(event) }
                 guard case .received(let peer, let request, let message) = event else { continue }
                 if case .hello(let hello) = message {
                     switch policy?.check(hello) ?? .success(()) {
@@ -71,8 +75,10 @@ final class RawPeer {
     private let context = zmq_ctx_new()
     private let socket: UnsafeMutableRawPointer?
 
-    init(_ endpoint: String) {
+    /// - Parameter configure: sets options before it connects.
+    init(_ endpoint: String, _ configure: (UnsafeMutableRawPointer?) -> Void = { _ in }) {
         socket = zmq_socket(context, ZMQ_DEALER)
+        configure(socket)
         var zero: Int32 = 0
         zmq_setsockopt(socket, ZMQ_LINGER, &zero, MemoryLayout<Int32>.size)
         zmq_setsockopt(socket, ZMQ_SNDHWM, &zero, MemoryLayout<Int32>.size)

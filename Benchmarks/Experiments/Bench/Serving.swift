@@ -1,7 +1,10 @@
 import ArgumentParser
+import ClusterHarness
+import ClusterKeys
 import Foundation
 import ProcessSupport
 import Tensors
+import Wire
 
 /// `experiments serving`.
 struct Serving: ParsableCommand {
@@ -35,6 +38,12 @@ struct Serving: ParsableCommand {
     @Option(help: "Threads of the server that gather and scatter.")
     var threads = ProcessInfo.processInfo.activeProcessorCount
 
+    @Option(help: "A key set of `coordinator keys new`: with keys.", completion: .directory)
+    var keys: String?
+
+    @Option(help: "With keys: whether the rows are encrypted, all or control.")
+    var encrypt = Encryption.all
+
     @Flag(help: "Print a JSON array.")
     var json = false
 
@@ -49,11 +58,17 @@ struct Serving: ParsableCommand {
 
     func run() throws {
         ProcessMemory.keepFreedMemory()
-        if serve { return try ServingShard(shape: shape(dtype ?? .f32), threads: threads).run() }
+        let keys = try keys.map { try LocalKeys(URL(fileURLWithPath: $0), encryption: encrypt) }
+        if serve {
+            let security = try keys?.security("shard-server", as: .shard).server ?? .none
+            return try ServingShard(shape: shape(dtype ?? .f32), threads: threads).run(security)
+        }
+        let security = try keys?.security("worker", as: .worker).shards ?? .none
         var results: [ServingClient.Result] = []
         for dtype in dtype.map({ [$0] }) ?? RowType.allCases {
             results += try withServer(dtype) { endpoint in
-                try ServingClient(connect: endpoint, shape: shape(dtype), rows: rows).measure(repetitions: repetitions)
+                try ServingClient(connect: endpoint, security: security, shape: shape(dtype), rows: rows)
+                    .measure(repetitions: repetitions)
             }
         }
         if json { return try Experiments.sayJSON(results) }
@@ -83,6 +98,7 @@ struct Serving: ParsableCommand {
             "--rows",
             "\(rows)", "--threads", "\(threads)",
         ]
+        if let keys { process.arguments? += ["--keys", keys, "--encrypt", encrypt.rawValue] }
         let (input, output) = (Pipe(), Pipe())
         process.standardInput = input
         process.standardOutput = output

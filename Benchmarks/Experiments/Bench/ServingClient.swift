@@ -29,11 +29,12 @@ final class ServingClient {
     private var random = KeyedRandom(seed: 1, purpose: .test)
 
     /// - Parameter rows: rows that each pull and each push moves.
-    init(connect endpoint: String, shape: ServingShard.Shape, rows: Int) throws {
+    init(connect endpoint: String, security: ClientSecurity, shape: ServingShard.Shape, rows: Int) throws {
         self.shape = shape
         self.rows = rows
         client = try ClientConnection(
-            connect: endpoint, hello: Hello(role: .worker, incarnation: 1), events: mailbox.sink { $0 })
+            connect: endpoint, hello: Hello(role: .worker, incarnation: 1), security: security,
+            events: mailbox.sink { $0 })
         let storage = TensorStorage(byteCount: rows * shape.rowByteCount)
         storage.base.initializeMemory(as: UInt8.self, repeating: 1, count: storage.byteCount)
         gradient = Tensor(dtype: shape.dtype, shape: [rows, shape.size], storage: storage)

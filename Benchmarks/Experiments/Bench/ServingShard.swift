@@ -35,9 +35,9 @@ struct ServingShard {
     }
 
     /// Listens, says where in a line on standard output, and serves until standard input ends.
-    func run() throws {
+    func run(_ security: ServerSecurity) throws {
         let mailbox = Mailbox<ServerEvent>(byteCapacity: 1 << 30)
-        let server = try ServerEndpoint(bind: "tcp://127.0.0.1:*", events: mailbox.sink { $0 })
+        let server = try ServerEndpoint(bind: "tcp://127.0.0.1:*", security: security, events: mailbox.sink { $0 })
         defer { server.close() }
         Experiments.say(server.endpoint)
         // After what is said: flushing waits for the lock of standard input, which a reader holds.

@@ -4,6 +4,9 @@
 /// Makes the allocator keep freed memory (up to 1 GiB at the top of the heap) and map only blocks above 32 MiB anew.
 void pfc_keep_freed_memory(void);
 
+/// Copies bytes that nobody reads soon, past the caches as far as `destination` is a multiple of 64. The two do not overlap.
+void pfc_copy_past_caches(void *destination, const void *source, ptrdiff_t byte_count);
+
 /// Maps zeroed anonymous memory at a multiple of `alignment`, a power of two. Memory is taken when it is first written.
 /// Returns NULL if there is none.
 void *pfc_map(size_t byte_count, size_t alignment);

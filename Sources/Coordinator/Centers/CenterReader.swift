@@ -16,6 +16,7 @@ final class CenterReader {
     }
 
     private let connection: Connection
+    private let security: ClientSecurity
     private var clients: [String: OperatorClient] = [:]
     private var endpoints: [String: String] = [:]
     private(set) var slices: [SliceStatus] = []
@@ -27,6 +28,7 @@ final class CenterReader {
     /// - Throws: the exit code of the process if the coordinator does not answer.
     init(_ connection: Connection) throws {
         self.connection = connection
+        security = try connection.security().shards
         try look()
     }
 
@@ -70,9 +72,10 @@ final class CenterReader {
         while true {
             let owner = slices.first { $0.slice == number }?.owner ?? ""
             do { return try read(ids, from: owner) } catch let error as WireError {
-                guard attempt < 5 else {
+                // Keys that do not allow it do not allow it a little later either.
+                guard attempt < 5, error.code != .forbidden else {
                     connection.complain("\(owner): \(error)")
-                    throw ExitCode(69)
+                    throw ExitCode(error.code == .forbidden ? 77 : 69)
                 }
             }
             attempt += 1
@@ -88,7 +91,8 @@ final class CenterReader {
             client = known
         } else {
             guard let endpoint = endpoints[owner] else { throw WireError(.closed, "nobody knows where \(owner) is") }
-            client = try OperatorClient(connect: endpoint, deadline: .seconds(connection.timeout))
+            client = try OperatorClient(
+                connect: endpoint, security: security, deadline: .seconds(connection.timeout))
             clients[owner] = client
         }
         let answer = try client.request(.readRows(ids: Tensor(ids)), deadline: .seconds(connection.timeout))

@@ -1,0 +1,19 @@
+/// The commands that a coordinator knows.
+public enum OperatorCommandName: String, Sendable, CaseIterable {
+    case status, history, slices, events, pause, resume, stop, set, checkpoint, checkpoints, restore, drain, undrain,
+        rebalance,
+        forget
+    case classes
+}
+
+extension OperatorRequest {
+    /// Whether it may change anything; of an unknown command it is assumed.
+    public var changes: Bool {
+        switch OperatorCommandName(rawValue: command) {
+        case .status, .history, .slices, .events, .checkpoints: false
+        case .classes: arguments["action"] != "list"
+        case .rebalance: arguments["dry_run"] != "true"
+        case .pause, .resume, .stop, .set, .checkpoint, .restore, .drain, .undrain, .forget, nil: true
+        }
+    }
+}
