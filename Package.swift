@@ -99,9 +99,7 @@ let package = Package(
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
                 "ClusterConsole", "ClusterKeys", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring",
-                "Tensors",
-                "Determinism",
-                "COpenBLAS",
+                "Tensors", "Determinism", "COpenBLAS",
                 arguments, logging,
             ],
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
@@ -149,7 +147,8 @@ let package = Package(
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
-            name: "ClusterTests", dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "Tensors"],
+            name: "ClusterTests",
+            dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "StepProtocol", "Tensors", "Wire"],
             swiftSettings: settings),
         .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
         .testTarget(

@@ -12,10 +12,8 @@ public struct CoordinatorCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Serve.self, Status.self, Top.self, Watch.self, Shards.self, Workers.self, Alive.self, Health.self,
-            Slices.self,
-            Hashes.self, Events.self,
-            Pause.self, Resume.self, Stop.self, SetValue.self, Checkpoint.self, Checkpoints.self, Restore.self,
-            Verify.self,
+            Slices.self, Hashes.self, Events.self, Pause.self, Resume.self, Stop.self, SetValue.self,
+            Checkpoint.self, Checkpoints.self, Restore.self, Verify.self,
             Export.self, Import.self, Drain.self, Undrain.self, Rebalance.self, Forget.self, Classes.self,
             Center.self, Neighbors.self, Conflicts.self, Norms.self, Keys.self,
         ])

@@ -1,9 +1,7 @@
 /// The commands that a coordinator knows.
 public enum OperatorCommandName: String, Sendable, CaseIterable {
     case status, history, slices, events, pause, resume, stop, set, checkpoint, checkpoints, restore, drain, undrain,
-        rebalance,
-        forget
-    case classes
+        rebalance, forget, classes
 }
 
 extension OperatorRequest {

@@ -2,6 +2,7 @@ import ClusterHarness
 import ClusterKeys
 import ClusterStatus
 import Foundation
+import StepProtocol
 import Testing
 import Wire
 
