@@ -77,7 +77,8 @@ final class PseudoTerminal: @unchecked Sendable {
         guard let last = frames.last(where: { $0.contains("\u{1B}[J") }) else { return [] }
         let shown = last.components(separatedBy: "\u{1B}[J")[0]
         return shown.components(separatedBy: "\r\n").map { line in
-            line.replacing(#/\u{1B}\[[0-9;?]*[A-Za-z]/#, with: "")
+            // The terminal itself puts a carriage return before every new line.
+            line.replacing(#/\u{1B}\[[0-9;?]*[A-Za-z]/#, with: "").replacing("\r", with: "")
         }
     }
 
