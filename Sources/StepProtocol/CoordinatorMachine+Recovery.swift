@@ -141,6 +141,22 @@ extension CoordinatorMachine {
                 + "checkpoint with `coordinator restore`, or give it up with `coordinator forget`")
     }
 
+    /// A shard that has committed more than it said when it joined: that was an old hello, which had been long on its way, and this
+    /// coordinator's record has lost commits. It must say again what it holds.
+    ///
+    /// - Returns: nil if the report fits.
+    mutating func doubt(_ report: ShardReport, of member: MemberID, _ peer: Peer) -> [Action]? {
+        // While the cluster goes back, shards are where they were.
+        guard owns(member), record.task == nil,
+            report.committed > max(committed, live[member]?.unchecked?.newest ?? committed)
+        else { return nil }
+        isRecordUnchecked = true
+        live[member]?.peer = nil
+        live[member]?.isAlive = false
+        let message = "\(member) has committed step \(report.committed), the cluster \(committed); join again"
+        return [.refuse(peer, .notWelcomed, message: message)]
+    }
+
     mutating func clearUnchecked() {
         isRecordUnchecked = false
         for member in live.keys { live[member]?.unchecked = nil }

@@ -119,7 +119,10 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         case .heartbeat(let peer, let member, let incarnation, let report):
             actions = heard(peer, member, incarnation, now) { machine in
                 guard member.role == .shard else { return [] }
-                if let report { machine.take(report, of: member) }
+                if let report {
+                    if let doubt = machine.doubt(report, of: member, peer) { return doubt }
+                    machine.take(report, of: member)
+                }
                 return [.send(member, peer, machine.plan)]
             }
         case .left(let member, let incarnation): actions = leave(member, incarnation)

@@ -67,6 +67,31 @@ import Testing
         #expect(cluster.machine.activity == .train)
     }
 
+    @Test mutating func aShardIsNotTakenForWhatALateHelloSays() {
+        cluster.start()
+        cluster.commit(through: 0)
+        cluster.restart(losing: 1)
+        // What they said when they came for the first time.
+        cluster.join("s0")
+        cluster.join("s1")
+        cluster.beat("w0")
+        #expect(cluster.machine.committed == -1)
+        let report = ShardReport(committed: 0, durable: 0)
+        #expect(
+            cluster.beat("s1", report: report)
+                == [
+                    "s1 refused notWelcomed: shard-1 has committed step 0, the cluster -1; join again",
+                    "warning: step 0 is aborted: shard-1 is gone",
+                ])
+        #expect(cluster.machine.activity != .train)
+        cluster.join("s1", state: CoordinatorFixture.holding(0))
+        #expect(cluster.task?.kind == .restore(checkpoint: nil), "all go to the same step")
+        #expect(cluster.beat("s0", "s1", report: report) == [], "shards are where they were until they have gone back")
+        cluster.acknowledge("s0", "s1")
+        cluster.beat("w0")
+        #expect(cluster.machine.activity == .train)
+    }
+
     @Test mutating func aCrashAfterAnyDecisionIsFollowedByTheSameRun() {
         // A script with everything in it, and the database after each event.
         cluster = CoordinatorFixture(Self.configuration { $0.checkpointEverySteps = 4 })

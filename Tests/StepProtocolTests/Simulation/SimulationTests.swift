@@ -103,7 +103,7 @@ import Testing
     func sabotageIsNoticed(_ sabotage: Sabotage) {
         let noticed = (0..<4_000).contains { (seed: UInt64) in
             var scenario = Scenario(seed: seed)
-            scenario.sabotage = sabotage
+            scenario.suffer(sabotage)
             return Simulation(scenario).run() != nil
         }
         #expect(noticed)
