@@ -18,6 +18,8 @@ import Testing
                     "checkpoint.directory=\(directory.appending(path: "checkpoints").path)",
                     "checkpoint.every_steps=50",
                     "checkpoint.keep=2",
+                    // The supervisor itself sees to it that faults come before the end.
+                    "cluster.pause_after=0",
                 ], world: .init(shards: 2, workers: 2))
             let supervisor = ChaosSupervisor(
                 cluster: cluster, options: .init(seed: seed, faults: 14, steps: Undisturbed.steps, lease: 1.5),
