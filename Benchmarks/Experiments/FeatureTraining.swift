@@ -1,6 +1,7 @@
 import ArgumentParser
 import CenterStore
 import ClusterHarness
+import ClusterKeys
 import Foundation
 
 /// Training of a large head alone, on synthetic features: what several measurements use.
@@ -46,6 +47,30 @@ struct FeatureTraining: ParsableArguments {
     private var numbers: String {
         ", exchange: \(exchange), exchange_rows: \(exchangeRows), exchange_gradients: \(exchangeGradients)"
             + (bf16 ? ", storage: bf16, momentum_storage: int8" : "")
+    }
+
+    /// Trains a cluster of real processes.
+    ///
+    /// - Parameters:
+    ///   - name: of the directory for its files, which is removed.
+    ///   - measure: called at the last step.
+    /// - Returns: the median of the seconds from commit to commit, without the first fifth of the steps, and what `measure` returns.
+    func time<Result>(
+        steps: Int, world: TrainingRun.World, in name: String, encryption: Encryption? = nil,
+        _ measure: (LocalCluster) throws -> Result
+    ) throws -> (seconds: Double, Result) {
+        let directory = Experiments.directory(name)
+        let cluster = try LocalCluster(directory: directory, encryption: encryption)
+        defer {
+            cluster.stop()
+            try? FileManager.default.removeItem(at: directory)
+        }
+        cluster.shardArguments = ["--durability", "checkpoint"]
+        try cluster.start(configuration: configuration(steps: 1_000_000, in: directory), world: world)
+        try cluster.waitUntilCommitted(steps, seconds: 1200)
+        let result = try measure(cluster)
+        let seconds = try StepLine.all(in: directory).prefix(steps).dropFirst(steps / 5).map(\.seconds)
+        return (Experiments.median(seconds), result)
     }
 
     /// Writes the features into `directory` and describes a run over them.

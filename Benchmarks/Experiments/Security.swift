@@ -101,18 +101,10 @@ struct Security: ParsableCommand {
 
     /// Steps per second of a cluster.
     private func train(_ kind: Kind) throws -> Double {
-        let directory = Experiments.directory("security")
-        let cluster = try LocalCluster(directory: directory, encryption: kind.encryption)
-        defer {
-            cluster.stop()
-            try? FileManager.default.removeItem(at: directory)
+        let world = TrainingRun.World(shards: shards, workers: workers, threads: threads)
+        let (seconds, _) = try features.time(steps: steps, world: world, in: "security", encryption: kind.encryption) {
+            _ in
         }
-        cluster.shardArguments = ["--durability", "checkpoint"]
-        try cluster.start(
-            configuration: features.configuration(steps: 1_000_000, in: directory),
-            world: .init(shards: shards, workers: workers, threads: threads))
-        try cluster.waitUntilCommitted(steps, seconds: 1200)
-        let seconds = try StepLine.all(in: directory).prefix(steps).dropFirst(steps / 5).map(\.seconds)
-        return 1 / Experiments.median(seconds)
+        return 1 / seconds
     }
 }

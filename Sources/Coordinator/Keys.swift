@@ -24,7 +24,7 @@ struct Keys: ParsableCommand {
         func run() throws {
             try offline {
                 for holder in try KeySet.make(directory).holders() {
-                    print("\(holder.directory): \(KeyRole.help(holder.role))")
+                    print("\(holder.directory): \(holder.role.purpose)")
                 }
             }
         }
@@ -45,7 +45,7 @@ struct Keys: ParsableCommand {
         func run() throws {
             try offline {
                 let (made, changed) = try KeySet(directory).add(role, name: name)
-                print("\(made): \(KeyRole.help(role))")
+                print("\(made): \(role.purpose)")
                 Keys.sayChanged(changed)
             }
         }
@@ -121,8 +121,8 @@ struct Keys: ParsableCommand {
 
 extension KeyRole {
     /// What a holder may do.
-    fileprivate static func help(_ role: KeyRole) -> String {
-        switch role {
+    fileprivate var purpose: String {
+        switch self {
         case .coordinator: "for `coordinator serve`"
         case .shard: "for shard servers"
         case .worker: "for workers"

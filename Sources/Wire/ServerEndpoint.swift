@@ -53,7 +53,7 @@ public final class ServerEndpoint: Sendable {
         if let thread { io = thread } else { io = try IOThread() }
         self.thread = io
         ownsThread = thread == nil
-        if case .none = security { isOpen = true } else { isOpen = false }
+        isOpen = security.accepted == nil
         core = try ServerCore(thread: io.core, options: options, security: security, events: events)
         // ZeroMQ writes the wildcard port as `*`.
         let wildcard = endpoint.hasPrefix("tcp://") && endpoint.hasSuffix(":0")

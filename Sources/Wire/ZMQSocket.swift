@@ -48,7 +48,7 @@ final class ZMQSocket: @unchecked Sendable {
     /// Binds and returns the endpoint with the port that the system chose.
     func bind(_ endpoint: String) throws(WireError) -> String {
         try ZMQSocket.checkScheme(endpoint)
-        guard zmq_bind(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot listen at \(endpoint)") }
+        try bindUnchecked(endpoint)
         var name = [CChar](repeating: 0, count: 1024)
         var count = name.count
         guard zmq_getsockopt(handle, ZMQ_LAST_ENDPOINT, &name, &count) == 0 else {
@@ -59,7 +59,7 @@ final class ZMQSocket: @unchecked Sendable {
 
     func connect(_ endpoint: String) throws(WireError) {
         try ZMQSocket.checkScheme(endpoint)
-        guard zmq_connect(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot connect to \(endpoint)") }
+        try connectUnchecked(endpoint)
     }
 
     /// Makes it connect anew to an endpoint that ZeroMQ has given up.
@@ -68,13 +68,13 @@ final class ZMQSocket: @unchecked Sendable {
         zmq_connect(handle, endpoint)
     }
 
-    /// Binds to an endpoint of this process.
-    func bindInside(_ endpoint: String) throws(WireError) {
+    /// Binds to an endpoint of any scheme, also `inproc`.
+    func bindUnchecked(_ endpoint: String) throws(WireError) {
         guard zmq_bind(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot listen at \(endpoint)") }
     }
 
-    /// Connects to an endpoint of this process.
-    func connectInside(_ endpoint: String) throws(WireError) {
+    /// Connects to an endpoint of any scheme, also `inproc`.
+    func connectUnchecked(_ endpoint: String) throws(WireError) {
         guard zmq_connect(handle, endpoint) == 0 else { throw ZMQSocket.error("cannot connect to \(endpoint)") }
     }
 

@@ -6,13 +6,7 @@ import Testing
 /// `coordinator events --follow` and `--since`.
 @Suite struct EventsTests {
     @Test func followShowsEveryEventOnce() throws {
-        try withDirectory { directory in
-            let cluster = try LocalCluster(directory: directory)
-            defer { cluster.stop() }
-            try cluster.start(
-                configuration: folderTraining(writeFolderDataset(to: directory), steps: 100_000),
-                world: .init(shards: 1, workers: 1))
-            try cluster.waitUntilCommitted(3)
+        try withEndlessTraining { cluster, directory in
             let output = directory.appending(path: "followed")
             let follower = ClusterProcess(
                 name: "follower", program: LocalCluster.builtBinaries.appending(path: "coordinator"),
@@ -61,13 +55,7 @@ import Testing
     }
 
     @Test func sinceLeavesOutWhatWasBefore() throws {
-        try withDirectory { directory in
-            let cluster = try LocalCluster(directory: directory)
-            defer { cluster.stop() }
-            try cluster.start(
-                configuration: folderTraining(writeFolderDataset(to: directory), steps: 100_000),
-                world: .init(shards: 1, workers: 1))
-            try cluster.waitUntilCommitted(3)
+        try withEndlessTraining { cluster, _ in
             func events(_ arguments: String...) throws -> [ClusterEvent] {
                 try JSONDecoder().decode([ClusterEvent].self, from: cluster.query("events", arguments))
             }

@@ -99,13 +99,7 @@ import Testing
     }
 
     @Test func itIsShownAndWrongValuesAreRefused() throws {
-        try withDirectory { directory in
-            let cluster = try LocalCluster(directory: directory)
-            defer { cluster.stop() }
-            try cluster.start(
-                configuration: folderTraining(writeFolderDataset(to: directory), steps: 100_000),
-                arguments: ["--http", "127.0.0.1:0"], world: .init(shards: 1, workers: 1))
-            try cluster.waitUntilCommitted(5)
+        try withEndlessTraining(arguments: ["--http", "127.0.0.1:0"]) { cluster, _ in
             for wrong in ["lr=-1", "lr=nan", "lr=*inf", "lr=fast", "lr", "lr=", "momentum=0.5"] {
                 let (code, text) = try cluster.run("set", [wrong])
                 #expect(code == 64, "\(wrong): \(text)")

@@ -34,6 +34,21 @@ func folderTraining(
     """
 }
 
+/// A cluster that trains on and on, once its first steps are committed.
+func withEndlessTraining(
+    arguments: [String] = [], shards: Int = 1, _ body: (_ cluster: LocalCluster, _ directory: URL) throws -> Void
+) throws {
+    try withDirectory { directory in
+        let cluster = try LocalCluster(directory: directory)
+        defer { cluster.stop() }
+        try cluster.start(
+            configuration: folderTraining(writeFolderDataset(to: directory), steps: 100_000), arguments: arguments,
+            world: .init(shards: shards, workers: 1))
+        try cluster.waitUntilCommitted(5)
+        try body(cluster, directory)
+    }
+}
+
 /// A training that the tests of faults disturb, and what comes out of it if nobody does.
 enum Undisturbed {
     static let steps = 300

@@ -6,15 +6,7 @@ import Testing
 /// `coordinator top` on a pseudo terminal.
 @Suite struct TopTests {
     private func withCluster(_ body: (LocalCluster) throws -> Void) throws {
-        try withDirectory { directory in
-            let cluster = try LocalCluster(directory: directory)
-            defer { cluster.stop() }
-            try cluster.start(
-                configuration: folderTraining(writeFolderDataset(to: directory), steps: 100_000),
-                world: .init(shards: 2, workers: 1))
-            try cluster.waitUntilCommitted(5)
-            try body(cluster)
-        }
+        try withEndlessTraining(shards: 2) { cluster, _ in try body(cluster) }
     }
 
     private func top(

@@ -38,22 +38,12 @@ struct WorldsCommand: ParsableCommand {
     }
 
     private func measure(shards: Int, workers: Int) throws -> WorldSpeed {
-        let directory = Experiments.directory("worlds")
-        let cluster = try LocalCluster(directory: directory)
-        defer {
-            cluster.stop()
-            try? FileManager.default.removeItem(at: directory)
+        let world = TrainingRun.World(shards: shards, workers: workers, threads: threads)
+        let (seconds, peak) = try features.time(steps: steps, world: world, in: "worlds") { cluster in
+            cluster.shards.map { ProcessMemory.peakResidentBytes(of: $0.processIdentifier) }.max() ?? 0
         }
-        cluster.shardArguments = ["--durability", "checkpoint"]
-        try cluster.start(
-            configuration: features.configuration(steps: 1_000_000, in: directory),
-            world: .init(shards: shards, workers: workers, threads: threads))
-        try cluster.waitUntilCommitted(steps, seconds: 1200)
-        let peak = cluster.shards.map { ProcessMemory.peakResidentBytes(of: $0.processIdentifier) }.max() ?? 0
-        let seconds = try StepLine.all(in: directory).prefix(steps).dropFirst(steps / 5).map(\.seconds)
         return WorldSpeed(
             shards: shards, workers: workers, threads: threads, exchange: features.exchangeName,
-            milliseconds: Experiments.median(seconds) * 1000,
-            shardResidentBytes: peak)
+            milliseconds: seconds * 1000, shardResidentBytes: peak)
     }
 }

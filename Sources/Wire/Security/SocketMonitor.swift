@@ -36,7 +36,7 @@ final class SocketMonitor: @unchecked Sendable {
             socket = try ZMQSocket(ZMQ_PAIR, context: context, options: TransportOptions())
             // Without a bound: ZeroMQ's own thread would wait for room, with a lock that closing the socket needs.
             try socket.set(ZMQ_RCVHWM, Int32(0))
-            try socket.connectInside(endpoint)
+            try socket.connectUnchecked(endpoint)
         } catch {
             zmq_socket_monitor(observed.handle, nil, 0)
             throw error

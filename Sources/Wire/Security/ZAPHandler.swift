@@ -19,7 +19,7 @@ final class ZAPHandler: SocketDriver, @unchecked Sendable {
 
     init(context: ZMQContext) throws(WireError) {
         socket = try ZMQSocket(ZMQ_ROUTER, context: context, options: TransportOptions())
-        try socket.bindInside("inproc://zeromq.zap.01")
+        try socket.bindUnchecked("inproc://zeromq.zap.01")
     }
 
     /// Asks `check` about peers of one server from now on.
