@@ -134,6 +134,7 @@ let package = Package(
             name: "ClusterHarness",
             dependencies: [
                 "ClusterKeys", "ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ",
+                "ProcessSupport",
             ],
             path: "Benchmarks/ClusterHarness", swiftSettings: settings),
         .executableTarget(

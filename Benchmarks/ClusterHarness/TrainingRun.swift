@@ -1,5 +1,6 @@
 public import ClusterKeys
 public import Foundation
+internal import ProcessSupport
 
 /// A training by a cluster of processes, and what is left of it: the losses and the hashes of everything.
 public struct TrainingRun: Sendable {
@@ -19,11 +20,23 @@ public struct TrainingRun: Sendable {
         public var shards: Int
         public var workers: Int
         public var threads: Int
+        /// Whether the shards share the cores of this machine out among themselves, and the workers likewise.
+        public var isPinned: Bool
 
-        public init(shards: Int, workers: Int, threads: Int = 1) {
+        public init(shards: Int, workers: Int, threads: Int = 1, isPinned: Bool = false) {
             self.shards = shards
             self.workers = workers
             self.threads = threads
+            self.isPinned = isPinned
+        }
+
+        /// The option that keeps process `index` of `count` on its part of the cores; at least one.
+        func coreArguments(_ index: Int, of count: Int) -> [String] {
+            guard isPinned else { return [] }
+            let cores = ProcessorCores.allowed.numbers
+            let first = index * cores.count / count
+            let part = cores[first..<max(first + 1, (index + 1) * cores.count / count)]
+            return ["--cores", part.map(String.init).joined(separator: ",")]
         }
 
         public var description: String { "\(shards) shards, \(workers) workers, \(threads) threads" }
@@ -121,7 +134,11 @@ extension LocalCluster {
             configuration: configuration,
             settings: settings + ["cluster.shards=\(world.shards)", "cluster.workers=\(world.workers)"],
             arguments: arguments)
-        for _ in 0..<world.shards { try addShard(threads: world.threads) }
-        for _ in 0..<world.workers { try addWorker(threads: world.threads) }
+        for index in 0..<world.shards {
+            try addShard(threads: world.threads, arguments: world.coreArguments(index, of: world.shards))
+        }
+        for index in 0..<world.workers {
+            try addWorker(threads: world.threads, arguments: world.coreArguments(index, of: world.workers))
+        }
     }
 }

@@ -17,7 +17,7 @@ public enum EnvironmentDefaults {
     public static func value<Value: LosslessStringConvertible>(_ name: String, as type: Value.Type) -> Value? {
         guard let text = text(name) else { return nil }
         guard let value = Value(text) else {
-            note("\(name)=\(text) in the environment is no \(type == Int.self ? "whole number" : "\(type)")")
+            note("\(name)=\(text) in the environment is no \(type == Int.self ? "whole number" : "number")")
             return nil
         }
         return value

@@ -102,8 +102,19 @@ struct StorageOptions: ParsableArguments {
             """)
     var logBytes: Int?
 
-    @Option(help: "Bytes that are copied for snapshots after each step at most.")
-    var copyBytes = 32 << 20
+    @Option(
+        help: """
+            Also take new snapshots when a restart would replay the log for longer than so many seconds; by default 600 \
+            (environment: PARTIALFC_REPLAY_SECONDS).
+            """)
+    var replaySeconds: Double?
+
+    @Option(
+        help: """
+            Bytes that are copied for snapshots after each step at most; by default 32 MiB, or 64 MiB for every second that a step \
+            takes.
+            """)
+    var copyBytes: Int?
 
     @Option(
         help: """
@@ -114,13 +125,15 @@ struct StorageOptions: ParsableArguments {
     var tableFile: String?
 
     /// What is used: of the command line, or else of the environment. Either way of naming a directory outdoes both variables.
-    private var chosen: (directory: String?, pool: String?, table: String?, logBytes: Int?) {
+    private var chosen: (directory: String?, pool: String?, table: String?, logBytes: Int?, replaySeconds: Double) {
         let isNamed = directory != nil || directoryPool != nil
         return (
             isNamed ? directory : EnvironmentDefaults.text("PARTIALFC_DIRECTORY"),
             isNamed ? directoryPool : EnvironmentDefaults.text("PARTIALFC_DIRECTORY_POOL"),
             tableFile ?? EnvironmentDefaults.text("PARTIALFC_TABLE_FILE"),
-            logBytes ?? EnvironmentDefaults.value("PARTIALFC_LOG_BYTES", as: Int.self)
+            logBytes ?? EnvironmentDefaults.value("PARTIALFC_LOG_BYTES", as: Int.self),
+            replaySeconds ?? EnvironmentDefaults.value("PARTIALFC_REPLAY_SECONDS", as: Double.self)
+                ?? SnapshotOptions().replaySeconds
         )
     }
 
@@ -133,9 +146,14 @@ struct StorageOptions: ParsableArguments {
         if chosen.directory != nil && chosen.pool != nil {
             throw ValidationError("a directory and a pool of directories exclude each other: name one")
         }
-        guard copyBytes > 0 else { throw ValidationError("--copy-bytes \(copyBytes) is not a number above 0") }
+        guard copyBytes ?? 1 > 0 else {
+            throw ValidationError("--copy-bytes \(copyBytes ?? 0) is not a number above 0")
+        }
         guard chosen.logBytes ?? 0 >= 0 else {
             throw ValidationError("--log-bytes \(chosen.logBytes ?? 0) is below 0")
+        }
+        guard chosen.replaySeconds >= 0 else {
+            throw ValidationError("--replay-seconds \(chosen.replaySeconds) is not a number that is at least 0")
         }
     }
 
@@ -150,5 +168,9 @@ struct StorageOptions: ParsableArguments {
 
     var memory: TableMemory { chosen.table.map { .files(in: $0) } ?? .anonymous }
 
-    var snapshots: SnapshotOptions { SnapshotOptions(logByteCount: chosen.logBytes, copyByteCount: copyBytes) }
+    var snapshots: SnapshotOptions {
+        let chosen = chosen
+        return SnapshotOptions(
+            logByteCount: chosen.logBytes, replaySeconds: chosen.replaySeconds, copyByteCount: copyBytes)
+    }
 }

@@ -51,6 +51,9 @@ extension ShardModel {
         }
         try replayLog(&loaded, centers: centers, upTo: last)
         restoring.replaySeconds = (ContinuousClock.now - start) / .seconds(1) - restoring.loadSeconds
+        if restoring.replayedSteps > 0 {
+            replayCost = ReplayCost(secondsPerStep: restoring.replaySeconds / Double(restoring.replayedSteps))
+        }
     }
 
     /// Owns nothing, with the classes of the beginning.

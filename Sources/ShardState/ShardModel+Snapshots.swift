@@ -21,12 +21,13 @@ extension ShardModel {
         installSnapshots()
     }
 
-    /// A step was committed: begins a round when the log is long, or goes on with the one under way.
+    /// A step was committed: begins a round when the log is long or slow to replay, or goes on with the one under way.
     func advanceSnapshots() {
         guard let store else { return }
         do {
             if snapshots == nil { try beginRound(store) }
-            try snapshots?.advance(step: committed, byteCount: snapshotOptions.copyByteCount) { slice, chunk in
+            let bytes = snapshotOptions.copyByteCount(stepSeconds: replayCost.secondsPerStep)
+            try snapshots?.advance(step: committed, byteCount: bytes) { slice, chunk in
                 try copy(ofChunk: chunk, of: slice)
             }
         } catch { abandonRound("\(error)") }
@@ -35,7 +36,9 @@ extension ShardModel {
 
     private func beginRound(_ store: ShardStore) throws {
         let limit = snapshotOptions.logByteCount ?? max(256 << 20, memoryBytes / 2)
-        guard store.logByteCount > limit, ownsSlices, ContinuousClock.now >= snapshotPause else { return }
+        let replaySeconds = Double(committed - snapshotStep) * replayCost.secondsPerStep
+        guard store.logByteCount > limit || replaySeconds > snapshotOptions.replaySeconds else { return }
+        guard ownsSlices, ContinuousClock.now >= snapshotPause else { return }
         var writers: [SliceName: SnapshotWriter] = [:]
         for slice in slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense) {
             writers[slice] = try store.beginSnapshot(slice, shape: shape(of: slice), classVersion: classVersion)

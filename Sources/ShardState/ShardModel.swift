@@ -41,6 +41,7 @@ package final class ShardModel {
     var recent: [LogRecord] = []
     var snapshots: SnapshotRound?
     let snapshotOptions: SnapshotOptions
+    var replayCost = ReplayCost()
     /// The step that the plan says nobody goes back behind.
     var safe = -1
     /// No snapshot is begun before this, after one failed.
@@ -104,6 +105,8 @@ package final class ShardModel {
     package func perform(
         _ id: StepID, _ computation: ShardComputation<[Tensor]>, plan: Plan?
     ) throws(Refusal) -> ShardResult<[Tensor]>? {
+        let start = ContinuousClock.now
+        defer { replayCost.add(.now - start) }
         do { return try execute(id, computation, plan) } catch { throw Refusal(error) }
     }
 
@@ -146,6 +149,7 @@ package final class ShardModel {
             head.rollback()
             dense.rollback()
             prepared = nil
+            replayCost.forgetStep()
             return nil
         case .commit:
             try commit(id)
@@ -199,6 +203,7 @@ package final class ShardModel {
         }
         committed = id.step
         self.prepared = nil
+        replayCost.endStep()
         advanceSnapshots()
     }
 

@@ -13,12 +13,20 @@ internal import Tensors
 package struct SnapshotOptions: Sendable {
     /// A round begins when the log is longer than this; nil: than half of the state, and at least 256 MiB.
     package var logByteCount: Int?
-    /// Bytes that are copied after each step at most (but at least one piece).
-    package var copyByteCount: Int
+    /// Or when its replay would take longer than this.
+    package var replaySeconds: Double
+    /// Bytes that are copied after each step at most (but at least one piece); nil: 32 MiB, or 64 MiB for every second that a step
+    /// takes, which most disks can write beside the log.
+    package var copyByteCount: Int?
 
-    package init(logByteCount: Int? = nil, copyByteCount: Int = 32 << 20) {
+    package init(logByteCount: Int? = nil, replaySeconds: Double = 600, copyByteCount: Int? = nil) {
         self.logByteCount = logByteCount
+        self.replaySeconds = replaySeconds
         self.copyByteCount = copyByteCount
+    }
+
+    func copyByteCount(stepSeconds: Double) -> Int {
+        copyByteCount ?? max(32 << 20, Int(min(stepSeconds, 60) * Double(64 << 20)))
     }
 }
 

@@ -14,14 +14,18 @@ import Testing
         }
     }
 
-    /// So short a log that snapshots are taken all the time.
-    @Test func aKilledShardComesBackFromItsSnapshots() throws {
+    /// So short a log, or so little patience, that snapshots are taken all the time.
+    @Test(arguments: [["--log-bytes", "300000"], ["--replay-seconds", "0.01"]])
+    func aKilledShardComesBackFromItsSnapshots(arguments: [String]) throws {
         try Undisturbed.expectNoTrace(
-            of: "killed shards with snapshots", shardArguments: ["--log-bytes", "300000", "--copy-bytes", "4096"]
+            of: "killed shards with snapshots", shardArguments: arguments + ["--copy-bytes", "4096"]
         ) { cluster in
             for round in 1...4 {
                 try cluster.waitUntilInTheMiddle(after: 40 * round)
                 try cluster.restartShard(round % 2)
+            }
+            try cluster.waitForStatus("snapshots are there", seconds: 60) { status in
+                status.shards.allSatisfy { ($0.snapshotStep ?? -1) >= 0 }
             }
         }
     }

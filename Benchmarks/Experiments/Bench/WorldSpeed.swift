@@ -26,6 +26,7 @@ struct WorldsCommand: ParsableCommand {
     @OptionGroup var features: FeatureTraining
     @Option(help: "Steps, of which the first fifth is not counted.") var steps = 40
     @Option(help: "Threads of every process.") var threads = 2
+    @Flag(help: "Keep every shard on a part of the cores of its own, and every worker likewise.") var pinned = false
     @Option(help: "Shards:workers.") var worlds = ["1:1", "2:1", "4:1", "2:2"]
 
     func run() throws {
@@ -38,7 +39,7 @@ struct WorldsCommand: ParsableCommand {
     }
 
     private func measure(shards: Int, workers: Int) throws -> WorldSpeed {
-        let world = TrainingRun.World(shards: shards, workers: workers, threads: threads)
+        let world = TrainingRun.World(shards: shards, workers: workers, threads: threads, isPinned: pinned)
         let (seconds, peak) = try features.time(steps: steps, world: world, in: "worlds") { cluster in
             cluster.shards.map { ProcessMemory.peakResidentBytes(of: $0.processIdentifier) }.max() ?? 0
         }
