@@ -17,7 +17,8 @@ extension CoordinatorMachine {
         }
     }
 
-    private var isOver: Bool {
+    /// Whether there are no more steps to come.
+    var isOver: Bool {
         switch activity {
         case .finished, .failed: true
         case .train, .wait, .task: false

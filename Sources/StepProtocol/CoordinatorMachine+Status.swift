@@ -25,9 +25,12 @@ extension CoordinatorMachine {
         let rank = ranks.firstIndex { $0.worker == id }
         let isLast = rank.map { ranks.count > 1 && results.count == ranks.count - 1 && results[$0] == nil } ?? false
         let owned = owns(id) ? slices(of: id) : nil
+        // A worker ends when the run does.
+        let isDone = isOver && id.role == .worker
         return CoordinatorStatus.Member(
             id: id, endpoint: record.members[id]?.endpoint ?? "", age: age, isAlive: isAlive(id),
-            isLate: age > configuration.lease / 2 || isLast, slices: owned?.centers, denseSlices: owned?.dense,
+            isLate: !isDone && (age > configuration.lease / 2 || isLast), slices: owned?.centers,
+            denseSlices: owned?.dense,
             isDraining: isDraining(id), report: member?.report, rank: rank,
             microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult)
     }

@@ -113,7 +113,7 @@ public struct CoordinatorStatus: Sendable {
         public var age: Duration
         /// Whether its lease holds.
         public var isAlive: Bool
-        /// Not heard of for half a lease, or the rank that the others wait for.
+        /// Not heard of for half a lease, or the rank that the others wait for; not of a worker when the run is over.
         public var isLate: Bool
         /// Of a shard.
         public var slices: SliceSet?

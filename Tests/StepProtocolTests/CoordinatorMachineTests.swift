@@ -275,6 +275,18 @@ import Testing
         #expect(status.members[0].lastResult?.totalSeconds == 2)
     }
 
+    @Test mutating func aWorkerThatHasEndedWithTheRunIsNotLate() {
+        cluster.start(workers: 1)
+        cluster.commit()
+        cluster.tell(.stop)
+        cluster.commit()
+        #expect(cluster.machine.activity == .finished)
+        cluster.pass(6, alive: ["s0"])
+        let status = cluster.machine.status(at: cluster.now)
+        #expect(status.members.map(\.id.description) == ["worker-0", "shard-0", "shard-1"])
+        #expect(status.members.map(\.isLate) == [false, false, true])
+    }
+
     @Test mutating func aStragglerIsNamed() {
         cluster = CoordinatorFixture(CoordinatorFixture.configuration(minimumWorkers: 2))
         cluster.start(workers: 2)
