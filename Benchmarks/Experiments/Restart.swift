@@ -18,6 +18,9 @@ struct Restart: ParsableCommand {
     @Option(help: "Kills of each kind.")
     var repetitions = 2
 
+    @Option(help: "--replay-seconds of the shards; their default unless given.")
+    var replaySeconds: Double?
+
     func run() throws {
         var table = TextTable([
             "started", "detection s", "start s", "load s", "replay s", "first step s", "total s", "steps replayed",
@@ -28,6 +31,7 @@ struct Restart: ParsableCommand {
             cluster.stop()
             try? FileManager.default.removeItem(at: directory)
         }
+        cluster.shardArguments = replaySeconds.map { ["--replay-seconds", "\($0)"] } ?? []
         try cluster.start(
             configuration: features.configuration(steps: 1_000_000, in: directory), world: .init(shards: 2, workers: 1))
         try cluster.waitUntilCommitted(steps, seconds: 1200)

@@ -65,8 +65,6 @@ void *pfc_map_file(const char *directory, size_t byte_count) {
     }
     close(file);
     if (start == MAP_FAILED) return errno = problem, NULL;
-    // Rows are read at random: what lies next to them is not wanted.
-    madvise(start, byte_count, MADV_RANDOM);
     return start;
 }
 

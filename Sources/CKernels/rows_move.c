@@ -48,12 +48,13 @@ PFC_CLONES void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t coun
 }
 
 void pfc_rows_will_need(const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count) {
-    enum { page = 4096 };
+    // Disks read a little more at once sooner than the same with gaps.
+    enum { page = 4096, gap = 16 * page };
     uintptr_t begin = 0, end = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
         uintptr_t first = ((uintptr_t)source + (uintptr_t)(places[i] * byte_count)) / page * page;
         uintptr_t last = ((uintptr_t)source + (uintptr_t)((places[i] + 1) * byte_count) + page - 1) / page * page;
-        if (i > 0 && first <= end) {
+        if (i > 0 && first <= end + gap) {
             end = last > end ? last : end;
             continue;
         }

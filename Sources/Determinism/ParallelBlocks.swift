@@ -35,4 +35,10 @@ public struct ParallelBlocks: Sendable {
             DispatchQueue.concurrentPerform(iterations: threads) { run($0) }
         }
     }
+
+    /// As `forEach`, with blocks in descending order: for a pass over what an ascending one has used, the end of which is still
+    /// near, in caches or, of files, in memory.
+    public func forEachFromLast(_ count: Int, _ body: @Sendable (_ block: Int, _ thread: Int) -> Void) {
+        forEach(count) { body(count - 1 - $0, $1) }
+    }
 }

@@ -2,20 +2,24 @@ internal import CKernels
 internal import CenterStore
 internal import Determinism
 internal import Dispatch
+internal import Synchronization
 
-/// Asks the system for the rows of the next step while this one is computed, if they are in files.
+/// Asks the system for the rows of the next step between steps, while workers compute, if they are in files.
 ///
 /// The negatives of any step are known from the key alone; positives, of which there are few, come with the labels. What was asked for
 /// wrongly, or not at all, costs time and nothing else.
 final class RowPrefetcher: Sendable {
+    /// How often it was told to stop.
+    private let stops = Atomic<Int>(0)
     private let queue = DispatchQueue(label: "prefetch", qos: .utility)
 
     /// Begins to ask for the rows that `step` will sample.
     func start(_ sampler: ClassSampler, table: CenterTable, slices: SliceSet, step: Int) {
         guard table.memory != .anonymous else { return }
         let parts = slices.numbers.compactMap { slice in table.memory(of: slice).map { Part($0) } }
-        queue.async {
-            for part in parts {
+        let before = stops.load(ordering: .relaxed)
+        queue.async { [self] in
+            for part in parts where stops.load(ordering: .relaxed) == before {
                 let places = sampler.sample(step: step, slice: part.held.number, positives: []).rows
                 places.withUnsafeBufferPointer { places in
                     guard let first = places.baseAddress else { return }
@@ -26,8 +30,8 @@ final class RowPrefetcher: Sendable {
         }
     }
 
-    /// Returns when everything was asked for, so that no more than one step is.
-    func wait() { queue.sync {} }
+    /// Asks for no more: the step itself reads now.
+    func stop() { stops.add(1, ordering: .relaxed) }
 
     /// A slice, and where its memory is at the moment.
     private struct Part: @unchecked Sendable {

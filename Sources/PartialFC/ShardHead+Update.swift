@@ -106,7 +106,7 @@ extension ShardHead {
     func update(_ step: StepState, gradient: Tensor, learningRate: Float) throws(HeadError) {
         let size = configuration.embeddingSize
         try update(step, learningRate: learningRate) { consume in
-            blocks.parallel.forEach(step.units.count) { index, thread in
+            blocks.parallel.forEachFromLast(step.units.count) { index, thread in
                 let unit = step.units[index]
                 let offset = step.sampled.slices[unit.position].offset
                 consume(

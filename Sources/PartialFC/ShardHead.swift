@@ -50,6 +50,8 @@ public final class ShardHead {
     var exchangePool = ReusableTensor()
     var cosinePool = ReusableTensor()
     private let prefetcher = RowPrefetcher()
+    /// Whether the classes of the step under way were sampled, so that those of the next one are known.
+    private var isSampling = true
     var history = RowHistory()
 
     /// Creates the shard's table, with `slices` active.
@@ -233,11 +235,11 @@ public final class ShardHead {
     public func begin(step number: Int, microBatchSize: Int, labels: [Int64], sampled: [Int64]? = nil) throws(HeadError)
     {
         try expect([.idle], "begin")
-        prefetcher.wait()
+        prefetcher.stop()
         step = try gather(
             step: number, microBatchSize: microBatchSize, labels: labels, slices: activeSlices, sampled: sampled)
         phase = .begun
-        if sampled == nil { prefetcher.start(sampler, table: table, slices: activeSlices, step: number + 1) }
+        isSampling = sampled == nil
     }
 
     /// Whether the table has an update that may still be taken back.
@@ -297,6 +299,7 @@ public final class ShardHead {
             step?.appliedRate = learningRate
         }
         phase = .prepared
+        if isSampling { prefetcher.start(sampler, table: table, slices: activeSlices, step: current.number + 1) }
     }
 
     /// Makes the update final and ends the step.

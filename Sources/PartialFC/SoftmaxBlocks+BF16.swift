@@ -112,7 +112,7 @@ extension SoftmaxBlocks {
         let atHalf = layout.piece(UInt16.self, rows.isHalf ? 0 : tile * size)
         let atStack = layout.piece(Float.self, levels * tile * size)
         let scratch = threadScratch(layout.floats)
-        parallel.forEach(units.count * nodes.count) { block, thread in
+        parallel.forEachFromLast(units.count * nodes.count) { block, thread in
             let (unit, nodeIndex) = block.quotientAndRemainder(dividingBy: nodes.count)
             let (position, piece) = units[unit]
             let slice = rows.slices[position]

@@ -62,7 +62,7 @@ extension SoftmaxBlocks {
         let largest = min(units.map(\.1.count).max() ?? 0, Self.gradientRows)
         let scratch = threadScratch(
             leafLimit * g * tile + g + (levels + 1) * largest * size + (rows.isHalf ? tile * size : 0))
-        parallel.forEach(units.count * nodes.count) { block, thread in
+        parallel.forEachFromLast(units.count * nodes.count) { block, thread in
             let (unit, nodeIndex) = block.quotientAndRemainder(dividingBy: nodes.count)
             let (position, part) = units[unit]
             let slice = rows.slices[position]

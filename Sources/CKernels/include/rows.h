@@ -23,7 +23,8 @@ void pfc_rows_gather(
 void pfc_rows_scatter(
     const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count, void *destination);
 
-/// Asks the system to bring rows of `byte_count` bytes from a file into memory; returns at once. `places` ascend.
+/// Asks the system to bring rows of `byte_count` bytes from a file into memory, and what lies between those that are near to each
+/// other; returns at once. `places` ascend.
 void pfc_rows_will_need(const void *source, const int64_t *places, ptrdiff_t count, ptrdiff_t byte_count);
 
 /// inverse[i] = 1 / |row i|, 0 for a row of (almost) no length; rows bf16.
