@@ -12,8 +12,8 @@ struct ReplayCost {
     /// A computation of the step in hand took so long.
     mutating func add(_ duration: Duration) { current += duration }
 
-    /// The step is given up, to be repeated.
-    mutating func forgetStep() { current = .zero }
+    /// An attempt at a step begins: what was done before, for instance to make slices, is not part of it.
+    mutating func beginStep() { current = .zero }
 
     /// The step is committed.
     mutating func endStep() {

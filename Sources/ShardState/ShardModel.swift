@@ -115,6 +115,7 @@ package final class ShardModel {
     ) throws -> ShardResult<[Tensor]>? {
         switch computation {
         case .sample(let ranks, let learningRate, let exchange):
+            replayCost.beginStep()
             (self.exchange, self.learningRate) = (exchange, learningRate)
             try head.begin(
                 step: id.step, microBatchSize: setup.configuration.batch.microBatch, labels: labels(of: ranks),
@@ -149,7 +150,6 @@ package final class ShardModel {
             head.rollback()
             dense.rollback()
             prepared = nil
-            replayCost.forgetStep()
             return nil
         case .commit:
             try commit(id)
