@@ -4,7 +4,7 @@ internal import Determinism
 internal import Dispatch
 internal import Synchronization
 
-/// Asks the system for the rows of the next step between steps, while workers compute, if they are in files.
+/// Asks the system for the rows of the next step once those of this one are updated, if they are in files.
 ///
 /// The negatives of any step are known from the key alone; positives, of which there are few, come with the labels. What was asked for
 /// wrongly, or not at all, costs time and nothing else.

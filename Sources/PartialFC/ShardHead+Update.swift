@@ -80,6 +80,8 @@ extension ShardHead {
                 "the updated center of class \(step.ids.buffer(Int64.self)[row]) is not finite: lower the learning rate (\(learningRate)) or clip"
             )
         }
+        // The rows of this step are needed no more, and in the exchange `features` the workers have the backbone before them.
+        if isSampling { prefetcher.start(sampler, table: table, slices: activeSlices, step: step.number + 1) }
     }
 
     /// The first of `rows` whose gradient is not finite. What comes out for rows that are ahead is of no use, and may be

@@ -49,9 +49,9 @@ public final class ShardHead {
     var slotPool = ReusableTensor()
     var exchangePool = ReusableTensor()
     var cosinePool = ReusableTensor()
-    private let prefetcher = RowPrefetcher()
+    let prefetcher = RowPrefetcher()
     /// Whether the classes of the step under way were sampled, so that those of the next one are known.
-    private var isSampling = true
+    private(set) var isSampling = true
     var history = RowHistory()
 
     /// Creates the shard's table, with `slices` active.
@@ -299,7 +299,6 @@ public final class ShardHead {
             step?.appliedRate = learningRate
         }
         phase = .prepared
-        if isSampling { prefetcher.start(sampler, table: table, slices: activeSlices, step: current.number + 1) }
     }
 
     /// Makes the update final and ends the step.
