@@ -122,10 +122,13 @@ extension LocalCluster {
     /// Runs one of the programs to its end.
     ///
     /// - Returns: its exit code and what it printed, standard output and standard error together.
-    public static func run(_ program: String, _ arguments: [String]) throws -> (code: Int32, text: String) {
+    public static func run(
+        _ program: String, _ arguments: [String], environment: [String: String] = [:]
+    ) throws -> (code: Int32, text: String) {
         let process = Process()
         process.executableURL = builtBinaries.appending(path: program)
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output

@@ -9,8 +9,9 @@ struct Health: ParsableCommand {
         abstract: "Ask a coordinator, shard server or worker itself, over HTTP, whether it is alive.",
         discussion: """
             Asks for /healthz, or with --ready for /readyz, and prints the answer. Exit codes: 0 if that is yes, 1 if it is no, 69 if \
-            nobody answers. For health checks of containers that have no other program to ask with: there the address is the one that \
-            the process is told by PARTIALFC_HTTP.
+            nobody answers. Where PARTIALFC_STATE names the state directory of a coordinator that cannot start, it says why. For health \
+            checks of containers that have no other program to ask with: there the address is the one that the process is told by \
+            PARTIALFC_HTTP.
             """)
 
     @Argument(
@@ -45,6 +46,9 @@ struct Health: ParsableCommand {
         let answer: HTTPProbe.Answer
         do { answer = try HTTPProbe(address, limit: .seconds(timeout)).get(ready ? "/readyz" : "/healthz") } catch {
             FileHandle.standardError.write(Data("coordinator: \(error)\n".utf8))
+            if let reason = EnvironmentDefaults.text("PARTIALFC_STATE").map(LastError.init(stateDirectory:))?.text {
+                FileHandle.standardError.write(Data("the coordinator could not start: \(reason)\n".utf8))
+            }
             throw ExitCode(69)
         }
         // A line, which Docker keeps and `docker inspect` shows.

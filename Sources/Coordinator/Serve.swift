@@ -99,14 +99,15 @@ struct Serve: ParsableCommand {
     func run() throws {
         let level = Logger.Level(rawValue: logLevel) ?? .info
         let log = Logger(label: "coordinator") { StandardErrorLog(label: $0, level: level) }
+        var lastError = stateDirectory.map(LastError.init(stateDirectory:))
         do {
             let security = try keyOptions.security(as: .coordinator)
             let settings = EnvironmentDefaults.words("PARTIALFC_SET") + settings
             let setup = try RunSetup(
                 RunConfiguration(file: configurationFile ?? "", settings: settings).countingData())
-            let run = try StoredRun(
-                directory: stateDirectory ?? setup.configuration.output + "/state", setup: setup, resume: resume,
-                accepted: accept)
+            let state = stateDirectory ?? setup.configuration.output + "/state"
+            lastError = LastError(stateDirectory: state)
+            let run = try StoredRun(directory: state, setup: setup, resume: resume, accepted: accept)
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
             let monitor = httpBinding == "off" ? nil : ClusterMonitor(setup.configuration)
             let tensorBoard = try tensorboard.map {
@@ -120,12 +121,14 @@ struct Serve: ParsableCommand {
             if let endpointFile {
                 try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
             }
+            lastError?.remove()
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
             service.run()
             pages?.close()
             withExtendedLifetime(signals) {}
         } catch {
             log.error("\(error)")
+            lastError?.write(error)
             throw ExitCode(Self.exitCode(error))
         }
     }

@@ -12,6 +12,8 @@ public struct DatasetError: Error, CustomStringConvertible, Sendable, Hashable {
         case invalidOption
         case missingFonts
         case damagedCache
+        /// A glyph cache that is there was made from another recipe.
+        case otherRecipe
         case unwritableFile
         case noSamples
     }

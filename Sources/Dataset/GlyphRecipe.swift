@@ -34,6 +34,21 @@ public struct GlyphRecipe: Sendable, Hashable, Codable {
         return Set(fonts.filter { !installed.contains($0) }.map(\.package)).sorted()
     }
 
+    /// What `other` has that this recipe has not, in words; nil if both are the same.
+    func difference(from other: GlyphRecipe) -> String? {
+        guard self != other else { return nil }
+        func count(_ recipe: GlyphRecipe) -> Int { recipe.characters?.count ?? recipe.classCount }
+        var parts: [String] = []
+        func compare(_ name: String, _ wanted: Int, _ found: Int) {
+            if wanted != found { parts.append("\(found) \(name) instead of \(wanted)") }
+        }
+        compare("characters to train on", count(self), count(other))
+        compare("characters held out", heldOutCount, other.heldOutCount)
+        compare("pixels a side", imageSize, other.imageSize)
+        if seed != other.seed { parts.append("seed \(other.seed) instead of \(seed)") }
+        return parts.isEmpty ? "other fonts or characters" : parts.joined(separator: ", ")
+    }
+
     /// Checks sizes and counts.
     ///
     /// - Throws: `DatasetError` (`invalidOption`) that names the value.

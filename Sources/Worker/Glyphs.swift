@@ -8,8 +8,8 @@ struct Glyphs: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Render the glyph data set from installed fonts into one file.",
         discussion: """
-            Han characters are the identities, one image per character and font face. Does nothing if the file was made \
-            from the same recipe and fonts.
+            Han characters are the identities, one image per character and font face. Does nothing if the file is there. A file \
+            with other characters or sizes is never overwritten, because a run may train on it: then this ends with exit code 73.
             """)
 
     @Option(help: "The file to write.", completion: .file())
@@ -49,7 +49,8 @@ struct Glyphs: ParsableCommand {
             )
         } catch {
             FileHandle.standardError.write(Data("worker glyphs: \(error)\n".utf8))
-            throw ExitCode(error.code == .missingFonts ? 69 : 70)
+            let codes: [DatasetError.Code: Int32] = [.missingFonts: 69, .otherRecipe: 73, .unwritableFile: 73]
+            throw ExitCode(codes[error.code] ?? 70)
         }
     }
 }

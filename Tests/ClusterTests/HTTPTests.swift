@@ -191,6 +191,16 @@ import Testing
             let gone = try LocalCluster.run("coordinator", ["health", "127.0.0.1:\(ports[0])", "--timeout", "2"])
             #expect(gone.code == 69 && gone.text.contains("Connection refused"), "\(gone.text)")
         }
+        // A coordinator that cannot start leaves the reason where its health check finds it.
+        try withDirectory { directory in
+            let (state, none) = (directory.appending(path: "state").path, directory.appending(path: "none.yaml").path)
+            let refused = try LocalCluster.run("coordinator", ["serve", "--config", none, "--state", state])
+            #expect(refused.code != 0)
+            let asked = try LocalCluster.run(
+                "coordinator", ["health", "127.0.0.1:1"], environment: ["PARTIALFC_STATE": state])
+            #expect(asked.code == 69 && asked.text.contains("could not start"), "\(asked.text)")
+            #expect(asked.text.contains(none), "\(asked.text)")
+        }
         for wrong in ["off", "7480", "127.0.0.1:0"] {
             #expect(try LocalCluster.run("coordinator", ["health", wrong]).code == 64)
         }
