@@ -102,12 +102,15 @@ struct Serve: ParsableCommand {
         var lastError = stateDirectory.map(LastError.init(stateDirectory:))
         do {
             let security = try keyOptions.security(as: .coordinator)
-            let settings = EnvironmentDefaults.words("PARTIALFC_SET") + settings
-            let setup = try RunSetup(
-                RunConfiguration(file: configurationFile ?? "", settings: settings).countingData())
-            let state = stateDirectory ?? setup.configuration.output + "/state"
+            let configuration = try RunConfiguration(
+                file: configurationFile ?? "", settings: settings,
+                environment: EnvironmentDefaults.words("PARTIALFC_SET")
+            ).countingData()
+            let state = stateDirectory ?? configuration.output + "/state"
             lastError = LastError(stateDirectory: state)
-            let run = try StoredRun(directory: state, setup: setup, resume: resume, accepted: accept)
+            let run = try StoredRun(
+                directory: state, setup: RunSetup(configuration), resume: resume, accepted: accept)
+            let setup = run.setup
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
             let monitor = httpBinding == "off" ? nil : ClusterMonitor(setup.configuration)
             let tensorBoard = try tensorboard.map {

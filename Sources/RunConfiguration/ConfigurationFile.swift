@@ -1,53 +1,75 @@
 internal import Foundation
-internal import Yams
 
 /// Reading a run configuration: the defaults, then the file, then `key=value` settings over both.
 extension RunConfiguration {
-    /// Reads the YAML file at `path` and applies `settings`, each `section.key=value`.
+    /// Reads the YAML file at `path`, and lays settings over it, each `section.key=value`.
     ///
+    /// - Parameters:
+    ///   - settings: of the command line (`--set`); they count before those of the environment.
+    ///   - environment: of the variable `PARTIALFC_SET`.
     /// - Throws: `ConfigurationError` if the file cannot be read, a key is unknown, or a value does not fit.
-    public init(file path: String, settings: [String] = []) throws(ConfigurationError) {
-        let text: String
-        do { text = try String(contentsOfFile: path, encoding: .utf8) } catch {
-            throw ConfigurationError(key: "", problem: "\(path) cannot be read: \(error.localizedDescription)")
-        }
-        try self.init(yaml: text, settings: settings)
+    public init(
+        file path: String, settings: [String] = [], environment: [String] = []
+    ) throws(ConfigurationError) {
+        try self.init(
+            yaml: ConfigurationText.read(path), name: path, settings: settings, environment: environment)
     }
 
-    /// Reads YAML (or JSON, which is YAML) and applies `settings`, each `section.key=value`.
+    /// Reads YAML (or JSON, which is YAML), and lays settings over it.
     ///
+    /// - Parameter name: of the file, for messages.
     /// - Throws: `ConfigurationError` if a key is unknown or a value does not fit.
-    public init(yaml text: String, settings: [String] = []) throws(ConfigurationError) {
+    public init(
+        yaml text: String, name: String = "the configuration", settings: [String] = [], environment: [String] = []
+    ) throws(ConfigurationError) {
+        var overlay = ConfigurationOverlay(Self.defaultTree, expandsHome: true)
+        try overlay.add(yaml: text, name: name)
+        for setting in environment { try overlay.add(setting: setting, source: "PARTIALFC_SET") }
+        for setting in settings { try overlay.add(setting: setting, source: "--set") }
+        try self.init(overlay)
+        // The first rule has no name in what is stored.
+        if head.sampling == 1 { head.sampling = nil }
+    }
+
+    /// Reads what `canonicalText` wrote, of a run that goes on: keys that came later have the value that they had before.
+    ///
+    /// - Throws: `ConfigurationError` if a key is unknown, of a later version perhaps, or a value does not fit.
+    public init(stored text: String) throws(ConfigurationError) {
         var tree = Self.defaultTree
-        try Self.overlay(Self.mapping(text), on: &tree, path: "")
-        for setting in settings {
-            guard let equals = setting.firstIndex(of: "=") else {
-                throw ConfigurationError(key: setting, problem: "is not of the form section.key=value")
-            }
-            let keys = setting[..<equals].split(separator: ".").map(String.init)
-            var value: Any
-            do { value = try Yams.load(yaml: String(setting[setting.index(after: equals)...])) ?? "" } catch {
-                throw ConfigurationError(key: setting, problem: "has a value that is not YAML: \(error)")
-            }
-            for key in keys.reversed() { value = [key: value] }
-            guard let mapping = value as? [String: Any] else {
-                throw ConfigurationError(key: setting, problem: "names no key")
-            }
-            try Self.overlay(mapping, on: &tree, path: "")
+        for key in Self.valuesBefore.keys {
+            let path = key.split(separator: ".").map(String.init)
+            var section = tree[path[0]] as? [String: Any] ?? [:]
+            section[path[1]] = nil
+            tree[path[0]] = section
+        }
+        var overlay = ConfigurationOverlay(tree, expandsHome: false)
+        try overlay.add(yaml: text, name: "the stored configuration")
+        try self.init(overlay)
+    }
+
+    private init(_ overlay: ConfigurationOverlay) throws(ConfigurationError) {
+        func error(_ key: String, _ problem: String) -> ConfigurationError {
+            ConfigurationError(key: key, problem: problem, place: overlay.places[key] ?? "")
         }
         do {
             let decoder = JSONDecoder()
             decoder.keyDecodingStrategy = .convertFromSnakeCase
-            self = try decoder.decode(Self.self, from: JSONSerialization.data(withJSONObject: tree))
+            self = try decoder.decode(Self.self, from: JSONSerialization.data(withJSONObject: overlay.tree))
         } catch let DecodingError.typeMismatch(type, context) {
-            throw ConfigurationError(key: Self.dotted(context.codingPath), problem: "must be of type \(type)")
+            throw error(Self.dotted(context.codingPath), "must be of type \(type)")
         } catch let DecodingError.dataCorrupted(context) {
-            throw ConfigurationError(key: Self.dotted(context.codingPath), problem: context.debugDescription)
-        } catch {
-            throw ConfigurationError(key: "", problem: "\(error)")
+            throw error(Self.dotted(context.codingPath), context.debugDescription)
+        } catch let problem {
+            throw error("", "\(problem)")
         }
-        try validate()
+        do { try validate() } catch {
+            throw ConfigurationError(key: error.key, problem: error.problem, place: overlay.places[error.key] ?? "")
+        }
     }
+
+    /// Keys that are left out of what is stored if they have the value, as JSON, that every run had before there was the key. So
+    /// the text and the fingerprint of an older run stay what they were. Such a key is optional, nil for this value.
+    static let valuesBefore = ["head.sampling": "1"]
 
     /// The whole configuration as one line of JSON with sorted keys: what members receive, and what is hashed.
     public var canonicalText: String {
@@ -66,7 +88,8 @@ extension RunConfiguration {
     ///
     /// Sorted by key, which ends at the first colon. Keys that are not in the fingerprint do not count.
     public func differences(from stored: RunConfiguration) -> [String] {
-        let (old, new) = (Self.leaves(stored.identity), Self.leaves(identity))
+        let old = Self.valuesBefore.merging(Self.leaves(stored.identity)) { $1 }
+        let new = Self.valuesBefore.merging(Self.leaves(identity)) { $1 }
         return new.keys.sorted().compactMap { key in
             guard let before = old[key], let now = new[key], before != now else { return nil }
             return "\(key): stored \(before), now \(now)"
@@ -100,15 +123,8 @@ extension RunConfiguration {
         return Dictionary(list(tree, "")) { first, _ in first }
     }
 
-    /// Every key with its default, dotted: `head.sample_rate`.
-    public static var keys: [String] {
-        func list(_ tree: [String: Any], _ prefix: String) -> [String] {
-            tree.flatMap { key, value in
-                (value as? [String: Any]).map { list($0, prefix + key + ".") } ?? [prefix + key]
-            }
-        }
-        return list(defaultTree, "").sorted()
-    }
+    /// Every key, dotted: `head.sample_rate`.
+    public static let keys: [String] = initialTexts.keys.sorted()
 
     private static var encoder: JSONEncoder {
         let encoder = JSONEncoder()
@@ -117,49 +133,16 @@ extension RunConfiguration {
         return encoder
     }
 
-    private static var defaultTree: [String: Any] {
+    /// Every key with its default as text: `[]`, `false`, `auto`.
+    static let initialTexts = leaves(RunConfiguration()).mapValues { $0.replacing("\"", with: "") }
+
+    /// Every key with its default, as JSON has it.
+    static var defaultTree: [String: Any] {
         let data = (try? encoder.encode(RunConfiguration())) ?? .init()
         return (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
     }
 
-    private static func mapping(_ text: String) throws(ConfigurationError) -> [String: Any] {
-        let value: Any?
-        do { value = try Yams.load(yaml: text) } catch {
-            throw ConfigurationError(key: "", problem: "is not YAML: \(error)")
-        }
-        guard let value, !(value is NSNull) else { return [:] }
-        guard let mapping = value as? [String: Any] else {
-            throw ConfigurationError(key: "", problem: "must be a mapping of sections to keys")
-        }
-        return mapping
-    }
-
-    private static func overlay(
-        _ mapping: [String: Any], on tree: inout [String: Any], path: String
-    ) throws(ConfigurationError) {
-        for (key, value) in mapping {
-            let name = path.isEmpty ? key : "\(path).\(key)"
-            guard let known = tree[key] else {
-                let others = tree.keys.sorted().joined(separator: ", ")
-                throw ConfigurationError(key: name, problem: "is not a known key; known here: \(others)")
-            }
-            if var section = known as? [String: Any] {
-                guard let inner = value as? [String: Any] else {
-                    throw ConfigurationError(key: name, problem: "must be a mapping of keys")
-                }
-                try overlay(inner, on: &section, path: name)
-                tree[key] = section
-            } else if known is String, !(value is String) {
-                tree[key] = "\(value)"
-            } else {
-                tree[key] = value
-            }
-        }
-    }
-
     private static func dotted(_ path: [any CodingKey]) -> String {
-        path.map { key in
-            key.stringValue.reduce(into: "") { $0 += $1.isUppercase ? "_" + $1.lowercased() : String($1) }
-        }.joined(separator: ".")
+        path.map { ConfigurationKey.snake($0.stringValue) }.joined(separator: ".")
     }
 }

@@ -29,6 +29,8 @@ extension RunConfiguration {
         {
             if !condition { throw ConfigurationError(key: key, problem: problem()) }
         }
+        try require(!output.isEmpty, "output", "is empty; name a directory")
+        try require(seed <= UInt64(Int.max), "seed", "is \(seed), not in 0...\(Int.max)")
         try require(
             ["rec", "folder", "glyphs", "features"].contains(data.kind), "data.kind",
             "is \(data.kind); use rec, folder, glyphs or features")
@@ -63,6 +65,9 @@ extension RunConfiguration {
             (0...1).contains(head.interclassFilter), "head.interclass_filter",
             "is \(head.interclassFilter), not in 0...1")
         try require((0...1).contains(head.sampleRate), "head.sample_rate", "is \(head.sampleRate), not in 0...1")
+        try require(
+            (0...2).contains(head.sampling ?? 1), "head.sampling",
+            "is \(head.sampling ?? 1); use 1 or 2, or 0 for the newest")
         try require(
             ["auto", "rows", "features"].contains(head.exchange), "head.exchange",
             "is \(head.exchange); use auto, rows or features")

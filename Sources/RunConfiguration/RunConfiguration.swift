@@ -20,6 +20,15 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
 
     public init() {}
 
+    /// This configuration with what is up to the run decided, as it is stored.
+    ///
+    /// - Parameter stored: that of the run, or of the checkpoint, that it goes on with; nil for a new one.
+    public func decided(like stored: RunConfiguration?) -> RunConfiguration {
+        var copy = self
+        if head.sampling == 0 { copy.head.sampling = if let stored { stored.head.sampling } else { 2 } }
+        return copy
+    }
+
     /// Where samples come from.
     public struct Data: Codable, Sendable, Hashable {
         /// `rec`, `folder`, `glyphs`, or `features` (stored embeddings: the head alone is trained).
@@ -77,8 +86,11 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var m3: Float = 0
         /// Cosines above this are ignored for other classes than the target; 0 switches it off.
         public var interclassFilter: Float = 0
-        /// r: fraction of each slice's classes that take part in a step.
+        /// r: fraction of the classes that take part in a step.
         public var sampleRate: Double = 0.1
+        /// How the rate is shared out among slices: 2, or nil for the first rule, 1. 0: 2 in a new run, as before in one that goes
+        /// on.
+        public var sampling: Int? = 0
         /// N: number of slices, a power of two.
         public var slices = 16
         /// `features`, `rows`, or `auto`.

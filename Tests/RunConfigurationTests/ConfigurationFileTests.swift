@@ -24,7 +24,7 @@ import Testing
         ("head: {sample_rat: 0.1}", "head.sample_rat"),
         ("head: 3", "head"),
         ("head: {slices: 12}", "head.slices"),
-        ("head: {scale: .nan}", ""),
+        ("head: {scale: .nan}", "head.scale"),
         ("head: {storage: int8}", "head.storage"),
         ("head: {momentum_storage: f16}", "head.momentum_storage"),
         ("head: {momentum_storage: none}", "head.momentum_storage"),
@@ -77,6 +77,24 @@ import Testing
         other = base
         other.optimizer.notFinite = "stop"
         #expect(other.fingerprint != base.fingerprint)
+    }
+
+    /// What an older version stored has no `head.sampling`: it goes on with the first rule, under its old fingerprint.
+    @Test func runsKeepTheirSamplingRule() throws {
+        let new = try RunConfiguration(yaml: "seed: 5").decided(like: nil)
+        #expect(new.head.sampling == 2 && new.canonicalText.contains(#""sampling":2"#))
+        let text = new.canonicalText.replacing(#","sampling":2"#, with: "")
+        let old = try RunConfiguration(stored: text)
+        #expect(old.canonicalText == text, "nothing is added to what is stored")
+        let goingOn = try RunConfiguration(yaml: "seed: 5").decided(like: old)
+        #expect(goingOn == old && goingOn.fingerprint == old.fingerprint && goingOn.differences(from: old).isEmpty)
+        #expect(goingOn.fingerprint != new.fingerprint)
+        #expect(try RunConfiguration(yaml: "seed: 5").decided(like: new) == new)
+        let first = try RunConfiguration(yaml: "seed: 5\nhead: {sampling: 1}")
+        #expect(first.decided(like: nil) == old && first.decided(like: new) == old)
+        #expect(first.differences(from: new) == ["head.sampling: stored 2, now 1"])
+        #expect(new.differences(from: old) == ["head.sampling: stored 1, now 2"])
+        #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: "head: {sampling: 3}") }
     }
 
     @Test func differencesNameTheKeyAndBothValues() {
