@@ -61,6 +61,11 @@ public struct SliceLayout: Sendable, Hashable {
         return ((id - extent.lowerBound + 1) * sliceCount - 1) / extent.count
     }
 
+    /// How many classes the slices before `slice` have, a number in 0...sliceCount.
+    public func classCount(beforeSlice slice: Int) -> Int {
+        zip(boundaries, boundaries.dropFirst()).reduce(0) { $0 + ($1.1 - $1.0) * slice / sliceCount }
+    }
+
     private func part(of extent: Range<Int>, in slice: Int) -> Range<Int> {
         let (start, count) = (extent.lowerBound, extent.count)
         return start + count * slice / sliceCount..<start + count * (slice + 1) / sliceCount

@@ -57,7 +57,7 @@ struct Export: OperatorCommand {
                 "\(reader.directory) has no momentum of class centers (head.momentum_storage is none): export without --momentum"
             )
         }
-        let setup = try RunSetup(RunConfiguration(yaml: manifest.configuration))
+        let setup = try RunSetup(RunConfiguration(stored: manifest.configuration))
         let registry = try ClassRegistry(
             classCount: manifest.classCount, sliceCount: manifest.sliceCount, operationsJSON: manifest.operations)
         let tensors = [("centers", manifest.format.rows)] + (momentum ? [("momentum", manifest.format.momentum)] : [])

@@ -43,7 +43,8 @@ struct Import: ParsableCommand {
 
     func run() throws {
         try offline {
-            let setup = try RunSetup(RunConfiguration(file: config, settings: settings).countingData())
+            let setup = try RunSetup(
+                RunConfiguration(file: config, settings: settings).countingData().decided(like: nil))
             let directory = URL(fileURLWithPath: output).standardizedFileURL.path
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
             guard try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty else {

@@ -17,6 +17,8 @@ struct StoredRun {
     var store: CoordinatorStore
     var cluster: CoordinatorStore.Cluster
     var record: CoordinatorRecord
+    /// What is trained, with what the configuration leaves to the run decided.
+    var setup: RunSetup
     /// Whether another coordinator has begun it.
     var isContinued: Bool
 
@@ -29,12 +31,21 @@ struct StoredRun {
     ///   database cannot be used; what reading the checkpoint throws.
     init(directory: String, setup: RunSetup, resume: String?, accepted: [String]) throws {
         store = try CoordinatorStore(directory: directory)
-        let origin = try resume.map { try Self.checkpoint($0, setup, accepted) }
         if let stored = try store.load() {
-            try Self.check(stored.cluster, setup.configuration, origin?.record, store.path)
+            let configuration = try RunConfiguration(stored: stored.cluster.configuration)
+            let setup = try RunSetup(setup.configuration.decided(like: configuration))
+            let origin = try resume.map { try Self.checkpoint($0, setup, accepted) }
+            try Self.check(stored.cluster, configuration, setup.configuration, origin?.record, store.path)
+            self.setup = setup
             (cluster, record, isContinued) = (stored.cluster, stored.record, true)
             return
         }
+        let begun = try resume.map { path in
+            try RunConfiguration(stored: CheckpointReader(directory: path).manifest.configuration)
+        }
+        let setup = try RunSetup(setup.configuration.decided(like: begun))
+        self.setup = setup
+        let origin = try resume.map { try Self.checkpoint($0, setup, accepted) }
         let id = String(UInt64.random(in: .min ... .max), radix: 16)
         cluster = CoordinatorStore.Cluster(
             id: id, configuration: setup.configuration.canonicalText, origin: origin?.record)
@@ -56,10 +67,9 @@ struct StoredRun {
     }
 
     private static func check(
-        _ cluster: CoordinatorStore.Cluster, _ configuration: RunConfiguration,
+        _ cluster: CoordinatorStore.Cluster, _ stored: RunConfiguration, _ configuration: RunConfiguration,
         _ origin: CoordinatorRecord.CheckpointRecord?, _ path: String
     ) throws {
-        let stored = try RunConfiguration(yaml: cluster.configuration)
         let differences = configuration.differences(from: stored)
         guard differences.isEmpty else {
             throw StoredRunError(
@@ -90,7 +100,7 @@ struct StoredRun {
         let directory = URL(fileURLWithPath: path).standardizedFileURL.path
         let manifest = try CheckpointReader(directory: directory).manifest
         let configuration = setup.configuration
-        let stored = try RunConfiguration(yaml: manifest.configuration)
+        let stored = try RunConfiguration(stored: manifest.configuration)
         let keys = Set(RunConfiguration.keys)
         if let unknown = accepted.first(where: { !keys.contains($0) }) {
             throw StoredRunError("--accept \(unknown) is not a key of the configuration")

@@ -53,5 +53,6 @@ public enum RandomPurpose: UInt64, Sendable {
     case verificationPairs = 7
     case rounding = 8
     case gradientRounding = 9
+    case sampleShares = 10
     case test = 99
 }

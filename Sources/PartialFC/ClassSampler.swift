@@ -11,14 +11,20 @@ public struct ClassSampler: Sendable {
     public let layout: SliceLayout
     public let seed: UInt64
     public let sampleRate: Double
+    public let rule: SamplingRule
     /// The rows of retired classes in each slice that has some, ascending.
     private let retiredRows: [Int: [Int64]]
+    private let shares: SampleShares
 
     /// - Parameter retired: classes of the layout that are not chosen, ascending.
-    public init(layout: SliceLayout, retired: [Int64] = [], seed: UInt64, sampleRate: Double) {
+    public init(
+        layout: SliceLayout, retired: [Int64] = [], seed: UInt64, sampleRate: Double, rule: SamplingRule = .shared
+    ) {
         self.layout = layout
         self.seed = seed
         self.sampleRate = sampleRate
+        self.rule = rule
+        shares = SampleShares(layout: layout, retired: retired, seed: seed)
         let bySlice = Dictionary(grouping: retired) { layout.slice(ofClass: Int($0)) }
         retiredRows = Dictionary(
             uniqueKeysWithValues: bySlice.map { ($0, layout.classes(of: $0).rows(ofSorted: $1)) })
@@ -39,26 +45,31 @@ public struct ClassSampler: Sendable {
 
     /// The classes of `slice` that take part in `step`.
     ///
-    /// - Parameter positives: the classes of the global batch that lie in the slice, ascending, each once, none retired.
-    public func sample(step: Int, slice: Int, positives: ArraySlice<Int64>) -> Choice {
-        sample(step: step, slice: slice, allPositives: Array(positives))
-    }
-
-    /// The same, where `allPositives` may have classes of other slices too.
-    func sample(step: Int, slice: Int, allPositives: [Int64]) -> Choice {
+    /// - Parameter positives: the classes of the whole global batch, ascending, each once, none retired.
+    public func sample(step: Int, slice: Int, positives: [Int64]) -> Choice {
         let classes = layout.classes(of: slice)
-        let positives = classes.rows(ofSorted: allPositives)
+        let own = classes.rows(ofSorted: positives)
+        let active = classes.count - (retiredRows[slice]?.count ?? 0)
+        let wanted =
+            switch rule {
+            case .perSlice: target(classCount: active)
+            case .shared:
+                own.count
+                    + shares.share(
+                        of: target(classCount: shares.activeCount) - positives.count, slice: slice, step: step,
+                        positives: positives)
+            }
         var evaluations: UInt64 = 0
-        let rows = rows(step: step, slice: slice, count: classes.count, positives: positives, &evaluations)
+        let rows = rows(
+            step: step, slice: slice, count: classes.count, wanted: wanted, positives: own, &evaluations)
         return Choice(ids: classes.ids(ofRows: rows), rows: rows, evaluations: evaluations)
     }
 
     private func rows(
-        step: Int, slice: Int, count: Int, positives: [Int64], _ evaluations: inout UInt64
+        step: Int, slice: Int, count: Int, wanted: Int, positives: [Int64], _ evaluations: inout UInt64
     ) -> [Int64] {
         let retired = retiredRows[slice] ?? []
         let active = count - retired.count
-        let wanted = target(classCount: active)
         if wanted <= positives.count && wanted < active { return positives }
         if wanted == active {
             let all = (0..<Int64(count))

@@ -16,8 +16,10 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
     public var margins: HeadMargins
     /// Interclass filter τ: other classes with a cosine above it count as cosine 0 and get no gradient. 0 turns it off.
     public var interclassFilter: Double
-    /// Fraction r of each slice's classes that take part in a step, in 0...1. 0 means the classes of the batch alone.
+    /// Fraction r of the classes that take part in a step, in 0...1. 0 means the classes of the batch alone.
     public var sampleRate: Double
+    /// How they are shared out among slices.
+    public var sampling: SamplingRule
     /// Momentum of the row optimiser, in 0..<1.
     public var momentum: Double
     /// Weight decay of the row optimiser.
@@ -36,6 +38,7 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
     public init(
         classCount: Int, embeddingSize: Int, sliceCount: Int = 16, seed: UInt64 = 0, scale: Double = 64,
         margins: HeadMargins = .cosFace(), interclassFilter: Double = 0, sampleRate: Double = 0.1,
+        sampling: SamplingRule = .shared,
         momentum: Double = 0.9, weightDecay: Double = 5e-4, format: TableFormat = .f32,
         rounding: Rounding = .stochastic, compute: Compute = .f32, exchangedRows: NumberFormat? = nil,
         exchangedGradients: NumberFormat = .f32
@@ -48,6 +51,7 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         self.margins = margins
         self.interclassFilter = interclassFilter
         self.sampleRate = sampleRate
+        self.sampling = sampling
         self.momentum = momentum
         self.weightDecay = weightDecay
         self.format = format

@@ -135,7 +135,7 @@ extension ShardHead {
         choices.withUnsafeMutableBufferPointer { buffer in
             let results = Shared(buffer)
             blocks.parallel.forEach(slices.count) { index, _ in
-                results.value[index] = sampler.sample(step: step, slice: slices[index], allPositives: positives)
+                results.value[index] = sampler.sample(step: step, slice: slices[index], positives: positives)
             }
         }
         return choices
@@ -204,6 +204,6 @@ extension ClassSampler {
     init(_ registry: ClassRegistry, _ configuration: HeadConfiguration) {
         self.init(
             layout: registry.layout, retired: registry.retired, seed: configuration.seed,
-            sampleRate: configuration.sampleRate)
+            sampleRate: configuration.sampleRate, rule: configuration.sampling)
     }
 }

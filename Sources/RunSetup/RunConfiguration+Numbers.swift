@@ -29,6 +29,9 @@ extension RunConfiguration.Head {
         get throws(ConfigurationError) { try value(exchangeGradients, "head.exchange_gradients") }
     }
 
+    /// `sampling`; where it is still open, that of new runs.
+    var samplingRule: SamplingRule { sampling.map { SamplingRule(rawValue: $0) ?? .shared } ?? .perSlice }
+
     /// Whether both exchanges give the same bits: nothing is rounded on its way.
     var isExchangeExact: Bool {
         get throws(ConfigurationError) {

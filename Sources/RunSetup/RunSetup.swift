@@ -35,6 +35,7 @@ public struct RunSetup: Sendable {
             sliceCount: head.slices, seed: configuration.seed, scale: Double(head.scale),
             margins: HeadMargins(m1: Double(head.m1), m2: Double(head.m2), m3: Double(head.m3)),
             interclassFilter: Double(head.interclassFilter), sampleRate: head.sampleRate,
+            sampling: head.samplingRule,
             momentum: Double(configuration.optimizer.momentum),
             weightDecay: Double(configuration.optimizer.weightDecay), format: try head.format,
             rounding: try head.roundingOfUpdates,

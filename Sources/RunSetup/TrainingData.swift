@@ -32,7 +32,15 @@ public struct TrainingData: Sendable {
             badSamples: data.corruptImages == "fail" ? .fatal : .skip)
         switch data.kind {
         case "features":
-            samples = .features(try FeatureDataset(path: data.path))
+            let features = try FeatureDataset(path: data.path)
+            guard features.embeddingSize == configuration.backbone.embeddingSize else {
+                throw ConfigurationError(
+                    key: "backbone.embedding_size",
+                    problem:
+                        "is \(configuration.backbone.embeddingSize), but the features of \(data.path) have \(features.embeddingSize) numbers each; set it to \(features.embeddingSize)"
+                )
+            }
+            samples = .features(features)
             heldOut = nil
         case "glyphs":
             let cache = try GlyphCache(path: data.path)

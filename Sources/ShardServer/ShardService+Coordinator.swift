@@ -23,7 +23,7 @@ extension ShardService {
         let isRenamed = self.welcome.map { $0.member != welcome.member } ?? false
         do {
             if isFirst {
-                let setup = try RunSetup(RunConfiguration(yaml: welcome.configuration))
+                let setup = try RunSetup(RunConfiguration(stored: welcome.configuration))
                 self.setup = setup
                 policy = HandshakePolicy(
                     clusterID: welcome.clusterID, embeddingSize: setup.head.embeddingSize,

@@ -203,7 +203,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
     /// Opens the data and builds the network.
     func prepare(_ welcome: Welcome) throws {
         health.hold("its data are being opened")
-        var configuration = try RunConfiguration(yaml: welcome.configuration)
+        var configuration = try RunConfiguration(stored: welcome.configuration)
         if let data = options.data { configuration.data.path = data }
         let setup = try RunSetup(configuration)
         let data = try TrainingData(configuration)
