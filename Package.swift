@@ -52,7 +52,8 @@ let package = Package(
         .target(
             name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
         .target(
-            name: "CenterStore", dependencies: ["Tensors", "Determinism", "StepProtocol", "CKernels", "CISAL"],
+            name: "CenterStore",
+            dependencies: ["Tensors", "Determinism", "StepProtocol", "ProcessSupport", "CKernels", "CISAL"],
             swiftSettings: settings),
         .target(
             name: "PartialFC",

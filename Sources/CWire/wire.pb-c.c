@@ -3387,7 +3387,7 @@ const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor =
   (ProtobufCMessageInit) partialfc__shard_report__received__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[4] =
+static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[7] =
 {
   {
     "committed",
@@ -3437,17 +3437,56 @@ static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "problem",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "incidents",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, incidents),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last_incident",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, last_incident),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_report__field_indices_by_name[] = {
   0,   /* field[0] = committed */
   1,   /* field[1] = durable */
+  5,   /* field[5] = incidents */
+  6,   /* field[6] = last_incident */
   3,   /* field[3] = obstacle */
+  4,   /* field[4] = problem */
   2,   /* field[2] = received */
 };
 static const ProtobufCIntRange partialfc__shard_report__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
 {
@@ -3457,7 +3496,7 @@ const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
   "Partialfc__ShardReport",
   "partialfc",
   sizeof(Partialfc__ShardReport),
-  4,
+  7,
   partialfc__shard_report__field_descriptors,
   partialfc__shard_report__field_indices_by_name,
   1,  partialfc__shard_report__number_ranges,

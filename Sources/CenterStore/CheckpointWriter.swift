@@ -8,6 +8,12 @@ public struct CheckpointWriter: Sendable {
     /// Files are written into `directory`, which is made when needed.
     public init(directory: String) { self.directory = directory }
 
+    /// Removes files of a checkpoint that could not be completed, unless the directory holds a complete one with the same.
+    public func discard(_ files: [CheckpointManifest.File]) {
+        if FileIO.exists("\(directory)/\(CheckpointManifest.fileName)") { return }
+        for file in files { try? FileIO.remove("\(directory)/\(file.path)") }
+    }
+
     /// Writes a slice of class centers. A file that is there already is replaced.
     ///
     /// - Throws: `CenterStoreError` if the slice is not held, or the file cannot be written.

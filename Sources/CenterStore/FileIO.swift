@@ -62,6 +62,8 @@ package enum FileIO {
     }
 
     package static func rename(_ old: String, to new: String) throws(CenterStoreError) {
+        let injected = DiskFaults.shared.hit(.rename, new)
+        if injected != 0 { throw failure(old, "cannot be renamed to \(new)", injected) }
         if Glibc.rename(old, new) != 0 { throw failure(old, "cannot be renamed to \(new)") }
     }
 
@@ -70,7 +72,9 @@ package enum FileIO {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure(path, "cannot be opened") }
         defer { close(descriptor) }
-        if fsync(descriptor) != 0 { throw failure(path, "cannot be synced") }
+        let injected = DiskFaults.shared.hit(.sync, path + "/")
+        if injected != 0 { throw failure(path, "cannot be synced", injected) }
+        while fsync(descriptor) != 0 { if errno != EINTR { throw failure(path, "cannot be synced") } }
     }
 
     /// Replaces a file by `bytes`, so that after a crash at any moment the old or the new one is there, whole and

@@ -1,25 +1,32 @@
 internal import Foundation
+internal import ProcessSupport
 
-/// Syncs the file that a log is written to: when asked, or from a thread of its own every interval.
+/// Syncs the files that a log is written to: when asked, or from a thread of its own every interval.
 ///
 /// Shared between the thread that appends and the one that syncs.
 final class LogSyncer: @unchecked Sendable {
-    private let condition = NSCondition()
+    private let condition = MonotonicCondition()
     /// One sync at a time, so that a later one never ends before an earlier one.
     private let turn = NSLock()
     private let interval: Duration
-    private var file: StoreFile?
-    /// The newest step that was appended, and the newest one that is known to be on the disk.
+    /// Touched by whoever has the turn.
+    private let mark: SyncedMark
+    /// Files that were appended to since they were synced, in the order of the log.
+    private var files: [StoreFile] = []
+    /// The newest step that was appended and where its record ends, and the newest one that is known to be on the disk.
     private var appended: Int
+    private var end: LogPosition?
     private var synced: Int
-    private var isDirty = false
     private var isStopped = false
     private var failure: CenterStoreError?
+    private var failures = 0
+    private var lastFailure = ""
 
-    init(step: Int, interval: Duration) {
+    init(step: Int, interval: Duration, mark: SyncedMark) {
         appended = step
         synced = step
         self.interval = interval
+        self.mark = mark
     }
 
     /// Begins to sync every interval.
@@ -30,65 +37,110 @@ final class LogSyncer: @unchecked Sendable {
     }
 
     func stop() {
-        locked {
+        condition.withLock {
             isStopped = true
             condition.signal()
         }
     }
 
-    var syncedStep: Int { locked { synced } }
-    var problem: CenterStoreError? { locked { failure } }
+    var syncedStep: Int { condition.withLock { synced } }
+    /// Why the log could not be synced, until it is mended.
+    var problem: CenterStoreError? { condition.withLock { failure } }
+    /// How often the log could not be synced, and why the last time.
+    var incidents: (count: Int, last: String) { condition.withLock { (failures, lastFailure) } }
 
-    /// `step` was appended to `file`; it may supersede what was synced.
-    func appended(_ step: Int, to file: StoreFile?) {
-        locked {
-            self.file = file
+    /// `step` was appended to `file`, which is the last one and ends at `end` now; it may supersede what was synced.
+    func appended(_ step: Int, to file: StoreFile?, end: LogPosition) {
+        condition.withLock {
+            if let file, files.last !== file { files.append(file) }
+            self.end = end
             appended = step
             synced = min(synced, step - 1)
-            isDirty = true
             condition.signal()
         }
     }
 
-    /// Everything is on the disk up to `step`, which is the newest.
-    func reset(to step: Int) {
+    /// The log is about to be cut at `end`, or begins anew there.
+    ///
+    /// - Throws: `CenterStoreError` if the mark cannot be taken back: the log must not be cut then.
+    func willCut(at end: LogPosition) throws(CenterStoreError) {
+        turn.lock()
+        defer { turn.unlock() }
+        if let known = mark.position, known > end { try mark.set(end) }
+    }
+
+    /// Everything is on the disk up to `step`, which is the newest, and up to `end`.
+    func reset(to step: Int, end: LogPosition) {
         turn.withLock {
-            locked {
-                file = nil
+            condition.withLock {
+                files = []
                 appended = step
                 synced = step
-                isDirty = false
+                failure = nil
+                self.end = end
             }
+            mark.raise(to: end)
         }
+    }
+
+    /// The state after `step` is on the disk without the log.
+    func advance(to step: Int) {
+        condition.withLock { (appended, synced) = (max(appended, step), max(synced, step)) }
     }
 
     /// Makes everything that was appended survive a power cut.
     ///
     /// - Throws: `CenterStoreError`. After a failure the system may have dropped what it could not write, so that no
-    ///   later sync can be trusted: all of them fail until the log is opened again.
+    ///   later sync can be trusted: all of them fail until the log is mended.
     func sync() throws(CenterStoreError) {
         turn.lock()
         defer { turn.unlock() }
-        let (file, step, known) = locked { () -> (StoreFile?, Int, CenterStoreError?) in
-            defer { isDirty = false }
-            return (isDirty ? self.file : nil, appended, failure)
+        let (files, step, end, known) = condition.withLock {
+            defer { self.files = [] }
+            return (self.files, appended, self.end, failure)
         }
         if let known { throw known }
-        guard let file else { return }
-        do throws(CenterStoreError) { try file.sync() } catch {
-            locked { failure = error }
+        if files.isEmpty { return }
+        for file in files {
+            do throws(CenterStoreError) { try file.sync() } catch {
+                condition.withLock {
+                    failure = error
+                    failures += 1
+                    lastFailure = error.message
+                }
+                throw error
+            }
+        }
+        condition.withLock {
+            // A record that came meanwhile and goes back before `step` has made it void.
+            synced = max(synced, min(step, self.files.isEmpty ? appended : appended - 1))
+        }
+        if let end { mark.raise(to: end) }
+    }
+
+    /// Calls `body`, which makes the whole log survive a power cut, while nothing else syncs; afterwards there is no problem.
+    ///
+    /// - Parameter end: where the log ends.
+    func mend(end: LogPosition, _ body: () throws(CenterStoreError) -> Void) throws(CenterStoreError) {
+        turn.lock()
+        defer { turn.unlock() }
+        do throws(CenterStoreError) { try body() } catch {
+            condition.withLock { failure = error }
             throw error
         }
-        // A record that came meanwhile and goes back before `step` has made it void.
-        locked { synced = max(synced, min(step, isDirty ? appended - 1 : appended)) }
+        condition.withLock {
+            failure = nil
+            files = []
+            synced = appended
+        }
+        mark.raise(to: end)
     }
 
     private func run() {
-        let seconds = Double(interval.components.seconds) + Double(interval.components.attoseconds) * 1e-18
         while true {
             condition.lock()
-            while !isDirty && !isStopped { condition.wait() }
-            let until = Date(timeIntervalSinceNow: seconds)
+            while (files.isEmpty || failure != nil) && !isStopped { condition.wait() }
+            let until = ContinuousClock.now + interval
             while !isStopped && condition.wait(until: until) {}
             let stops = isStopped
             condition.unlock()
@@ -96,11 +148,5 @@ final class LogSyncer: @unchecked Sendable {
             // The failure stays, and is reported as the store's problem.
             try? sync()
         }
-    }
-
-    private func locked<Result>(_ body: () -> Result) -> Result {
-        condition.lock()
-        defer { condition.unlock() }
-        return body()
     }
 }

@@ -1,23 +1,50 @@
 /// One directory for many shard servers, for those that are started as equal copies of each other and cannot be told apart.
 extension ShardStore {
+    /// A directory of a pool that could not be used, and why.
+    public struct PassedOver: Sendable, Hashable, CustomStringConvertible {
+        public var directory: String
+        public var problem: String
+
+        public var description: String {
+            "\(directory) is passed over: \(problem). Repair it and start another shard server, or remove it once its slices are restored"
+        }
+    }
+
     /// Opens the directory of a shard in `pool`, `shard-0`, `shard-1` and so on, that no other process uses: one that holds slices if
     /// there is one, so that a process that died is followed up; else one that was left empty; else a new one.
     ///
-    /// - Throws: `CenterStoreError` if a directory that is free is damaged, or `pool` cannot be used.
-    public static func claim(in pool: String, sync: SyncMode) throws(CenterStoreError) -> ShardStore {
+    /// - Returns: the store, and the directories that are free but damaged or cannot be read: one of them must not keep every
+    ///   shard server from starting.
+    /// - Throws: `CenterStoreError` if `pool` cannot be used.
+    public static func claim(
+        in pool: String, sync: SyncMode
+    ) throws(CenterStoreError) -> (store: ShardStore, passedOver: [PassedOver]) {
         try FileIO.makeDirectory(pool)
         let known = try FileIO.names(in: pool).compactMap(shardNumber).sorted()
         var spare: ShardStore?
+        var passedOver: [PassedOver] = []
         for number in known {
-            guard let store = try unlessLocked(directory(number, pool), sync) else { continue }
-            if store.holdsSlices { return store }
-            if spare == nil { spare = store }
+            let directory = directory(number, pool)
+            do throws(CenterStoreError) {
+                guard let store = try unlessLocked(directory, sync) else { continue }
+                if let problem = store.unusable {
+                    passedOver.append(PassedOver(directory: directory, problem: problem))
+                    continue
+                }
+                if store.holdsSlices { return (store, passedOver) }
+                if spare == nil { spare = store }
+            } catch { passedOver.append(PassedOver(directory: directory, problem: error.message)) }
         }
-        if let spare { return spare }
+        if let spare { return (spare, passedOver) }
         // Others that start now take numbers too.
         var number = (known.last ?? -1) + 1
         while true {
-            if let store = try unlessLocked(directory(number, pool), sync) { return store }
+            do throws(CenterStoreError) {
+                if let store = try unlessLocked(directory(number, pool), sync) { return (store, passedOver) }
+            } catch {
+                guard let first = passedOver.first else { throw error }
+                throw CenterStoreError(error.code, "\(error.message). \(first)")
+            }
             number += 1
         }
     }
@@ -42,6 +69,25 @@ extension ShardStore {
             if error.code == .locked { return nil }
             throw error
         }
+    }
+}
+
+/// That what is in a directory cannot be loaded, which opening it alone does not show.
+extension ShardStore {
+    private var unusablePath: String { directory + "/unusable" }
+
+    /// Why a process found that what is here cannot be used, nil if none did.
+    public var unusable: String? {
+        guard let bytes = try? FileIO.contents(of: unusablePath) else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+            + " (after a repair, remove \(unusablePath))"
+    }
+
+    /// Notes that what is here cannot be used, so that the next process takes another directory of the pool. From any thread.
+    ///
+    /// - Throws: `CenterStoreError` if the note cannot be written.
+    public func setUnusable(_ problem: String) throws(CenterStoreError) {
+        try FileIO.replace(unusablePath, with: Array(problem.utf8))
     }
 }
 

@@ -5,28 +5,42 @@ extension ShardStore {
     /// Appends what a step was computed from.
     ///
     /// After it has returned, no death of the process loses the record. A record supersedes those of its step and
-    /// later ones.
-    /// - Throws: `CenterStoreError`. `.diskFull`: the log is as before, and the call may be repeated when there is
-    ///   room. If a sync failed, every call fails until the directory is opened again.
+    /// later ones. A file of the log that could not be synced is written anew first.
+    /// - Throws: `CenterStoreError`. `.diskFull` and `.io`: the call may be repeated when there is room, or the disk works again.
     public func append(_ record: LogRecord) throws(CenterStoreError) {
         guard identity != nil else { throw CenterStoreError(.foreign, "\(directory) belongs to no cluster yet") }
-        if syncMode == .always, let problem = syncer.problem { throw problem }
+        if syncMode != .never, syncer.problem != nil { try mendLog() }
         try log.append(record) { () throws(CenterStoreError) in
             // An earlier file must not lose what a later one builds on.
-            if syncMode != .never { try syncer.sync() }
+            if syncMode != .never { try sync() }
         }
-        syncer.appended(record.header.step, to: log.activeFile)
-        if syncMode == .always { try syncer.sync() }
+        syncer.appended(record.header.step, to: log.activeFile, end: log.end)
+        if syncMode == .always { try sync() }
     }
 
     /// Makes everything that was appended survive a power cut.
     ///
     /// - Throws: `CenterStoreError`; see `append`.
-    public func sync() throws(CenterStoreError) { try syncer.sync() }
+    public func sync() throws(CenterStoreError) {
+        do throws(CenterStoreError) { try syncer.sync() } catch { try mendLog() }
+    }
 
-    /// The step up to which everything owned is here: the last record's, or that of the snapshots; -1 before the
-    /// first step.
-    public var newestStep: Int { max(log.newestStep ?? manifest.step, manifest.step) }
+    /// Tries to make good what went wrong with the log or was left behind: to be called now and then.
+    ///
+    /// - Throws: `CenterStoreError`; it is the store's `syncProblem` too.
+    public func tend() throws(CenterStoreError) {
+        if hasLeftovers { sweep() }
+        if syncer.problem != nil { try mendLog() }
+    }
+
+    /// Writes anew what could not be synced.
+    private func mendLog() throws(CenterStoreError) {
+        try syncer.mend(end: log.end) { () throws(CenterStoreError) in try log.sync() }
+    }
+
+    /// The step up to which everything owned is here: the last record's, or that of the snapshots, if a power cut has taken
+    /// the log that came after them; -1 before the first step.
+    public var newestStep: Int { max(log.newestStep ?? manifest.step, manifest.step, manifest.snapshotStep) }
 
     /// The last step that a power cut cannot take away.
     public var durableStep: Int { syncMode == .never ? newestStep : min(newestStep, syncer.syncedStep) }
@@ -38,8 +52,12 @@ extension ShardStore {
         return owned.reduce(-1) { max($0, $1.source.maxStep) }
     }
 
-    /// Why the log could not be synced, nil if it could.
+    /// Why the log could not be synced and is not mended yet, nil if there is nothing to mend.
     public var syncProblem: String? { syncer.problem?.description }
+    /// Whether a record is lost from the log, so that only a restart helps, which goes back by what is lost.
+    public var isLogLost: Bool { syncer.problem?.code == .damaged }
+    /// How often the log could not be synced, and why the last time. It was, or will be, written anew.
+    public var syncIncidents: (count: Int, last: String) { syncer.incidents }
     /// Length of the log's files in bytes, those for received slices too.
     public var logByteCount: Int { sideLogs.values.reduce(log.byteCount) { $0 + $1.byteCount } }
     /// The step of the oldest record, nil if there is none.
@@ -87,7 +105,7 @@ extension ShardStore {
             )
         }
         // What stays counts as durable afterwards.
-        if syncMode != .never { try syncer.sync() }
+        if syncMode != .never { try sync() }
         let fitting = received.filter { $0.snapshot.maxStep <= step }
         // The manifest first: a crash in between must not leave it promising more than there is.
         if manifest.step > step || received.contains(where: { $0.step > step }) {
@@ -100,9 +118,34 @@ extension ShardStore {
                 }
             }
         }
+        try cutSideLogCounts(after: step, classVersion: classVersion)
         for stem in manifest.sideLogs { try sideLogs[stem]?.truncate(after: step, classVersion: classVersion) }
+        // What is appended next is not synced, wherever it lies.
+        if let end = log.end(after: step, classVersion: classVersion) { try syncer.willCut(at: end) }
         try log.truncate(after: step, classVersion: classVersion)
-        syncer.reset(to: newestStep)
+        syncer.reset(to: newestStep, end: log.end)
+    }
+
+    /// What is appended to a side log once it is cut is not synced.
+    private func cutSideLogCounts(after step: Int, classVersion: Int) throws(CenterStoreError) {
+        func cut(_ count: Int?, _ stem: String?) -> Int? {
+            guard let count, let stem, let end = sideLogs[stem]?.end(after: step, classVersion: classVersion) else {
+                return count
+            }
+            return min(count, end.offset)
+        }
+        var changed = manifest
+        for index in changed.owned.indices {
+            changed.owned[index].sideLogByteCount = cut(
+                changed.owned[index].sideLogByteCount, changed.owned[index].sideLog)
+        }
+        for index in changed.received.indices {
+            changed.received[index].sideLogByteCount = cut(
+                changed.received[index].sideLogByteCount, changed.received[index].sideLog)
+        }
+        guard changed.owned != manifest.owned || changed.received != manifest.received else { return }
+        let (owned, received) = (changed.owned, changed.received)
+        try change { ($0.owned, $0.received) = (owned, received) }
     }
 
     /// The oldest step whose record is needed to restore what is owned: nothing before it is.

@@ -11,7 +11,7 @@ extension ShardStore {
     ) throws(CenterStoreError) -> SnapshotWriter {
         try SnapshotWriter(
             slice, shape, classVersion: classVersion, directory: "\(directory)/snapshots",
-            name: newStem(slice) + ".safetensors")
+            lease: LiveFiles.Lease(newStem(slice), live))
     }
 
     /// Opens a snapshot to read.
@@ -30,12 +30,15 @@ extension ShardStore {
     public func install(
         _ snapshots: [SliceName: SnapshotReference], extra: String? = nil
     ) throws(CenterStoreError) {
+        // The log must not end before what it is replayed on, and what it replaces is removed: whatever the mode.
+        try sync()
         try change { manifest in
             if let extra { manifest.extra = extra }
             for index in manifest.owned.indices {
                 guard let snapshot = snapshots[manifest.owned[index].slice] else { continue }
                 manifest.owned[index].source = .snapshot(snapshot)
                 manifest.owned[index].sideLog = nil
+                manifest.owned[index].sideLogByteCount = nil
             }
         }
         for snapshot in snapshots.values where !manifest.snapshotFiles.contains(snapshot.file) {
@@ -60,7 +63,7 @@ extension ShardStore {
             manifest.firstSegment = segment
         }
         try log.drop(segmentsBefore: segment)
-        syncer.reset(to: newestStep)
+        syncer.reset(to: newestStep, end: log.end)
     }
 
     /// Changes what is owned, all at once: some slices are taken from kept receipts, some begin with their initial
@@ -88,11 +91,13 @@ extension ShardStore {
             manifest.received.removeAll { replaced.contains($0.slice) }
             manifest.owned += started.map { OwnedSlice(slice: $0, source: .initial) }
             manifest.owned += copies.map {
-                OwnedSlice(slice: $0.slice, source: .snapshot($0.snapshot), sideLog: $0.sideLog)
+                OwnedSlice(
+                    slice: $0.slice, source: .snapshot($0.snapshot), sideLog: $0.sideLog,
+                    sideLogByteCount: $0.sideLogByteCount)
             }
         }
         for copy in copies { receipts.removeValue(forKey: copy.sideLog)?.isClosed = true }
-        if log.newestStep ?? -1 < step { syncer.reset(to: newestStep) }
+        if log.newestStep ?? -1 < step { syncer.advance(to: newestStep) }
     }
 
     /// Begins to receive a slice.
@@ -102,10 +107,12 @@ extension ShardStore {
     public func beginReceiving(
         _ slice: SliceName, shape: SliceShape, classVersion: Int = 0
     ) throws(CenterStoreError) -> SliceReceipt {
-        SliceReceipt(
+        let lease = LiveFiles.Lease(newStem(slice), live)
+        return SliceReceipt(
             writer: try beginSnapshot(slice, shape: shape, classVersion: classVersion),
             log: try StepLog(
-                directory: "\(directory)/received", stem: newStem(slice), segmentByteLimit: .max))
+                directory: "\(directory)/received", stem: lease.stem, segmentByteLimit: .max),
+            lease: lease)
     }
 
     /// Syncs copies and keeps them, so that they outlive a restart: together with their records they are their slices
@@ -118,7 +125,9 @@ extension ShardStore {
         for receipt in receipts {
             let snapshot = try receipt.sync(emptyStep: step)
             entries.append(
-                ReceivedSlice(slice: receipt.slice, snapshot: snapshot, sideLog: receipt.log.stem, step: step))
+                ReceivedSlice(
+                    slice: receipt.slice, snapshot: snapshot, sideLog: receipt.log.stem,
+                    sideLogByteCount: receipt.log.byteCount, step: step))
         }
         let replaced = Set(entries.map(\.slice))
         try change { manifest in

@@ -5,6 +5,7 @@ internal import StepProtocol
 /// ```
 /// lock                    the process that uses it
 /// manifest.json           which of the files count
+/// synced                  up to where the log is known to be on the disk
 /// snapshots/*.safetensors slices, each piece as it was after some step
 /// log/steps.*.log         inputs of the steps since
 /// received/*.log          inputs of steps for slices that came from other shards
@@ -49,6 +50,12 @@ public final class ShardStore: @unchecked Sendable {
     var receipts: [String: SliceReceipt] = [:]
     let syncer: LogSyncer
     private var nextFile = 0
+    /// What is being written and not named yet.
+    let live = LiveFiles()
+    /// A manifest that may be the one on the disk, because writing it failed half-way; nil if `manifest` is.
+    var unsettled: ShardManifest?
+    /// How many files were found that nobody needed, and removed.
+    public internal(set) var removedLeftovers = 0
 
     /// Opens or makes a shard's directory: takes its lock, reads the manifest, cuts off a torn end of the log, and
     /// removes what a crash left behind.
@@ -72,21 +79,30 @@ public final class ShardStore: @unchecked Sendable {
                 "\(path) has format \(stored.formatVersion), this version knows \(ShardManifest.currentFormat)")
         }
         manifest = stored ?? ShardManifest()
+        let mark = try SyncedMark(path: directory + "/synced")
         log = try StepLog(
             directory: "\(directory)/log", stem: "steps", firstSegment: manifest.firstSegment,
-            segmentByteLimit: segmentByteLimit)
+            segmentByteLimit: segmentByteLimit, synced: mark.position)
         if stored == nil, log.byteCount > 0 {
             throw CenterStoreError(
                 .damaged,
                 "\(path) is missing although there is a log: restore it from a backup, or remove the directory")
         }
-        if sync != .never { try log.sync() }
-        syncer = LogSyncer(step: max(log.newestStep ?? manifest.step, manifest.step), interval: syncInterval)
-        for stem in manifest.sideLogs {
+        // From here on it is known what is on the disk, whatever the mode: a tail that was cut off must not lie before the mark.
+        try log.sync()
+        if mark.position != nil { try mark.set(log.end) } else { mark.raise(to: log.end) }
+        syncer = LogSyncer(
+            step: max(log.newestStep ?? manifest.step, manifest.step, manifest.snapshotStep), interval: syncInterval,
+            mark: mark)
+        for (stem, byteCount) in manifest.sideLogByteCounts {
             sideLogs[stem] = try StepLog(
-                directory: "\(directory)/received", stem: stem, segmentByteLimit: .max)
+                directory: "\(directory)/received", stem: stem, segmentByteLimit: .max,
+                synced: byteCount.map { LogPosition(segment: 0, offset: $0) })
         }
+        try checkFiles()
         try removeLeftovers()
+        try FileIO.remove("\(directory)/manifest.json\(FileIO.temporarySuffix)")
+        try FileIO.remove("\(directory)/going\(FileIO.temporarySuffix)")
         if sync == .interval { syncer.start() }
     }
 
@@ -148,13 +164,24 @@ public final class ShardStore: @unchecked Sendable {
         }
         changed.owned.sort { $0.slice < $1.slice }
         changed.received.sort { $0.slice < $1.slice }
-        try ChecksummedJSON.write(changed, to: directory + "/manifest.json")
+        do throws(CenterStoreError) { try ChecksummedJSON.write(changed, to: directory + "/manifest.json") } catch {
+            // It may have been put in its place, and only that may be unsynced: until another is written either may be found.
+            unsettled = changed
+            live.expectSome()
+            throw error
+        }
         let old = manifest
         manifest = changed
-        // Whatever cannot be removed now is removed when the directory is opened again.
-        for file in old.snapshotFiles.subtracting(changed.snapshotFiles) { try? FileIO.remove(path(.snapshots, file)) }
+        unsettled = nil
+        // Whatever cannot be removed now is swept later.
+        func remove(_ body: () throws(CenterStoreError) -> Void) {
+            do throws(CenterStoreError) { try body() } catch { live.expectSome() }
+        }
+        for file in old.snapshotFiles.subtracting(changed.snapshotFiles) {
+            remove { () throws(CenterStoreError) in try FileIO.remove(path(.snapshots, file)) }
+        }
         for stem in old.sideLogs.subtracting(changed.sideLogs) {
-            try? sideLogs[stem]?.discard()
+            remove { () throws(CenterStoreError) in try sideLogs[stem]?.discard() }
             sideLogs[stem] = nil
             receipts.removeValue(forKey: stem)?.isClosed = true
         }
@@ -170,29 +197,16 @@ public final class ShardStore: @unchecked Sendable {
         "\(slice.isDense ? "dense" : "slice")-\(slice.number).\(number)"
     }
 
-    private func removeLeftovers() throws(CenterStoreError) {
-        let (files, stems) = (manifest.snapshotFiles, manifest.sideLogs)
+    /// Checks that what the manifest names is there, and finds the next name that no file has.
+    private func checkFiles() throws(CenterStoreError) {
+        let files = manifest.snapshotFiles
         for file in files where !FileIO.exists(path(.snapshots, file)) {
             throw CenterStoreError(
                 .damaged,
                 "\(path(.snapshots, file)) is missing: restore it from a backup, or start this shard with an empty directory and restore a checkpoint"
             )
         }
-        for name in try FileIO.names(in: "\(directory)/snapshots")
-        where !files.contains(name) && (name.hasSuffix(".safetensors") || name.hasSuffix(FileIO.temporarySuffix)) {
-            try FileIO.remove(path(.snapshots, name))
-        }
-        for name in try FileIO.names(in: "\(directory)/received")
-        where name.hasSuffix(".log") && !stems.contains(where: { StepLog.number(of: name, stem: $0) != nil }) {
-            try FileIO.remove(path(.received, name))
-        }
-        for name in try FileIO.names(in: "\(directory)/log") {
-            if let number = StepLog.number(of: name, stem: "steps"), number < manifest.firstSegment {
-                try FileIO.remove(path(.log, name))
-            }
-        }
-        try FileIO.remove("\(directory)/manifest.json\(FileIO.temporarySuffix)")
-        let used = files.map { $0.replacing(".safetensors", with: "") } + stems
+        let used = files.map { $0.replacing(".safetensors", with: "") } + manifest.sideLogs
         nextFile = (used.compactMap { $0.split(separator: ".").last.flatMap { Int($0) } }.max() ?? -1) + 1
     }
 }

@@ -14,10 +14,14 @@ public final class SliceReceipt: @unchecked Sendable {
     /// The slice is owned, or the move was given up.
     var isClosed = false
 
-    init(writer: SnapshotWriter, log: StepLog) {
+    /// As long as it lives, its log is no left-over.
+    private let lease: LiveFiles.Lease
+
+    init(writer: SnapshotWriter, log: StepLog, lease: LiveFiles.Lease) {
         slice = writer.slice
         self.writer = writer
         self.log = log
+        self.lease = lease
     }
 
     deinit { if !isKept { try? discard() } }

@@ -11,13 +11,16 @@ public final class SnapshotWriter: @unchecked Sendable {
     public let classVersion: Int
     private let name: String
     private let path: String
-    private let file: StoreFile
+    /// Nil once it is finished or removed: whoever keeps a thousand finished snapshots keeps no descriptors.
+    private var file: StoreFile?
+    /// As long as it lives, its file is no left-over.
+    private let lease: LiveFiles.Lease
     private let layout: SnapshotLayout
     private var chunks: [SnapshotChunk?]
     private var reference: SnapshotReference?
 
     init(
-        _ slice: SliceName, _ shape: SliceShape, classVersion: Int, directory: String, name: String
+        _ slice: SliceName, _ shape: SliceShape, classVersion: Int, directory: String, lease: LiveFiles.Lease
     ) throws(CenterStoreError) {
         guard shape.isPossible(of: slice) else {
             throw CenterStoreError(
@@ -28,7 +31,8 @@ public final class SnapshotWriter: @unchecked Sendable {
         self.slice = slice
         self.shape = shape
         self.classVersion = classVersion
-        self.name = name
+        self.lease = lease
+        name = lease.stem + ".safetensors"
         path = directory + "/" + name
         layout = SnapshotLayout(slice, shape)
         chunks = Array(repeating: nil, count: shape.chunkCount)
@@ -46,7 +50,7 @@ public final class SnapshotWriter: @unchecked Sendable {
     public func write(
         chunk: Int, step: Int, rows: UnsafeRawBufferPointer, momentum: UnsafeRawBufferPointer
     ) throws(CenterStoreError) {
-        guard reference == nil, chunks.indices.contains(chunk), case let bytes = shape.bytes(ofChunk: chunk),
+        guard let file, chunks.indices.contains(chunk), case let bytes = shape.bytes(ofChunk: chunk),
             rows.count == bytes.rows.count, momentum.count == bytes.momentum.count
         else {
             throw CenterStoreError(
@@ -64,15 +68,22 @@ public final class SnapshotWriter: @unchecked Sendable {
     /// The step that a piece was written for, nil if it was not.
     public func step(ofChunk chunk: Int) -> Int? { chunks.indices.contains(chunk) ? chunks[chunk]?.step : nil }
 
-    /// Syncs the file and gives it its name. Until it is installed, a restart of the shard removes it.
+    /// Syncs the file and gives it its name. Until it is installed, a restart of the shard removes it, and so does a sweep once this
+    /// writer is gone.
     ///
     /// - Parameter emptyStep: the step that a slice without rows is of.
-    /// - Throws: `CenterStoreError` if pieces are missing, or the file cannot be written: the call may be repeated.
+    /// - Throws: `CenterStoreError` if pieces are missing, or the file cannot be written: the call may be repeated. A file that could
+    ///   not be synced is written anew.
     public func finish(emptyStep: Int = -1) throws(CenterStoreError) -> SnapshotReference {
         if let reference { return reference }
         let written = chunks.compactMap { $0 }
         guard written.count == chunks.count else {
             throw CenterStoreError(.layout, "\(slice): pieces \(missingChunks.prefix(8)) were not written")
+        }
+        guard var file else { throw CenterStoreError(.io, "\(path) was removed: the snapshot must begin anew") }
+        if file.syncFailure != nil {
+            file = try rewritten(file, written)
+            self.file = file
         }
         let tables = SnapshotLayout.tables(written)
         let checks = SnapshotLayout.checks(header: layout.header, tables: tables)
@@ -81,7 +92,7 @@ public final class SnapshotWriter: @unchecked Sendable {
             try file.write([bytes], at: layout.tablesOffset)
         }
         try file.sync()
-        try FileIO.rename(path + FileIO.temporarySuffix, to: path)
+        if file.path != path { try file.rename(to: path) }
         try FileIO.syncDirectory(FileIO.directory(of: path))
         let steps = written.map(\.step)
         let result = SnapshotReference(
@@ -89,11 +100,49 @@ public final class SnapshotWriter: @unchecked Sendable {
             maxStep: steps.max() ?? emptyStep,
             byteCount: layout.byteCount)
         reference = result
+        self.file = nil
         return result
+    }
+
+    /// The pieces in another file, after this one could not be synced: the system may have dropped what it could not write. Every
+    /// piece is checked on its way.
+    private func rewritten(_ old: StoreFile, _ written: [SnapshotChunk]) throws(CenterStoreError) -> StoreFile {
+        let new = try StoreFile(path + ".again" + FileIO.temporarySuffix, .create)
+        defer { if new.path != path + FileIO.temporarySuffix { try? FileIO.remove(new.path) } }
+        if shape.chunkCount > 0 { try copy(from: old, written, to: new) }
+        try new.rename(to: path + FileIO.temporarySuffix)
+        return new
+    }
+
+    private func copy(
+        from old: StoreFile, _ written: [SnapshotChunk], to new: StoreFile
+    ) throws(CenterStoreError) {
+        let first = shape.bytes(ofChunk: 0)
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: max(1, first.rows.count, first.momentum.count), alignment: 64)
+        defer { memory.deallocate() }
+        for (index, chunk) in written.enumerated() {
+            let bytes = shape.bytes(ofChunk: index)
+            for (range, start, expected) in [
+                (bytes.rows, layout.rowsOffset, chunk.rowsChecksum),
+                (bytes.momentum, layout.momentumOffset, chunk.momentumChecksum),
+            ] {
+                let piece = UnsafeMutableRawBufferPointer(rebasing: memory[..<range.count])
+                var checksum = Checksum()
+                try old.read(into: piece, at: start + range.lowerBound, &checksum)
+                guard checksum.value == expected else {
+                    chunks[index] = nil
+                    throw CenterStoreError(
+                        .io, "\(path) could not be synced, and piece \(index) of it is lost: it must be written again")
+                }
+                try new.write([UnsafeRawBufferPointer(piece)], at: start + range.lowerBound)
+            }
+        }
     }
 
     /// Removes what was written.
     public func discard() throws(CenterStoreError) {
+        file = nil
         try FileIO.remove(path + FileIO.temporarySuffix)
         try FileIO.remove(path)
     }

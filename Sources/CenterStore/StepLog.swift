@@ -8,15 +8,17 @@ final class StepLog {
     let stem: String
     private let segmentByteLimit: Int
     /// Ascending without gaps. The last one is appended to.
-    private var segments: [Segment]
-    private var nextNumber: Int
-    private(set) var index = StepLogIndex()
+    var segments: [Segment]
+    var nextNumber: Int
+    var index = StepLogIndex()
     /// A tail that could not be cut off yet after a write failed.
     private var needsCut = false
+    /// A file was replaced by another one, which a power cut might undo.
+    var needsDirectorySync = false
     /// What was cut off when the log was opened: a write that a crash interrupted.
-    private(set) var tornTail: TornTail?
+    var tornTail: TornTail?
 
-    private struct Segment {
+    struct Segment {
         var number: Int
         var file: StoreFile
         var byteCount: Int
@@ -26,27 +28,17 @@ final class StepLog {
 
     /// Opens the log whose segments are those from `firstSegment` on, and cuts off a torn tail.
     ///
+    /// - Parameter synced: everything before was on the disk; nil if that is not known.
     /// - Throws: `CenterStoreError`, `.damaged` if anything but the tail is not as it was written.
     init(
-        directory: String, stem: String, firstSegment: Int = 0, segmentByteLimit: Int
+        directory: String, stem: String, firstSegment: Int = 0, segmentByteLimit: Int, synced: LogPosition? = nil
     ) throws(CenterStoreError) {
         self.directory = directory
         self.stem = stem
         self.segmentByteLimit = segmentByteLimit
         segments = []
         nextNumber = firstSegment
-        let numbers = try FileIO.names(in: directory).compactMap { Self.number(of: $0, stem: stem) }
-            .filter { $0 >= firstSegment }.sorted()
-        for (position, number) in numbers.enumerated() {
-            if let last = segments.last, number != last.number + 1 {
-                throw CenterStoreError(
-                    .damaged,
-                    "\(path(last.number + 1)) is missing between its neighbours: restore it from a backup, or the shard from a checkpoint"
-                )
-            }
-            try scan(number, isLast: position == numbers.count - 1)
-            nextNumber = number + 1
-        }
+        try open(from: firstSegment, synced: synced)
     }
 
     // MARK: What there is
@@ -58,6 +50,11 @@ final class StepLog {
     var nextSegment: Int { nextNumber }
     /// The file that was appended to last.
     var activeFile: StoreFile? { segments.last?.file }
+    /// Where the next record begins.
+    var end: LogPosition {
+        segments.last.map { LogPosition(segment: $0.number, offset: $0.byteCount) }
+            ?? LogPosition(segment: nextNumber, offset: 0)
+    }
 
     func path(_ number: Int) -> String { "\(directory)/\(Self.name(stem, number))" }
 
@@ -147,27 +144,34 @@ final class StepLog {
         needsCut = false
     }
 
-    /// Forgets what comes after `step`. What is left is what was there when that step was the last.
-    func truncate(after step: Int, classVersion: Int = .max) throws(CenterStoreError) {
+    /// Where the log ends once what comes after `step` is forgotten; nil if there is nothing to forget.
+    func end(after step: Int, classVersion: Int) -> LogPosition? {
         var kept = index
         kept.truncate(after: step, classVersion: classVersion)
-        guard kept.entries.count < index.entries.count else { return }
+        guard kept.entries.count < index.entries.count else { return nil }
+        if let end = kept.entries.last {
+            return LogPosition(segment: end.segment, offset: end.offset + end.byteCount)
+        }
+        return LogPosition(segment: segments.first?.number ?? nextNumber, offset: Self.segmentHeader.count)
+    }
+
+    /// Forgets what comes after `step`. What is left is what was there when that step was the last.
+    func truncate(after step: Int, classVersion: Int = .max) throws(CenterStoreError) {
+        guard let end = end(after: step, classVersion: classVersion) else { return }
         // From the end on, so that a crash in between leaves a log that is only shorter.
-        let end = kept.entries.last
-        while let last = segments.last, end.map({ last.number > $0.segment }) ?? (segments.count > 1) {
+        while let last = segments.last, last.number > end.segment {
             try FileIO.remove(path(last.number))
             try FileIO.syncDirectory(directory)
             segments.removeLast()
             nextNumber = last.number
         }
         if !segments.isEmpty {
-            let last = segments.count - 1
-            segments[last].byteCount = end.map { $0.offset + $0.byteCount } ?? Self.segmentHeader.count
+            segments[segments.count - 1].byteCount = end.offset
             needsCut = true
             try cut()
-            try segments[last].file.sync()
+            try sync()
         }
-        index = kept
+        index.truncate(after: step, classVersion: classVersion)
     }
 
     /// The first segment that has a record of `step` or later, or the last one.
@@ -187,8 +191,13 @@ final class StepLog {
         if segments.isEmpty { needsCut = false }
     }
 
-    /// Makes everything survive a power cut.
-    func sync() throws(CenterStoreError) { try segments.last?.file.sync() }
+    /// Makes everything from segment `first` on survive a power cut.
+    ///
+    /// - Throws: `CenterStoreError`; the call may be repeated: a file that could not be synced is written anew.
+    func sync(from first: Int = .min) throws(CenterStoreError) {
+        try mend()
+        for segment in segments where segment.number >= first { try segment.file.sync() }
+    }
 
     /// Removes every file.
     func discard() throws(CenterStoreError) { try drop(segmentsBefore: nextNumber) }
@@ -219,104 +228,16 @@ final class StepLog {
         }
     }
 
-    private static func frame(in file: StoreFile, at offset: Int) throws(CenterStoreError) -> StepLogFrame? {
+    static func frame(in file: StoreFile, at offset: Int) throws(CenterStoreError) -> StepLogFrame? {
         var bytes = [UInt8](repeating: 0, count: StepLogFrame.byteCount)
         try bytes.withMutableBytes { (target) throws(CenterStoreError) in try file.read(into: target, at: offset) }
         return bytes.withUnsafeBytes { StepLogFrame($0) }
     }
 
-    private static func damage(_ path: String, _ offset: Int) -> CenterStoreError {
+    static func damage(_ path: String, _ offset: Int) -> CenterStoreError {
         CenterStoreError(
             .damaged,
             "\(path): the record at offset \(offset) is not what was written, and is not the end of the log: restore the file from a backup, or start this shard with an empty directory and restore a checkpoint"
         )
-    }
-
-    // MARK: Opening
-
-    private func scan(_ number: Int, isLast: Bool) throws(CenterStoreError) {
-        let path = path(number)
-        let file = try StoreFile(path, .update)
-        let end = try file.byteCount
-        var header = [UInt8](repeating: 0, count: Self.segmentHeader.count)
-        if end >= header.count {
-            try header.withMutableBytes { (bytes) throws(CenterStoreError) in try file.read(into: bytes, at: 0) }
-        }
-        guard header == Self.segmentHeader else {
-            // A crash may come between the file and its first bytes.
-            guard isLast, try Self.firstRecord(in: file, from: 0, to: end) == nil else {
-                throw CenterStoreError(
-                    .damaged,
-                    "\(path): offset 0 is not the beginning of a log of this version: restore the file from a backup, or use the version that wrote it"
-                )
-            }
-            tornTail = end > 0 ? TornTail(path: path, offset: 0, byteCount: end) : nil
-            try FileIO.remove(path)
-            return
-        }
-        var offset = header.count
-        while offset < end {
-            // The bodies of earlier segments are checked when they are read: a torn write can only be in the last one.
-            guard let frame = try Self.wholeFrame(in: file, at: offset, end: end, checksBody: isLast) else {
-                guard isLast, try Self.firstRecord(in: file, from: offset + 8, to: end) == nil else {
-                    throw Self.damage(path, offset)
-                }
-                tornTail = TornTail(path: path, offset: offset, byteCount: end - offset)
-                try file.truncate(to: offset)
-                try file.sync()
-                break
-            }
-            let byteCount = StepLogFrame.byteCount + frame.bodyByteCount
-            index.append(
-                .init(
-                    segment: number, offset: offset, byteCount: byteCount, step: frame.step,
-                    isClasses: frame.isClasses, classVersion: frame.classVersion))
-            offset += byteCount
-        }
-        segments.append(Segment(number: number, file: file, byteCount: offset))
-    }
-
-    /// The frame at `offset` if a whole record is there.
-    private static func wholeFrame(
-        in file: StoreFile, at offset: Int, end: Int, checksBody: Bool
-    ) throws(CenterStoreError) -> StepLogFrame? {
-        guard offset + StepLogFrame.byteCount <= end, let frame = try frame(in: file, at: offset),
-            frame.bodyByteCount <= end - offset - StepLogFrame.byteCount
-        else { return nil }
-        if !checksBody { return frame }
-        let piece = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: min(256 << 10, frame.bodyByteCount), alignment: 64)
-        defer { piece.deallocate() }
-        var checksum = Checksum()
-        var (position, left) = (offset + StepLogFrame.byteCount, frame.bodyByteCount)
-        while left > 0 {
-            let part = UnsafeMutableRawBufferPointer(rebasing: piece[..<min(piece.count, left)])
-            try file.read(into: part, at: position, &checksum)
-            position += part.count
-            left -= part.count
-        }
-        return checksum.value == frame.checksum ? frame : nil
-    }
-
-    /// The offset of the first whole record from `start` on. Records begin at multiples of 8.
-    private static func firstRecord(
-        in file: StoreFile, from start: Int, to end: Int
-    ) throws(CenterStoreError) -> Int? {
-        let window = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
-        defer { window.deallocate() }
-        var position = start
-        while position + StepLogFrame.byteCount <= end {
-            let part = UnsafeMutableRawBufferPointer(rebasing: window[..<min(window.count, end - position)])
-            try file.read(into: part, at: position)
-            for offset in stride(from: 0, through: part.count - 8, by: 8)
-            where UInt32(littleEndian: part.load(fromByteOffset: offset, as: UInt32.self)) == StepLogFrame.magic {
-                if try wholeFrame(in: file, at: position + offset, end: end, checksBody: true) != nil {
-                    return position + offset
-                }
-            }
-            position += part.count & ~7
-            if part.count < 8 { break }
-        }
-        return nil
     }
 }

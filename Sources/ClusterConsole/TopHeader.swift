@@ -153,6 +153,8 @@ enum TopHeader {
         func add(_ text: String, _ style: ConsoleStyle) { lines.append(ConsoleLine(text, style)) }
         if !status.obstacle.isEmpty { add("the coordinator: \(status.obstacle)", .bad) }
         for shard in status.shards where !shard.obstacle.isEmpty { add("\(shard.name): \(shard.obstacle)", .bad) }
+        if let problem = status.problem { add("the coordinator: \(problem)", .bad) }
+        for shard in status.shards { if let problem = shard.problem { add("\(shard.name): \(problem)", .bad) } }
         if !status.checkpointProblem.isEmpty {
             add("the last checkpoint could not be written: \(status.checkpointProblem)", .bad)
         }

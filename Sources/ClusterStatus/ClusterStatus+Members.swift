@@ -19,6 +19,8 @@ extension ClusterStatus {
         public var durable: Int
         /// Why it cannot prepare a step ("the disk is full"), or empty.
         public var obstacle: String
+        /// What is wrong although steps go on ("no snapshot can be written"), nil if nothing is.
+        public var problem: String?
         /// Whether it hands its slices over and goes.
         public var isDraining: Bool
         /// Length of its log, and the step of its oldest snapshot.

@@ -7,6 +7,8 @@ public struct ClusterStatus: Codable, Sendable {
     public var reason: String
     /// What keeps the coordinator itself from going on ("the disk is full"); empty otherwise.
     public var obstacle: String
+    /// What is wrong with the coordinator although the run goes on ("metrics.jsonl cannot be written"), nil if nothing is.
+    public var problem: String?
     /// The last committed step, -1 before the first.
     public var committed: Int
     /// The newest step that a power cut cannot take from any shard, -1 before the first.

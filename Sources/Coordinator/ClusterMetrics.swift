@@ -109,6 +109,10 @@ enum ClusterMetrics {
             "partialfc_coordinator_blocked", .gauge, "Whether the coordinator cannot write down what it decides.",
             status.obstacle.isEmpty ? 0 : 1)
         text.add(
+            "partialfc_coordinator_impaired", .gauge,
+            "Whether the coordinator cannot write its metrics although the run goes on.",
+            status.problem == nil ? 0 : 1)
+        text.add(
             "partialfc_straggler", .gauge, "1 for the member that the others wait for, if there is one.",
             status.straggler.map { [Sample(1, ("member", $0))] } ?? [])
     }
@@ -126,6 +130,9 @@ enum ClusterMetrics {
         add("draining", .gauge, "Whether it hands its slices over and goes.") { $0.isDraining ? 1 : 0 }
         add("blocked", .gauge, "Whether something, such as a full disk, keeps it from preparing steps.") {
             $0.obstacle.isEmpty ? 0 : 1
+        }
+        add("impaired", .gauge, "Whether something is wrong with its disk although steps go on.") {
+            $0.problem == nil ? 0 : 1
         }
         add("heartbeat_age_seconds", .gauge, "Since it was last heard of.") { $0.age }
         add("slices", .gauge, "Slices that it owns.") { Double($0.slices.total) }

@@ -110,6 +110,7 @@ extension ClusterStatus.Shard {
         committed = member.report?.committed ?? -1
         durable = member.report?.durable ?? -1
         obstacle = member.report?.obstacle ?? ""
+        problem = member.report.flatMap { $0.problem.isEmpty ? nil : $0.problem }
         isDraining = member.isDraining
         logBytes = notes?.count("log_bytes") ?? 0
         snapshotStep = notes?.optionalCount("snapshot_step")

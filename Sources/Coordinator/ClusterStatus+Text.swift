@@ -11,6 +11,11 @@ extension ClusterStatus {
                 + (attempt > 0 ? ", attempt \(attempt)" : ""))
         if !obstacle.isEmpty { lines.append("obstacle  the coordinator: \(obstacle)") }
         for shard in shards where !shard.obstacle.isEmpty { lines.append("obstacle  \(shard.name): \(shard.obstacle)") }
+        if let problem { lines.append("obstacle  the coordinator: \(problem); the run goes on") }
+        for shard in shards {
+            if let problem = shard.problem { lines.append("obstacle  \(shard.name): \(problem); steps go on") }
+        }
+        if !checkpointProblem.isEmpty { lines.append("obstacle  the last checkpoint: \(checkpointProblem)") }
         if let task {
             let pending = task.pending.isEmpty ? "" : ", waiting for \(task.pending.joined(separator: ", "))"
             lines.append("task      \(task.kind) at step \(task.step)\(pending)")
@@ -65,7 +70,9 @@ extension ClusterStatus {
         if !late.isEmpty { parts.append("late: \(late.joined(separator: ", "))") }
         if let straggler { parts.append("straggler: \(straggler)") }
         for shard in shards where !shard.obstacle.isEmpty { parts.append("\(shard.name): \(shard.obstacle)") }
+        for shard in shards { if let problem = shard.problem { parts.append("\(shard.name): \(problem)") } }
         if !obstacle.isEmpty { parts.append(obstacle) }
+        if let problem { parts.append(problem) }
         if !reason.isEmpty { parts.append(reason) }
         return parts.joined(separator: "  ")
     }
@@ -88,7 +95,8 @@ extension ClusterStatus {
             ])
         }
         let obstacles = shards.filter { !$0.obstacle.isEmpty }.map { "\($0.name) waits: \($0.obstacle)" }
-        return ([table.render()] + obstacles).joined(separator: "\n")
+        let problems = shards.compactMap { shard in shard.problem.map { "\(shard.name): \($0)" } }
+        return ([table.render()] + obstacles + problems).joined(separator: "\n")
     }
 
     /// The workers as a table.

@@ -13,7 +13,7 @@ extension CoordinatorService {
     func perform(_ actions: [Machine.Action]) {
         // The metrics first: a coordinator that dies before the commit is written drops the line again.
         for case .committed(let report) in actions {
-            write { try metrics.append(report) }
+            write { noteGap(try metrics.append(report)) }
             monitor?.note(report)
             tensorBoard?.append(StepFigures(report))
         }
@@ -75,7 +75,7 @@ extension CoordinatorService {
         case .writeCheckpoint(let number, let checkpoint, let details): writeCheckpoint(number, checkpoint, details)
         case .deleteCheckpoint(let checkpoint): deleteCheckpoint(checkpoint)
         case .finished:
-            write { try metrics.cut(after: machine.committed) }
+            endMetrics()
             note(.info, "finished: every shard that is alive has committed step \(machine.committed)")
         case .failed(let reason): note(.error, "the run failed: \(reason)")
         }
@@ -93,6 +93,22 @@ extension CoordinatorService {
         welcome.checkpoint = machine.checkpoints.last?.directory ?? cluster.origin?.directory ?? ""
         if let hello = hellos[peer] { members[member] = MemberNotes(hello) }
         server.welcome(peer, request: request, welcome)
+    }
+
+    /// Makes the metrics end with the last committed step.
+    func endMetrics() {
+        write { try metrics.cut(after: machine.committed) }
+        write { noteGap(try metrics.fill(upTo: machine.committed)) }
+        metrics.sync()
+    }
+
+    /// Says which steps' figures are lost: the shards had the steps, and the metrics did not have them on the disk.
+    private func noteGap(_ gap: Range<Int>) {
+        guard let last = gap.last else { return }
+        note(
+            .warning,
+            "the losses of the \(gap.count) steps from \(gap.lowerBound) to \(last) are lost: this coordinator ended before they were on its disk; metrics.jsonl says so"
+        )
     }
 
     /// Logs an event and keeps it for `coordinator events`.

@@ -16,6 +16,7 @@ extension CoordinatorService {
         var status = ClusterStatus(
             machine.status(at: now), setup: setup, registry: registry, clusterID: cluster.id, notes: members)
         status.obstacle = blocked?.problem ?? ""
+        status.problem = metrics.problem.isEmpty ? nil : metrics.problem
         status.checkpointProblem = checkpointProblem
         status.evaluations = evaluations.values.sorted { $0.name < $1.name }
         status.refused = Dictionary(

@@ -89,7 +89,8 @@ final class CoordinatorService: @unchecked Sendable {
             clusterID: cluster.id, embeddingSize: configuration.backbone.embeddingSize,
             classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
             instructionSet: configuration.cluster.sameInstructionSet ? cluster.instructionSet : nil)
-        metrics = try MetricsFile(directory: configuration.output, isContinued: run.isContinued)
+        metrics = try MetricsFile(
+            directory: configuration.output, isContinued: run.isContinued, origin: cluster.origin?.step ?? -1)
         server = try ServerEndpoint(bind: bind, security: security, events: mailbox.sink { .server($0) })
         if let warning = server.warning { log.warning("\(warning)") }
         monitor?.begin(events: events(last: ClusterMonitor.eventLimit)) { [machine, metrics] history in
@@ -163,7 +164,7 @@ final class CoordinatorService: @unchecked Sendable {
         server.close()
         files.close()
         tensorBoard?.close()
-        write { try metrics.cut(after: machine.committed) }
+        endMetrics()
         store.close()
     }
 
@@ -177,6 +178,7 @@ final class CoordinatorService: @unchecked Sendable {
         case .heartbeat(let beat):
             if machine.isMember(beat.member, incarnation: beat.incarnation) {
                 members[beat.member]?.statistics = beat.statistics
+                noteTroubles(beat)
             }
             server.send(
                 .heartbeatReply(

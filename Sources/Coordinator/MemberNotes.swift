@@ -8,6 +8,12 @@ struct MemberNotes {
     /// The figures of its last heartbeat.
     var statistics: [String: Double] = [:]
 
+    /// What it said last of its disk, and how many incidents have been noted.
+    var obstacle = ""
+    var problem = ""
+    var incidents = 0
+    var isTornTailNoted = false
+
     init(_ hello: Hello) {
         host = hello.host
         processID = hello.processID

@@ -71,10 +71,27 @@ final class TensorBoardFile: @unchecked Sendable {
 
     /// Waits until everything is written.
     func close() {
-        let done = DispatchSemaphore(value: 0)
-        thread.submit { done.signal() }
-        _ = done.wait(timeout: .now() + 5)
+        let done = Done()
+        thread.submit { done.set() }
+        done.wait(until: .now + .seconds(5))
         thread.close()
+    }
+
+    /// That something is done, for one thread to wait for.
+    private final class Done: @unchecked Sendable {
+        private let condition = MonotonicCondition()
+        private var isDone = false
+
+        func set() {
+            condition.withLock {
+                isDone = true
+                condition.signal()
+            }
+        }
+
+        func wait(until deadline: ContinuousClock.Instant) {
+            condition.withLock { while !isDone && condition.wait(until: deadline) {} }
+        }
     }
 
     private func write(_ record: Data) {

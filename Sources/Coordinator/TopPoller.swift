@@ -2,6 +2,7 @@ import ClusterConsole
 import ClusterKeys
 import ClusterStatus
 import Foundation
+import ProcessSupport
 import Wire
 
 extension TopView {
@@ -28,7 +29,7 @@ final class TopPoller: @unchecked Sendable {
     private let security: ClusterSecurity
     private let interval: Double
     private let wake: @Sendable () -> Void
-    private let condition = NSCondition()
+    private let condition = MonotonicCondition()
     private var view: TopView?
     private var problem: String?
     private var orders: [String] = []
@@ -100,8 +101,8 @@ final class TopPoller: @unchecked Sendable {
     /// Waits until it is time to look again, or there is an order; nil when it is over.
     private func next() -> [String]? {
         condition.withLock {
-            let end = Date(timeIntervalSinceNow: view == nil && problem == nil ? 0 : interval)
-            while orders.isEmpty && !isClosed && Date() < end { _ = condition.wait(until: end) }
+            let end = ContinuousClock.now + .seconds(view == nil && problem == nil ? 0 : interval)
+            while orders.isEmpty && !isClosed && ContinuousClock.now < end { _ = condition.wait(until: end) }
             defer { orders = [] }
             return isClosed ? nil : orders
         }

@@ -11,6 +11,11 @@ final class ShardFigures: @unchecked Sendable {
         var logBytes = 0
         var snapshotStep = -1
         var snapshotProblem = ""
+        /// What is wrong with the disk although steps go on, how often something was, and what the last time.
+        var problem = ""
+        var incidents = 0
+        var lastIncident = ""
+        var removedLeftovers = 0
         var durable = -1
         var restoring = ShardModel.Restoring()
         var classVersion = 0
@@ -41,6 +46,9 @@ final class ShardFigures: @unchecked Sendable {
         values.logBytes = model.logByteCount
         values.snapshotStep = model.snapshotStep
         values.snapshotProblem = model.snapshotProblem
+        values.problem = model.diskProblem
+        (values.incidents, values.lastIncident) = model.diskIncidents
+        values.removedLeftovers = model.removedLeftovers
         values.durable = model.durable
         values.restoring = model.restoring
         values.classVersion = model.classVersion

@@ -157,14 +157,17 @@ struct StorageOptions: ParsableArguments {
         }
     }
 
-    /// The directory, opened and locked; nil if nothing is to be kept.
+    /// The directory, opened and locked, nil if nothing is to be kept; and those of a pool that were passed over.
     ///
     /// - Throws: `CenterStoreError` if it is used by another process, damaged, or cannot be written.
-    func open() throws -> ShardStore? {
-        guard durability == .step else { return nil }
+    func open() throws -> (store: ShardStore?, passedOver: [ShardStore.PassedOver]) {
+        guard durability == .step else { return (nil, []) }
         if let pool = chosen.pool { return try ShardStore.claim(in: pool, sync: sync.mode) }
-        return try chosen.directory.map { try ShardStore(directory: $0, sync: sync.mode) }
+        return (try chosen.directory.map { try ShardStore(directory: $0, sync: sync.mode) }, [])
     }
+
+    /// Whether the directory is one of a pool.
+    var isPooled: Bool { chosen.pool != nil }
 
     var memory: TableMemory { chosen.table.map { .files(in: $0) } ?? .anonymous }
 

@@ -57,6 +57,7 @@ extension ShardService {
         guard let setup else { return }
         let (mailbox, box, figures, store, threads) = (mailbox, model, figures, store, threads)
         let (gate, memory, options, identity) = (gate, storage.memory, storage.snapshots, identity(welcome))
+        let isPooled = storage.isPooled
         compute.submit {
             do {
                 try store?.adopt(identity)
@@ -70,7 +71,13 @@ extension ShardService {
                             Ready(
                                 committed: model.committed, prepared: model.prepared, lastTask: model.lastTask,
                                 handedOver: Set(model.handedOver.keys)))))
-            } catch { mailbox.post(.ready(.failure(Refusal(error)))) }
+            } catch {
+                // The next server of the pool takes another one.
+                if isPooled, let error = error as? CenterStoreError, error.code == .damaged {
+                    try? store?.setUnusable(error.message)
+                }
+                mailbox.post(.ready(.failure(Refusal(error))))
+            }
         }
     }
 

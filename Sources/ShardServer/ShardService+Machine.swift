@@ -36,7 +36,9 @@ extension ShardService {
                 if let result { mailbox.post(.computed(id, result)) }
             } catch {
                 figures.update(model)
-                if let task = computation.task {
+                if model.isLogLost {
+                    mailbox.post(.broken(model.diskProblem))
+                } else if let task = computation.task {
                     mailbox.post(.failed(id, task, error))
                 } else {
                     mailbox.post(.broken("\(id): \(error.message); its state cannot be trusted"))

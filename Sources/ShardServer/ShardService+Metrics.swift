@@ -1,3 +1,4 @@
+import CenterStore
 import Monitoring
 import ShardState
 import StepProtocol
@@ -39,6 +40,15 @@ extension ShardService {
         text.add(
             "partialfc_snapshot_failed", .gauge, "Whether the last snapshot could not be written.",
             values.snapshotProblem.isEmpty ? 0 : 1)
+        text.add(
+            "partialfc_disk_incidents_total", .counter,
+            "Syncs of its log and snapshots that failed and were, or will be, done again.", Double(values.incidents))
+        text.add(
+            "partialfc_leftover_files_total", .counter, "Files that nobody needed and that it removed.",
+            Double(values.removedLeftovers))
+        text.add(
+            "partialfc_torn_bytes", .gauge, "What was cut off the log at its start: a write that a crash interrupted.",
+            Double(store?.tornTail?.byteCount ?? 0))
         text.add(
             "partialfc_class_version", .gauge, "Class operations that it has applied.", Double(values.classVersion))
         text.add(

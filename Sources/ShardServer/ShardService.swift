@@ -60,6 +60,8 @@ final class ShardService: MemberService, @unchecked Sendable {
     let threads: Int
     let storage: StorageOptions
     let store: ShardStore?
+    /// Directories of the pool that could not be used.
+    let passedOver: [ShardStore.PassedOver]
     let mailbox = Mailbox<Event>()
     let io: IOThread
     let server: ServerEndpoint
@@ -109,7 +111,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         self.storage = storage
         threads = options.threads
         security = try options.security(as: .shard)
-        store = try storage.open()
+        (store, passedOver) = try storage.open()
+        for directory in passedOver { log.error("\(directory)") }
         io = try IOThread()
         server = try ServerEndpoint(
             bind: bind, security: security.server, thread: io, events: mailbox.sink { .server($0) })
@@ -244,6 +247,7 @@ final class ShardService: MemberService, @unchecked Sendable {
             "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
             "refused": Double(server.counters.rejectedTotal),
         ]
+        if let tail = store?.tornTail { statistics["torn_bytes"] = Double(tail.byteCount) }
         if values.restoring.loadSeconds > 0 {
             statistics["load_seconds"] = values.restoring.loadSeconds
             statistics["replay_seconds"] = values.restoring.replaySeconds
@@ -253,13 +257,24 @@ final class ShardService: MemberService, @unchecked Sendable {
         let report = machine.map {
             ShardReport(
                 committed: $0.committed, durable: min(values.durable, $0.committed),
-                received: receiver?.received ?? [:], obstacle: obstacle)
+                received: receiver?.received ?? [:], obstacle: obstacle, problem: problem(values),
+                incidents: values.incidents, lastIncident: values.lastIncident)
         }
         coordinator.send(
             .heartbeat(
                 Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics, report: report)))
-        let (box, figures) = (model, figures)
-        compute.submit { if let model = box.model { figures.update(model) } }
+        let (box, figures, mailbox) = (model, figures, mailbox)
+        compute.submit {
+            guard let model = box.model else { return }
+            model.tend()
+            figures.update(model)
+            if model.isLogLost { mailbox.post(.broken(model.diskProblem)) }
+        }
+    }
+
+    /// What is wrong although steps go on, or empty.
+    private func problem(_ values: ShardFigures.Values) -> String {
+        (passedOver.map { "\($0)" } + [values.problem].filter { !$0.isEmpty }).joined(separator: "; ")
     }
 
     /// What is said of the state when the coordinator comes back must not be older than what it has been told.

@@ -1,8 +1,8 @@
 internal import Backbone
 internal import CenterStore
 internal import Determinism
-internal import Foundation
 internal import PartialFC
+internal import ProcessSupport
 internal import RunConfiguration
 internal import RunSetup
 package import StepProtocol
@@ -12,17 +12,17 @@ internal import Tensors
 ///
 /// The thread that computes waits; any other may look at the obstacle, or cancel.
 package final class DiskGate: @unchecked Sendable {
-    private let condition = NSCondition()
+    private let condition = MonotonicCondition()
     private var problem = ""
     /// Attempts up to this one are given up: what waits for them ends.
     private var cancelled: StepID?
     private var isClosed = false
-    private let interval: TimeInterval
+    private let interval: Duration
     /// Called when the obstacle changes, on the thread that computes.
     package var onChange: (@Sendable (_ obstacle: String) -> Void)?
 
     /// - Parameter interval: seconds between two tries.
-    package init(interval: Double = 0.5) { self.interval = interval }
+    package init(interval: Double = 0.5) { self.interval = .seconds(interval) }
 
     /// Why the shard cannot prepare, or empty.
     package var obstacle: String { condition.withLock { problem } }
@@ -69,7 +69,7 @@ package final class DiskGate: @unchecked Sendable {
 
     /// Waits for the next try; false if there is none.
     private func wait(_ id: StepID?) -> Bool {
-        let end = Date(timeIntervalSinceNow: interval)
+        let end = ContinuousClock.now + interval
         condition.lock()
         defer { condition.unlock() }
         while !isClosed {

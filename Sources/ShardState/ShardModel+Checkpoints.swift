@@ -19,10 +19,16 @@ extension ShardModel {
         }
         let writer = CheckpointWriter(directory: directory)
         var files: [CheckpointManifest.File] = []
-        for slice in slices.numbers { files.append(try writer.write(slice: slice, of: head.table)) }
-        for slice in denseSlices.numbers {
-            let (parameters, momentum) = dense.state(ofSlice: slice)
-            files.append(try writer.write(denseSlice: slice, parameters: parameters, momentum: momentum))
+        do {
+            for slice in slices.numbers { files.append(try writer.write(slice: slice, of: head.table)) }
+            for slice in denseSlices.numbers {
+                let (parameters, momentum) = dense.state(ofSlice: slice)
+                files.append(try writer.write(denseSlice: slice, parameters: parameters, momentum: momentum))
+            }
+        } catch {
+            // On a disk that is full they would keep the next try from succeeding.
+            writer.discard(files)
+            throw error
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .withoutEscapingSlashes

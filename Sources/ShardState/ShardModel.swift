@@ -47,6 +47,10 @@ package final class ShardModel {
     /// No snapshot is begun before this, after one failed.
     var snapshotPause = ContinuousClock.now
     package internal(set) var snapshotProblem = ""
+    /// How many rounds failed, and why the last one did.
+    var snapshotFailures = (count: 0, last: "")
+    /// Files of the log that snapshots have replaced could not be removed yet.
+    var isLogToBeDropped = false
 
     // Of the step in hand.
     private var exchange = Exchange.features

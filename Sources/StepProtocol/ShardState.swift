@@ -27,11 +27,22 @@ public struct ShardReport: Sendable, Hashable, Codable {
     public var received: [SliceName: Int]
     /// Why it cannot prepare ("the disk is full: …"), or empty.
     public var obstacle: String
+    /// What is wrong although steps go on ("the snapshot cannot be written: …"), or empty.
+    public var problem: String
+    /// How often something went wrong and was made good at once, and what it was the last time.
+    public var incidents: Int
+    public var lastIncident: String
 
-    public init(committed: Int, durable: Int, received: [SliceName: Int] = [:], obstacle: String = "") {
+    public init(
+        committed: Int, durable: Int, received: [SliceName: Int] = [:], obstacle: String = "", problem: String = "",
+        incidents: Int = 0, lastIncident: String = ""
+    ) {
         self.committed = committed
         self.durable = durable
         self.received = received
         self.obstacle = obstacle
+        self.problem = problem
+        self.incidents = incidents
+        self.lastIncident = lastIncident
     }
 }

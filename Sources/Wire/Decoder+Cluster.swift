@@ -19,7 +19,10 @@ extension Decoder {
         }
         return ShardReport(
             committed: try Field.orNone(c.committed, "committed"), durable: try Field.orNone(c.durable, "durable"),
-            received: received, obstacle: try text(c.obstacle, "obstacle", limit: Bound.textBytes))
+            received: received, obstacle: try text(c.obstacle, "obstacle", limit: Bound.textBytes),
+            problem: try text(c.problem, "problem", limit: Bound.textBytes),
+            incidents: try Field.number(c.incidents, "incidents"),
+            lastIncident: try text(c.last_incident, "last_incident", limit: Bound.textBytes))
     }
 
     static func task(_ pointer: UnsafeMutablePointer<Partialfc__BoundaryTask>?) throws -> BoundaryTask {

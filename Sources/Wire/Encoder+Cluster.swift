@@ -26,6 +26,9 @@ extension Encoder {
                     }
                 })
             $0.obstacle = try arena.prose(report.obstacle, "obstacle")
+            $0.problem = try arena.prose(report.problem, "problem")
+            $0.incidents = try Field.number(report.incidents, "incidents")
+            $0.last_incident = try arena.prose(report.lastIncident, "last_incident")
         }
     }
 

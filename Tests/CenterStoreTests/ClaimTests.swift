@@ -6,7 +6,7 @@ import Testing
 
 /// Shard servers that share a pool of directories.
 @Suite struct ClaimTests {
-    private func claim(_ pool: String) throws -> ShardStore { try ShardStore.claim(in: pool, sync: .never) }
+    private func claim(_ pool: String) throws -> ShardStore { try ShardStore.claim(in: pool, sync: .never).store }
 
     private func name(_ store: ShardStore) -> String { String(store.directory.split(separator: "/").last ?? "") }
 
@@ -74,13 +74,42 @@ import Testing
         #expect(try name(claim(folder.path)) == "shard-0")
     }
 
-    @Test func aDamagedOneIsNotPassedOver() throws {
+    /// One that is damaged keeps nobody from starting: it is named, and another is taken.
+    @Test func aDamagedOneIsPassedOverWithItsName() throws {
         let folder = try TemporaryFolder()
-        do { try fill(claim(folder.path)) }
-        _ = try folder.write([1, 2, 3], to: "shard-0/manifest.json")
-        let error = StoreFixture.error { _ = try claim(folder.path) }
-        #expect(error?.code == .damaged)
-        #expect(error?.message.contains("shard-0") == true)
+        do {
+            let stores = try (0..<3).map { _ in try claim(folder.path) }
+            for store in stores { try fill(store) }
+        }
+        let path = folder.path + "/shard-0/manifest.json"
+        let manifest = try StoreFixture.bytes(path)
+        try StoreFixture.overwrite(path, [1, 2, 3])
+        do {
+            let (first, passedOver) = try ShardStore.claim(in: folder.path, sync: .never)
+            #expect(name(first) == "shard-1")
+            #expect(passedOver.map(\.directory) == [folder.path + "/shard-0"])
+            #expect("\(passedOver)".contains(path) && "\(passedOver)".contains("is passed over"))
+            let others = try (0..<2).map { _ in try claim(folder.path) }
+            #expect(others.map(name) == ["shard-2", "shard-3"])
+        }
+        // It is taken again once it is whole.
+        try StoreFixture.overwrite(path, manifest)
+        #expect(try name(claim(folder.path)) == "shard-0")
+    }
+
+    /// What opening a directory does not show, its user notes.
+    @Test func oneThatCouldNotBeLoadedIsPassedOver() throws {
+        let folder = try TemporaryFolder()
+        do {
+            let store = try claim(folder.path)
+            try fill(store)
+            try store.setUnusable("a snapshot is damaged")
+        }
+        let (store, passedOver) = try ShardStore.claim(in: folder.path, sync: .never)
+        #expect(name(store) == "shard-1")
+        #expect(passedOver.count == 1 && "\(passedOver)".contains("a snapshot is damaged"))
+        try FileManager.default.removeItem(atPath: folder.path + "/shard-0/unusable")
+        #expect(try name(claim(folder.path)) == "shard-0")
     }
 
     @Test func whatIsGivenUpIsEmpty() throws {

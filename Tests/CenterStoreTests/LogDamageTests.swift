@@ -3,6 +3,7 @@ import Foundation
 import TestFiles
 import Testing
 
+/// Logs of which it is not known what was synced. See `SyncedMarkTests` for the others.
 @Suite struct LogDamageTests {
     typealias Fixture = StoreFixture
 
@@ -28,6 +29,7 @@ import Testing
             // Once as a shorter file, once with the length of the whole record but only zeros from there on.
             for tail in [0, bytes.count - length] {
                 try Fixture.overwrite(folder.path + segment, bytes[..<length] + [UInt8](repeating: 0, count: tail))
+                try Fixture.forgetMark(folder.path)
                 let store = try Fixture.store(folder.path)
                 let isWhole = tail > 0 && bytes[length...].allSatisfy { $0 == 0 }
                 try #require(store.newestStep == (isWhole ? 2 : 1), "cut at \(length) with \(tail) zeros")
@@ -50,6 +52,7 @@ import Testing
             var damaged = bytes
             damaged[offset] ^= 1 << UInt8(offset % 8)
             try Fixture.overwrite(folder.path + segment, damaged)
+            try Fixture.forgetMark(folder.path)
             if offset >= starts[2] {
                 let store = try Fixture.store(folder.path)
                 try #require(try Fixture.texts(store.records(after: -1)) == Array(expected[..<2]), "bit at \(offset)")
@@ -72,17 +75,20 @@ import Testing
             let store = try Fixture.store(folder.path, segmentByteLimit: 500)
             for step in 0..<6 { try store.append(Fixture.record(step)) }
         }
+        try Fixture.forgetMark(folder.path)
         let files = try Fixture.names(in: folder.path + "/log").map { folder.path + "/log/" + $0 }
         try #require(files.count > 2)
         let bytes = try Fixture.bytes(files[0])
         for length in stride(from: 16, to: bytes.count, by: 13) where length != 16 {
             try Fixture.overwrite(files[0], Array(bytes[..<length]))
+            try Fixture.forgetMark(folder.path)
             let isBoundary = length == bytes.count / 2 + 8
             try #require(isBoundary || Fixture.code { _ = try Fixture.store(folder.path) } == .damaged, "\(length)")
         }
         // Bodies of earlier files are checked when they are read.
         var damaged = bytes
         damaged[bytes.count - 9] ^= 4
+        try Fixture.forgetMark(folder.path)
         try Fixture.overwrite(files[0], damaged)
         do {
             let store = try Fixture.store(folder.path, segmentByteLimit: 500)
@@ -92,6 +98,7 @@ import Testing
         }
         try Fixture.overwrite(files[0], bytes)
         try FileManager.default.removeItem(atPath: files[1])
+        try Fixture.forgetMark(folder.path)
         #expect(Fixture.error { _ = try Fixture.store(folder.path) }?.message.contains(files[1]) == true)
     }
 

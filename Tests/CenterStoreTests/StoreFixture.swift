@@ -18,6 +18,9 @@ enum StoreFixture {
         return store
     }
 
+    /// Makes a directory one in which it is not known what was synced.
+    static func forgetMark(_ directory: String) throws { try FileIO.remove(directory + "/synced") }
+
     /// A small `features` record whose numbers are a function of step and attempt.
     static func record(_ step: Int, attempt: Int = 0, size: Int = 3) -> LogRecord {
         let value = Float(step * 100 + attempt)

@@ -401,10 +401,13 @@ struct  Partialfc__ShardReport
   size_t n_received;
   Partialfc__ShardReport__Received **received;
   char *obstacle;
+  char *problem;
+  uint64_t incidents;
+  char *last_incident;
 };
 #define PARTIALFC__SHARD_REPORT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_report__descriptor) \
-    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string }
+    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Partialfc__HeartbeatReply
