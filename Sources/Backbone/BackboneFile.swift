@@ -31,25 +31,29 @@ public enum BackboneFile {
         } catch { throw BackboneError(.file, "\(error)") }
     }
 
-    /// Reads a backbone that `write` made: its layout and flat vector f32 [P].
+    /// Reads a backbone that `write` made, or another file with these names: its layout and flat vector f32 [P].
     ///
-    /// - Parameter configuration: for files of other origin, which do not say what they are; nil to take the file's own.
+    /// The tensors may be F32, F16, BF16 or F64, and have a prefix in common, as `module.` or `backbone.`. Others in the file
+    /// (`num_batches_tracked`, a head) are passed over.
+    ///
+    /// - Parameter configuration: what the file must hold; nil to take the file's own, or else what its tensors' shapes say.
     /// - Throws: `BackboneError` if the file is unreadable, or a tensor is missing or of another shape.
     public static func read(
         _ path: String, configuration: BackboneConfiguration? = nil
     ) throws(BackboneError) -> (layout: ParameterLayout, parameters: Tensor) {
-        let file: SafeTensors
-        do { file = try SafeTensors(contentsOf: path) } catch { throw BackboneError(.file, "\(error)") }
+        let file: SafeTensorsFile
+        do { file = try SafeTensorsFile(path) } catch { throw BackboneError(.file, "\(error)") }
+        let prefix = prefix(of: file)
         let layout: ParameterLayout
         if let configuration {
             layout = try ParameterLayout(configuration)
         } else {
-            layout = try ParameterLayout(ownConfiguration(of: file, path))
+            layout = try ParameterLayout(ownConfiguration(of: file, prefix: prefix))
         }
         let parameters = Tensor(uninitialized: Float.self, shape: [layout.count])
         for segment in layout.segments {
             let tensor: Tensor
-            do { tensor = try file.tensor(segment.name, .f32, in: path) } catch {
+            do { tensor = try file.floats(prefix + segment.name) } catch {
                 throw BackboneError(.file, "\(error)")
             }
             guard tensor.shape == segment.shape else {
@@ -71,14 +75,28 @@ public enum BackboneFile {
         return (layout, parameters)
     }
 
-    private static func ownConfiguration(of file: SafeTensors, _ path: String) throws(BackboneError)
-        -> BackboneConfiguration
-    {
+    /// What stands before every name: nothing, or the shortest that the tensors of an iresnet have.
+    private static func prefix(of file: SafeTensorsFile) -> String {
+        let first = "conv1.weight"
+        return file.names.filter { $0.hasSuffix(first) }.map { String($0.dropLast(first.count)) }
+            .filter { file.shape($0 + "layer1.0.conv1.weight") != nil && file.shape($0 + "fc.weight") != nil }
+            .min { ($0.count, $0) < ($1.count, $1) } ?? ""
+    }
+
+    private static func ownConfiguration(
+        of file: SafeTensorsFile, prefix: String
+    ) throws(BackboneError) -> BackboneConfiguration {
         guard let text = file.metadata[configurationKey] else {
-            throw BackboneError(.file, "\(path): does not say which backbone it holds; name the configuration")
+            guard let configuration = BackboneConfiguration(shapes: { file.shape(prefix + $0) }) else {
+                throw BackboneError(
+                    .file,
+                    "\(file.path): does not say which backbone it holds, and its tensors are not those of InsightFace's iresnet (conv1.weight, layer1.0.conv1.weight, …, fc.weight)"
+                )
+            }
+            return configuration
         }
         do { return try JSONDecoder().decode(BackboneConfiguration.self, from: Data(text.utf8)) } catch {
-            throw BackboneError(.file, "\(path): has a configuration that cannot be read: \(error)")
+            throw BackboneError(.file, "\(file.path): has a configuration that cannot be read: \(error)")
         }
     }
 }

@@ -1,8 +1,8 @@
 internal import CKernels
 public import Tensors
 
-/// Stored embeddings with labels, for training a head alone: a safetensors file with `features` f32 [n, D] and `labels`
-/// i64 [n].
+/// Stored embeddings with labels, for training a head alone: a safetensors file with `features` [n, D] of real numbers and
+/// `labels` [n] of integers. Other tensors in it do not matter.
 public struct FeatureDataset: Sendable {
     /// f32 [n, D].
     public let features: Tensor
@@ -21,9 +21,9 @@ public struct FeatureDataset: Sendable {
         let features: Tensor
         let labels: Tensor
         do {
-            let file = try SafeTensors(contentsOf: path)
-            features = try file.tensor("features", .f32, in: path)
-            labels = try file.tensor("labels", .i64, in: path)
+            let file = try SafeTensorsFile(path)
+            features = try file.floats("features")
+            labels = try Self.labels(file)
         } catch {
             throw DatasetError(.malformedFile, path: error.path, error.problem)
         }
@@ -43,6 +43,14 @@ public struct FeatureDataset: Sendable {
         self.classCount = classCount ?? Int(labels.buffer(Int64.self).max() ?? 0) + 1
         fingerprint = pfc_image_checksum(
             pfc_image_checksum(0, features.rawPointer, features.byteCount), labels.rawPointer, labels.byteCount)
+    }
+
+    /// The labels as i64.
+    private static func labels(_ file: SafeTensorsFile) throws(SafeTensorsError) -> Tensor {
+        if let entry = file.entries["labels"], entry.dtype == .i32 {
+            return Tensor(try file.tensor(entry).array(Int32.self).map { Int64($0) }, shape: entry.shape)
+        }
+        return try file.tensor(file.entry("labels", .i64))
     }
 
     /// Number of samples.

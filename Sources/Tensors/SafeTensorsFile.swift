@@ -10,8 +10,17 @@ public final class SafeTensorsFile: @unchecked Sendable {
         public var bytes: Range<Int>
     }
 
+    /// A tensor of a type that only `floats` reads, or nothing does.
+    struct OtherEntry: Sendable, Hashable {
+        var type: String
+        var shape: [Int]
+        var bytes: Range<Int>
+    }
+
     public let path: String
+    /// The tensors but those of types that are not known here, which are in nobody's way.
     public let entries: [String: Entry]
+    private let others: [String: OtherEntry]
     public let metadata: [String: String]
     // Never changed; pread has no position to share.
     private let descriptor: Int32
@@ -32,6 +41,7 @@ public final class SafeTensorsFile: @unchecked Sendable {
             let json = try Self.bytes(descriptor, 8..<8 + length, path)
             let header = try SafeTensorsHeader(json: Data(json), fileByteCount: size, path: path)
             entries = header.tensors
+            others = header.others
             metadata = header.metadata
         } catch {
             Foundation.close(descriptor)
@@ -45,14 +55,47 @@ public final class SafeTensorsFile: @unchecked Sendable {
     ///
     /// - Throws: `SafeTensorsError` if it is missing or of another type.
     public func entry(_ name: String, _ dtype: DType) throws(SafeTensorsError) -> Entry {
-        guard let entry = entries[name] else {
-            throw SafeTensorsError(
-                path: path, problem: "has no tensor \(name); it has \(entries.keys.sorted().joined(separator: ", "))")
-        }
+        guard let entry = entries[name] else { throw missing(name, expected: "\(dtype)") }
         guard entry.dtype == dtype else {
             throw SafeTensorsError(path: path, problem: "tensor \(name) is \(entry.dtype), expected \(dtype)")
         }
         return entry
+    }
+
+    /// The names of all tensors, of whatever type.
+    public var names: [String] { Array(entries.keys) + Array(others.keys) }
+
+    /// The shape of the tensor `name`, of whatever type, or nil if there is none.
+    public func shape(_ name: String) -> [Int]? { entries[name]?.shape ?? others[name]?.shape }
+
+    /// The tensor `name` as f32, if it is of type F32, F16, BF16 or F64.
+    ///
+    /// - Throws: `SafeTensorsError` if it is missing, of another type, or cannot be read.
+    public func floats(_ name: String) throws(SafeTensorsError) -> Tensor {
+        if let entry = entries[name] {
+            let stored = try tensor(entry)
+            switch entry.dtype {
+            case .f32: return stored
+            case .f64: return Tensor(stored.array(Double.self).map { Float($0) }, shape: entry.shape)
+            case .bf16:
+                return Tensor(
+                    stored.array(UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }, shape: entry.shape)
+            case .i32, .i64, .u8:
+                throw SafeTensorsError(path: path, problem: "tensor \(name) is \(entry.dtype), expected real numbers")
+            }
+        }
+        guard let entry = others[name], entry.type == "F16" else { throw missing(name, expected: "real numbers") }
+        let stored = try tensor(Entry(dtype: .bf16, shape: entry.shape, bytes: entry.bytes))
+        return Tensor(stored.array(UInt16.self).map { Float(Float16(bitPattern: $0)) }, shape: entry.shape)
+    }
+
+    private func missing(_ name: String, expected: String) -> SafeTensorsError {
+        if let other = others[name] {
+            return SafeTensorsError(path: path, problem: "tensor \(name) is \(other.type), expected \(expected)")
+        }
+        let sorted = names.sorted()
+        let list = sorted.prefix(20).joined(separator: ", ") + (sorted.count > 20 ? ", … (\(sorted.count))" : "")
+        return SafeTensorsError(path: path, problem: "has no tensor \(name); it has \(list)")
     }
 
     /// Reads bytes of a tensor, from `offset` in it, until `target` is full.

@@ -3,6 +3,8 @@ internal import Foundation
 /// The header of a safetensors file: an 8-byte little-endian length, then JSON that says where each tensor lies.
 struct SafeTensorsHeader {
     var tensors: [String: SafeTensorsFile.Entry] = [:]
+    /// Tensors of types that `DType` does not have.
+    var others: [String: SafeTensorsFile.OtherEntry] = [:]
     var metadata: [String: String] = [:]
 
     /// The longest header that is read: a bound on what a damaged length can make us allocate.
@@ -13,6 +15,10 @@ struct SafeTensorsHeader {
         func fail(_ problem: String) -> SafeTensorsError { SafeTensorsError(path: path, problem: problem) }
         guard bytes.count >= 8 else { throw fail("is \(bytes.count) bytes long, shorter than a safetensors header") }
         let length = bytes.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        if bytes.starts(with: [0x50, 0x4B, 0x03, 0x04]) || bytes.starts(with: [0x80, 0x02, 0x8A, 0x0A]) {
+            throw fail(
+                "is a file of torch.save, not safetensors: write the state_dict with safetensors.torch.save_file")
+        }
         guard length <= UInt64(min(byteLimit, fileByteCount - 8)) else {
             throw fail(
                 "has a header length of \(length) in a file of \(fileByteCount) bytes: truncated, or not safetensors")
@@ -32,22 +38,28 @@ struct SafeTensorsHeader {
             switch entry {
             case .metadata(let values): metadata = values
             case .tensor(let dtypeName, let shape, let offsets):
-                guard let dtype = DType(safeTensorsName: dtypeName) else {
-                    throw fail("tensor \(name) has type \(dtypeName), which is not one of F32, F64, I32, I64, U8, BF16")
+                guard offsets.count == 2, offsets[0] >= 0, offsets[1] <= fileByteCount - start,
+                    offsets[0] <= offsets[1]
+                else {
+                    throw fail("tensor \(name) of shape \(shape) does not fit its offsets \(offsets): truncated file?")
                 }
-                var count = dtype.size
+                let range = start + offsets[0]..<start + offsets[1]
+                let dtype = DType(safeTensorsName: dtypeName)
+                // The size of an element of a type that is not known here is taken as it comes.
+                var count = dtype?.size ?? (dtypeName == "F16" ? 2 : 0)
                 for extent in shape {
                     let (product, overflow) = count.multipliedReportingOverflow(by: extent)
                     guard extent >= 0, !overflow else { throw fail("tensor \(name) has the impossible shape \(shape)") }
                     count = product
                 }
-                guard offsets.count == 2, offsets[0] >= 0, offsets[1] <= fileByteCount - start,
-                    offsets[0] <= offsets[1], offsets[1] - offsets[0] == count
-                else {
+                guard range.count == count || (dtype == nil && dtypeName != "F16") else {
                     throw fail("tensor \(name) of shape \(shape) does not fit its offsets \(offsets): truncated file?")
                 }
-                tensors[name] = SafeTensorsFile.Entry(
-                    dtype: dtype, shape: shape, bytes: start + offsets[0]..<start + offsets[1])
+                if let dtype {
+                    tensors[name] = SafeTensorsFile.Entry(dtype: dtype, shape: shape, bytes: range)
+                } else {
+                    others[name] = SafeTensorsFile.OtherEntry(type: dtypeName, shape: shape, bytes: range)
+                }
             }
         }
     }

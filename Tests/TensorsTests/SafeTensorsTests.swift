@@ -50,7 +50,9 @@ import Testing
         #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#,
         #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
         #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[9223372036854775807,-9223372036854775805]}}"#,
-        #"{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}}"#,
+        #"{"a":{"dtype":"BOOL","shape":[1],"data_offsets":[0,5]}}"#,
+        #"{"a":{"dtype":"Q4","shape":[-1],"data_offsets":[0,4]}}"#,
+        #"{"a":{"dtype":"F16","shape":[1],"data_offsets":[0,4]}}"#,
         "[]",
     ])
     func impossibleHeadersAreErrors(header: String) throws {
@@ -60,6 +62,37 @@ import Testing
             data.append(contentsOf: [0, 0, 0, 0])
             try data.write(to: URL(fileURLWithPath: path))
             #expect(throws: SafeTensorsError.self) { try SafeTensors(contentsOf: path) }
+        }
+    }
+
+    /// Types that are not known here are in nobody's way, and real numbers of any width are read.
+    @Test func otherTypesDoNotMatter() throws {
+        try withFile {
+            let header =
+                #"{"mask":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]},"new":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[3,4]},"half":{"dtype":"F16","shape":[2],"data_offsets":[4,8]},"brain":{"dtype":"BF16","shape":[1,2],"data_offsets":[8,12]},"double":{"dtype":"F64","shape":[1],"data_offsets":[12,20]},"float":{"dtype":"F32","shape":[1],"data_offsets":[20,24]},"steps":{"dtype":"I64","shape":[],"data_offsets":[24,32]}}"#
+            var data = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) }
+            data.append(contentsOf: header.utf8)
+            data.append(contentsOf: [1, 0, 1, 9])
+            for half: UInt16 in [0x3E00, 0xC400, 0x3FC0, 0xFF80] {
+                withUnsafeBytes(of: half.littleEndian) { data.append(contentsOf: $0) }
+            }
+            withUnsafeBytes(of: (0.1).bitPattern.littleEndian) { data.append(contentsOf: $0) }
+            withUnsafeBytes(of: Float(7).bitPattern.littleEndian) { data.append(contentsOf: $0) }
+            withUnsafeBytes(of: Int64(5).littleEndian) { data.append(contentsOf: $0) }
+            try data.write(to: URL(fileURLWithPath: path))
+            #expect(try SafeTensors(contentsOf: path).tensors["float"]?.array(Float.self) == [7])
+            let file = try SafeTensorsFile(path)
+            #expect(file.names.count == 7 && file.shape("mask") == [3] && file.shape("nothing") == nil)
+            #expect(try file.floats("half").array(Float.self) == [1.5, -4])
+            let brain = try file.floats("brain")
+            #expect(brain.shape == [1, 2] && brain.array(Float.self) == [1.5, -.infinity])
+            #expect(try file.floats("double").array(Float.self) == [0.1])
+            #expect(try file.floats("float").array(Float.self) == [7])
+            for (name, word) in [("mask", "BOOL"), ("steps", "i64"), ("nothing", "has no tensor")] {
+                let error = #expect(throws: SafeTensorsError.self) { try file.floats(name) }
+                #expect(error?.problem.contains(word) == true)
+            }
+            #expect(throws: SafeTensorsError.self) { try file.entry("half", .f32) }
         }
     }
 
