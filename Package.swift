@@ -34,17 +34,22 @@ let package = Package(
         .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
         .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
         .systemLibrary(name: "CFreeType", pkgConfig: "freetype2", providers: [.apt(["libfreetype-dev"])]),
-        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
+        .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         // Hot loops. -ffp-contract=off: the same bits whatever the compiler fuses.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
         .target(name: "CWire", dependencies: ["CProtobufC"], exclude: ["wire.proto"]),
 
+        // JPEG and PNG, whose libraries report errors by longjmp.
+        .target(name: "CPictures", dependencies: ["CJPEG", "CPNG"], cSettings: [.unsafeFlags(["-O2"])]),
+
         .target(name: "Tensors", dependencies: ["CKernels"], swiftSettings: settings),
         .target(name: "Determinism", dependencies: ["CKernels"], swiftSettings: settings),
         .target(
-            name: "Dataset", dependencies: ["Tensors", "Determinism", "CFreeType", "CTurboJPEG", "CPNG", "CKernels"],
+            name: "Dataset",
+            dependencies: ["Tensors", "Determinism", "CFreeType", "CPictures", "CWebP", "CKernels"],
             swiftSettings: settings),
         .target(
             name: "Verification", dependencies: ["Tensors", "Determinism", "Dataset", "CFreeType", "CPNG"],

@@ -77,6 +77,10 @@ extension ClusterStatus {
         public var residentBytes: Int
         /// Images that did not decode and were replaced.
         public var replacedImages: Int
+        /// Samples that were left out when it opened its data.
+        public var leftOutSamples: Int?
+        /// Identities without an image that it can read, as far as known.
+        public var leftOutIdentities: Int?
 
         public init(name: String) {
             self.name = name

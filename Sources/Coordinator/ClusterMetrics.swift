@@ -174,6 +174,12 @@ enum ClusterMetrics {
         add("replaced_images_total", .counter, "Images that did not decode and were replaced.") {
             Double($0.replacedImages)
         }
+        add("left_out_samples", .gauge, "Samples that were left out when it opened its data.") {
+            $0.leftOutSamples.map(Double.init)
+        }
+        add("left_out_identities", .gauge, "Identities without an image that it can read, as far as known.") {
+            $0.leftOutIdentities.map(Double.init)
+        }
     }
 }
 

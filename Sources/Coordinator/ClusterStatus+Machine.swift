@@ -142,6 +142,8 @@ extension ClusterStatus.Worker {
         }
         residentBytes = notes?.count("resident_bytes") ?? 0
         replacedImages = notes?.count("replaced_images") ?? 0
+        leftOutSamples = notes?.count("left_out_samples")
+        leftOutIdentities = notes?.count("left_out_identities")
     }
 }
 

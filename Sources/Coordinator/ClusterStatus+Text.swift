@@ -51,6 +51,9 @@ extension ClusterStatus {
             let figures = evaluation.values.sorted { $0.key < $1.key }.map { "\($0.key) \(Units.fixed($0.value, 4))" }
             lines.append("\(evaluation.name) after step \(evaluation.step): \(figures.joined(separator: ", "))")
         }
+        for worker in workers {
+            if let data = worker.dataProblems { lines.append("data      \(worker.name): \(data)") }
+        }
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
         if !late.isEmpty { lines.append("late      \(late.joined(separator: ", "))") }
         if let straggler { lines.append("straggler \(straggler)") }
@@ -129,5 +132,18 @@ extension ClusterStatus {
         let parts = ranges.filter { $0.count == 2 && $0[0] < $0[1] }
         return parts.isEmpty
             ? "–" : parts.map { $0[1] - $0[0] == 1 ? "\($0[0])" : "\($0[0])–\($0[1] - 1)" }.joined(separator: ", ")
+    }
+}
+
+extension ClusterStatus.Worker {
+    /// What it left out of its data or replaced, nil if nothing.
+    var dataProblems: String? {
+        var parts: [String] = []
+        if let leftOutSamples, leftOutSamples > 0 { parts.append("\(leftOutSamples) samples left out") }
+        if let leftOutIdentities, leftOutIdentities > 0 {
+            parts.append("\(leftOutIdentities) identities without an image that can be read")
+        }
+        if replacedImages > 0 { parts.append("\(replacedImages) images replaced that did not decode") }
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 }

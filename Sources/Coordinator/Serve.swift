@@ -105,7 +105,7 @@ struct Serve: ParsableCommand {
             let configuration = try RunConfiguration(
                 file: configurationFile ?? "", settings: settings,
                 environment: EnvironmentDefaults.words("PARTIALFC_SET")
-            ).countingData()
+            ).countingData { log.warning("data: \($0)") }
             let state = stateDirectory ?? configuration.output + "/state"
             lastError = LastError(stateDirectory: state)
             let run = try StoredRun(

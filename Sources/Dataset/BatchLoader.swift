@@ -23,7 +23,8 @@ public struct BatchLoaderOptions: Sendable, Hashable, Codable {
 /// steps is decoded ahead; if the range changes, what was decoded for other micro-batches is dropped.
 ///
 /// With `.skip`, an image that does not decode is replaced by the next image of the same class that does (in order of
-/// sample index, cyclically), or by mid-gray if the class has none, and counted in `replacedSamples`.
+/// sample index, cyclically). A class that has none is left out: its samples are replaced by the next ones in the epoch's
+/// order that can be read, with their labels. So labels are known when the images are decoded, not before.
 public final class BatchLoader: Sendable {
     public let dataset: any Dataset
     public let order: DataOrder
@@ -31,6 +32,7 @@ public final class BatchLoader: Sendable {
     public let microBatchSize: Int
     public let options: BatchLoaderOptions
     private let queue: MicroBatchQueue
+    private let last = LastBatch()
 
     /// A loader of `order.batchSize / microBatchSize` micro-batches per step.
     ///
@@ -75,30 +77,83 @@ public final class BatchLoader: Sendable {
     /// The errors of the first replaced images (at most 100), with their indices.
     public var replacedProblems: [DatasetError] { queue.decoder.replaced.first }
 
-    /// The labels of micro-batches `microBatches` of `step`, i64 [n], without decoding anything.
-    public func labels(step: Int, microBatches: Range<Int>) -> Tensor {
-        let indices = order.indices(step: step, positions: positions(of: microBatches))
-        return Tensor(indices.map { Int64(dataset.label(of: $0)) })
+    /// Classes of which no image could be read, as far as they have come up.
+    public var unreadableIdentities: Int { queue.decoder.replaced.unreadableIdentities }
+
+    /// The labels of micro-batches `microBatches` of `step`, i64 [n]. If bad samples are skipped, this waits until the
+    /// images are decoded, and keeps them for `batch`.
+    ///
+    /// - Throws: `DatasetError` if nothing can be read.
+    public func labels(step: Int, microBatches: Range<Int>) throws(DatasetError) -> Tensor {
+        let samples: [Int]
+        if options.badSamples == .skip {
+            samples = try decoded(step, microBatches).flatMap(\.samples)
+        } else {
+            samples = order.indices(step: step, positions: positions(of: microBatches))
+        }
+        return labels(of: samples)
+    }
+
+    /// The samples of micro-batches `microBatches` of `step`: those that were decoded, if these were decoded last.
+    public func samples(step: Int, microBatches: Range<Int>) -> [Int] {
+        last.samples(step, microBatches) ?? order.indices(step: step, positions: positions(of: microBatches))
     }
 
     /// The images and labels of micro-batches `microBatches` of `step`; waits until they are decoded. An empty range gives
     /// a batch of 0.
     ///
-    /// - Throws: `DatasetError` with the sample's index if an image does not decode and bad samples are fatal.
+    /// - Throws: `DatasetError` with the sample's index if an image does not decode and bad samples are fatal, or if nothing
+    ///   can be read.
     public func batch(step: Int, microBatches: Range<Int>) throws(DatasetError) -> Batch {
-        let labels = labels(step: step, microBatches: microBatches)
+        let parts = try decoded(step, microBatches)
+        last.forgetImages()
         let images = Tensor(
             uninitialized: Float.self,
             shape: options.layout.batchShape(microBatches.count * microBatchSize, dataset.imageShape))
-        let parts = try queue.take(step: step, microBatches: microBatches, ahead: options.prefetchSteps)
         for (part, microBatch) in parts.enumerated() {
-            (images.rawPointer + part * microBatch.byteCount).copyMemory(
-                from: microBatch.rawPointer, byteCount: microBatch.byteCount)
+            (images.rawPointer + part * microBatch.images.byteCount).copyMemory(
+                from: microBatch.images.rawPointer, byteCount: microBatch.images.byteCount)
         }
-        return Batch(images: images, labels: labels)
+        return Batch(images: images, labels: labels(of: parts.flatMap(\.samples)))
     }
+
+    /// The micro-batches, kept from the call before this one or taken from the queue.
+    private func decoded(_ step: Int, _ microBatches: Range<Int>) throws(DatasetError) -> [MicroBatch] {
+        if let kept = last.images(step, microBatches) { return kept }
+        let parts = try queue.take(step: step, microBatches: microBatches, ahead: options.prefetchSteps)
+        last.keep(parts, step, microBatches)
+        return parts
+    }
+
+    private func labels(of samples: [Int]) -> Tensor { Tensor(samples.map { Int64(dataset.label(of: $0)) }) }
 
     private func positions(of microBatches: Range<Int>) -> Range<Int> {
         microBatches.lowerBound * microBatchSize..<microBatches.upperBound * microBatchSize
     }
+}
+
+/// What was decoded last: asked for its labels first, and then for its images.
+private final class LastBatch: @unchecked Sendable {
+    private let lock = NSLock()
+    private var step = -1
+    private var microBatches = 0..<0
+    private var parts: [MicroBatch]?
+    private var samples: [Int] = []
+
+    func keep(_ parts: [MicroBatch], _ step: Int, _ microBatches: Range<Int>) {
+        let samples = parts.flatMap(\.samples)
+        lock.withLock {
+            (self.parts, self.samples, self.step, self.microBatches) = (parts, samples, step, microBatches)
+        }
+    }
+
+    func images(_ step: Int, _ microBatches: Range<Int>) -> [MicroBatch]? {
+        lock.withLock { self.step == step && self.microBatches == microBatches ? parts : nil }
+    }
+
+    func samples(_ step: Int, _ microBatches: Range<Int>) -> [Int]? {
+        lock.withLock { self.step == step && self.microBatches == microBatches ? samples : nil }
+    }
+
+    func forgetImages() { lock.withLock { parts = nil } }
 }

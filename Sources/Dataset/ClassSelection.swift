@@ -5,6 +5,7 @@ internal import Determinism
 public struct ClassSelection: Dataset {
     public let base: any Dataset
     public let fingerprint: UInt64
+    public let formerFingerprint: UInt64?
     /// The label in `base` of each class.
     public let originalLabels: [Int]
     private let samples: [Int32]
@@ -41,7 +42,11 @@ public struct ClassSelection: Dataset {
         originalLabels = kept
         self.samples = samples
         self.labels = labels
-        fingerprint = samples.withUnsafeBytes { pfc_image_checksum(base.fingerprint, $0.baseAddress, $0.count) }
+        func sum(_ previous: UInt64) -> UInt64 {
+            samples.withUnsafeBytes { pfc_image_checksum(previous, $0.baseAddress, $0.count) }
+        }
+        fingerprint = sum(base.fingerprint)
+        formerFingerprint = base.formerFingerprint.map(sum)
     }
 
     /// The classes `labels` of `base` with at least `minimumImages` samples: `0..<K` for the first K classes.
@@ -78,6 +83,7 @@ public struct ClassSelection: Dataset {
     public var classCount: Int { originalLabels.count }
     public var imageShape: ImageShape { base.imageShape }
     public var problems: [DatasetError] { base.problems }
+    public var opening: OpeningReport { base.opening }
 
     /// The index in `base` of sample `index`.
     public func originalIndex(of index: Int) -> Int { Int(samples[index]) }

@@ -76,6 +76,20 @@ public struct DataOrder: Sendable {
         }
     }
 
+    /// What takes the place of the sample at `position` of the global batch of `step`: the next one in the epoch's order,
+    /// cyclically, that takes part and `isUsable`; nil if there is none among the next `limit`.
+    func replacement(step: Int, position: Int, limit: Int, where isUsable: (Int) -> Bool) -> Int? {
+        let start = remainder == .drop ? step % stepsPerEpoch * batchSize : step * batchSize
+        let (epochs, offset) = (start + position).quotientAndRemainder(dividingBy: sampleCount)
+        let epoch = (remainder == .drop ? self.epoch(of: step) : 0) + epochs
+        let permutation = IndexPermutation(count: sampleCount, seed: seed, purpose: .dataOrder, word: UInt64(epoch))
+        for distance in 1..<max(1, min(sampleCount, limit + 1)) {
+            let next = permutation[(offset + distance) % sampleCount]
+            if takesPart?(next) ?? true, isUsable(next) { return next }
+        }
+        return nil
+    }
+
     private func sample(at offset: Int, of permutation: IndexPermutation) -> Int {
         let planned = permutation[offset]
         guard let takesPart, !takesPart(planned) else { return planned }

@@ -8,6 +8,10 @@ public struct DatasetError: Error, CustomStringConvertible, Sendable, Hashable {
         case truncatedRecord
         case malformedRecord
         case corruptImage
+        /// A picture, but of a kind that is not read.
+        case unreadFormat
+        /// Files that contradict each other, or that cannot be meant.
+        case unlikely
         case labelOutOfRange
         case invalidOption
         case missingFonts
@@ -16,6 +20,8 @@ public struct DatasetError: Error, CustomStringConvertible, Sendable, Hashable {
         case otherRecipe
         case unwritableFile
         case noSamples
+        /// An embedding that has no direction.
+        case badEmbedding
     }
 
     public var code: Code

@@ -10,17 +10,3 @@ public struct DatasetOptions: Sendable, Hashable, Codable {
         self.badSamples = badSamples
     }
 }
-
-/// Collects what is wrong while a data set is opened, or throws the first of it.
-struct ProblemList {
-    let policy: BadSamplePolicy
-    private(set) var problems: [DatasetError] = []
-
-    init(policy: BadSamplePolicy) { self.policy = policy }
-
-    /// - Throws: `error` if bad samples are fatal.
-    mutating func report(_ error: DatasetError) throws(DatasetError) {
-        if policy == .fatal { throw error }
-        problems.append(error)
-    }
-}

@@ -1,18 +1,18 @@
-internal import CKernels
-internal import Foundation
-
-/// A folder per identity: `root/identity/image.{jpg,jpeg,png,pgm,ppm}`.
+/// A folder per identity: `root/identity/image`, in any of the formats of `ImageDecoder`.
 ///
 /// Folders with at least one image are the classes, in order of their names (by bytes); images follow in the same order
-/// within their folder.
+/// within their folder. A file is an image by its ending, or else by its first bytes. Everything else is counted and named
+/// in `opening`.
 public struct FolderDataset: Dataset {
-    public let sampleCount: Int
     public let imageShape: ImageShape
-    public let problems: [DatasetError]
+    public let opening: OpeningReport
     public let fingerprint: UInt64
+    public let formerFingerprint: UInt64?
     /// The folder name of each class.
     public let classNames: [String]
-    private let paths: [String]
+    private let root: RawPath
+    private let folders: [RawPath]
+    private let files: [RawPath]
     private let labels: [Int32]
 
     /// Lists the images below `root`. They are opened when they are decoded, except the first, whose shape is taken unless
@@ -20,85 +20,59 @@ public struct FolderDataset: Dataset {
     ///
     /// - Throws: `DatasetError` if the folder cannot be listed or has no images, or the first image is bad.
     public init(root: String, options: DatasetOptions = .init()) throws(DatasetError) {
-        var names: [String] = []
-        var paths: [String] = []
-        var labels: [Int32] = []
-        var problems = ProblemList(policy: options.badSamples)
-        var sum: UInt64 = 0
-        for folder in try Self.list(root) {
-            let folderPath = root + "/" + folder
-            var isFolder: ObjCBool = false
-            guard FileManager.default.fileExists(atPath: folderPath, isDirectory: &isFolder), isFolder.boolValue else {
-                continue
-            }
-            let before = paths.count
-            for file in try Self.list(folderPath)
-            where ImageDecoder.extensions.contains((file as NSString).pathExtension.lowercased()) {
-                let path = folderPath + "/" + file
-                let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int
-                guard let size, size > 0 else {
-                    try problems.report(
-                        DatasetError(.corruptImage, path: path, index: paths.count, "is empty or cannot be read"))
-                    continue
-                }
-                paths.append(path)
-                labels.append(Int32(names.count))
-                let entry = "\(folder)/\(file) \(size)"
-                sum = Array(entry.utf8).withUnsafeBytes { pfc_image_checksum(sum, $0.baseAddress, $0.count) }
-            }
-            if paths.count > before { names.append(folder) }
-        }
-        guard !paths.isEmpty else {
+        var scan = FolderScan(root: root, policy: options.badSamples)
+        try scan.run()
+        let opening = scan.problems.report
+        guard !scan.files.isEmpty else {
+            let found = opening.lines + opening.hints
             throw DatasetError(
                 .noSamples, path: root,
-                "has no images: expected folders, one per identity, with jpg, png, pgm or ppm files")
+                "has no images: expected folders, one per identity, with files of \(ImageDecoder.formats)"
+                    + found.map { "; " + $0 }.joined())
         }
+        self.root = RawPath(root)
+        self.opening = opening
+        (folders, files, labels) = (scan.folders, scan.files, scan.labels)
+        (fingerprint, formerFingerprint) = (scan.fingerprint, scan.formerFingerprint)
+        classNames = scan.folders.map(\.description)
         if let shape = options.imageShape {
             imageShape = shape
         } else {
-            imageShape = try Self.firstShape(paths, policy: options.badSamples)
+            imageShape = try Self.firstShape(files.count, policy: options.badSamples) { [root = self.root] in
+                root.appending(scan.folders[Int(scan.labels[$0])]).appending(scan.files[$0])
+            }
         }
         try imageShape.validate()
-        sampleCount = paths.count
-        classNames = names
-        fingerprint = sum
-        self.paths = paths
-        self.labels = labels
-        self.problems = problems.problems
     }
 
-    public var classCount: Int { classNames.count }
+    public var sampleCount: Int { files.count }
+    public var classCount: Int { folders.count }
+    public var problems: [DatasetError] { opening.problems }
 
     public func label(of index: Int) -> Int { Int(labels[index]) }
 
-    public func origin(of index: Int) -> String { paths[index] }
+    public func origin(of index: Int) -> String { path(of: index).description }
 
     public func image(at index: Int, into pixels: UnsafeMutableBufferPointer<UInt8>) throws(DatasetError) {
-        try ImageDecoder.decode(file: paths[index], index: index, shape: imageShape, into: pixels)
+        try ImageDecoder.decode(file: path(of: index), index: index, shape: imageShape, into: pixels)
     }
 
-    private static func firstShape(_ paths: [String], policy: BadSamplePolicy) throws(DatasetError) -> ImageShape {
+    private func path(of index: Int) -> RawPath { root.appending(folders[Int(labels[index])]).appending(files[index]) }
+
+    private static func firstShape(
+        _ count: Int, policy: BadSamplePolicy, path: (Int) -> RawPath
+    ) throws(DatasetError) -> ImageShape {
         var first: DatasetError?
-        for (index, path) in paths.enumerated() {
+        for index in 0..<count {
             do throws(DatasetError) {
-                return try ImageDecoder.contents(of: path).withBytes { raw throws(DatasetError) in
+                return try ImageDecoder.contents(of: path(index)).withBytes { raw throws(DatasetError) in
                     try ImageDecoder.shape(of: raw)
                 }
             } catch {
-                first = first ?? error.at(index, path: path)
+                first = first ?? error.at(index, path: path(index).description)
                 if policy == .fatal { break }
             }
         }
         throw first ?? DatasetError(.noSamples, "there is no image")
-    }
-
-    private static func list(_ path: String) throws(DatasetError) -> [String] {
-        do {
-            return try FileManager.default.contentsOfDirectory(atPath: path)
-                .filter { !$0.hasPrefix(".") }
-                .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        } catch {
-            throw DatasetError(.missingFile, path: path, "cannot be listed: \(error.localizedDescription)")
-        }
     }
 }

@@ -6,7 +6,9 @@ struct DecodedImage {
     var pixels: [UInt8]
 }
 
-/// Decodes JPEG, PNG, PGM and PPM, told apart by their first bytes.
+/// Decodes JPEG, PNG, WebP, BMP, PGM and PPM, told apart by their first bytes, to the pixels that Pillow and OpenCV read.
+///
+/// Colour profiles, gamma and the orientation of EXIF are not applied; alpha is dropped.
 public enum ImageDecoder {
     /// The largest number of pixels that is decoded: a bound on what a damaged header can make us allocate.
     public static let maximumPixels = 64 << 20
@@ -47,15 +49,20 @@ public enum ImageDecoder {
 
     /// Decodes to the file's own size, and to `channels` where the decoder can do that itself.
     private static func decode(_ bytes: UnsafeRawBufferPointer, channels: Int?) throws(DatasetError) -> DecodedImage {
-        if bytes.starts(with: [0xFF, 0xD8]) { return try JPEGDecoder.decode(bytes, channels: channels) }
-        if bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]) { return try PNGDecoder.decode(bytes) }
-        if bytes.starts(with: [0x50, 0x35]) || bytes.starts(with: [0x50, 0x36]) {
-            return try PortableMapDecoder.decode(bytes)
+        switch PictureFormat(bytes.prefix(PictureFormat.headByteCount)) {
+        case .jpeg: return try JPEGDecoder.decode(bytes, channels: channels)
+        case .png: return try PNGDecoder.decode(bytes)
+        case .webp: return try WebPDecoder.decode(bytes)
+        case .bmp: return try BMPDecoder.decode(bytes)
+        case .portableMap: return try PortableMapDecoder.decode(bytes)
+        case .unread(let name):
+            throw DatasetError(.unreadFormat, "is a picture of kind \(name), which is not read; \(formats) are")
+        case nil:
+            let start = bytes.prefix(4).map { "0x" + String($0, radix: 16) }.joined(separator: " ")
+            throw DatasetError(
+                .corruptImage,
+                "\(bytes.count) bytes that start with [\(start)] are not a picture; \(formats) are read")
         }
-        let start = bytes.prefix(4).map { "0x" + String($0, radix: 16) }.joined(separator: " ")
-        throw DatasetError(
-            .corruptImage,
-            "\(bytes.count) bytes that start with [\(start)] are not a JPEG, PNG, PGM (P5) or PPM (P6) image")
     }
 
     private static func converted(_ image: DecodedImage, channels: Int) -> DecodedImage {
@@ -91,8 +98,12 @@ public enum ImageDecoder {
 }
 
 extension ImageDecoder {
-    /// The endings of image files, lower case.
-    public static let extensions: Set<String> = ["jpg", "jpeg", "png", "pgm", "ppm"]
+    /// The endings of image files, lower case. A file of another name is an image if its first bytes say so.
+    public static let extensions: Set<String> = [
+        "jpg", "jpeg", "jpe", "jfif", "jif", "png", "webp", "bmp", "dib", "pgm", "ppm", "pnm",
+    ]
+    /// What is read, for messages.
+    static let formats = "JPEG, PNG, WebP, BMP, PGM (P5) and PPM (P6)"
     /// The largest image file that is read.
     public static let maximumFileByteCount = 256 << 20
 
@@ -103,17 +114,24 @@ extension ImageDecoder {
     public static func decode(
         file path: String, index: Int, shape: ImageShape, into pixels: UnsafeMutableBufferPointer<UInt8>
     ) throws(DatasetError) {
+        try decode(file: RawPath(path), index: index, shape: shape, into: pixels)
+    }
+
+    static func decode(
+        file path: RawPath, index: Int, shape: ImageShape, into pixels: UnsafeMutableBufferPointer<UInt8>
+    ) throws(DatasetError) {
         do throws(DatasetError) {
             try contents(of: path).withBytes { raw throws(DatasetError) in try decode(raw, shape: shape, into: pixels) }
-        } catch { throw error.at(index, path: path) }
+        } catch { throw error.at(index, path: path.description) }
     }
 
     /// The bytes of an image file of at most `maximumFileByteCount`.
-    static func contents(of path: String) throws(DatasetError) -> [UInt8] {
+    static func contents(of path: RawPath) throws(DatasetError) -> [UInt8] {
         let file = try RecordFile(path: path)
         guard file.byteCount <= maximumFileByteCount else {
             throw DatasetError(
-                .corruptImage, path: path, "is \(file.byteCount) bytes long; at most \(maximumFileByteCount) are read")
+                .corruptImage, path: path.description,
+                "is \(file.byteCount) bytes long; at most \(maximumFileByteCount) are read")
         }
         return try file.bytes(at: 0, count: file.byteCount)
     }

@@ -1,44 +1,40 @@
-internal import CTurboJPEG
+internal import CPictures
 
 /// JPEG by libjpeg-turbo, with its exact integer transform so that every CPU gives the same pixels.
+///
+/// As Pillow and OpenCV: CMYK is taken as inverted, the colour profile is not applied, and neither is the orientation of
+/// EXIF, which aligned crops do not have.
 enum JPEGDecoder {
+    /// The most scans of a progressive file; encoders write about 10.
+    static let maximumScans = 500
+    /// The most pixels times scans: a scan of a few bytes still goes over all pixels.
+    static let maximumScannedPixels = 1 << 30
+
     /// Decodes to `channels`, or to the file's own number.
     static func decode(_ bytes: UnsafeRawBufferPointer, channels: Int?) throws(DatasetError) -> DecodedImage {
-        guard let handle = tjInitDecompress() else {
-            throw DatasetError(.unreadableFile, "libjpeg-turbo has no memory")
-        }
-        defer { tjDestroy(handle) }
+        var head = pfc_picture_head()
         let source = bytes.assumingMemoryBound(to: UInt8.self).baseAddress
-        var width: Int32 = 0
-        var height: Int32 = 0
-        var subsampling: Int32 = 0
-        var colorspace: Int32 = 0
         guard
-            tjDecompressHeader3(handle, source, UInt(bytes.count), &width, &height, &subsampling, &colorspace) == 0
-                || isHarmless(handle)
-        else { throw failure(handle) }
-        let gray = channels.map { $0 == 1 } ?? (colorspace == Int32(TJCS_GRAY.rawValue))
+            let jpeg = pfc_jpeg_open(
+                source, bytes.count, Int32(maximumScans), Int64(maximumScannedPixels), &head)
+        else { throw failure(head) }
+        defer { pfc_jpeg_close(jpeg) }
+        let gray = head.reads_as_gray != 0 && (channels.map { $0 == 1 } ?? (head.channels == 1))
         let shape = try ImageDecoder.checkedShape(
-            channels: gray ? 1 : 3, height: Int(height), width: Int(width), format: "JPEG")
+            channels: gray ? 1 : 3, height: Int(head.height), width: Int(head.width), format: "JPEG")
         var pixels = [UInt8](repeating: 0, count: shape.count)
-        let format = Int32(gray ? TJPF_GRAY.rawValue : TJPF_RGB.rawValue)
-        let status = tjDecompress2(
-            handle, source, UInt(bytes.count), &pixels, width, 0, height, format, TJFLAG_ACCURATEDCT)
-        guard status == 0 || isHarmless(handle) else { throw failure(handle) }
+        guard pfc_jpeg_read(jpeg, Int32(shape.channels), &pixels, &head) == 0 else { throw failure(head) }
         return DecodedImage(shape: shape, pixels: pixels)
     }
 
-    /// Whether the last problem was a warning that leaves every pixel as it was stored.
-    private static func isHarmless(_ handle: tjhandle) -> Bool {
-        tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue)
-            && message(handle).contains("extraneous bytes before marker")
+    private static func failure(_ head: pfc_picture_head) -> DatasetError {
+        DatasetError(.corruptImage, "JPEG is damaged or truncated: \(head.text)")
     }
+}
 
-    private static func message(_ handle: tjhandle) -> String {
-        tjGetErrorStr2(handle).map { String(cString: $0) } ?? "unknown error"
-    }
-
-    private static func failure(_ handle: tjhandle) -> DatasetError {
-        DatasetError(.corruptImage, "JPEG is damaged or truncated: \(message(handle))")
+extension pfc_picture_head {
+    /// What was wrong.
+    var text: String {
+        withUnsafeBytes(of: message) { raw in String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self) }
     }
 }

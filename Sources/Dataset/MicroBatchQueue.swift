@@ -1,5 +1,4 @@
 internal import Foundation
-internal import Tensors
 
 /// Micro-batches that are wanted, being decoded, or ready; and the threads that decode them.
 ///
@@ -15,7 +14,7 @@ final class MicroBatchQueue: @unchecked Sendable {
     private let condition = NSCondition()
     private var wanted: [Key] = []
     private var running: Set<Key> = []
-    private var ready: [Key: Result<Tensor, DatasetError>] = [:]
+    private var ready: [Key: Result<MicroBatch, DatasetError>] = [:]
     private var stopped = false
 
     init(decoder: MicroBatchDecoder, threads: Int) {
@@ -36,7 +35,7 @@ final class MicroBatchQueue: @unchecked Sendable {
     }
 
     /// Waits for `microBatches` of `step`, in order, and lets the same ones of the next `ahead` steps be decoded.
-    func take(step: Int, microBatches: Range<Int>, ahead: Int) throws(DatasetError) -> [Tensor] {
+    func take(step: Int, microBatches: Range<Int>, ahead: Int) throws(DatasetError) -> [MicroBatch] {
         let needed = microBatches.map { Key(step: step, microBatch: $0) }
         let later = (0..<ahead).flatMap { offset in microBatches.map { Key(step: step + 1 + offset, microBatch: $0) } }
         condition.lock()
@@ -55,17 +54,17 @@ final class MicroBatchQueue: @unchecked Sendable {
             if stopped { throw DatasetError(.invalidOption, "the batch loader was stopped") }
             condition.wait()
         }
-        var tensors: [Tensor] = []
+        var taken: [MicroBatch] = []
         var failure: DatasetError?
         for key in needed {
             switch ready.removeValue(forKey: key) {
-            case .success(let tensor): tensors.append(tensor)
+            case .success(let microBatch): taken.append(microBatch)
             case .failure(let error): failure = failure ?? error
             case nil: break
             }
         }
         if let failure { throw failure }
-        return tensors
+        return taken
     }
 
     private func run() {
@@ -78,9 +77,9 @@ final class MicroBatchQueue: @unchecked Sendable {
             let key = wanted.removeFirst()
             running.insert(key)
             condition.unlock()
-            let result: Result<Tensor, DatasetError>
+            let result: Result<MicroBatch, DatasetError>
             do throws(DatasetError) {
-                result = .success(try decoder.images(step: key.step, microBatch: key.microBatch))
+                result = .success(try decoder.decode(step: key.step, microBatch: key.microBatch))
             } catch { result = .failure(error) }
             condition.lock()
             running.remove(key)

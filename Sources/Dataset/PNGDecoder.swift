@@ -1,30 +1,23 @@
-internal import CPNG
+internal import CPictures
 
-/// PNG by libpng's simplified interface; transparency is laid on white.
+/// PNG by libpng: the stored samples, as Pillow and OpenCV give them.
+///
+/// Gamma and colour profiles are not applied, of 16 bits the upper 8 are taken, an alpha channel is dropped: what is
+/// transparent has the colour that is stored there.
 enum PNGDecoder {
     static func decode(_ bytes: UnsafeRawBufferPointer) throws(DatasetError) -> DecodedImage {
-        var image = png_image()
-        image.version = pfc_png_version
-        defer { png_image_free(&image) }
-        guard png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count) != 0 else {
-            throw failure(image)
-        }
-        let color = image.format & pfc_png_flag_color != 0
+        var head = pfc_picture_head()
+        let source = bytes.assumingMemoryBound(to: UInt8.self).baseAddress
+        guard let png = pfc_png_open(source, bytes.count, &head) else { throw failure(head) }
+        defer { pfc_png_close(png) }
         let shape = try ImageDecoder.checkedShape(
-            channels: color ? 3 : 1, height: Int(image.height), width: Int(image.width), format: "PNG")
-        image.format = color ? pfc_png_rgb : pfc_png_gray
+            channels: Int(head.channels), height: Int(head.height), width: Int(head.width), format: "PNG")
         var pixels = [UInt8](repeating: 0, count: shape.count)
-        var background = png_color(red: 255, green: 255, blue: 255)
-        guard png_image_finish_read(&image, &background, &pixels, 0, nil) != 0, pfc_png_failed(&image) == 0 else {
-            throw failure(image)
-        }
+        guard pfc_png_read(png, &pixels, &head) == 0 else { throw failure(head) }
         return DecodedImage(shape: shape, pixels: pixels)
     }
 
-    private static func failure(_ image: png_image) -> DatasetError {
-        let message = withUnsafeBytes(of: image.message) { raw in
-            String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-        }
-        return DatasetError(.corruptImage, "PNG is damaged or truncated: \(message)")
+    private static func failure(_ head: pfc_picture_head) -> DatasetError {
+        DatasetError(.corruptImage, "PNG is damaged or truncated: \(head.text)")
     }
 }

@@ -3,14 +3,15 @@ internal import Foundation
 
 /// An InsightFace training set: `train.rec`, `train.idx` and `property`.
 ///
-/// Samples are the image records in ascending order of their key. A record without image bytes (the header record 0 and
-/// the identity ranges that InsightFace appends) is not a sample. Without `train.idx` the file is scanned, without
+/// Samples are the image records in ascending order of their key, or of their position where keys repeat. A record without
+/// image bytes (the header record 0 and the identity ranges that InsightFace appends) is not a sample. The records are
+/// found by walking through the file; `train.idx` gives them their keys, the headers do where it does not. Without
 /// `property` the number of classes is one more than the largest label and the shape that of the first image.
 public struct RecordDataset: Dataset {
     public let sampleCount: Int
     public let classCount: Int
     public let imageShape: ImageShape
-    public let problems: [DatasetError]
+    public let opening: OpeningReport
     public let fingerprint: UInt64
     private let file: RecordFile
     private let keys: [UInt64]
@@ -26,21 +27,24 @@ public struct RecordDataset: Dataset {
         let recordPath = path.hasSuffix(".rec") ? path : path + "/train.rec"
         let stem = String(recordPath.dropLast(4))
         let directory = (recordPath as NSString).deletingLastPathComponent
-        let file = try RecordFile(path: recordPath)
+        let file: RecordFile
+        do throws(DatasetError) { file = try RecordFile(path: recordPath) } catch {
+            throw error.code == .missingFile ? Self.missing(error, directory) : error
+        }
         let property = try RecordProperty(path: (directory as NSString).appendingPathComponent("property"))
-        var problems = ProblemList(policy: options.badSamples)
-        var entries = try RecordIndex.entries(path: stem + ".idx")
-        if entries == nil { entries = try RecordIndex.scan(file, problems: &problems) }
-        var scan = RecordScan(file: file, classCount: property?.classCount ?? Int(Int32.max))
-        try scan.read(entries ?? [], problems: &problems)
-        guard !scan.labels.isEmpty else { throw DatasetError(.noSamples, path: recordPath, "has no image record") }
+        var scan = RecordScan(
+            file: file, classCount: property?.classCount ?? Int(Int32.max), policy: options.badSamples)
+        try scan.run(index: try RecordIndex.entries(path: stem + ".idx"), indexPath: stem + ".idx")
+        guard !scan.labels.isEmpty else {
+            throw DatasetError(
+                .noSamples, path: recordPath,
+                "has no image record" + scan.problems.report.lines.map { "; " + $0 }.joined())
+        }
         self.file = file
-        keys = scan.keys
-        offsets = scan.offsets
-        labels = scan.labels
+        (keys, offsets, labels) = (scan.keys, scan.offsets, scan.labels)
         sampleCount = scan.labels.count
         classCount = property?.classCount ?? Int(scan.labels.max() ?? 0) + 1
-        self.problems = problems.problems
+        opening = scan.problems.report
         var shape = options.imageShape ?? property?.imageShape
         var candidate = 0
         while shape == nil {
@@ -63,6 +67,8 @@ public struct RecordDataset: Dataset {
         fingerprint = sum
     }
 
+    public var problems: [DatasetError] { opening.problems }
+
     public func label(of index: Int) -> Int { Int(labels[index]) }
 
     /// The key of the record of sample `index`.
@@ -78,46 +84,20 @@ public struct RecordDataset: Dataset {
         } catch { throw error.at(Int(clamping: keys[index]), path: file.path) }
     }
 
+    /// The error for a missing file, with what is there instead.
+    private static func missing(_ error: DatasetError, _ directory: String) -> DatasetError {
+        guard let names = try? RawPath(directory).names() else { return error }
+        var error = error
+        if let other = names.first(where: { $0.fileExtension == "rec" }) {
+            error.message += "; \(directory) has \(other): name that file"
+        } else if names.contains(where: { RawPath(directory).appending($0).status?.isFolder == true }) {
+            error.message += "; \(directory) has folders: if they hold an identity's images each, that is kind folder"
+        }
+        return error
+    }
+
     private static func imageBytes(_ file: RecordFile, _ offset: Int) throws(DatasetError) -> [UInt8] {
         let contents = try file.record(at: offset).contents
         return Array(contents[try ImageRecord(contents).imageStart...])
-    }
-}
-
-/// Reads the start of every record: labels, and which records are images.
-private struct RecordScan {
-    private static let headByteCount = 256
-
-    let file: RecordFile
-    let classCount: Int
-    var keys: [UInt64] = []
-    var offsets: [Int] = []
-    var labels: [Int32] = []
-
-    init(file: RecordFile, classCount: Int) {
-        self.file = file
-        self.classCount = classCount
-    }
-
-    mutating func read(_ entries: [RecordIndex.Entry], problems: inout ProblemList) throws(DatasetError) {
-        keys.reserveCapacity(entries.count)
-        offsets.reserveCapacity(entries.count)
-        labels.reserveCapacity(entries.count)
-        for entry in entries {
-            do throws(DatasetError) {
-                // Enough for the header, a few labels and a first byte of image; all of it only where there are many labels.
-                var contents = try file.record(at: entry.offset, limit: Self.headByteCount).contents
-                if contents.count == Self.headByteCount && ImageRecord.imageStart(contents) >= contents.count {
-                    contents = try file.record(at: entry.offset).contents
-                }
-                let record = try ImageRecord(contents)
-                if record.imageStart == contents.count { continue }
-                labels.append(Int32(try record.label(classCount: classCount)))
-                keys.append(entry.key)
-                offsets.append(entry.offset)
-            } catch {
-                try problems.report(error.at(Int(clamping: entry.key), path: file.path))
-            }
-        }
     }
 }

@@ -14,14 +14,16 @@ final class RecordFile: Sendable {
     let byteCount: Int
     private let descriptor: Int32
 
-    init(path: String) throws(DatasetError) {
-        self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    convenience init(path: String) throws(DatasetError) { try self.init(path: RawPath(path)) }
+
+    init(path raw: RawPath) throws(DatasetError) {
+        path = raw.description
+        descriptor = raw.withCString { open($0, O_RDONLY | O_CLOEXEC) }
         guard descriptor >= 0 else {
             throw DatasetError(.missingFile, path: path, "cannot be opened: \(String(cString: strerror(errno)))")
         }
         var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        guard fstat(descriptor, &status) == 0, status.isFile else {
             close(descriptor)
             throw DatasetError(.unreadableFile, path: path, "is not a regular file")
         }

@@ -7,9 +7,10 @@ enum RecordIndex {
         var offset: Int
     }
 
-    /// The lines `key<tab>offset` of an index file in ascending order of key, or nil if there is no such file.
+    /// The lines `key<tab>offset` of an index file in ascending order of offset, or nil if there is no such file. Whether
+    /// they fit the records is for `RecordScan` to find out.
     ///
-    /// - Throws: `DatasetError` with the line number if a line is something else or a key occurs twice.
+    /// - Throws: `DatasetError` with the line number if a line is something else.
     static func entries(path: String) throws(DatasetError) -> [Entry]? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
         guard let data = FileManager.default.contents(atPath: path) else {
@@ -28,41 +29,7 @@ enum RecordIndex {
             }
             entries.append(Entry(key: key, offset: offset))
         }
-        return try sorted(entries, path: path)
-    }
-
-    /// Finds the records by walking through the file. What follows a damaged record cannot be found.
-    static func scan(_ file: RecordFile, problems: inout ProblemList) throws(DatasetError) -> [Entry] {
-        var entries: [Entry] = []
-        var offset = 0
-        do throws(DatasetError) {
-            while offset < file.byteCount {
-                let (contents, next) = try file.record(at: offset, limit: ImageRecord.headerByteCount)
-                guard contents.count == ImageRecord.headerByteCount else {
-                    throw DatasetError(
-                        .truncatedRecord,
-                        "the record at offset \(offset) has \(contents.count) bytes, fewer than an image header")
-                }
-                let key = contents.withUnsafeBytes {
-                    UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-                }
-                entries.append(Entry(key: key, offset: offset))
-                offset = next
-            }
-        } catch {
-            try problems.report(error.at(entries.count, path: file.path))
-        }
-        return try sorted(entries, path: file.path)
-    }
-
-    private static func sorted(_ entries: [Entry], path: String) throws(DatasetError) -> [Entry] {
-        let sorted = entries.sorted { ($0.key, $0.offset) < ($1.key, $1.offset) }
-        for (a, b) in zip(sorted, sorted.dropFirst()) where a.key == b.key {
-            throw DatasetError(
-                .malformedFile, path: path, index: Int(clamping: a.key),
-                "key \(a.key) occurs twice (offsets \(a.offset), \(b.offset))")
-        }
-        return sorted
+        return entries.sorted { ($0.offset, $0.key) < ($1.offset, $1.key) }
     }
 }
 

@@ -23,7 +23,9 @@ struct RelabeledDataset: Dataset {
     var imageShape: ImageShape { base.imageShape }
     var classCount: Int { max(base.classCount, relabeling.classes.classCount) }
     var problems: [DatasetError] { base.problems }
+    var opening: OpeningReport { base.opening }
     var fingerprint: UInt64 { base.fingerprint }
+    var formerFingerprint: UInt64? { base.formerFingerprint }
 
     func image(at index: Int, into pixels: UnsafeMutableBufferPointer<UInt8>) throws(DatasetError) {
         try base.image(at: index, into: pixels)

@@ -21,7 +21,7 @@ public final class StepSource: @unchecked Sendable {
     private var samples: Samples
     private var relabeling: Relabeling
     /// Of the loaders that there were before this one.
-    private var replacedBefore: (count: Int, problems: [DatasetError]) = (0, [])
+    private var replacedBefore = Replaced()
 
     /// - Throws: `DatasetError` if the batch does not fit the data, or no sample has a class.
     public init(_ data: TrainingData, _ configuration: RunConfiguration, classes: ClassRegistry) throws {
@@ -73,9 +73,11 @@ public final class StepSource: @unchecked Sendable {
     }
 
     /// The labels of a rank's micro-batches, i64 [n].
-    public func labels(step: Int, microBatches: Range<Int>) -> Tensor {
+    ///
+    /// - Throws: `DatasetError` if no image can be read.
+    public func labels(step: Int, microBatches: Range<Int>) throws(DatasetError) -> Tensor {
         switch samples {
-        case .images(let loader): return loader.labels(step: step, microBatches: microBatches)
+        case .images(let loader): return try loader.labels(step: step, microBatches: microBatches)
         case .features(let features, _):
             let labels = features.samples(indices(step: step, microBatches: microBatches)).labels
             if relabeling.classes.operations.isEmpty { return labels }
@@ -98,22 +100,36 @@ public final class StepSource: @unchecked Sendable {
         let size = configuration.batch.microBatch
         let positions = microBatches.lowerBound * size..<microBatches.upperBound * size
         return switch samples {
-        case .images(let loader): loader.order.indices(step: step, positions: positions)
+        case .images(let loader): loader.samples(step: step, microBatches: microBatches)
         case .features(_, let order): order.indices(step: step, positions: positions)
         }
     }
 
-    /// How many images did not decode and were replaced, and what was wrong with the first of them. From any thread.
-    public var replaced: (count: Int, problems: [DatasetError]) { lock.withLock { replacedUnlocked } }
+    /// What was replaced. From any thread.
+    public var replaced: Replaced { lock.withLock { replacedUnlocked } }
 
-    private var replacedUnlocked: (count: Int, problems: [DatasetError]) {
-        switch samples {
-        case .images(let loader):
-            (
-                replacedBefore.count + loader.replacedSamples,
-                replacedBefore.problems + loader.replacedProblems
-            )
-        case .features: (0, [])
+    private var replacedUnlocked: Replaced {
+        var replaced = replacedBefore
+        if case .images(let loader) = samples {
+            replaced.images += loader.replacedSamples
+            replaced.problems += loader.replacedProblems
+            // Each loader finds them anew.
+            replaced.identities = max(replaced.identities, loader.unreadableIdentities)
         }
+        return replaced
+    }
+}
+
+extension StepSource {
+    /// What took the place of images that did not decode.
+    public struct Replaced: Sendable {
+        /// Images that did not decode.
+        public var images = 0
+        /// Identities that have no image that decodes, as far as they have come up.
+        public var identities = 0
+        /// What was wrong with the first of them.
+        public var problems: [DatasetError] = []
+
+        public init() {}
     }
 }

@@ -8,8 +8,8 @@ public struct TrainingData: Sendable {
     public let samples: Samples
     /// Images of identities that are never trained on, for verification.
     public let heldOut: (any Dataset)?
-    /// What was wrong with samples that were left out.
-    public let problems: [DatasetError]
+    /// What was left out or mended when the data were opened.
+    public let opening: OpeningReport
     /// Number of classes that a run begins with: as configured, else those of the data. Samples of further classes wait until
     /// these are added.
     public let classCount: Int
@@ -69,14 +69,19 @@ public struct TrainingData: Sendable {
                 heldOut = nil
             }
         }
-        let (problems, labels) =
-            switch samples {
-            case .images(let dataset): (dataset.problems, dataset.classCount)
-            case .features(let features): ([], features.classCount)
-            }
-        self.problems = problems
+        let labels: Int
+        var former: String?
+        switch samples {
+        case .images(let dataset):
+            opening = dataset.opening
+            labels = dataset.classCount
+            former = dataset.formerFingerprint.map { String($0, radix: 16) }
+        case .features(let features):
+            opening = OpeningReport()
+            labels = features.classCount
+        }
         classCount = data.classes > 0 ? data.classes : labels
-        if !data.fingerprint.isEmpty && data.fingerprint != fingerprint {
+        if !data.fingerprint.isEmpty && data.fingerprint != fingerprint && data.fingerprint != former {
             throw ConfigurationError(
                 key: "data.path",
                 problem:
@@ -122,20 +127,5 @@ public struct TrainingData: Sendable {
         case .images(let dataset): String(dataset.fingerprint, radix: 16)
         case .features(let features): String(features.fingerprint, radix: 16)
         }
-    }
-}
-
-extension RunConfiguration {
-    /// This configuration with classes, samples and fingerprint of its data, which is opened unless all are given.
-    ///
-    /// - Throws: `DatasetError` if the data cannot be read.
-    public func countingData() throws -> RunConfiguration {
-        if data.classes > 0 && data.samples > 0 && !data.fingerprint.isEmpty { return self }
-        let opened = try TrainingData(self)
-        var resolved = self
-        resolved.data.classes = opened.classCount
-        resolved.data.samples = opened.sampleCount
-        resolved.data.fingerprint = opened.fingerprint
-        return resolved
     }
 }

@@ -1,6 +1,6 @@
 internal import Dataset
 
-/// Encoded images (JPEG, PNG, PGM) in memory.
+/// Encoded images in memory.
 struct EncodedImages: ImageSource {
     let imageShape: ImageShape
     private let path: String
@@ -15,6 +15,8 @@ struct EncodedImages: ImageSource {
     }
 
     var sampleCount: Int { ranges.count }
+
+    func origin(of index: Int) -> String { "\(path), image \(index)" }
 
     func image(at index: Int, into pixels: UnsafeMutableBufferPointer<UInt8>) throws(DatasetError) {
         do throws(DatasetError) {

@@ -6,7 +6,8 @@ extension VerificationSet {
     static let maximumByteCount = 4 << 30
 
     /// Reads an InsightFace verification set: a pickle of (encoded images, whether pairs are the same), where images 2i and
-    /// 2i + 1 form pair i. Python 2 strings, Python 3 bytes and NumPy arrays are read; nothing is executed.
+    /// 2i + 1 form pair i. Lists or tuples of Python 2 strings, Python 3 bytes or NumPy arrays
+    /// are read, with bools or the numbers 0 and 1; nothing is executed.
     ///
     /// Pairs are cut into 10 contiguous folds, as the benchmarks are evaluated.
     ///
@@ -15,8 +16,7 @@ extension VerificationSet {
     public init(binPath path: String, imageShape: ImageShape, name: String? = nil) throws(DatasetError) {
         func fail(_ problem: String) -> DatasetError { DatasetError(.malformedFile, path: path, problem) }
         try imageShape.validate()
-        let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int
-        guard let size else { throw DatasetError(.missingFile, path: path, "cannot be read") }
+        guard let size = fileByteCount(path) else { throw DatasetError(.missingFile, path: path, "cannot be read") }
         guard size <= Self.maximumByteCount else {
             throw fail("is \(size) bytes long; at most \(Self.maximumByteCount) are read")
         }
@@ -28,12 +28,8 @@ extension VerificationSet {
         do throws(DatasetError) { root = try reader.read() } catch {
             throw fail(error.message)
         }
-        let parts: [Int32]
-        switch reader[root] {
-        case .tuple(let items), .list(let items): parts = items
-        default: throw fail("is not a pair of images and labels")
-        }
-        guard parts.count == 2, case .list(let imageValues) = reader[parts[0]] else {
+        guard let parts = reader.items(root) else { throw fail("is not a pair of images and labels") }
+        guard parts.count == 2, let imageValues = reader.items(parts[0]) else {
             throw fail("is not a pair of a list of images and a list of bools")
         }
         let same = try Self.bools(reader, parts[1], fail)
@@ -53,26 +49,43 @@ extension VerificationSet {
             pairs: same.indices.map {
                 VerificationPair(first: 2 * $0, second: 2 * $0 + 1, same: same[$0], fold: folds[$0])
             },
-            flips: true)
+            flips: true, path: path)
     }
 
     private static func bools(
         _ reader: PickleReader, _ number: Int32, _ fail: (String) -> DatasetError
     ) throws(DatasetError) -> [Bool] {
-        switch reader[number] {
-        case .array(let type, _, let inner) where type.hasSuffix("b1"):
-            return (reader.contents(inner) ?? []).map { $0 != 0 }
-        case .list(let items), .tuple(let items):
-            var result: [Bool] = []
-            for item in items {
+        var values: [Int?]
+        if case .array(let name, _, let inner) = reader[number], let type = ElementType(name) {
+            let contents = reader.contents(inner) ?? []
+            values = stride(from: contents.startIndex, to: contents.endIndex, by: type.size).map {
+                type.integer(contents[$0..<min($0 + type.size, contents.endIndex)])
+            }
+        } else if let items = reader.items(number) {
+            values = items.map { item in
                 switch reader[item] {
-                case .bool(let value): result.append(value)
-                case .integer(let value) where value == 0 || value == 1: result.append(value == 1)
-                default: throw fail("has a label that is not a bool, for pair \(result.count)")
+                case .bool(let value): value ? 1 : 0
+                case .integer(let value): value
+                case .float(let value): Int(exactly: value)
+                default: nil
                 }
             }
-            return result
-        default: throw fail("has no list of bools for its pairs")
+        } else {
+            throw fail("has no list of bools for its pairs")
+        }
+        for (pair, value) in values.enumerated() where value != 0 && value != 1 {
+            throw fail("has a label that is neither a bool nor 0 or 1, for pair \(pair)")
+        }
+        return values.map { $0 == 1 }
+    }
+}
+
+extension PickleReader {
+    /// The items of a list or a tuple, nil for other values.
+    fileprivate func items(_ number: Int32) -> [Int32]? {
+        switch self[number] {
+        case .tuple(let items), .list(let items): items
+        default: nil
         }
     }
 }
@@ -88,7 +101,7 @@ private struct ImageBytes {
     /// - Returns: false if the value has no bytes.
     mutating func append(_ value: Int32, of reader: PickleReader) -> Bool {
         var number = value
-        if case .array(let type, _, let inner) = reader[value], type.hasSuffix("u1") { number = inner }
+        if case .array(let type, _, let inner) = reader[value], ElementType(type)?.size == 1 { number = inner }
         guard let contents = reader.contents(number) else { return false }
         if case .decodedBytes = reader[number] {
             if decoded[number] == nil {

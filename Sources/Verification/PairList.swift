@@ -9,8 +9,9 @@ extension VerificationSet {
     ///   (different), for the images `name/name_0001.jpg`;
     /// - comma-separated values with a first line `fold,a,b,same`: fold from 0, two file names, 0 or 1.
     ///
-    /// A file `name_0001.jpg` is looked for in the folder itself and in its folder `name`; with the endings jpg, jpeg, png,
-    /// pgm and ppm for `pairs.txt`.
+    /// Names may have spaces: tabs between names and numbers make clear what belongs together. One with commas is in double
+    /// quotes. A file `name_0001.jpg` is looked for in the folder itself and in its folder `name`, and
+    /// with the other endings of images if there is none with its own.
     ///
     /// - Parameters:
     ///   - missing: whether a pair whose image is missing is an error or left out and reported.
@@ -20,13 +21,9 @@ extension VerificationSet {
         flips: Bool = true
     ) throws(DatasetError) {
         try imageShape.validate()
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw DatasetError(.missingFile, path: path, "cannot be read")
-        }
-        let lines = String(decoding: data, as: UTF8.self).split(
-            omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        let lines = try PairText.lines(path: path)
         var parser = PairListParser(path: path, folder: folder, missing: missing)
-        if lines.first?.trimmingCharacters(in: .whitespaces) == "fold,a,b,same" {
+        if lines.first.map(PairText.commaSeparated)?.map({ $0.lowercased() }) == ["fold", "a", "b", "same"] {
             try parser.readCommaSeparated(lines)
         } else {
             try parser.readLFW(lines)
@@ -37,7 +34,7 @@ extension VerificationSet {
         self.init(
             name: ((path as NSString).lastPathComponent as NSString).deletingPathExtension,
             images: ImageFiles(paths: parser.paths, imageShape: imageShape), pairs: parser.pairs, flips: flips,
-            problems: parser.problems)
+            problems: parser.problems, path: path)
     }
 }
 
@@ -47,6 +44,8 @@ struct ImageFiles: ImageSource {
     let imageShape: ImageShape
 
     var sampleCount: Int { paths.count }
+
+    func origin(of index: Int) -> String { paths[index] }
 
     func image(at index: Int, into pixels: UnsafeMutableBufferPointer<UInt8>) throws(DatasetError) {
         try ImageDecoder.decode(file: paths[index], index: index, shape: imageShape, into: pixels)
@@ -74,14 +73,14 @@ private struct PairListParser {
     }
 
     mutating func readCommaSeparated(_ lines: [Substring]) throws(DatasetError) {
-        for (number, line) in lines.enumerated().dropFirst() where !line.isEmpty {
-            let fields = line.split(separator: ",", omittingEmptySubsequences: false)
+        for (number, line) in lines.enumerated().dropFirst() where !line.allSatisfy(\.isWhitespace) {
+            let fields = PairText.commaSeparated(line)
             guard fields.count == 4, let fold = Int(fields[0]), (0..<1000).contains(fold),
                 ["0", "1"].contains(fields[3])
             else {
-                throw fail(number, "is not `fold,a,b,same`")
+                throw fail(number, "is not `fold,a,b,same`; a name with a comma is put in double quotes")
             }
-            try add(String(fields[1]), String(fields[2]), same: fields[3] == "1", fold: fold, line: number)
+            try add(fields[1], fields[2], same: fields[3] == "1", fold: fold, line: number)
         }
     }
 
@@ -97,27 +96,27 @@ private struct PairListParser {
             )
         }
         for (position, (number, line)) in body.enumerated() {
-            let fields = line.split(whereSeparator: \.isWhitespace).map(String.init)
-            let fold = position / (2 * count)
-            func name(_ person: String, _ index: String) throws(DatasetError) -> String {
-                guard let index = Int(index), (0..<10_000).contains(index) else {
-                    throw fail(number, "has no image number 0...9999")
-                }
-                let digits = String(index)
-                return person + "_" + String(repeating: "0", count: 4 - digits.count) + digits
+            let readings = PairText.readings(line)
+            guard let first = readings.first else {
+                throw fail(number, "is neither `name i j` nor `name i name j` with image numbers 0...9999")
             }
-            switch fields.count {
-            case 3:
-                try add(
-                    try name(fields[0], fields[1]), try name(fields[0], fields[2]), same: true, fold: fold, line: number
-                )
-            case 4:
-                try add(
-                    try name(fields[0], fields[1]), try name(fields[2], fields[3]), same: false, fold: fold,
-                    line: number)
-            default: throw fail(number, "has \(fields.count) fields, expected `name i j` or `name i name j`")
-            }
+            // The first half of a fold are pairs of the same. Without tabs a name that ends in a number can be read in two
+            // ways: then it is the one whose images exist.
+            let expected = position % (2 * count) < count
+            let ordered = readings.filter { $0.same == expected } + readings.filter { $0.same != expected }
+            let pair =
+                ordered.count == 1
+                ? first
+                : ordered.first { self.number(of: Self.file($0.a)) != nil && self.number(of: Self.file($0.b)) != nil }
+                    ?? ordered[0]
+            try add(
+                Self.file(pair.a), Self.file(pair.b), same: pair.same, fold: position / (2 * count), line: number)
         }
+    }
+
+    private static func file(_ image: (name: String, index: Int)) -> String {
+        let digits = String(image.index)
+        return image.name + "_" + String(repeating: "0", count: 4 - digits.count) + digits
     }
 
     private mutating func add(_ a: String, _ b: String, same: Bool, fold: Int, line: Int) throws(DatasetError) {
@@ -137,12 +136,13 @@ private struct PairListParser {
         if let known = numbers[name] { return known }
         guard !name.isEmpty, !name.split(separator: "/").contains("..") else { return nil }
         let isComplete = ImageDecoder.extensions.contains((name as NSString).pathExtension.lowercased())
-        let files = isComplete ? [name] : ImageDecoder.extensions.sorted().map { name + "." + $0 }
         let stem = isComplete ? (name as NSString).deletingPathExtension : name
         let person = stem.lastIndex(of: "_").map { String(stem[..<$0]) } ?? stem
-        for file in files {
-            for candidate in [folder + "/" + file, folder + "/" + person + "/" + file]
-            where FileManager.default.fileExists(atPath: candidate) {
+        for file in [name] + Self.endings.map({ "\(stem).\($0)" }) {
+            for candidate in [folder + "/" + file, folder + "/" + person + "/" + file] {
+                var isFolder: ObjCBool = false
+                guard FileManager.default.fileExists(atPath: candidate, isDirectory: &isFolder), !isFolder.boolValue
+                else { continue }
                 numbers[name] = paths.count
                 paths.append(candidate)
                 return paths.count - 1
@@ -150,4 +150,11 @@ private struct PairListParser {
         }
         return nil
     }
+
+    /// The endings that a name without one may have, or one whose file has another: in this order.
+    private static let endings: [String] = {
+        let first = ["jpeg", "jpg", "pgm", "png", "ppm"]
+        let all = first + ImageDecoder.extensions.subtracting(first).sorted()
+        return all + all.map { $0.uppercased() }
+    }()
 }

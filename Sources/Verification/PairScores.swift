@@ -14,19 +14,29 @@ public struct PairScores: Sendable {
         self.folds = folds
     }
 
-    /// Accuracy, rates and curve. Scores that are not numbers count as the lowest.
+    /// Accuracy, rates and curve; none of them if all pairs are of one kind. Scores that are not numbers count as the lowest.
     public func report(name: String, skippedPairs: Int = 0) -> VerificationReport {
         let clean = PairScores(scores: scores.map { $0.isNaN ? -.infinity : $0 }, same: same, folds: folds)
+        let rates = [1e-2, 1e-3, 1e-4]
+        let samePairs = same.count(where: { $0 })
+        guard samePairs > 0, samePairs < scores.count else {
+            let reason =
+                "all \(scores.count) pairs are of \(samePairs > 0 ? "the same identity" : "different identities"); no figure can be given"
+            return VerificationReport(
+                name: name, pairCount: scores.count, samePairCount: samePairs,
+                operating: rates.map { .init(far: $0, reason: reason) }, roc: [], skippedPairs: skippedPairs,
+                reason: reason)
+        }
         let perFold = Set(folds).sorted().map { clean.evaluate(fold: $0) }
         let count = Double(max(perFold.count, 1))
         let mean = perFold.reduce(0) { $0 + $1.accuracy } / count
         let variance = perFold.reduce(0) { $0 + ($1.accuracy - mean) * ($1.accuracy - mean) } / count
         let roc = clean.curve()
         return VerificationReport(
-            name: name, pairCount: scores.count, samePairCount: same.count(where: { $0 }), accuracy: mean,
+            name: name, pairCount: scores.count, samePairCount: samePairs, accuracy: mean,
             accuracyDeviation: variance.squareRoot(),
-            threshold: perFold.reduce(0) { $0 + $1.threshold } / count,
-            operating: [1e-2, 1e-3, 1e-4].map { clean.operating(far: $0) }, auc: PairScores.area(under: roc), roc: roc,
+            threshold: finite(perFold.reduce(0) { $0 + $1.threshold } / count),
+            operating: rates.map { clean.operating(far: $0) }, auc: PairScores.area(under: roc), roc: roc,
             skippedPairs: skippedPairs)
     }
 
@@ -59,15 +69,21 @@ public struct PairScores: Sendable {
         return (Double(right) / Double(max(inside.count, 1)), threshold)
     }
 
-    /// The highest true accept rate whose false accept rate is at most `far`. With fewer than 1/far different pairs none of
-    /// them is accepted.
+    /// The highest true accept rate whose false accept rate is at most `far`. With fewer than 1/far different pairs a single
+    /// wrong one is more than that: there is no such rate.
     private func operating(far: Double) -> VerificationReport.Operating {
         let different = scores.indices.filter { !same[$0] }.map { scores[$0] }.sorted(by: >)
         let positives = scores.indices.filter { same[$0] }
         let allowed = Int(far * Double(different.count) + 1e-9)
         let threshold = allowed < different.count ? different[allowed] : -Double.infinity
+        guard allowed > 0 else {
+            return .init(
+                far: far, threshold: finite(threshold),
+                reason: "\(different.count) different pairs do not resolve a rate below 1/\(different.count)")
+        }
         let accepted = positives.count { scores[$0] > threshold }
-        return .init(far: far, tar: Double(accepted) / Double(max(positives.count, 1)), threshold: threshold)
+        return .init(
+            far: far, tar: Double(accepted) / Double(max(positives.count, 1)), threshold: finite(threshold))
     }
 
     /// The corners of the curve: where it turns, from (0, 0) to (1, 1).
@@ -96,3 +112,6 @@ public struct PairScores: Sendable {
         zip(points, points.dropFirst()).reduce(0) { $0 + ($1.1.far - $1.0.far) * ($1.1.tar + $1.0.tar) / 2 }
     }
 }
+
+/// `value`, or nil if it is infinite or no number, which JSON does not have.
+private func finite(_ value: Double) -> Double? { value.isFinite ? value : nil }

@@ -1,6 +1,6 @@
 internal import Dataset
 
-/// Reads pickles that consist of lists, tuples, bytes, text, numbers and NumPy arrays, protocols 2 to 5.
+/// Reads pickles that consist of lists, tuples, bytes, text, numbers and NumPy arrays, protocols 0 to 5.
 ///
 /// Nothing is executed or imported. Every opcode that is not needed for such data ends the reading with an error that
 /// names the opcode and its offset, and so does every name but those of `PickleGlobal`. Work and memory are bounded by the
@@ -52,7 +52,7 @@ struct PickleReader {
         switch opcode {
         case 0x80:  // PROTO
             let version = try take(1)
-            guard (2...5).contains(version) else { throw fail("protocol \(version); 2 to 5 are read") }
+            guard version <= 5 else { throw fail("protocol \(version); 0 to 5 are read") }
         case 0x95: _ = try take(8)  // FRAME
         case UInt8(ascii: "("): marks.append(stack.count)
         case UInt8(ascii: "0"):  // POP: a mark if that is on top
@@ -64,6 +64,8 @@ struct PickleReader {
         case UInt8(ascii: "N"): push(.none)
         case 0x88: push(.bool(true))
         case 0x89: push(.bool(false))
+        case UInt8(ascii: "I"), UInt8(ascii: "L"), UInt8(ascii: "F"), UInt8(ascii: "S"), UInt8(ascii: "V"):
+            push(try takeTextValue(opcode))
         case UInt8(ascii: "K"): push(.integer(try take(1)))
         case UInt8(ascii: "M"): push(.integer(try take(2)))
         case UInt8(ascii: "J"): push(.integer(Int(Int32(truncatingIfNeeded: try take(4)))))
@@ -87,6 +89,8 @@ struct PickleReader {
             let item = try pop()
             try append([item])
         case UInt8(ascii: "e"): try append(try popToMark())
+        case UInt8(ascii: "p"): memo[try takeMemoKey()] = try top()
+        case UInt8(ascii: "g"): try recall(try takeMemoKey())
         case UInt8(ascii: "q"): memo[try take(1)] = try top()
         case UInt8(ascii: "r"): memo[try take(4)] = try top()
         case 0x94: memo[memo.count] = try top()
@@ -175,7 +179,14 @@ struct PickleReader {
         return position..<position + count
     }
 
-    private mutating func takeLine() throws(DatasetError) -> String {
+    /// The rest of the line, without its end.
+    mutating func takeWholeLine() throws(DatasetError) -> Range<Int> {
+        guard let end = bytes[position...].firstIndex(of: 0x0A) else { throw fail("a line has no end: truncated") }
+        defer { position = end + 1 }
+        return position..<end
+    }
+
+    mutating func takeLine() throws(DatasetError) -> String {
         let limit = min(bytes.count, position + 256)
         guard let end = bytes[position..<limit].firstIndex(of: 0x0A) else { throw fail("a name has no end") }
         defer { position = end + 1 }

@@ -11,6 +11,8 @@ enum PickleValue {
     case text(Range<Int>)
     /// Bytes that are not in the file as such.
     case decodedBytes([UInt8])
+    /// Text with escapes: its characters, all below 256.
+    case latinText([UInt8])
     case tuple([Int32])
     case list([Int32])
     case dictionary
@@ -25,7 +27,7 @@ enum PickleValue {
 
 /// The only names that a pickle may refer to. None of them is looked up or called: the reader knows what they mean.
 enum PickleGlobal: CaseIterable {
-    case reconstruct, frombuffer, scalar, ndarray, dtype, encode
+    case reconstruct, frombuffer, scalar, ndarray, dtype, encode, makeBytes
 
     /// The meaning of `module.name`, or nil if it is not allowed.
     init?(module: String, name: String) {
@@ -36,6 +38,8 @@ enum PickleGlobal: CaseIterable {
         case ("numpy", "ndarray"): self = .ndarray
         case ("numpy", "dtype"): self = .dtype
         case ("_codecs", "encode"): self = .encode
+        case ("__builtin__", "bytes"), ("builtins", "bytes"), ("__builtin__", "bytearray"), ("builtins", "bytearray"):
+            self = .makeBytes
         default: return nil
         }
     }

@@ -31,8 +31,10 @@ public enum ROCPlot {
         for (index, report) in reports.enumerated() {
             let color = Canvas.Color.palette[index % Canvas.Color.palette.count]
             draw(report.roc, color, on: &canvas, start: start, x: x, y: y)
-            let label =
-                "\(report.name)   accuracy \(rounded(report.accuracy * 100, places: 2)) %   AUC \(rounded(report.auc, places: 4))"
+            let figures = report.accuracy.flatMap { accuracy in
+                report.auc.map { "accuracy \(rounded(accuracy * 100, places: 2)) %   AUC \(rounded($0, places: 4))" }
+            }
+            let label = "\(report.name)   \(figures ?? "no figure")"
             let row = bottom - 18 - Double(reports.count - 1 - index) * 24
             canvas.line((right - 446, row - 5), (right - 416, row - 5), color, thickness: 3)
             text.draw(label, x: right - 406, y: row, size: 15, on: &canvas)

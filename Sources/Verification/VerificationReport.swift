@@ -1,13 +1,25 @@
 /// The result of a verification.
+///
+/// As JSON, a figure that cannot be given is null, and a sentence says why.
 public struct VerificationReport: Sendable, Codable, Hashable {
     /// The true accept rate at a false accept rate.
     public struct Operating: Sendable, Codable, Hashable {
         /// The largest false accept rate that is allowed.
         public var far: Double
-        /// True accept rate: the share of same pairs that are accepted.
-        public var tar: Double
-        /// Pairs with a higher similarity are accepted.
-        public var threshold: Double
+        /// True accept rate: the share of same pairs that are accepted. Nil if the different pairs are too few to tell.
+        public var tar: Double?
+        /// Pairs with a higher similarity are accepted. Nil if there is no such similarity.
+        public var threshold: Double?
+        /// Why there is no rate.
+        public var reason: String?
+
+        public func encode(to encoder: any Encoder) throws {
+            var fields = encoder.container(keyedBy: CodingKeys.self)
+            try fields.encode(far, forKey: .far)
+            try fields.encode(tar, forKey: .tar)
+            try fields.encode(threshold, forKey: .threshold)
+            try fields.encodeIfPresent(reason, forKey: .reason)
+        }
     }
 
     /// A point of the ROC curve.
@@ -18,33 +30,52 @@ public struct VerificationReport: Sendable, Codable, Hashable {
 
     public var name: String
     public var pairCount: Int
-    /// How many of the pairs show the same identity. If all or none do, the figures say nothing.
+    /// How many of the pairs show the same identity. If all or none do, there are no figures.
     public var samePairCount: Int
     /// Mean over the folds of the accuracy on a fold at the threshold that is best for the others.
-    public var accuracy: Double
+    public var accuracy: Double?
     /// Standard deviation of the folds' accuracies.
-    public var accuracyDeviation: Double
+    public var accuracyDeviation: Double?
     /// Mean of the folds' thresholds (cosine).
-    public var threshold: Double
+    public var threshold: Double?
     /// At false accept rates 1e-2, 1e-3 and 1e-4.
     public var operating: [Operating]
     /// Area under the ROC curve: the probability that a same pair is more similar than a different one.
-    public var auc: Double
-    /// Corners of the ROC curve, from (0, 0) to (1, 1).
+    public var auc: Double?
+    /// Corners of the ROC curve, from (0, 0) to (1, 1); empty if there is none.
     public var roc: [Point]
-    /// Pairs left out because an image did not decode.
+    /// Pairs left out because an image is missing or did not decode.
     public var skippedPairs: Int
+    /// Why there are no figures, nil if there are.
+    public var reason: String?
+
+    public func encode(to encoder: any Encoder) throws {
+        var fields = encoder.container(keyedBy: CodingKeys.self)
+        try fields.encode(name, forKey: .name)
+        try fields.encode(pairCount, forKey: .pairCount)
+        try fields.encode(samePairCount, forKey: .samePairCount)
+        try fields.encode(accuracy, forKey: .accuracy)
+        try fields.encode(accuracyDeviation, forKey: .accuracyDeviation)
+        try fields.encode(threshold, forKey: .threshold)
+        try fields.encode(operating, forKey: .operating)
+        try fields.encode(auc, forKey: .auc)
+        try fields.encode(roc, forKey: .roc)
+        try fields.encode(skippedPairs, forKey: .skippedPairs)
+        try fields.encodeIfPresent(reason, forKey: .reason)
+    }
 
     /// One line: accuracy, true accept rates, area.
     public var summary: String {
         func percent(_ value: Double) -> String { rounded(value * 100, places: 2) + " %" }
-        let rates = operating.map { "TAR@FAR=\($0.far) \(percent($0.tar))" }.joined(separator: "  ")
-        guard samePairCount > 0, samePairCount < pairCount else {
-            return "\(name): all \(pairCount) pairs are of one kind; no figure can be given"
+        let skipped = skippedPairs > 0 ? ", \(skippedPairs) skipped)" : ")"
+        guard let accuracy, let accuracyDeviation, let auc else {
+            return "\(name): \(reason ?? "no figure can be given")"
+                + (skippedPairs > 0 ? " (\(pairCount) pairs" + skipped : "")
         }
+        let rates = operating.map { "TAR@FAR=\($0.far) \($0.tar.map(percent) ?? "not resolved")" }
         return
-            "\(name): accuracy \(percent(accuracy)) ± \(percent(accuracyDeviation))  \(rates)  AUC \(rounded(auc, places: 5))  "
-            + "(\(pairCount) pairs" + (skippedPairs > 0 ? ", \(skippedPairs) skipped)" : ")")
+            "\(name): accuracy \(percent(accuracy)) ± \(percent(accuracyDeviation))  \(rates.joined(separator: "  "))  AUC \(rounded(auc, places: 5))  "
+            + "(\(pairCount) pairs" + skipped
     }
 }
 

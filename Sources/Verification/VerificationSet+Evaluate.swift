@@ -26,7 +26,7 @@ extension VerificationSet {
     ///   with the mirror images if `flips`; the two embeddings are added.
     /// - Returns: accuracy by cross-validation over the folds, true accept rates, and the ROC curve.
     /// - Throws: what `embed` throws; `DatasetError` for an image that does not decode (if fatal), for embeddings of
-    ///   another shape, or if no pair is left.
+    ///   another shape, for one that is zero or not finite, or if no pair is left.
     public func evaluate(
         options: EvaluationOptions = .init(), embed: (Tensor) throws -> Tensor
     ) throws -> VerificationReport {
@@ -37,7 +37,9 @@ extension VerificationSet {
                 Array(needed[start..<min(start + max(options.batchSize, 1), needed.count)]), options)
             if decoded.indices.isEmpty { continue }
             let rows = try embedded(decoded.images, expected: decoded.images.shape[0], options, embed)
-            for (row, index) in decoded.indices.enumerated() { embeddings[index] = rows[row] }
+            for (row, index) in decoded.indices.enumerated() {
+                embeddings[index] = try normalized(rows[row], of: index)
+            }
         }
         var scores = PairScores(scores: [], same: [], folds: [])
         for pair in pairs {
@@ -49,10 +51,24 @@ extension VerificationSet {
         guard !scores.scores.isEmpty else {
             throw DatasetError(.noSamples, "\(name): no pair has two images that decode")
         }
-        return scores.report(name: name, skippedPairs: pairs.count - scores.scores.count)
+        return scores.report(name: name, skippedPairs: problems.count + pairs.count - scores.scores.count)
     }
 
-    /// Normalised embeddings, flip-summed if asked for.
+    /// The embedding at length 1.
+    ///
+    /// - Throws: `DatasetError` if it has no direction: no figure would mean anything.
+    private func normalized(_ embedding: [Double], of index: Int) throws(DatasetError) -> [Double] {
+        let norm = embedding.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        guard norm > 0, norm.isFinite else {
+            throw DatasetError(
+                .badEmbedding, index: index,
+                "\(name): the embedding of \(images.origin(of: index)) is \(norm == 0 ? "zero" : "not finite"): the backbone gives nothing to compare"
+            )
+        }
+        return embedding.map { $0 / norm }
+    }
+
+    /// Embeddings, flip-summed if asked for.
     private func embedded(
         _ images: Tensor, expected: Int, _ options: EvaluationOptions, _ embed: (Tensor) throws -> Tensor
     ) throws -> [[Double]] {
@@ -71,8 +87,7 @@ extension VerificationSet {
                 let values = part.buffer(Float.self)
                 for column in 0..<size { sum[column] += Double(values[row * size + column]) }
             }
-            let norm = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
-            return norm > 0 ? sum.map { $0 / norm } : sum
+            return sum
         }
     }
 

@@ -27,15 +27,19 @@ public struct VerificationSet: Sendable {
     public var flips: Bool
     /// What was left out when the set was opened.
     public var problems: [DatasetError]
+    /// The file that it was read from, if any.
+    public var path: String?
 
     public init(
-        name: String, images: any ImageSource, pairs: [VerificationPair], flips: Bool, problems: [DatasetError] = []
+        name: String, images: any ImageSource, pairs: [VerificationPair], flips: Bool, problems: [DatasetError] = [],
+        path: String? = nil
     ) {
         self.name = name
         self.images = images
         self.pairs = pairs
         self.flips = flips
         self.problems = problems
+        self.path = path
     }
 
     /// Number of folds: one more than the largest.

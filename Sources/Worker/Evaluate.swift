@@ -12,11 +12,15 @@ struct Evaluate: ParsableCommand {
         abstract: "Verify a trained backbone on verification sets.",
         discussion: """
             Embeds both images of every pair (and their mirror images, unless --no-flip) and prints the accuracy by \
-            ten-fold cross-validation and the true accept rate at false accept rates 1e-2, 1e-3 and 1e-4.
+            ten-fold cross-validation and the true accept rate at false accept rates 1e-2, 1e-3 and 1e-4. A rate below one \
+            in as many different pairs as there are is not resolved: it is named so, and null in JSON.
             """)
 
     @Option(
-        help: "The backbone: a safetensors file that training wrote.", completion: .file(extensions: ["safetensors"]))
+        help: """
+            The backbone: a safetensors file that training or `coordinator export` wrote, or with the names of InsightFace's \
+            iresnet.
+            """, completion: .file(extensions: ["safetensors"]))
     var backbone: String
 
     @Option(
@@ -88,7 +92,7 @@ struct Evaluate: ParsableCommand {
         options.layout = .nhwc
         options.threads = threads
         options.badSamples = skipMissing ? .skip : .fatal
-        return try sets.map { set in
+        return try VerificationSet.distinguished(sets).map { set in
             var set = set
             set.flips = flip
             return try set.evaluate(options: options) { try network.embed(images: $0, order: .nhwc) }

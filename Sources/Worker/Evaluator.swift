@@ -34,7 +34,7 @@ final class Evaluator: @unchecked Sendable {
             set.flips = configuration.data.flip
             sets.append(set)
         }
-        self.sets = sets
+        self.sets = VerificationSet.distinguished(sets)
         backbone = try BackboneWorker(
             configuration: setup.backbone, microBatchSize: Self.batchSize, blocks: ParallelBlocks(threads: threads))
     }
@@ -56,9 +56,11 @@ final class Evaluator: @unchecked Sendable {
 }
 
 extension VerificationReport {
-    /// The figures that the coordinator shows.
+    /// The figures that the coordinator shows: those that there are.
     var figures: [String: Double] {
-        var figures = ["accuracy": accuracy, "auc": auc]
+        var figures: [String: Double] = [:]
+        figures["accuracy"] = accuracy
+        figures["auc"] = auc
         for point in operating { figures["tar@far=\(point.far)"] = point.tar }
         return figures
     }

@@ -16,6 +16,8 @@ final class WorkerFigures: @unchecked Sendable {
         var updateSeconds = 0.0
         var durations = MetricsText.Histogram()
         var replacedImages = 0
+        var leftOutSamples = 0
+        var leftOutIdentities = 0
         var last: StepID?
     }
 

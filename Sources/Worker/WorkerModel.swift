@@ -42,8 +42,8 @@ final class WorkerModel {
         recorder = record.map { StepRecorder(directory: $0) }
     }
 
-    /// How many images did not decode and were replaced, and what was wrong with the first of them. From any thread.
-    var replaced: (count: Int, problems: [DatasetError]) { source.replaced }
+    /// What took the place of images that did not decode. From any thread.
+    var replaced: StepSource.Replaced { source.replaced }
 
     /// Goes on with the classes after operations, between steps.
     ///
@@ -101,7 +101,7 @@ final class WorkerModel {
         switch computation {
         case .labels(let range):
             abandon()
-            let tensor = source.labels(step: id.step, microBatches: range)
+            let tensor = try source.labels(step: id.step, microBatches: range)
             (attempt, rowsAreRefused) = (id, false)
             (microBatches, labels) = (range, tensor)
             return .labels([tensor])

@@ -43,5 +43,11 @@ extension WorkerService {
         text.add(
             "partialfc_replaced_images_total", .counter, "Images that did not decode and were replaced.",
             Double(values.replacedImages))
+        text.add(
+            "partialfc_left_out_samples", .gauge, "Samples that were left out when the data were opened.",
+            Double(values.leftOutSamples))
+        text.add(
+            "partialfc_left_out_identities", .gauge, "Identities without an image that can be read, as far as known.",
+            Double(values.leftOutIdentities))
     }
 }

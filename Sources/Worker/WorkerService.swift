@@ -1,5 +1,6 @@
 import Backbone
 import CenterStore
+import Dataset
 import Foundation
 import Logging
 import MemberSupport
@@ -69,6 +70,8 @@ final class WorkerService: MemberService, @unchecked Sendable {
     var waitingPlan: Plan?
     /// The newest parameters and the step they come after.
     var newest: (step: Int, parameters: Tensor)?
+    /// Samples and identities that were left out when the data were opened.
+    var leftOut = (samples: 0, identities: 0)
     /// How many of the replaced images were reported.
     var reportedProblems = 0
     var nextHeartbeat = ContinuousClock.now
@@ -212,8 +215,9 @@ final class WorkerService: MemberService, @unchecked Sendable {
                 "the data have \(data.labelCount) classes, the run begins with \(setup.head.classCount): samples of the others wait until these are added"
             )
         }
-        for problem in data.problems.prefix(10) { log.warning("left out: \(problem)") }
-        if data.problems.count > 10 { log.warning("\(data.problems.count) samples were left out in all") }
+        for line in data.opening.lines { log.warning("\(line)") }
+        for finding in data.findings(configured: 0) { log.warning("\(finding)") }
+        leftOut = (data.opening.leftOutSamples, data.opening.leftOutIdentities)
         model = Shared(
             try WorkerModel(setup: setup, data: data, threads: options.member.threads, record: options.record))
         if !setup.backbone.isIdentity {
@@ -270,14 +274,20 @@ final class WorkerService: MemberService, @unchecked Sendable {
     func beat() {
         nextHeartbeat = .now + .milliseconds(welcome?.heartbeatMilliseconds ?? 1000)
         guard let welcome, coordinator.isWelcomed else { return }
-        let replaced = model?.value.replaced ?? (count: 0, problems: [])
-        figures.update { $0.replacedImages = replaced.count }
+        let replaced = model?.value.replaced ?? .init()
+        let leftOutIdentities = leftOut.identities + replaced.identities
+        figures.update {
+            $0.replacedImages = replaced.images
+            $0.leftOutSamples = leftOut.samples
+            $0.leftOutIdentities = leftOutIdentities
+        }
         for problem in replaced.problems.dropFirst(reportedProblems) { log.warning("replaced an image: \(problem)") }
         reportedProblems = replaced.problems.count
         let statistics = [
             "resident_bytes": Double(ProcessMemory.residentBytes),
             "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
-            "replaced_images": Double(replaced.count),
+            "replaced_images": Double(replaced.images), "left_out_samples": Double(leftOut.samples),
+            "left_out_identities": Double(leftOutIdentities),
         ]
         coordinator.send(
             .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))

@@ -81,7 +81,7 @@ struct BatchLoaderTests {
                 images += batch.images.array(Float.self)
                 labels += batch.labels.array(Int64.self)
                 #expect(
-                    parts.labels(step: step, microBatches: from..<to).array(Int64.self)
+                    try parts.labels(step: step, microBatches: from..<to).array(Int64.self)
                         == batch.labels.array(Int64.self))
             }
             #expect(images == expected.images.array(Float.self))
@@ -149,9 +149,48 @@ struct BatchLoaderTests {
         let value = batch.images.array(Float.self)[18]
         #expect(value == (Float((bad + 20) % 40 * 6) / 255 - 0.5) / 0.5)
         #expect(skipping.replacedSamples >= 1 && skipping.replacedProblems.contains { $0.index == bad })
-        images.broken = Set(stride(from: bad % 10, to: 40, by: 10))
-        let gray = try loader(images, badSamples: .skip).batch(step: 0, microBatches: 1..<2).images.array(Float.self)
-        #expect(gray[18..<36].allSatisfy { abs($0) < 0.01 })
+    }
+
+    /// A class without a readable image is left out: its place goes to the next sample in the order that can be read, and so
+    /// does the label, wherever and however often it is asked for.
+    @Test func classesWithoutAReadableImageAreLeftOut() throws {
+        var images = NumberedImages()
+        let order = try DataOrder(seed: 4, sampleCount: 40, batchSize: 12)
+        let lost: Set<Int> = [order.indices(step: 0)[3] % 10, order.indices(step: 0)[4] % 10]
+        images.broken = Set((0..<40).filter { lost.contains($0 % 10) })
+        // The whole epoch, cyclically: 36 positions of the 40 are used.
+        let planned = (0..<3).flatMap { order.indices(step: $0) }
+        for threads in [1, 3] {
+            let loader = try loader(images, threads: threads, badSamples: .skip)
+            for step in 0..<3 {
+                let labels = try loader.labels(step: step, microBatches: 1..<5)
+                let samples = loader.samples(step: step, microBatches: 1..<5)
+                let batch = try loader.batch(step: step, microBatches: 1..<5)
+                #expect(batch.labels.array(Int64.self) == labels.array(Int64.self))
+                #expect(loader.samples(step: step, microBatches: 1..<5) == samples)
+                let values = batch.images.array(Float.self)
+                for (row, sample) in samples.enumerated() {
+                    #expect(labels.array(Int64.self)[row] == Int64(sample % 10))
+                    #expect(values[row * 18] == (Float(sample * 6) / 255 - 0.5) / 0.5)
+                    let position = step * 12 + 2 + row
+                    if !lost.contains(planned[position] % 10) {
+                        #expect(sample == planned[position])
+                    } else if let next = planned[(position + 1)...].first(where: { !lost.contains($0 % 10) }) {
+                        #expect(sample == next)
+                    }
+                }
+            }
+            #expect(loader.unreadableIdentities == lost.count)
+            #expect(loader.replacedProblems.contains { $0.message.contains("is left out") })
+        }
+    }
+
+    @Test func nothingReadableIsAnErrorAndNeverGray() throws {
+        let images = NumberedImages(broken: Set(0..<40))
+        let error = try #require(throws: DatasetError.self) {
+            try loader(images, badSamples: .skip).labels(step: 0, microBatches: 0..<6)
+        }
+        #expect(error.code == .noSamples && error.message.contains("no image can be read"))
     }
 
     @Test func sizesMustFit() throws {

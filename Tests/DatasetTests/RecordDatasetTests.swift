@@ -4,7 +4,7 @@ import TestFiles
 import Testing
 
 /// Six images of three classes with a header record 0 and identity ranges, as InsightFace writes them.
-private func sixImages(_ writer: inout RecordWriter, withHeader: Bool = true) {
+func sixImages(_ writer: inout RecordWriter, withHeader: Bool = true) {
     if withHeader { writer.add(key: 0, flag: 2, labels: [7, 10], image: []) }
     for key in 1...6 {
         let image = pgm([UInt8](repeating: UInt8(key * 10), count: 4), width: 2, height: 2)
@@ -19,7 +19,7 @@ private func sixImages(_ writer: inout RecordWriter, withHeader: Bool = true) {
     }
 }
 
-private let gray2 = DatasetOptions(imageShape: ImageShape(channels: 1, height: 2, width: 2))
+let gray2 = DatasetOptions(imageShape: ImageShape(channels: 1, height: 2, width: 2))
 
 struct RecordDatasetTests {
     @Test(.enabled(if: dataDirectory != nil, "set DATA_DIR to the folder with celeba_faces112"))

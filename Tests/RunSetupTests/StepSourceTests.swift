@@ -48,7 +48,7 @@ import Testing
     private func order(_ source: StepSource, steps: Range<Int> = 0..<20) throws -> [(sample: Int, label: Int)] {
         try steps.flatMap { step in
             let indices = source.indices(step: step, microBatches: 0..<6)
-            let labels = source.labels(step: step, microBatches: 0..<6).array(Int64.self).map(Int.init)
+            let labels = try source.labels(step: step, microBatches: 0..<6).array(Int64.self).map(Int.init)
             let inputs = try source.inputs(step: step, microBatches: 0..<6)
             #expect(inputs.shape == [12, 2])
             // The features are those of the samples that are named.

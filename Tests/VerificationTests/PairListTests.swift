@@ -49,6 +49,56 @@ struct PairListTests {
         }
     }
 
+    /// Lists as spreadsheets and Windows write them.
+    @Test func otherWritersAreUnderstood() throws {
+        let folder = try folder()
+        let expected = [VerificationPair(first: 0, second: 1, same: true, fold: 0)]
+        let comma = "fold,a,b,same\r\n0,A_0001.pgm,A_0002.pgm,1\r\n"
+        for list in [
+            "\u{FEFF}" + comma, "Fold, A, B, Same\n0, A_0001.pgm , A_0002.pgm, 1\n\n  \n",
+            "fold,a,b,same\n0,\"A_0001.pgm\",\"A_0002.pgm\",1",
+        ] { #expect(try load(list, folder).pairs == expected, "\(list)") }
+        let path = try folder.write([UInt8](try #require(comma.data(using: .utf16))), to: "wide.csv")
+        let set = try VerificationSet(pairsPath: path, imagesIn: folder.path + "/images", imageShape: gray2)
+        #expect(set.pairs == expected && set.path == path)
+        #expect(try load("\u{FEFF}1\t1\nA\t1\t2\nA\t1\tB_C\t1\n", folder).pairs.count == 2)
+    }
+
+    @Test(arguments: ["\t", " "]) func namesMayHaveSpaces(separator: String) throws {
+        let folder = try folder()
+        for (name, value) in [("Ann Mary_0001.pgm", 11), ("Ann Mary_0002.pgm", 12), ("Area 51_0001.pgm", 13)] {
+            _ = try folder.write(pgm(UInt8(value)), to: "images/" + name)
+        }
+        _ = try folder.write(pgm(14), to: "images/Area 51/Area 51_0002.pgm")
+        let rows = [
+            ["Ann Mary", "1", "2"], ["Area 51", "1", "2"], ["Ann Mary", "2", "A", "1"],
+            ["Area 51", "2", "Ann Mary", "1"],
+        ]
+        let set = try load("1\t2\n" + rows.map { $0.joined(separator: separator) }.joined(separator: "\n"), folder)
+        #expect(set.pairs.map(\.same) == [true, true, false, false])
+        #expect(
+            try set.pairs.map { [try set.pixels(of: $0.first)[0], try set.pixels(of: $0.second)[0]] } == [
+                [11, 12], [13, 14], [12, 1], [14, 11],
+            ])
+        let comma = try load("fold,a,b,same\n0,Ann Mary_0001.pgm,\"Area 51_0001.pgm\",0\n", folder)
+        #expect(comma.pairs.count == 1)
+        _ = try folder.write(pgm(15), to: "images/Doe, J_0001.pgm")
+        #expect(try load("fold,a,b,same\n0,\"Doe, J_0001.pgm\",A_0001.pgm,0\n", folder).pairs.count == 1)
+        #expect(throws: DatasetError.self) { try load("fold,a,b,same\n0,Doe, J_0001.pgm,A_0001.pgm,0\n", folder) }
+    }
+
+    @Test func imagesMayHaveOtherEndings() throws {
+        let folder = try folder()
+        for name in ["D_0001.webp", "D_0002.JPG", "D/D_0003.bmp", "D_0004"] {
+            _ = try folder.write(pgm(9), to: "images/" + name)
+        }
+        #expect(try load("1\t1\nD\t1\t2\nD\t3\tD\t4\n", folder).images.sampleCount == 4)
+        // Converted after the list was written.
+        #expect(try load("fold,a,b,same\n0,D_0001.jpg,D_0003.png,1\n", folder).pairs.count == 1)
+        _ = try folder.write([1], to: "images/E_0001/x.txt")
+        #expect(throws: DatasetError.self) { try load("1\t1\nE\t1\t1\nD\t3\tD\t4\n", folder) }
+    }
+
     @Test(arguments: [
         "", "hello\n", "1\t2\nA\t1\t2\n", "1\t1\nA\t1\t2\nA\t1\t2\t3\t4\n", "1\t1\nA\tx\t2\nA\t1\tB_C\t1\n",
         "fold,a,b,same\n0,a,b\n",

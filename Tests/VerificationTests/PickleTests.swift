@@ -54,6 +54,46 @@ struct PickleTests {
         for index in 0..<set.images.sampleCount { _ = try set.pixels(of: index) }
     }
 
+    @Test(arguments: KnownPickles.all.keys.sorted()) func everyProtocolAndKindOfListIsRead(name: String) throws {
+        let set = try load(KnownPickles.bytes(name))
+        #expect(set.pairs.map(\.same) == [true, false])
+        #expect(try (0..<4).map { try set.pixels(of: $0) } == [0, 39, 92, 255].map { [$0, $0, $0, $0] })
+    }
+
+    @Test(arguments: KnownPickles.all.keys.sorted()) func damagedPicklesEndWithAnError(name: String) throws {
+        let whole = KnownPickles.bytes(name)
+        for length in 0..<whole.count { #expect(throws: DatasetError.self) { try load(Array(whole[..<length])) } }
+        var state: UInt64 = 5
+        func below(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        for _ in 0..<150 {
+            var pickle = whole
+            for _ in 0...below(3) { pickle[below(pickle.count)] = UInt8(below(256)) }
+            do { _ = try load(pickle) } catch { #expect(error is DatasetError) }
+        }
+    }
+
+    /// A link's own length says nothing of the file.
+    @Test func linksAreFollowed() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write(twoPairs, to: "store/x")
+        try FileManager.default.createSymbolicLink(atPath: folder.path + "/lfw.bin", withDestinationPath: file)
+        #expect(try VerificationSet(binPath: folder.path + "/lfw.bin", imageShape: gray2).pairs.count == 2)
+        #expect(throws: DatasetError.self) { try VerificationSet(binPath: folder.path, imageShape: gray2) }
+    }
+
+    @Test func labelsMustBeTrueOrFalse() throws {
+        let images = Op.list((1...4).map { Op.bytes(pgm($0)) })
+        for label: [UInt8] in [[0x4B, 2], [0x4E], Op.bytes([1]), [0x4A, 255, 255, 255, 255]] {
+            let error = try #require(throws: DatasetError.self) {
+                try load(Op.start + images + Op.list([[0x88], label]) + [0x86, 0x2E])
+            }
+            #expect(error.message.contains("for pair 1"))
+        }
+    }
+
     @Test func bytesAndFolds() throws {
         let set = try load(twoPairs)
         #expect(
@@ -92,7 +132,7 @@ struct PickleTests {
         #expect(throws: DatasetError.self) { try load(Op.start + stacked + [0x2E]) }
     }
 
-    @Test(arguments: Array("IFSLVRidosuPQ\u{81}\u{82}\u{83}\u{84}\u{92}\u{97}\u{98}".unicodeScalars))
+    @Test(arguments: Array("RidosuPQ\u{81}\u{82}\u{83}\u{84}\u{92}\u{97}\u{98}".unicodeScalars))
     func unneededOpcodesAreNamed(opcode: Unicode.Scalar) throws {
         let byte = UInt8(opcode.value)
         let error = try #require(throws: DatasetError.self) { try load(Op.start + [byte] + Array("1\n.".utf8)) }
