@@ -5,6 +5,7 @@ import CoordinatorStore
 import Foundation
 import Logging
 import Monitoring
+import NetworkAddress
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -71,6 +72,7 @@ final class CoordinatorService: @unchecked Sendable {
 
     /// Where the coordinator listens.
     var endpoint: String { server.endpoint }
+    var address: Endpoint { server.address }
 
     /// - Throws: `WireError` if the endpoint cannot be bound, `MetricsFileError` if the output directory cannot be written.
     init(
@@ -248,6 +250,11 @@ final class CoordinatorService: @unchecked Sendable {
         }
         if hello.role == .operator {
             server.welcome(peer, request: request, Welcome(clusterID: cluster.id, member: MemberID(.operator, 0)))
+            return
+        }
+        if hello.role == .shard, let problem = Endpoint.problem(of: "its endpoint", hello.endpoint, to: .connect) {
+            log.warning("refused \(hello.role) \(hello.name.debugDescription): \(problem)")
+            server.refuse(peer, request: request, Refusal(.malformed, problem))
             return
         }
         // Rounding depends on the kernels: the first member decides which ones this run computes with.
