@@ -176,6 +176,12 @@ let package = Package(
             dependencies: [
                 "CoordinatorStore", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift"), "TestFiles",
             ], swiftSettings: settings),
+        .testTarget(
+            name: "CoordinatorTests",
+            dependencies: [
+                "Coordinator", "Monitoring", "ClusterStatus", "StepProtocol", "Wire", "Determinism", "TestFiles",
+            ],
+            swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests",

@@ -17,6 +17,7 @@ extension CoordinatorService {
             monitor?.note(report)
             tensorBoard?.append(StepFigures(report))
         }
+        followCheckpoints(actions)
         carryOut(actions[...], answering: inHand)
     }
 

@@ -11,6 +11,7 @@ extension CoordinatorService {
     func writeCheckpoint(
         _ number: Int, _ checkpoint: CoordinatorRecord.CheckpointRecord, _ details: [MemberID: String]
     ) {
+        beingWritten[number] = checkpoint.directory
         let setup = setup
         let operations = machine.operations.prefix(checkpoint.classVersion).map(\.operation)
         let rates = machine.rates
@@ -18,6 +19,7 @@ extension CoordinatorService {
         files.submit {
             var problem: String?
             do {
+                try CheckpointReader.checkFiles(CheckpointManifest.files(details), in: checkpoint.directory)
                 try CheckpointManifest(
                     step: checkpoint.step, operations: operations, rates: rates, setup: setup,
                     files: CheckpointManifest.files(details)
@@ -33,6 +35,49 @@ extension CoordinatorService {
         files.submit {
             do { try CheckpointReader.delete(checkpoint.directory) } catch {
                 log.warning("\(checkpoint.directory) is not kept, but cannot be removed: \(error)")
+            }
+        }
+    }
+
+    /// Notices when a checkpoint has failed, and removes what was written of it: on a disk that is full it would keep the next try from
+    /// succeeding.
+    func followCheckpoints(_ actions: [Machine.Action]) {
+        var current: String?
+        if case .checkpoint(let directory) = machine.record.task?.kind { current = directory }
+        if let directory = checkpointUnderWay, directory != current {
+            let isComplete = actions.contains { if case .writeCheckpoint = $0 { true } else { false } }
+            if !isComplete { giveUp(directory) }
+        }
+        checkpointUnderWay = current
+    }
+
+    /// Removes a checkpoint that failed. A shard may write to it for a little longer: `sweepCheckpoints` finds that.
+    func giveUp(_ directory: String) {
+        guard !machine.checkpoints.contains(where: { $0.directory == directory }) else { return }
+        do {
+            guard let name = try CheckpointReader.giveUp(directory) else { return }
+            remove([name])
+        } catch { log.warning("\(error)") }
+    }
+
+    /// Removes what is left of checkpoints that were never completed: at the start, and whenever one is.
+    func sweepCheckpoints() {
+        let parent = machine.configuration.checkpointDirectory
+        guard !parent.isEmpty else { return }
+        do {
+            let used = beingWritten.values + [checkpointUnderWay].compactMap(\.self)
+            remove(try CheckpointReader.leftovers(in: parent, except: Set(used)))
+        } catch { log.warning("\(error)") }
+    }
+
+    private func remove(_ directories: [String]) {
+        let log = log
+        files.submit {
+            for directory in directories {
+                do { try CheckpointReader.delete(directory) } catch {
+                    log.warning(
+                        "\(directory) is a checkpoint that was never completed, and cannot be removed: \(error)")
+                }
             }
         }
     }

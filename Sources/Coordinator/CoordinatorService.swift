@@ -58,6 +58,10 @@ final class CoordinatorService: @unchecked Sendable {
     var operatorRefusal: String?
     /// Why the last checkpoint could not be written.
     var checkpointProblem = ""
+    /// Directories of checkpoints whose manifest is being written, by the number of the task.
+    var beingWritten: [Int: String] = [:]
+    /// The directory of the checkpoint that the shards are writing.
+    var checkpointUnderWay: String?
     /// What HTTP shows; nil without HTTP.
     let monitor: ClusterMonitor?
     /// What TensorBoard shows, if it is wanted.
@@ -112,6 +116,7 @@ final class CoordinatorService: @unchecked Sendable {
         )
         log.info("exchange \(setup.exchangeReason)")
         perform(machine.start(at: now))
+        sweepCheckpoints()
         while true {
             publish()
             let deadline =
@@ -153,6 +158,8 @@ final class CoordinatorService: @unchecked Sendable {
             if blocked == nil {
                 checkpointProblem = problem ?? ""
                 perform(machine.handle(.checkpointWritten(number: number, problem: problem), at: now))
+                if let directory = beingWritten.removeValue(forKey: number), problem != nil { giveUp(directory) }
+                sweepCheckpoints()
             } else {
                 event.map { blocked?.events.append($0) }
             }
