@@ -74,6 +74,7 @@ extension CoordinatorService {
         case .event(let level, let text): note(level, text)
         case .refuseOperator(let message): operatorRefusal = message
         case .writeCheckpoint(let number, let checkpoint, let details): writeCheckpoint(number, checkpoint, details)
+        case .abandonCheckpoint(let checkpoint): abandonCheckpoint(checkpoint)
         case .deleteCheckpoint(let checkpoint): deleteCheckpoint(checkpoint)
         case .finished:
             endMetrics()

@@ -11,7 +11,7 @@ extension CoordinatorService {
     func writeCheckpoint(
         _ number: Int, _ checkpoint: CoordinatorRecord.CheckpointRecord, _ details: [MemberID: String]
     ) {
-        beingWritten[number] = checkpoint.directory
+        beingWritten[number] = checkpoint.partialDirectory
         let setup = setup
         let operations = machine.operations.prefix(checkpoint.classVersion).map(\.operation)
         let rates = machine.rates
@@ -19,13 +19,28 @@ extension CoordinatorService {
         files.submit {
             var problem: String?
             do {
-                try CheckpointReader.checkFiles(CheckpointManifest.files(details), in: checkpoint.directory)
+                let written = try CheckpointManifest.files(details)
+                try CheckpointReader.checkFiles(written, in: checkpoint.partialDirectory)
+                // Every slice must be there, or it is refused.
                 try CheckpointManifest(
                     step: checkpoint.step, operations: operations, rates: rates, setup: setup,
-                    files: CheckpointManifest.files(details)
-                ).write(to: checkpoint.directory)
+                    files: written, past: checkpoint.past
+                ).write(to: checkpoint.partialDirectory)
+                try CheckpointReader.publish(checkpoint.partialDirectory, as: checkpoint.directory)
             } catch { problem = "\(error)" }
             mailbox.post(.checkpointWritten(number: number, problem: problem))
+        }
+    }
+
+    /// Moves a checkpoint aside that the cluster went back behind.
+    func abandonCheckpoint(_ checkpoint: CoordinatorRecord.CheckpointRecord) {
+        let log = log
+        files.submit {
+            do {
+                if let aside = try CheckpointReader.moveAside(checkpoint.directory) {
+                    log.warning("\(checkpoint.directory) is \(aside) now: it is of what the cluster went back behind")
+                }
+            } catch { log.warning("\(checkpoint.directory) does not count any more, but cannot be moved aside: \(error)") }
         }
     }
 

@@ -90,7 +90,9 @@ final class CoordinatorService: @unchecked Sendable {
         store = run.store
         cluster = run.cluster
         let configuration = setup.configuration
-        machine = CoordinatorMachine(CoordinatorConfiguration(setup, origin: cluster.origin), record: run.record)
+        machine = CoordinatorMachine(
+            CoordinatorConfiguration(setup, origin: cluster.origin), record: run.record,
+            incarnation: .random(in: 1 ... .max))
         policy = HandshakePolicy(
             clusterID: cluster.id, embeddingSize: configuration.backbone.embeddingSize,
             classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
@@ -193,6 +195,7 @@ final class CoordinatorService: @unchecked Sendable {
                 .heartbeatReply(
                     HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
                 to: peer, request: request)
+            if beat.term > 0 { perform(machine.handle(.knows(term: beat.term, coordinator: beat.coordinator), at: now)) }
             perform(
                 machine.handle(
                     .heartbeat(peer, beat.member, incarnation: beat.incarnation, report: beat.report), at: now))
@@ -275,6 +278,7 @@ final class CoordinatorService: @unchecked Sendable {
             log.info("instruction set \(hello.instructionSet)")
         }
         hellos = [peer: hello]
+        if hello.term > 0 { perform(machine.handle(.knows(term: hello.term, coordinator: hello.coordinator), at: now)) }
         perform(
             machine.handle(
                 .joined(

@@ -259,11 +259,14 @@ final class ShardService: MemberService, @unchecked Sendable {
             ShardReport(
                 committed: $0.committed, durable: min(values.durable, $0.committed),
                 received: receiver?.received ?? [:], obstacle: obstacle, problem: problem(values),
-                incidents: values.incidents, lastIncident: values.lastIncident)
+                incidents: values.incidents, lastIncident: values.lastIncident,
+                past: values.state.holdings?.past ?? 0)
         }
         coordinator.send(
             .heartbeat(
-                Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics, report: report)))
+                Heartbeat(
+                    member: welcome.member, incarnation: incarnation, statistics: statistics, report: report,
+                    term: hello.term, coordinator: hello.coordinator)))
         let (box, figures, mailbox) = (model, figures, mailbox)
         compute.submit {
             guard let model = box.model else { return }

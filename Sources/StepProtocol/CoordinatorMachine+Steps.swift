@@ -7,23 +7,24 @@ extension CoordinatorMachine {
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
             activity = .wait(reason: "")  // whoever lost its state cannot do the task
         }
-        if activity == .finished, unconfirmedShards != nil,
-            owners.contains(where: { live[$0]?.unchecked.map { !$0.hasSlices || $0.newest < committed } ?? false })
-        {
-            // The last step was lost before its shard had committed it: the run is not over yet.
+        if activity == .finished, let loser = shardBehindTheEnd {
+            // The last steps were lost: the run is not over yet, or not any more.
+            if hasSaidFinished {
+                actions += [.event(.warning, "the run had finished, but \(loser) has come back without its last steps")]
+            }
             unconfirmedShards = nil
             activity = .wait(reason: "")
         }
         actions += completeTask(now)
         while case .wait(let oldReason) = activity {
             if let retryAt, retryAt <= now { self.retryAt = nil }
-            if record.owners.isEmpty {
+            if record.owners.isEmpty, !isOlder {
                 actions += divide()
                 if case .wait = activity {} else { break }
             }
-            let reason = obstacle
+            let reason = isOlder ? nil : obstacle
             if reason == nil {
-                switch reconcile() {
+                switch isOlder ? makeGood() : reconcile() {
                 case .none: break
                 case .act(let more):
                     actions += more
@@ -73,12 +74,19 @@ extension CoordinatorMachine {
         guard alive.count >= configuration.expectedShards else { return [] }
         let owners = Rebalance.initial(
             shards: alive, sliceCount: configuration.sliceCount, denseSliceCount: configuration.denseSliceCount)
-        var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
+        var actions = decide(.map(version: record.mapVersion + 1, owners: owners)) + beginFirstPast()
         if let origin = configuration.origin, committed < 0 {
             actions += goBack(
                 to: .init(step: origin.step, directory: origin.directory, classVersion: origin.classVersion))
         }
         return actions
+    }
+
+    /// A shard that has come back to a run that is finished with less than its last step.
+    private var shardBehindTheEnd: MemberID? {
+        owners.first {
+            live[$0]?.unchecked.map { !$0.hasSlices || $0.newest < committed || $0.oldest > committed } ?? false
+        }
     }
 
     private var lostMember: MemberID? {
@@ -96,10 +104,11 @@ extension CoordinatorMachine {
         guard let first = silent.first else { return nil }
         if silent.count == 1 {
             let endpoint = record.members[first]?.endpoint ?? ""
-            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return"
+            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
         }
         let names = silent.map { "\($0)" }.joined(separator: ", ")
-        return "\(names) do not answer; step \(id.step) waits for them to return"
+        let refused = silent.map(refusal).joined()
+        return "\(names) do not answer; step \(id.step) waits for them to return\(refused)"
     }
 
     /// Why no attempt can begin now, or nil.
@@ -115,6 +124,8 @@ extension CoordinatorMachine {
 
     private mutating func begin(_ now: Duration) -> [Action] {
         hasStarted = true
+        hasSaidFinished = false
+        hasBegunInTerm = true
         attempts = .begun
         results = [:]
         stepStart = stepStart ?? now
@@ -174,6 +185,7 @@ extension CoordinatorMachine {
             return refuseStep("the loss is \(loss), the gradient norm \(norm)")
         }
         skippedInARow = 0
+        note(committed: id)
         return finishStep(
             StepReport(
                 step: id.step, loss: loss, gradientNorm: norm,
@@ -187,6 +199,7 @@ extension CoordinatorMachine {
         toSkip = nil
         skippedSteps += 1
         skippedInARow += 1
+        note(committed: .skipped(step))
         return finishStep(
             StepReport(
                 step: step, loss: nil, gradientNorm: nil, learningRate: learningRate(step),
@@ -195,6 +208,7 @@ extension CoordinatorMachine {
 
     private mutating func finishStep(_ report: StepReport) -> [Action] {
         var actions = decide(.committed(report.step))
+        if safe > record.safe { actions += decide(.safe(safe)) }
         if report.step + 1 == configuration.pauseAfter { actions += decide(.paused(true)) }
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }
@@ -264,6 +278,7 @@ extension CoordinatorMachine {
         guard let unconfirmed = unconfirmedShards else { return [] }
         if unconfirmed.contains(where: { isAlive(MemberID(.shard, $0)) }) { return [] }
         unconfirmedShards = nil
+        hasSaidFinished = true
         return [.finished]
     }
 }

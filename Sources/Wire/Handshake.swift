@@ -29,6 +29,9 @@ public struct Hello: Sendable, Equatable {
     public var previousNumber = -1
     /// What a shard's durable state is; nil for other roles.
     public var state: ShardState?
+    /// The newest term that the process knows from a plan, and the coordinator process that this was of; 0 for none.
+    public var term = 0
+    public var coordinator: UInt64 = 0
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role

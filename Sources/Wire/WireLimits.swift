@@ -39,6 +39,8 @@ enum Bound {
     /// Classes that one operation retires.
     static let classes = 1 << 16
     static let lossSums = 1 << 16
+    /// Steps whose attempts a shard names.
+    static let recent = 64
     /// Entries of a dictionary.
     static let entries = 256
     static let nameBytes = 256

@@ -26,6 +26,8 @@ enum Sabotage: String, CaseIterable, Sendable {
     case followsOldMaps
     /// Requests of an attempt that was left are taken for the current one.
     case takesStaleForCurrent
+    /// A restore that could not read its checkpoint leaves a shard with nothing, and the next try finds nothing to load.
+    case forgetsWhatItRestores
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }
