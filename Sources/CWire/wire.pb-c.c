@@ -772,6 +772,51 @@ void   partialfc__heartbeat__free_unpacked
   assert(message->base.descriptor == &partialfc__heartbeat__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__worker_activity__init
+                     (Partialfc__WorkerActivity         *message)
+{
+  static const Partialfc__WorkerActivity init_value = PARTIALFC__WORKER_ACTIVITY__INIT;
+  *message = init_value;
+}
+size_t partialfc__worker_activity__get_packed_size
+                     (const Partialfc__WorkerActivity *message)
+{
+  assert(message->base.descriptor == &partialfc__worker_activity__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__worker_activity__pack
+                     (const Partialfc__WorkerActivity *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__worker_activity__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__worker_activity__pack_to_buffer
+                     (const Partialfc__WorkerActivity *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__worker_activity__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__WorkerActivity *
+       partialfc__worker_activity__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__WorkerActivity *)
+     protobuf_c_message_unpack (&partialfc__worker_activity__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__worker_activity__free_unpacked
+                     (Partialfc__WorkerActivity *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__worker_activity__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__shard_report__received__init
                      (Partialfc__ShardReport__Received         *message)
 {
@@ -821,6 +866,57 @@ void   partialfc__shard_report__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &partialfc__shard_report__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__shard_waiting__rank__init
+                     (Partialfc__ShardWaiting__Rank         *message)
+{
+  static const Partialfc__ShardWaiting__Rank init_value = PARTIALFC__SHARD_WAITING__RANK__INIT;
+  *message = init_value;
+}
+void   partialfc__shard_waiting__init
+                     (Partialfc__ShardWaiting         *message)
+{
+  static const Partialfc__ShardWaiting init_value = PARTIALFC__SHARD_WAITING__INIT;
+  *message = init_value;
+}
+size_t partialfc__shard_waiting__get_packed_size
+                     (const Partialfc__ShardWaiting *message)
+{
+  assert(message->base.descriptor == &partialfc__shard_waiting__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__shard_waiting__pack
+                     (const Partialfc__ShardWaiting *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__shard_waiting__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__shard_waiting__pack_to_buffer
+                     (const Partialfc__ShardWaiting *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__shard_waiting__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ShardWaiting *
+       partialfc__shard_waiting__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ShardWaiting *)
+     protobuf_c_message_unpack (&partialfc__shard_waiting__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__shard_waiting__free_unpacked
+                     (Partialfc__ShardWaiting *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__shard_waiting__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   partialfc__heartbeat_reply__init
@@ -1133,6 +1229,51 @@ void   partialfc__task_done__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &partialfc__task_done__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__step_prepared__init
+                     (Partialfc__StepPrepared         *message)
+{
+  static const Partialfc__StepPrepared init_value = PARTIALFC__STEP_PREPARED__INIT;
+  *message = init_value;
+}
+size_t partialfc__step_prepared__get_packed_size
+                     (const Partialfc__StepPrepared *message)
+{
+  assert(message->base.descriptor == &partialfc__step_prepared__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__step_prepared__pack
+                     (const Partialfc__StepPrepared *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__step_prepared__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__step_prepared__pack_to_buffer
+                     (const Partialfc__StepPrepared *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__step_prepared__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__StepPrepared *
+       partialfc__step_prepared__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__StepPrepared *)
+     protobuf_c_message_unpack (&partialfc__step_prepared__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__step_prepared__free_unpacked
+                     (Partialfc__StepPrepared *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__step_prepared__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   partialfc__step_done__init
@@ -1879,7 +2020,7 @@ void   partialfc__classes__free_unpacked
   assert(message->base.descriptor == &partialfc__classes__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[29] =
+static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[30] =
 {
   {
     "request",
@@ -2074,6 +2215,18 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[29] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "step_prepared",
+    29,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, step_prepared),
+    &partialfc__step_prepared__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "step_request",
     32,
     PROTOBUF_C_LABEL_NONE,
@@ -2232,42 +2385,43 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[29] =
 };
 static const unsigned partialfc__header__field_indices_by_name[] = {
   6,   /* field[6] = acknowledged */
-  27,   /* field[27] = classes */
+  28,   /* field[28] = classes */
   13,   /* field[13] = evaluation */
-  28,   /* field[28] = fragment */
+  29,   /* field[29] = fragment */
   7,   /* field[7] = heartbeat */
   8,   /* field[8] = heartbeat_reply */
   3,   /* field[3] = hello */
   14,   /* field[14] = leave */
-  21,   /* field[21] = operator_reply */
-  20,   /* field[20] = operator_request */
+  22,   /* field[22] = operator_reply */
+  21,   /* field[21] = operator_request */
   10,   /* field[10] = plan */
-  26,   /* field[26] = read_classes */
-  22,   /* field[22] = read_rows */
-  24,   /* field[24] = read_slice_hashes */
+  27,   /* field[27] = read_classes */
+  23,   /* field[23] = read_rows */
+  25,   /* field[25] = read_slice_hashes */
   9,   /* field[9] = ready */
   5,   /* field[5] = refused */
   0,   /* field[0] = request */
-  23,   /* field[23] = rows */
+  24,   /* field[24] = rows */
   2,   /* field[2] = series */
-  25,   /* field[25] = slice_hashes */
+  26,   /* field[26] = slice_hashes */
   11,   /* field[11] = step_done */
   12,   /* field[12] = step_failed */
-  17,   /* field[17] = step_reply */
-  16,   /* field[16] = step_request */
+  16,   /* field[16] = step_prepared */
+  18,   /* field[18] = step_reply */
+  17,   /* field[17] = step_request */
   15,   /* field[15] = task_done */
   1,   /* field[1] = tensors */
-  19,   /* field[19] = transfer_reply */
-  18,   /* field[18] = transfer_request */
+  20,   /* field[20] = transfer_reply */
+  19,   /* field[19] = transfer_request */
   4,   /* field[4] = welcome */
 };
 static const ProtobufCIntRange partialfc__header__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 3 },
-  { 32, 16 },
-  { 40, 20 },
-  { 0, 29 }
+  { 32, 17 },
+  { 40, 21 },
+  { 0, 30 }
 };
 const ProtobufCMessageDescriptor partialfc__header__descriptor =
 {
@@ -2277,7 +2431,7 @@ const ProtobufCMessageDescriptor partialfc__header__descriptor =
   "Partialfc__Header",
   "partialfc",
   sizeof(Partialfc__Header),
-  29,
+  30,
   partialfc__header__field_descriptors,
   partialfc__header__field_indices_by_name,
   4,  partialfc__header__number_ranges,
@@ -2782,7 +2936,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[17] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[18] =
 {
   {
     "role",
@@ -2988,6 +3142,18 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[17] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "replaces",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, replaces),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
@@ -3003,17 +3169,19 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   13,   /* field[13] = previous_number */
   11,   /* field[11] = process_id */
   1,   /* field[1] = protocol_version */
+  17,   /* field[17] = replaces */
   0,   /* field[0] = role */
   14,   /* field[14] = state */
   15,   /* field[15] = term */
   10,   /* field[10] = threads */
 };
-static const ProtobufCIntRange partialfc__hello__number_ranges[3 + 1] =
+static const ProtobufCIntRange partialfc__hello__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 14 },
   { 20, 15 },
-  { 0, 17 }
+  { 24, 17 },
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -3023,10 +3191,10 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  17,
+  18,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
-  3,  partialfc__hello__number_ranges,
+  4,  partialfc__hello__number_ranges,
   (ProtobufCMessageInit) partialfc__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3302,7 +3470,7 @@ const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor =
   (ProtobufCMessageInit) partialfc__shard_holdings__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__welcome__field_descriptors[9] =
+static const ProtobufCFieldDescriptor partialfc__welcome__field_descriptors[10] =
 {
   {
     "protocol_version",
@@ -3412,8 +3580,21 @@ static const ProtobufCFieldDescriptor partialfc__welcome__field_descriptors[9] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "answers_queries",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Welcome, answers_queries),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__welcome__field_indices_by_name[] = {
+  9,   /* field[9] = answers_queries */
   8,   /* field[8] = checkpoint */
   1,   /* field[1] = cluster_id */
   7,   /* field[7] = committed */
@@ -3424,10 +3605,11 @@ static const unsigned partialfc__welcome__field_indices_by_name[] = {
   2,   /* field[2] = member */
   0,   /* field[0] = protocol_version */
 };
-static const ProtobufCIntRange partialfc__welcome__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__welcome__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 12, 9 },
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor partialfc__welcome__descriptor =
 {
@@ -3437,10 +3619,10 @@ const ProtobufCMessageDescriptor partialfc__welcome__descriptor =
   "Partialfc__Welcome",
   "partialfc",
   sizeof(Partialfc__Welcome),
-  9,
+  10,
   partialfc__welcome__field_descriptors,
   partialfc__welcome__field_indices_by_name,
-  1,  partialfc__welcome__number_ranges,
+  2,  partialfc__welcome__number_ranges,
   (ProtobufCMessageInit) partialfc__welcome__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3513,7 +3695,7 @@ const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor =
   (ProtobufCMessageInit) partialfc__acknowledged__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[7] =
+static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[8] =
 {
   {
     "member",
@@ -3576,6 +3758,18 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[7]
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "activity",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Heartbeat, activity),
+    &partialfc__worker_activity__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "term",
     10,
     PROTOBUF_C_LABEL_NONE,
@@ -3601,19 +3795,21 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[7]
   },
 };
 static const unsigned partialfc__heartbeat__field_indices_by_name[] = {
-  6,   /* field[6] = coordinator */
+  5,   /* field[5] = activity */
+  7,   /* field[7] = coordinator */
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   3,   /* field[3] = notes */
   4,   /* field[4] = report */
   2,   /* field[2] = statistics */
-  5,   /* field[5] = term */
+  6,   /* field[6] = term */
 };
-static const ProtobufCIntRange partialfc__heartbeat__number_ranges[2 + 1] =
+static const ProtobufCIntRange partialfc__heartbeat__number_ranges[3 + 1] =
 {
   { 1, 0 },
-  { 10, 5 },
-  { 0, 7 }
+  { 8, 5 },
+  { 10, 6 },
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
 {
@@ -3623,11 +3819,88 @@ const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
   "Partialfc__Heartbeat",
   "partialfc",
   sizeof(Partialfc__Heartbeat),
-  7,
+  8,
   partialfc__heartbeat__field_descriptors,
   partialfc__heartbeat__field_indices_by_name,
-  2,  partialfc__heartbeat__number_ranges,
+  3,  partialfc__heartbeat__number_ranges,
   (ProtobufCMessageInit) partialfc__heartbeat__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__worker_activity__field_descriptors[4] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__WorkerActivity, id),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "computes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__WorkerActivity, computes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "progress",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__WorkerActivity, progress),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "waits_for",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Partialfc__WorkerActivity, n_waits_for),
+    offsetof(Partialfc__WorkerActivity, waits_for),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__worker_activity__field_indices_by_name[] = {
+  1,   /* field[1] = computes */
+  0,   /* field[0] = id */
+  2,   /* field[2] = progress */
+  3,   /* field[3] = waits_for */
+};
+static const ProtobufCIntRange partialfc__worker_activity__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor partialfc__worker_activity__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.WorkerActivity",
+  "WorkerActivity",
+  "Partialfc__WorkerActivity",
+  "partialfc",
+  sizeof(Partialfc__WorkerActivity),
+  4,
+  partialfc__worker_activity__field_descriptors,
+  partialfc__worker_activity__field_indices_by_name,
+  1,  partialfc__worker_activity__number_ranges,
+  (ProtobufCMessageInit) partialfc__worker_activity__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__shard_report__received__field_descriptors[2] =
@@ -3681,7 +3954,7 @@ const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor =
   (ProtobufCMessageInit) partialfc__shard_report__received__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[8] =
+static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[10] =
 {
   {
     "committed",
@@ -3779,6 +4052,30 @@ static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "prepared",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, prepared),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "waiting",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, waiting),
+    &partialfc__shard_waiting__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_report__field_indices_by_name[] = {
   0,   /* field[0] = committed */
@@ -3787,14 +4084,17 @@ static const unsigned partialfc__shard_report__field_indices_by_name[] = {
   6,   /* field[6] = last_incident */
   3,   /* field[3] = obstacle */
   7,   /* field[7] = past */
+  8,   /* field[8] = prepared */
   4,   /* field[4] = problem */
   2,   /* field[2] = received */
+  9,   /* field[9] = waiting */
 };
-static const ProtobufCIntRange partialfc__shard_report__number_ranges[2 + 1] =
+static const ProtobufCIntRange partialfc__shard_report__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 10, 7 },
-  { 0, 8 }
+  { 14, 8 },
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
 {
@@ -3804,11 +4104,139 @@ const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
   "Partialfc__ShardReport",
   "partialfc",
   sizeof(Partialfc__ShardReport),
-  8,
+  10,
   partialfc__shard_report__field_descriptors,
   partialfc__shard_report__field_indices_by_name,
-  2,  partialfc__shard_report__number_ranges,
+  3,  partialfc__shard_report__number_ranges,
   (ProtobufCMessageInit) partialfc__shard_report__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__shard_waiting__rank__field_descriptors[3] =
+{
+  {
+    "rank",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting__Rank, rank),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "phase",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting__Rank, phase),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "seconds",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting__Rank, seconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__shard_waiting__rank__field_indices_by_name[] = {
+  1,   /* field[1] = phase */
+  0,   /* field[0] = rank */
+  2,   /* field[2] = seconds */
+};
+static const ProtobufCIntRange partialfc__shard_waiting__rank__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__shard_waiting__rank__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ShardWaiting.Rank",
+  "Rank",
+  "Partialfc__ShardWaiting__Rank",
+  "partialfc",
+  sizeof(Partialfc__ShardWaiting__Rank),
+  3,
+  partialfc__shard_waiting__rank__field_descriptors,
+  partialfc__shard_waiting__rank__field_indices_by_name,
+  1,  partialfc__shard_waiting__rank__number_ranges,
+  (ProtobufCMessageInit) partialfc__shard_waiting__rank__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__shard_waiting__field_descriptors[3] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting, id),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_busy",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting, is_busy),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ranks",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardWaiting, n_ranks),
+    offsetof(Partialfc__ShardWaiting, ranks),
+    &partialfc__shard_waiting__rank__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__shard_waiting__field_indices_by_name[] = {
+  0,   /* field[0] = id */
+  1,   /* field[1] = is_busy */
+  2,   /* field[2] = ranks */
+};
+static const ProtobufCIntRange partialfc__shard_waiting__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ShardWaiting",
+  "ShardWaiting",
+  "Partialfc__ShardWaiting",
+  "partialfc",
+  sizeof(Partialfc__ShardWaiting),
+  3,
+  partialfc__shard_waiting__field_descriptors,
+  partialfc__shard_waiting__field_indices_by_name,
+  1,  partialfc__shard_waiting__number_ranges,
+  (ProtobufCMessageInit) partialfc__shard_waiting__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descriptors[3] =
@@ -3939,7 +4367,7 @@ const ProtobufCMessageDescriptor partialfc__ready__descriptor =
   (ProtobufCMessageInit) partialfc__ready__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__rank__field_descriptors[2] =
+static const ProtobufCFieldDescriptor partialfc__plan__rank__field_descriptors[3] =
 {
   {
     "worker",
@@ -3965,15 +4393,28 @@ static const ProtobufCFieldDescriptor partialfc__plan__rank__field_descriptors[2
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "incarnation",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan__Rank, incarnation),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__rank__field_indices_by_name[] = {
+  2,   /* field[2] = incarnation */
   1,   /* field[1] = micro_batches */
   0,   /* field[0] = worker */
 };
 static const ProtobufCIntRange partialfc__plan__rank__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor =
 {
@@ -3983,7 +4424,7 @@ const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor =
   "Partialfc__Plan__Rank",
   "partialfc",
   sizeof(Partialfc__Plan__Rank),
-  2,
+  3,
   partialfc__plan__rank__field_descriptors,
   partialfc__plan__rank__field_indices_by_name,
   1,  partialfc__plan__rank__number_ranges,
@@ -4800,6 +5241,70 @@ const ProtobufCMessageDescriptor partialfc__task_done__descriptor =
   (ProtobufCMessageInit) partialfc__task_done__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor partialfc__step_prepared__field_descriptors[3] =
+{
+  {
+    "member",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepPrepared, member),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "incarnation",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepPrepared, incarnation),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepPrepared, id),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__step_prepared__field_indices_by_name[] = {
+  2,   /* field[2] = id */
+  1,   /* field[1] = incarnation */
+  0,   /* field[0] = member */
+};
+static const ProtobufCIntRange partialfc__step_prepared__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__step_prepared__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.StepPrepared",
+  "StepPrepared",
+  "Partialfc__StepPrepared",
+  "partialfc",
+  sizeof(Partialfc__StepPrepared),
+  3,
+  partialfc__step_prepared__field_descriptors,
+  partialfc__step_prepared__field_indices_by_name,
+  1,  partialfc__step_prepared__number_ranges,
+  (ProtobufCMessageInit) partialfc__step_prepared__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[11] =
 {
   {
@@ -5212,7 +5717,7 @@ const ProtobufCMessageDescriptor partialfc__leave__descriptor =
   (ProtobufCMessageInit) partialfc__leave__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors[10] =
+static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors[11] =
 {
   {
     "incarnation",
@@ -5334,6 +5839,18 @@ static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "query",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepRequest, query),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_request__field_indices_by_name[] = {
   6,   /* field[6] = committed */
@@ -5344,13 +5861,15 @@ static const unsigned partialfc__step_request__field_indices_by_name[] = {
   4,   /* field[4] = map_version */
   9,   /* field[9] = micro_batches */
   5,   /* field[5] = phase */
+  10,   /* field[10] = query */
   2,   /* field[2] = rank */
   3,   /* field[3] = world_size */
 };
-static const ProtobufCIntRange partialfc__step_request__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__step_request__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 12, 10 },
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor partialfc__step_request__descriptor =
 {
@@ -5360,10 +5879,10 @@ const ProtobufCMessageDescriptor partialfc__step_request__descriptor =
   "Partialfc__StepRequest",
   "partialfc",
   sizeof(Partialfc__StepRequest),
-  10,
+  11,
   partialfc__step_request__field_descriptors,
   partialfc__step_request__field_indices_by_name,
-  1,  partialfc__step_request__number_ranges,
+  2,  partialfc__step_request__number_ranges,
   (ProtobufCMessageInit) partialfc__step_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -5418,7 +5937,7 @@ const ProtobufCMessageDescriptor partialfc__step_reply__position__descriptor =
   (ProtobufCMessageInit) partialfc__step_reply__position__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_reply__field_descriptors[7] =
+static const ProtobufCFieldDescriptor partialfc__step_reply__field_descriptors[10] =
 {
   {
     "id",
@@ -5504,20 +6023,60 @@ static const ProtobufCFieldDescriptor partialfc__step_reply__field_descriptors[7
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "received",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__StepReply, outcome_case),
+    offsetof(Partialfc__StepReply, received),
+    &partialfc__acknowledged__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "missing",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__StepReply, outcome_case),
+    offsetof(Partialfc__StepReply, missing),
+    &partialfc__acknowledged__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "answered",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__StepReply, outcome_case),
+    offsetof(Partialfc__StepReply, answered),
+    &partialfc__acknowledged__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_reply__field_indices_by_name[] = {
+  9,   /* field[9] = answered */
   3,   /* field[3] = done */
   0,   /* field[0] = id */
+  8,   /* field[8] = missing */
   5,   /* field[5] = not_ready */
   2,   /* field[2] = phase */
   1,   /* field[1] = rank */
+  7,   /* field[7] = received */
   6,   /* field[6] = refused */
   4,   /* field[4] = stale */
 };
-static const ProtobufCIntRange partialfc__step_reply__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__step_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 10, 7 },
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor partialfc__step_reply__descriptor =
 {
@@ -5527,10 +6086,10 @@ const ProtobufCMessageDescriptor partialfc__step_reply__descriptor =
   "Partialfc__StepReply",
   "partialfc",
   sizeof(Partialfc__StepReply),
-  7,
+  10,
   partialfc__step_reply__field_descriptors,
   partialfc__step_reply__field_indices_by_name,
-  1,  partialfc__step_reply__number_ranges,
+  2,  partialfc__step_reply__number_ranges,
   (ProtobufCMessageInit) partialfc__step_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -81,6 +81,8 @@ extension ClusterStatus {
         public var leftOutSamples: Int?
         /// Identities without an image that it can read, as far as known.
         public var leftOutIdentities: Int?
+        /// Why it takes no part for now although it is alive; nil if it does, or may.
+        public var leftOut: String?
 
         public init(name: String) {
             self.name = name

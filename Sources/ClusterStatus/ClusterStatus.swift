@@ -58,6 +58,8 @@ public struct ClusterStatus: Codable, Sendable {
     public var lastSkipped: SkippedStep?
     /// The member that the others wait for, and how long; nil if there is none.
     public var straggler: String?
+    /// For whom the running attempt waits, at what and for how long; nil if for nobody in particular.
+    public var waitingFor: String?
     /// Messages that the coordinator refused, by code.
     public var refused: [String: Int]
     public var shards: [Shard]

@@ -63,6 +63,7 @@ extension ClusterStatus {
         skippedSteps = machine.skippedSteps
         lastSkipped = machine.lastSkipped.map { SkippedStep(step: $0.step, message: $0.message) }
         straggler = machine.straggler
+        waitingFor = machine.waitingFor.isEmpty ? nil : machine.waitingFor
         for member in machine.members {
             switch member.id.role {
             case .shard: shards.append(Shard(member, notes[member.id], registry))
@@ -133,6 +134,7 @@ extension ClusterStatus.Worker {
         late = member.isLate
         age = member.age.seconds
         rank = member.rank
+        leftOut = member.leftOut.isEmpty ? nil : member.leftOut
         if let range = member.microBatches { microBatches = range.bounds }
         if let result = member.lastResult {
             backboneSeconds = result.backboneSeconds

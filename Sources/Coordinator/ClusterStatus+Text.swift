@@ -57,6 +57,8 @@ extension ClusterStatus {
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
         if !late.isEmpty { lines.append("late      \(late.joined(separator: ", "))") }
         if let straggler { lines.append("straggler \(straggler)") }
+        if let waitingFor { lines.append("waits for \(waitingFor)") }
+        for worker in workers { if let reason = worker.leftOut { lines.append("left out  \(worker.name): \(reason)") } }
         return lines.joined(separator: "\n")
     }
 
@@ -72,6 +74,8 @@ extension ClusterStatus {
         if skippedSteps > 0 { parts.append("\(skippedSteps) skipped") }
         if !late.isEmpty { parts.append("late: \(late.joined(separator: ", "))") }
         if let straggler { parts.append("straggler: \(straggler)") }
+        if let waitingFor { parts.append("waits: \(waitingFor)") }
+        for worker in workers where worker.leftOut != nil { parts.append("left out: \(worker.name)") }
         for shard in shards where !shard.obstacle.isEmpty { parts.append("\(shard.name): \(shard.obstacle)") }
         for shard in shards { if let problem = shard.problem { parts.append("\(shard.name): \(problem)") } }
         if !obstacle.isEmpty { parts.append(obstacle) }
@@ -110,7 +114,8 @@ extension ClusterStatus {
         for worker in workers {
             func milliseconds(_ seconds: Double?) -> String { seconds.map { Units.fixed($0 * 1000, 1) } ?? "–" }
             table.add([
-                worker.name, state(alive: worker.alive, late: worker.late, age: worker.age),
+                worker.name,
+                worker.leftOut == nil ? state(alive: worker.alive, late: worker.late, age: worker.age) : "left out",
                 worker.rank.map { "\($0)" } ?? "–", text([worker.microBatches]), milliseconds(worker.stepSeconds),
                 milliseconds(worker.backboneSeconds), milliseconds(worker.exchangeSeconds),
                 Units.bytes(worker.residentBytes), "\(worker.processID)@\(worker.host)",

@@ -22,6 +22,7 @@ extension CoordinatorConfiguration {
         checkpointEvery = minutes > 0 ? .seconds(minutes * 60) : nil
         checkpointsKept = configuration.checkpoint.keep
         rebalancesAutomatically = configuration.cluster.rebalance == "auto"
+        stuckAfter = .seconds(configuration.cluster.stuckSeconds)
         movesAtOnce = configuration.cluster.movesAtOnce
         pauseAfter = configuration.cluster.pauseAfter
         onNotFinite =

@@ -198,7 +198,13 @@ final class CoordinatorService: @unchecked Sendable {
             if beat.term > 0 { perform(machine.handle(.knows(term: beat.term, coordinator: beat.coordinator), at: now)) }
             perform(
                 machine.handle(
-                    .heartbeat(peer, beat.member, incarnation: beat.incarnation, report: beat.report), at: now))
+                    .heartbeat(
+                        peer, beat.member, incarnation: beat.incarnation, report: beat.report, activity: beat.activity),
+                    at: now))
+        case .stepPrepared(let prepared):
+            perform(
+                machine.handle(
+                    .prepared(peer, prepared.member, incarnation: prepared.incarnation, prepared.id), at: now))
         case .ready(let ready):
             perform(machine.handle(.ready(peer, ready.member, incarnation: ready.incarnation), at: now))
         case .stepDone(let done):
@@ -283,7 +289,8 @@ final class CoordinatorService: @unchecked Sendable {
             machine.handle(
                 .joined(
                     peer, role: hello.role, incarnation: hello.incarnation, endpoint: hello.endpoint,
-                    previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state),
+                    previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state,
+                    place: hello.place, replaces: hello.replaces == 0 ? nil : hello.replaces),
                 at: now))
     }
 

@@ -140,6 +140,9 @@ extension RunConfiguration {
             (0.2...3600).contains(cluster.leaseSeconds), "cluster.lease_seconds",
             "is \(cluster.leaseSeconds), not in 0.2...3600")
         try require(
+            cluster.stuckSeconds == 0 || (1...86_400).contains(cluster.stuckSeconds), "cluster.stuck_seconds",
+            "is \(cluster.stuckSeconds), not 0 or in 1...86400")
+        try require(
             ["auto", "manual"].contains(cluster.rebalance), "cluster.rebalance",
             "is \(cluster.rebalance); use auto or manual")
         try require(

@@ -176,6 +176,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var workers = 1
         /// Seconds without a heartbeat after which a member counts as lost.
         public var leaseSeconds: Double = 10
+        /// Seconds after which a worker that others wait for is left out for a while, if the others can go on without it; 0: never.
+        public var stuckSeconds: Double = 30
         /// Refuse members whose kernels were chosen for another instruction set: their sums may round differently.
         public var sameInstructionSet = true
         /// Whether slices move by themselves when shards join: `auto` or `manual`.

@@ -11,7 +11,7 @@ extension ShardService {
     func drive(_ event: Machine.Event) {
         for action in machine?.handle(event, at: now) ?? [] {
             switch action {
-            case .reply(let peer, let reply): server.send(.stepReply(reply), to: peer.peer, request: peer.request)
+            case .reply(let peer, let reply): send(reply, to: peer)
             case .compute(let id, .task(let task)): perform(id, task)
             case .compute(let id, let computation): perform(id, computation)
             case .transfer(let peer, let request): give(request, to: peer)
@@ -20,6 +20,11 @@ extension ShardService {
                 coordinator.send(
                     .taskDone(
                         TaskDone(member: welcome.member, incarnation: incarnation, number: number, outcome: outcome)))
+            case .prepared(let id):
+                guard let welcome else { break }
+                coordinator.send(
+                    .stepPrepared(StepPrepared(member: welcome.member, incarnation: incarnation, id: id)))
+            case .askForPlan: beat()
             }
         }
     }
@@ -62,6 +67,9 @@ extension ShardService {
 
     /// Answers another shard that receives a slice of this one.
     private func give(_ request: TransferRequest, to peer: StepPeer) {
+        let key = QueuedAnswers.Key.part(request)
+        guard !queued.contains(key, for: peer.peer, waiting: server.waitingByteCount(for: peer.peer)) else { return }
+        queued.insert(key, for: peer.peer)
         let (mailbox, box) = (mailbox, model)
         compute.submit {
             guard let model = box.model else { return }

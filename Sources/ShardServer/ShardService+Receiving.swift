@@ -36,6 +36,14 @@ extension ShardService {
         closeUnused()
     }
 
+    /// Nothing is asked for again while bytes of answers come in.
+    func noteArrivals() {
+        for (owner, connection) in shards {
+            let parts = connection.counters.parts
+            if arrived.updateValue(parts, forKey: owner) ?? 0 != parts { receive(.moving(owner)) }
+        }
+    }
+
     private func apply(
         _ slice: SliceName, _ part: TransferRequest.Part, _ body: @escaping @Sendable (ShardModel) throws -> Void
     ) {
@@ -112,5 +120,6 @@ extension ShardService {
         shards.removeValue(forKey: owner)?.close()
         asked[owner] = nil
         unsent[owner] = nil
+        arrived[owner] = nil
     }
 }

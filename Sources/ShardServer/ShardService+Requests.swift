@@ -20,7 +20,12 @@ extension ShardService {
                 server.send(.stepReply(reply), to: peer.peer, request: peer.request)
                 return
             }
-            drive(.request(peer, request))
+            guard let sender = senders[peer.peer] else {
+                server.forget(peer.peer)
+                server.refuse(peer.peer, request: peer.request, Refusal(.notWelcomed, "say hello as a worker first"))
+                return
+            }
+            drive(.request(peer, request, from: sender))
         case .transferRequest(let request): drive(.transfer(peer, request))
         case .readRows(let ids):
             answer(peer) { model throws(Refusal) in
@@ -53,6 +58,8 @@ extension ShardService {
         answer.configurationHash = welcome.configurationHash
         answer.heartbeatMilliseconds = welcome.heartbeatMilliseconds
         answer.leaseMilliseconds = welcome.leaseMilliseconds
+        answer.answersQueries = true
+        remember(hello, peer.peer)
         server.welcome(peer.peer, request: peer.request, answer)
     }
 

@@ -92,6 +92,13 @@ final class ShardService: MemberService, @unchecked Sendable {
     var shards: [MemberID: ClientConnection] = [:]
     var asked: [MemberID: [UInt64: TransferRequest]] = [:]
     var unsent: [MemberID: [TransferRequest]] = [:]
+    /// Fragments that have come from the owners of slices.
+    var arrived: [MemberID: Int] = [:]
+    /// Who is at the other end of a connection, as its hello said, and what has moved over it so far.
+    var senders: [PeerID: StepSender] = [:]
+    var traffic: [PeerID: (fragments: Int, waiting: Int)] = [:]
+    /// Large answers that were queued, so that a repetition does not queue them again.
+    var queued = QueuedAnswers()
     /// The committed step of the last heartbeat.
     var reportedStep = -1
     var nextHeartbeat = ContinuousClock.now
@@ -160,7 +167,10 @@ final class ShardService: MemberService, @unchecked Sendable {
             makeKnown()
             let event = mailbox.next(until: due)
             if ContinuousClock.now >= nextHeartbeat { beat() }
-            if let deadline = receiver?.nextDeadline, deadline <= now { receive(.tick) }
+            if let deadline = receiver?.nextDeadline, deadline <= now {
+                noteArrivals()
+                receive(.tick)
+            }
             if let drainDeadline, ContinuousClock.now >= drainDeadline {
                 leave("the coordinator does not answer")
                 return 0
@@ -254,13 +264,15 @@ final class ShardService: MemberService, @unchecked Sendable {
             statistics["replay_seconds"] = values.restoring.replaySeconds
             statistics["replayed_steps"] = Double(values.restoring.replayedSteps)
         }
+        noteTraffic()
         // Before the state is made there is nothing to report: the coordinator knows what the hello said.
         let report = machine.map {
             ShardReport(
                 committed: $0.committed, durable: min(values.durable, $0.committed),
                 received: receiver?.received ?? [:], obstacle: obstacle, problem: problem(values),
                 incidents: values.incidents, lastIncident: values.lastIncident,
-                past: values.state.holdings?.past ?? 0)
+                past: values.state.holdings?.past ?? 0, prepared: $0.prepared ?? .nothing,
+                waiting: $0.waiting(at: now))
         }
         coordinator.send(
             .heartbeat(

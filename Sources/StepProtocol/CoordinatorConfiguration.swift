@@ -40,10 +40,13 @@ public struct CoordinatorConfiguration: Sendable {
     public var exchange: Exchange
     /// A member that was not heard of for this long is taken for dead.
     public var lease: Duration
-    /// Attempts that may fail at one step because a shard does not answer a worker, before the run fails.
+    /// Attempts of one step that a worker may give up because a shard does not answer it, while others do not complain: then it is
+    /// left out.
     public var unresponsiveLimit: Int
-    /// Pause before such an attempt or a task that failed is repeated; doubled for each attempt.
+    /// Pause before such an attempt or a task that failed is repeated; doubled for each attempt, up to a minute.
     public var unresponsiveBackoff: Duration
+    /// A rank of which nothing was heard for this long, while others wait for it, is left out for a while if others can go on.
+    public var stuckAfter = Duration.seconds(30)
     /// Losses that the status keeps.
     public var lossHistory: Int
     /// Where checkpoints are written, each in a directory of its own; empty: nowhere.
@@ -69,7 +72,7 @@ public struct CoordinatorConfiguration: Sendable {
         batchSize: Int, microBatchCount: Int, sliceCount: Int, denseSliceCount: Int, expectedShards: Int,
         minimumWorkers: Int, maximumWorkers: Int = Plan.memberLimit, totalSteps: Int, exchange: Exchange,
         lease: Duration = .seconds(10),
-        unresponsiveLimit: Int = 5, unresponsiveBackoff: Duration = .seconds(1), lossHistory: Int = 200,
+        unresponsiveLimit: Int = 2, unresponsiveBackoff: Duration = .seconds(1), lossHistory: Int = 200,
         learningRate: @escaping @Sendable (Int) -> Float
     ) {
         self.batchSize = batchSize

@@ -7,6 +7,8 @@ extension CoordinatorMachine {
         var endpoint: String
         var previousNumber: Int?
         var state: ShardState
+        var place = ""
+        var replaces: UInt64?
     }
 
     /// Gives a number to a process that passed the handshake. Repeating it gives the same number again.
@@ -20,8 +22,15 @@ extension CoordinatorMachine {
                 let message = "there are \(workers.count) workers already; a plan has no room for more"
                 return [.refuse(newcomer.peer, .configuration, message: message)]
             }
+            // Only the process itself and what it left where it ran know its incarnation: a stranger cannot say so.
+            var actions: [Action] = []
+            if let replaces = newcomer.replaces, let dead = worker(of: replaces) {
+                actions += lose(dead, "was started again", forgets: true, now)
+            }
             let member = MemberID(.worker, record.nextWorker)
-            return admit(newcomer, member, now) + [.event(.info, "\(member) joined")] + welcome(newcomer, member)
+            actions += admit(newcomer, member, now) + [.event(.info, "\(member) joined")]
+            actions += admitWorker(member, from: newcomer.place, now)
+            return actions + welcome(newcomer, member)
         case .shard:
             return joinShard(newcomer, now)
         }
@@ -33,6 +42,10 @@ extension CoordinatorMachine {
     var shards: [MemberID] { record.members.keys.filter { $0.role == .shard }.sorted() }
 
     func isAlive(_ member: MemberID) -> Bool { live[member]?.isAlive == true && live[member]?.peer != nil }
+
+    private func worker(of incarnation: UInt64) -> MemberID? {
+        record.members.first { $0.key.role == .worker && $0.value.incarnation == incarnation }?.key
+    }
 
     private func member(of newcomer: Newcomer, _ role: MemberRole) -> MemberID? {
         record.members.first { $0.key.role == role && $0.value.incarnation == newcomer.incarnation }?.key
@@ -197,30 +210,35 @@ extension CoordinatorMachine {
         }
         live[member]?.report = report
         mark(report, of: member)
+        live[member]?.tellsPrepared = report.prepared != nil
+        live[member]?.prepared = report.prepared
         if report.committed >= committed { confirm(member.number) }
         let durable = owners.map { live[$0]?.report?.durable ?? -1 }.min() ?? -1
         safe = max(safe, min(durable, committed))
     }
 
-    mutating func leave(_ member: MemberID, _ incarnation: UInt64) -> [Action] {
+    mutating func leave(_ member: MemberID, _ incarnation: UInt64, _ now: Duration) -> [Action] {
         guard record.members[member]?.incarnation == incarnation else { return [] }
-        return lose(member, "left", forgets: true)
+        return lose(member, "left", forgets: true, now)
     }
 
     mutating func expire(_ now: Duration) -> [Action] {
         let lease = configuration.lease
         return live.filter { $0.value.isAlive && $0.value.lastHeard + lease <= now }.keys.sorted().flatMap {
-            lose($0, "was not heard of for \(lease)", forgets: false)
+            lose($0, "was not heard of for \(lease)", forgets: false, now)
         }
     }
 
     /// A shard that owns slices keeps its number, because its state is nowhere else. So does one whose lease has run out: a
     /// hand-over that was called off may have left complete copies in its directory. Anyone else is forgotten.
-    private mutating func lose(_ member: MemberID, _ why: String, forgets: Bool) -> [Action] {
+    mutating func lose(_ member: MemberID, _ why: String, forgets: Bool, _ now: Duration) -> [Action] {
         let event = Action.event(.warning, "\(member) \(why)")
         switch member.role {
         case .worker:
+            noteEnd(of: member, now)
             live[member] = nil
+            leftOut[member] = nil
+            complaints[member] = nil
             return decide(.gone(member)) + [event]
         case .shard where owns(member):
             live[member]?.isAlive = false

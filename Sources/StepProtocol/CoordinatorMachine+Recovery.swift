@@ -12,6 +12,8 @@ extension CoordinatorMachine {
         stepStart = nil
         retryAt = nil
         unresponsiveAttempts = 0
+        complaints = [:]
+        preparedSince = nil
         toSkip = nil
         acknowledged = [:]
         taskProblem = nil

@@ -16,7 +16,7 @@ extension CoordinatorMachine {
                 .init(move: $0, received: live[$0.to]?.report?.received[$0.slice].flatMap { $0 < 0 ? nil : $0 })
             }, checkpoints: record.checkpoints, rates: record.rates,
             learningRate: learningRate(min(id.step, max(0, configuration.totalSteps - 1))), skippedSteps: skippedSteps,
-            lastSkipped: lastSkipped, straggler: straggler, history: history)
+            lastSkipped: lastSkipped, straggler: straggler, waitingFor: waitingFor(now), history: history)
     }
 
     private func describe(_ id: MemberID, _ now: Duration) -> CoordinatorStatus.Member {
@@ -32,7 +32,8 @@ extension CoordinatorMachine {
             isLate: !isDone && (age > configuration.lease / 2 || isLast), slices: owned?.centers,
             denseSlices: owned?.dense,
             isDraining: isDraining(id), report: member?.report, rank: rank,
-            microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult)
+            microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult,
+            leftOut: whyLeftOut(id, now))
     }
 
     /// The member that takes more than one and a half times the median of the others, over the last steps.

@@ -4,6 +4,8 @@ extension CoordinatorMachine {
     mutating func proceed(_ now: Duration) -> [Action] {
         var actions: [Action] = []
         if activity == .train, let lost = lostMember { actions += abort("\(lost) is gone") }
+        if activity == .train, isPrepared(now) { actions += commit(now) }
+        if activity == .train { actions += leaveOutWhoIsStuck(now) }
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
             activity = .wait(reason: "")  // whoever lost its state cannot do the task
         }
@@ -129,13 +131,16 @@ extension CoordinatorMachine {
         attempts = .begun
         results = [:]
         stepStart = stepStart ?? now
-        let present = workers.filter(isAlive)
+        preparedSince = nil
+        let present = world(now)
         let count = configuration.microBatchCount
         ranks = present.indices.map { rank in
             let range = count * rank / present.count..<count * (rank + 1) / present.count
-            return Plan.Rank(worker: present[rank], microBatches: range)
+            return Plan.Rank(
+                worker: present[rank], microBatches: range,
+                incarnation: record.members[present[rank]]?.incarnation)
         }
-        return turn(to: .train)
+        return letIn(present, now) + turn(to: .train)
     }
 
     /// Ends the running attempt. The next plan has the next attempt's id, so that nothing of this one can be committed.
@@ -144,6 +149,7 @@ extension CoordinatorMachine {
         id.attempt += 1
         ranks = []
         results = [:]
+        preparedSince = nil
         activity = .wait(reason: "")
         return [.event(.warning, "\(aborted) is aborted: \(reason)")]
     }
@@ -163,19 +169,15 @@ extension CoordinatorMachine {
         }
         results[rank] = result
         live[member]?.lastResult = result
-        guard results.count == ranks.count else { return answer(self) }
-        let actions = commit(now) + proceed(now)
+        let actions = proceed(now)
         let isAnswered = actions.contains { if case .send(member, _, _) = $0 { true } else { false } }
         return actions + (isAnswered ? [] : answer(self))
     }
 
     private mutating func commit(_ now: Duration) -> [Action] {
         let results = ranks.indices.compactMap { self.results[$0] }
-        for rank in results.indices
-        where results[rank].gradientNorm.bitPattern != results[0].gradientNorm.bitPattern {
-            return fail(
-                "\(id): rank \(rank) (\(ranks[rank].worker)) has gradient norm \(results[rank].gradientNorm), rank 0 "
-                    + "(\(ranks[0].worker)) \(results[0].gradientNorm): they did not compute with the same parameters")
+        if let (dissenters, message) = disagreement(of: results) {
+            return leaveOut(dissenters, message, now) ?? fail("\(id): \(message)")
         }
         var losses = [Double](repeating: 0, count: configuration.microBatchCount)
         for result in results { losses.replaceSubrange(result.microBatches, with: result.lossSums) }
@@ -210,6 +212,7 @@ extension CoordinatorMachine {
         var actions = decide(.committed(report.step))
         if safe > record.safe { actions += decide(.safe(safe)) }
         if report.step + 1 == configuration.pauseAfter { actions += decide(.paused(true)) }
+        noteStep(of: ranks)
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }
         id = StepID(term: record.term, step: committed + 1, attempt: 0)
@@ -218,6 +221,7 @@ extension CoordinatorMachine {
         results = [:]
         stepStart = nil
         unresponsiveAttempts = 0
+        complaints = [:]
         activity = .wait(reason: "")
         return actions + [.committed(report)]
     }
@@ -230,14 +234,24 @@ extension CoordinatorMachine {
         }
         let what = "rank \(rank) (\(member)): \(message)"
         if code == .notFinite { return refuseStep(what) }
-        guard code == .unresponsive else { return fail("\(id): \(what)") }
+        guard [.unresponsive, .incarnation, .notWelcomed].contains(code) else {
+            // It would be so again with this worker. If with every other too, the run fails.
+            return leaveOut([rank], message, now) ?? fail("\(id): \(what)")
+        }
         // A shard whose disk is full keeps its answer back, and says why: that is not silence.
         if owners.contains(where: { live[$0]?.report?.obstacle.isEmpty == false }) { return [] }
-        unresponsiveAttempts += 1
-        if unresponsiveAttempts > configuration.unresponsiveLimit {
-            return fail("\(id): \(what); given up after \(unresponsiveAttempts) attempts")
+        // Shards that say whom they wait for know better than who waits for them.
+        if everyShardTells, !waitedFor(now).contains(where: { $0.rank == rank }) { return [] }
+        complaints[member, default: 0] += 1
+        // If all complain it is the shard: it is waited for.
+        let isAlone = ranks.contains { complaints[$0.worker] == nil }
+        if isAlone, complaints[member] ?? 0 >= configuration.unresponsiveLimit,
+            let actions = leaveOut([rank], message, now)
+        {
+            return actions
         }
-        retryAt = now + configuration.unresponsiveBackoff * (1 << min(unresponsiveAttempts - 1, 10))
+        unresponsiveAttempts += 1
+        retryAt = now + min(.seconds(60), configuration.unresponsiveBackoff * (1 << min(unresponsiveAttempts - 1, 10)))
         return abort(what)
     }
 

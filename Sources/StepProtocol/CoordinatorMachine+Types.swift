@@ -6,14 +6,19 @@ extension CoordinatorMachine {
         /// A process that passed the handshake wants a number.
         ///
         /// `incarnation` is drawn at random when a process starts. `previousNumber` is what the process was before, `state` what a
-        /// shard holds durably.
+        /// shard holds durably. `place` is where a worker runs, and `replaces` the incarnation of the process that it was there
+        /// before, which is dead.
         case joined(
-            Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?)
+            Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
+            place: String = "", replaces: UInt64? = nil)
         /// A member says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
         /// known). To be told before the rest of its message.
         case knows(term: Int, coordinator: UInt64)
-        /// A sign of life, and of a shard what it holds.
-        case heartbeat(Peer, MemberID, incarnation: UInt64, report: ShardReport?)
+        /// A sign of life, of a shard what it holds, and of a worker what it does.
+        case heartbeat(
+            Peer, MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
+        /// A shard has prepared the attempt.
+        case prepared(Peer, MemberID, incarnation: UInt64, StepID)
         /// The member says that it goes.
         case left(MemberID, incarnation: UInt64)
         /// A worker wants the current plan.
@@ -131,6 +136,8 @@ public struct CoordinatorStatus: Sendable {
         public var microBatches: Range<Int>?
         /// A worker's last finished step.
         public var lastResult: StepResult?
+        /// Why a worker takes no part for now; empty if it does, or may.
+        public var leftOut = ""
     }
 
     /// A slice on its way; `received` is the step up to which the copy is complete, nil while it is being copied.
@@ -172,6 +179,8 @@ public struct CoordinatorStatus: Sendable {
     public var lastSkipped: Skipped?
     /// The member that the others wait for, step after step.
     public var straggler: String?
+    /// For whom the running attempt waits, and for how long already; empty if for nobody in particular.
+    public var waitingFor = ""
     /// The last committed steps, oldest first.
     public var history: [StepReport]
 }

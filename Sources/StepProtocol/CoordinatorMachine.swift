@@ -19,6 +19,15 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         var holdings: ShardHoldings?
         var report: ShardReport?
         var lastResult: StepResult?
+        /// Of a shard: the newest attempt that it is prepared for; nil if it has not said anything of that.
+        var prepared: StepID?
+        /// Of a shard: whether it says what it is prepared for; nil until its first report.
+        var tellsPrepared: Bool?
+        /// Of a worker: what it said last, and when that last changed.
+        var activity: (said: WorkerActivity, changed: Duration)?
+        /// Of a worker: steps that it was in, and where it runs.
+        var steps = 0
+        var place = ""
         /// Incarnations that later ones have taken the place of, the latest last: they do not take it back.
         var replaced: [UInt64] = []
     }
@@ -62,6 +71,13 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var lastCheckpointStep = -1
     var history: [StepReport] = []
     var unconfirmedShards: Set<Int>?
+    /// Workers that live and take no part for a while, and what became of workers by the place where they ran.
+    var leftOut: [MemberID: LeftOut] = [:]
+    var crashes: [String: Crashes] = [:]
+    /// Workers that gave an attempt of this step up because a shard did not answer, and how often.
+    var complaints: [MemberID: Int] = [:]
+    /// Since when every shard is prepared for the running attempt.
+    var preparedSince: Duration?
     /// Shards that were told that they may go, by incarnation: they may not have heard it.
     var dismissed: [MemberID: UInt64] = [:]
     /// The newest step that each shard was known to have on its disk, in the present past.
@@ -141,13 +157,15 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         forgiveAbsence(now)
         var actions: [Action] = []
         switch event {
-        case .joined(let peer, let role, let incarnation, let endpoint, let previousNumber, let state):
+        case .joined(
+            let peer, let role, let incarnation, let endpoint, let previousNumber, let state, let place, let replaces):
             let newcomer = Newcomer(
                 peer: peer, incarnation: incarnation, endpoint: endpoint, previousNumber: previousNumber,
-                state: state ?? ShardState())
+                state: state ?? ShardState(), place: place, replaces: replaces)
             actions = join(newcomer, role, now)
-        case .heartbeat(let peer, let member, let incarnation, let report):
+        case .heartbeat(let peer, let member, let incarnation, let report, let activity):
             actions = heard(peer, member, incarnation, now) { machine in
+                if let activity, member.role == .worker { machine.note(activity, of: member, now) }
                 guard member.role == .shard else { return [] }
                 if let report {
                     if let doubt = machine.doubt(report, of: member, peer) { return doubt }
@@ -155,11 +173,13 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
                 }
                 return [.send(member, peer, machine.plan)]
             }
-        case .left(let member, let incarnation): actions = leave(member, incarnation)
+        case .left(let member, let incarnation): actions = leave(member, incarnation, now)
         case .ready(let peer, let member, let incarnation):
             actions = heard(peer, member, incarnation, now) { [.send(member, peer, $0.plan)] }
         case .stepDone(let peer, let member, let incarnation, let result):
             actions = heard(peer, member, incarnation, now) { $0.record(result, from: member, peer, now) }
+        case .prepared(let peer, let member, let incarnation, let id):
+            actions = heard(peer, member, incarnation, now) { $0.note(prepared: id, of: member) }
         case .stepFailed(let peer, let member, let incarnation, let id, let code, let message):
             actions = heard(peer, member, incarnation, now) {
                 $0.recordFailure(of: id, from: member, code, message, now) + [.send(member, peer, $0.plan)]
@@ -189,6 +209,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         lastEvent = now
         guard gap > configuration.lease / 2 else { return }
         for member in live.keys { live[member]?.lastHeard += gap }
+        if let preparedSince { self.preparedSince = preparedSince + gap }
     }
 
     /// Changes the record: the action must come before what follows from it.
@@ -211,8 +232,11 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     mutating func broadcast() -> [Action] {
         revision += 1
         let plan = plan
-        return live.sorted { $0.key < $1.key }.compactMap { member, live in
-            live.isAlive ? live.peer.map { .send(member, $0, plan) } : nil
+        // Shards first: they take part in nothing but what their own plan announces.
+        let receivers = live.keys.sorted { ($0.role == .worker ? 1 : 0, $0) < ($1.role == .worker ? 1 : 0, $1) }
+        return receivers.compactMap { member in
+            guard let known = live[member], known.isAlive, let peer = known.peer else { return nil }
+            return .send(member, peer, plan)
         }
     }
 

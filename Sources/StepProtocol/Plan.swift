@@ -36,10 +36,13 @@ public struct Plan: Sendable, Hashable {
         public var worker: MemberID
         /// The micro-batches it computes; may be empty.
         public var microBatches: Range<Int>
+        /// Of the process that is the worker; nil from a coordinator that does not say.
+        public var incarnation: UInt64?
 
-        public init(worker: MemberID, microBatches: Range<Int>) {
+        public init(worker: MemberID, microBatches: Range<Int>, incarnation: UInt64? = nil) {
             self.worker = worker
             self.microBatches = microBatches
+            self.incarnation = incarnation
         }
     }
 

@@ -51,7 +51,8 @@ extension ShardAttempt {
         _ ranks: some Sequence<Int>, _ phase: StepPhase, _ outcome: StepReply<Payload>.Outcome
     ) -> [Action] {
         ranks.compactMap { rank in
-            self.ranks[rank].waiting.removeValue(forKey: phase).map {
+            if phase != .parameters { self.ranks[rank].lastHeard = clock }  // these may be asked for again and again
+            return self.ranks[rank].waiting.removeValue(forKey: phase).map {
                 .reply($0, StepReply(id: id, rank: rank, phase: phase, outcome: outcome))
             }
         }

@@ -15,6 +15,8 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
         var forwardReply: Payload?
         var backward: Payload?
         var dense: Payload?
+        /// When the rank last sent something new, or was last answered.
+        var lastHeard = Duration.zero
 
         /// Payloads held for this rank.
         var payloadCount: Int { [labels, forward, forwardReply, backward, dense].count { $0 != nil } }
@@ -33,8 +35,11 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     var updateInput: Payload?
     var updateReply: Payload?
     var failure: (code: RefusalCode, message: String)?
+    /// The time of the event in hand.
+    var clock: Duration
 
-    init(_ request: StepRequest<Payload>) {
+    init(_ request: StepRequest<Payload>, at now: Duration) {
+        clock = now
         id = request.id
         exchange = request.exchange
         learningRate = request.learningRate

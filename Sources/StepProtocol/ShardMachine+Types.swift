@@ -3,8 +3,10 @@ public import Determinism
 extension ShardMachine {
     /// What happens to a shard.
     public enum Event: Sendable {
-        /// A worker sent a request over the connection `Peer`.
-        case request(Peer, StepRequest<Payload>)
+        /// A worker sent a request over the connection `Peer`; the sender is what the hello of that connection said.
+        case request(Peer, StepRequest<Payload>, from: StepSender? = nil)
+        /// Bytes of large messages move between this worker and the shard.
+        case moving(MemberID)
         /// The shell has executed a computation.
         case computed(StepID, ShardResult<Payload>)
         /// A computation refused its input and changed nothing.
@@ -32,6 +34,10 @@ extension ShardMachine {
         case transfer(Peer, TransferRequest)
         /// Tell the coordinator how the task ended (`task_done`).
         case acknowledge(number: Int, TaskOutcome)
+        /// Tell the coordinator at once that the attempt is prepared: it commits nothing that a shard has not said.
+        case prepared(StepID)
+        /// Ask the coordinator for its plan: a request was of an attempt that no plan has announced.
+        case askForPlan
     }
 }
 
@@ -76,6 +82,14 @@ public enum ShardComputation<Payload: Sendable>: Sendable {
     /// the shard neither owns nor has a copy of starts in its initial state; it is replaced by the `restore` that follows,
     /// unless the run begins. Failure is fatal.
     case own(slices: SliceSet, denseSlices: SliceSet, mapVersion: Int)
+
+    /// Whether the shell answers it with `.computed` or `.failed`.
+    var hasResult: Bool {
+        switch self {
+        case .sample, .forward, .backward, .dense, .update, .parameters: true
+        case .rollback, .commit, .task, .own: false
+        }
+    }
 }
 
 /// What a computation of the shard gave.

@@ -36,6 +36,14 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     var heldTransfers: [(peer: Peer, request: TransferRequest)] = []
     /// Chunks given since the last commit.
     var transfersThisStep = 0
+    /// The time of the event in hand.
+    var clock = Duration.zero
+    /// When the attempt in hand was announced.
+    var announcedAt = Duration.zero
+    /// Computations that the shell was asked for and has not answered.
+    private(set) var unfinishedComputations = 0
+    /// When the coordinator may be asked for its plan again.
+    private var nextAsk = Duration.zero
 
     /// - Parameters:
     ///   - member: this shard.
@@ -77,8 +85,22 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
 
     /// Takes an event and returns what the shell must do, in order.
     public mutating func handle(_ event: Event, at now: Duration) -> [Action] {
+        clock = now
+        attempt?.clock = now
         switch event {
-        case .request(let peer, let request): receive(request, from: peer) + releaseTransfers()
+        case .computed, .failed: unfinishedComputations = max(0, unfinishedComputations - 1)
+        default: break
+        }
+        let actions = react(to: event)
+        for case .compute(_, let computation) in actions where computation.hasResult { unfinishedComputations += 1 }
+        return actions
+    }
+
+    private mutating func react(to event: Event) -> [Action] {
+        switch event {
+        case .request(let peer, let request, let sender):
+            receive(request, from: peer, sender) + releaseTransfers()
+        case .moving(let worker): noteMovement(worker)
         case .computed(let id, let result): complete(id, result)
         case .failed(let id, let task, let code, let message): fail(id, task, code, message)
         case .plan(let plan): follow(plan) + releaseTransfers()
@@ -87,6 +109,18 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         case .transfer(let peer, let request): transfer(request, to: peer)
         case .tick: []
         }
+    }
+
+    private mutating func noteMovement(_ worker: MemberID) -> [Action] {
+        notice(worker)
+        return []
+    }
+
+    /// The coordinator is asked for its plan, a few times a second at most: a stranger's words must cost nothing.
+    private mutating func askForPlan() -> [Action] {
+        guard nextAsk <= clock else { return [] }
+        nextAsk = clock + .milliseconds(250)
+        return [.askForPlan]
     }
 
     // MARK: Commit and rollback
@@ -106,6 +140,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     /// Leaves every older attempt behind. Sound because the coordinator never commits an attempt after it has begun a later one.
     mutating func adopt(_ id: StepID) -> [Action] {
         current = id
+        announcedAt = clock
         return undo()
     }
 
@@ -148,49 +183,60 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         max(current, StepID(term: plan?.id.term ?? 0, step: max(committed, -1) + 1, attempt: 0))
     }
 
-    private mutating func receive(_ request: StepRequest<Payload>, from peer: Peer) -> [Action] {
+    /// A shard takes part in nothing but the attempt that its own plan announces, and only with the ranks of that plan.
+    private mutating func receive(
+        _ request: StepRequest<Payload>, from peer: Peer, _ sender: StepSender?
+    ) -> [Action] {
         if let message = malformation(of: request) {
             return [reply(request, peer, .refused(code: .malformed, message: message))]
         }
         let notReady = reply(request, peer, .notReady(current: announced, committed: committed))
         // Only the plan tells what a new term begins with.
-        guard let plan, request.id.term <= plan.id.term else { return [notReady] }
+        guard let plan, request.id.term <= plan.id.term else { return [notReady] + askForPlan() }
         if request.id < current || request.id.term < plan.id.term || request.id.step <= committed {
             return [reply(request, peer, .stale(current: announced, committed: committed))]
         }
         guard runningTask == nil, ownsSlices, let mapVersion, request.mapVersion <= mapVersion else {
-            return [notReady]
+            return [notReady] + (request.id > plan.id ? askForPlan() : [])
         }
         if request.mapVersion < mapVersion {
             let message = "slice map \(request.mapVersion) is not in use any more; the shard has \(mapVersion)"
             return [reply(request, peer, .refused(code: .mapVersion, message: message))]
         }
-        var actions = learn(committed: request.committed)
-        if request.id.step != committed + 1 || request.id == restored
-            || (request.phase > .begin && (attempt == nil || request.id > current))
-        {
-            return actions + [reply(request, peer, .notReady(current: announced, committed: committed))]
+        guard plan.activity == .train, request.id == plan.id else { return [notReady] + askForPlan() }
+        if let objection = plan.objection(to: request, from: sender) {
+            return [reply(request, peer, .refused(code: objection.code, message: objection.message))]
         }
-        if request.id > current { actions += adopt(request.id) }
-        var attempt = attempt ?? ShardAttempt(request)
+        if request.query != .none, attempt == nil, request.phase <= .begin {
+            return [reply(request, peer, .missing)]
+        }
+        if request.id != current || request.id.step != committed + 1 || request.id == restored
+            || (request.phase > .begin && attempt == nil)
+        {
+            return [notReady]
+        }
+        var attempt = attempt ?? ShardAttempt(request, at: clock)
         if let failure = attempt.failure {
-            return actions + [reply(request, peer, .refused(code: failure.code, message: failure.message))]
+            return [reply(request, peer, .refused(code: failure.code, message: failure.message))]
         }
         if let message = attempt.disagreement(with: request) {
-            return actions + [reply(request, peer, .refused(code: .malformed, message: message))]
+            return [reply(request, peer, .refused(code: .malformed, message: message))]
         }
         self.attempt = nil  // the local copy is the only one: it is changed in place
-        actions += apply(request, from: peer, to: &attempt)
-        self.attempt = attempt
-        return actions
+        defer { self.attempt = attempt }
+        return apply(request, from: peer, to: &attempt)
     }
 
     /// A request of the current attempt.
     private func apply(
         _ request: StepRequest<Payload>, from peer: Peer, to attempt: inout ShardAttempt<Peer, Payload>
     ) -> [Action] {
+        if request.query != .none, let outcome = attempt.answer(to: request, from: peer, empty) {
+            return [reply(request, peer, outcome)]
+        }
         let rank = request.rank
         let isNew = !attempt.ranks[rank].seen.contains(request.phase)
+        if isNew { attempt.ranks[rank].lastHeard = clock }
         let stale = StepReply<Payload>.Outcome.stale(current: current, committed: committed)
         let notReady = StepReply<Payload>.Outcome.notReady(current: announced, committed: committed)
 
@@ -198,6 +244,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         case .parameters:
             // Once the update runs every rank has its parameters: this is an old repetition.
             if attempt.update != .idle { return [reply(request, peer, stale)] }
+            attempt.ranks[rank].seen.insert(.parameters)
             let isRunning = attempt.ranks[rank].waiting.updateValue(peer, forKey: .parameters) != nil
             return isRunning ? [] : [.compute(attempt.id, .parameters(rank: rank))]
 
@@ -277,7 +324,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         case .update(let payload):
             attempt.update = .done
             attempt.updateReply = payload
-            return attempt.answer(attempt.ranks.indices, .update, .done(payload))
+            return [.prepared(id)] + attempt.answer(attempt.ranks.indices, .update, .done(payload))
         }
     }
 

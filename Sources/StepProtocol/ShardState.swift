@@ -40,10 +40,15 @@ public struct ShardReport: Sendable, Hashable, Codable {
     public var lastIncident: String
     /// The past that this is said of (`Past.name`); 0 if it does not say.
     public var past: UInt64
+    /// The newest attempt that it is prepared for; `StepID.nothing` for none. nil: the shard does not tell.
+    public var prepared: StepID?
+    /// Whom it waits for in the running attempt.
+    public var waiting: ShardWaiting?
 
     public init(
         committed: Int, durable: Int, received: [SliceName: Int] = [:], obstacle: String = "", problem: String = "",
-        incidents: Int = 0, lastIncident: String = "", past: UInt64 = 0
+        incidents: Int = 0, lastIncident: String = "", past: UInt64 = 0, prepared: StepID? = nil,
+        waiting: ShardWaiting? = nil
     ) {
         self.committed = committed
         self.durable = durable
@@ -53,5 +58,7 @@ public struct ShardReport: Sendable, Hashable, Codable {
         self.incidents = incidents
         self.lastIncident = lastIncident
         self.past = past
+        self.prepared = prepared
+        self.waiting = waiting
     }
 }

@@ -55,6 +55,10 @@ struct SliceCopy: Sendable {
         for (part, progress) in outstanding where progress != .storing { outstanding[part] = .asked(next: time) }
     }
 
+    mutating func postpone(to time: Duration) {
+        for case (let part, .asked(let next)) in outstanding { outstanding[part] = .asked(next: max(next, time)) }
+    }
+
     /// The next part to ask for, given the step that the plan says is committed.
     mutating func nextPart(committed: Int) -> TransferRequest.Part? {
         if let replayed {

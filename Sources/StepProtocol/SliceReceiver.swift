@@ -70,6 +70,10 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
             for slice in copies.keys where copies[slice]?.owner == owner {
                 copies[slice]?.repeatAll(at: now + retryInterval)
             }
+        case .moving(let owner):
+            for slice in copies.keys where copies[slice]?.owner == owner {
+                copies[slice]?.postpone(to: now + retryInterval)
+            }
         case .tick: break
         }
         return actions + ask(now) + complete()
@@ -227,6 +231,8 @@ extension SliceReceiver {
         case failed(SliceName, message: String)
         /// The connection to an owner was lost: what was asked is asked again.
         case unreachable(MemberID)
+        /// Bytes of an owner's answers come in: what was asked is not asked again meanwhile.
+        case moving(MemberID)
         /// `nextDeadline` has passed.
         case tick
     }

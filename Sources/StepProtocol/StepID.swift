@@ -16,6 +16,9 @@ public struct StepID: Hashable, Comparable, Sendable, Codable, CustomStringConve
         self.attempt = attempt
     }
 
+    /// No attempt at all: terms of a cluster begin with 1.
+    public static let nothing = StepID(term: 0, step: 0, attempt: 0)
+
     public static func < (a: StepID, b: StepID) -> Bool { (a.term, a.step, a.attempt) < (b.term, b.step, b.attempt) }
 
     public var description: String { attempt == 0 ? "step \(step)" : "step \(step) attempt \(attempt)" }

@@ -16,6 +16,16 @@ public enum StepPhase: UInt8, Sendable, Hashable, Codable, CaseIterable, Compara
     public static func < (a: StepPhase, b: StepPhase) -> Bool { a.rawValue < b.rawValue }
 }
 
+/// A question about a request that was sent before. It carries no payload: payloads are large, and may still be on their way.
+public enum StepQuery: UInt8, Sendable, Hashable, Codable {
+    /// None: this is the request itself.
+    case none = 0
+    /// Whether the request is there.
+    case isThere = 1
+    /// The answer was sent and did not come: send it again.
+    case answer = 2
+}
+
 /// A request of the step protocol. The payload is opaque here: tensors on the wire, numbers in the simulation.
 public struct StepRequest<Payload: Sendable>: Sendable {
     public var id: StepID
@@ -30,6 +40,8 @@ public struct StepRequest<Payload: Sendable>: Sendable {
     /// The micro-batches of the rank.
     public var microBatches: Range<Int>
     public var payload: Payload
+    /// What is asked instead of sending the payload again.
+    public var query = StepQuery.none
 
     public init(
         id: StepID, rank: Int, worldSize: Int, mapVersion: Int, phase: StepPhase, committed: Int, exchange: Exchange,
@@ -63,6 +75,12 @@ public struct StepReply<Payload: Sendable>: Sendable {
         case notReady(current: StepID, committed: Int)
         /// The request is wrong and will stay so.
         case refused(code: RefusalCode, message: String)
+        /// To a query: the request is there, and its answer comes when it is computed.
+        case received
+        /// To a query: the request is not there.
+        case missing
+        /// To a query: the answer was sent. Over the same connection it comes before this one, or not at all.
+        case answered
     }
 
     public init(id: StepID, rank: Int, phase: StepPhase, outcome: Outcome) {

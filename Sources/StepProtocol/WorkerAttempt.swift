@@ -6,6 +6,31 @@ struct WorkerAttempt<Payload: Sendable>: Sendable {
         let firstSent: Duration
         var nextSend: Duration
         var nextComplaint: Duration
+        /// How often the shard has said that it is not ready.
+        var notReadyCount = 0
+        /// Whether the shard has turned the last one down: then it is sent again, and not asked about.
+        var isTurnedDown = false
+
+        init(payload: Payload, at now: Duration, _ timing: WorkerTiming) {
+            self.payload = payload
+            firstSent = now
+            nextSend = now + timing.retryInterval
+            nextComplaint = now + timing.requestDeadline
+        }
+
+        /// The shard has it, or it is on its way.
+        mutating func postpone(_ now: Duration, _ timing: WorkerTiming) {
+            nextSend = max(nextSend, now + timing.retryInterval)
+            nextComplaint = max(nextComplaint, now + timing.requestDeadline)
+        }
+
+        /// The shard is not ready: it is asked again at once, then ever less often.
+        mutating func retrySoon(_ now: Duration, _ timing: WorkerTiming) {
+            let pause = Duration.milliseconds(min(100, 5 << min(notReadyCount, 5)))
+            nextSend = now + min(timing.retryInterval, pause)
+            notReadyCount += 1
+            isTurnedDown = true
+        }
     }
 
     /// The conversation with one shard. Replies are dropped once a computation has taken them.
@@ -83,6 +108,9 @@ struct WorkerClock: Sendable {
     private var taskStart = Duration.zero
 
     init(start: Duration) { self.start = start }
+
+    /// Whether a result is still to come.
+    var isComputing: Bool { pending > 0 }
 
     mutating func queued(at now: Duration) {
         if pending == 0 { taskStart = now }

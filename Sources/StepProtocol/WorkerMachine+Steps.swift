@@ -5,9 +5,14 @@ extension WorkerMachine {
             let index = plan.shards.firstIndex(where: { $0.shard == shard }),
             let outstanding = attempt.shards[index].outstanding[reply.phase]
         else { return [] }
-        postponeAsking(now)
+        let timing = timing
+        switch reply.outcome {
+        case .received, .missing, .answered: break
+        default: postponeAsking(now)
+        }
         switch reply.outcome {
         case .done(let payload):
+            progress += 1
             self.attempt?.shards[index].outstanding[reply.phase] = nil
             self.attempt?.shards[index].waited += now - outstanding.firstSent
             self.attempt?.shards[index].answered.insert(reply.phase)
@@ -22,10 +27,21 @@ extension WorkerMachine {
                 let message = "\(shard) answered begin of \(attempt.id) and knows nothing of it at \(reply.phase)"
                 return [.report(.failed(attempt.id, code: .unresponsive, message: message))]
             }
-            // The shard has no plan or is still making its slices: ask again soon.
-            let soon = now + min(timing.retryInterval, .milliseconds(100))
-            self.attempt?.shards[index].outstanding[reply.phase]?.nextSend = soon
+            // The shard has not got the plan yet, which comes at the same moment, or is still making its slices.
+            var waiting = outstanding
+            waiting.retrySoon(now, timing)
+            self.attempt?.shards[index].outstanding[reply.phase] = waiting
             return []
+        case .received:
+            // It waits for others: it is not silent.
+            self.attempt?.shards[index].outstanding[reply.phase]?.postpone(now, timing)
+            return []
+        case .missing:
+            self.attempt?.shards[index].outstanding[reply.phase]?.postpone(now, timing)
+            return send(reply.phase, to: index, outstanding.payload)
+        case .answered:
+            self.attempt?.shards[index].outstanding[reply.phase]?.postpone(now, timing)
+            return send(reply.phase, to: index, outstanding.payload, query: .answer)
         case .refused(let code, let message):
             return report(.failed(attempt.id, code: code, message: "\(shard): \(message)"), now)
         }
@@ -69,6 +85,7 @@ extension WorkerMachine {
     mutating func complete(_ id: StepID, _ result: WorkerResult<Payload>, _ now: Duration) -> [Action] {
         guard let plan, let attempt, attempt.id == id, case .running = attempt.state else { return [] }
         postponeAsking(now)
+        progress += 1
         self.attempt?.clock.completed(isBackbone: result.isBackbone, at: now)
         switch result {
         case .labels(let payload):
@@ -125,6 +142,17 @@ extension WorkerMachine {
         return actions
     }
 
+    /// Nothing is repeated, and nobody complains, while bytes come and go.
+    mutating func noteMovement(_ shard: MemberID, _ now: Duration) -> [Action] {
+        progress += 1
+        guard let index = plan?.shards.firstIndex(where: { $0.shard == shard }),
+            attempt?.shards.indices.contains(index) == true, let phases = attempt?.shards[index].outstanding.keys
+        else { return [] }
+        let timing = timing
+        for phase in phases { attempt?.shards[index].outstanding[phase]?.postpone(now, timing) }
+        return []
+    }
+
     private mutating func repeatRequests(to shard: Int, _ now: Duration) -> [Action] {
         guard let plan, let attempt else { return [] }
         var actions: [Action] = []
@@ -132,7 +160,9 @@ extension WorkerMachine {
             var request = request
             if request.nextSend <= now {
                 request.nextSend = now + timing.retryInterval
-                actions += send(phase, to: shard, request.payload)
+                actions += send(
+                    phase, to: shard, request.payload, query: request.isTurnedDown ? .none : .isThere)
+                request.isTurnedDown = false
             }
             if request.nextComplaint <= now {
                 request.nextComplaint = now + timing.requestDeadline

@@ -9,6 +9,8 @@ extension WorkerMachine {
         case computed(StepID, WorkerResult<Payload>)
         /// A computation refused its input.
         case failed(StepID, WorkerTask, code: RefusalCode, message: String)
+        /// Bytes of large messages move between this worker and the shard: what is under way needs no repetition.
+        case moving(MemberID)
         /// `nextDeadline` has passed.
         case tick
     }
@@ -17,6 +19,9 @@ extension WorkerMachine {
     public enum Action: Sendable {
         /// Send the request to the shard.
         case send(MemberID, StepRequest<Payload>)
+        /// Ask the shard about a request that was sent: `query` says what, and nothing of the payload is sent. To a shard that does not
+        /// know queries the request is sent again, whole, unless it still waits to be sent.
+        case query(MemberID, StepRequest<Payload>)
         /// Tell the coordinator how the attempt ended; it answers with the current plan.
         case report(WorkerReport)
         /// Ask the coordinator for the current plan (`ready`).
@@ -77,7 +82,7 @@ public enum WorkerTask: Sendable, Hashable {
 
 /// How long a worker waits.
 public struct WorkerTiming: Sendable, Hashable {
-    /// A request or a report without an answer is sent again after this.
+    /// A request without an answer is asked about, and a report sent again, after this.
     public var retryInterval: Duration
     /// A request without an answer is reported to the coordinator after this, and again after every further one.
     public var requestDeadline: Duration

@@ -19,6 +19,8 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
     var held = Held.none
     var nextAsk: Duration?
     var askInterval: Duration
+    /// Grows whenever something goes on.
+    var progress = 0
     /// The newest plan.
     public private(set) var plan: Plan?
 
@@ -35,6 +37,17 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
 
     /// Payloads held, for limits and tests.
     public var payloadCount: Int { attempt?.payloadCount ?? 0 }
+
+    /// What the coordinator is told with every heartbeat.
+    ///
+    /// - Parameter unreached: shards that do not answer a worker which takes no part in a step.
+    public func activity(unreached: [MemberID] = []) -> WorkerActivity {
+        guard let plan, let attempt else { return WorkerActivity(waitsFor: unreached.map(\.number)) }
+        let waits = attempt.shards.indices.filter { !attempt.shards[$0].outstanding.isEmpty }
+        return WorkerActivity(
+            id: attempt.id, computes: attempt.clock.isComputing, progress: progress,
+            waitsFor: waits.filter(plan.shards.indices.contains).map { plan.shards[$0].shard.number })
+    }
 
     /// The attempt that is being computed or reported, or nil.
     public var current: StepID? { attempt?.id }
@@ -62,6 +75,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         case .reply(let shard, let reply): receive(reply, from: shard, now)
         case .computed(let id, let result): complete(id, result, now)
         case .failed(let id, let task, let code, let message): fail(id, task, code, message, now)
+        case .moving(let shard): noteMovement(shard, now)
         case .tick: tick(now)
         }
     }
@@ -75,6 +89,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         let isSameAttempt = self.plan.map { $0.isSameAttempt(as: plan) } ?? false
         self.plan = plan
         postponeAsking(now)
+        progress += 1
         if isSameAttempt, let attempt {
             if case .reported = attempt.state { nextAsk = nil }  // the report is repeated instead
             return []
@@ -128,20 +143,21 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
     }
 
     mutating func request(_ phase: StepPhase, of shard: Int, _ payload: Payload, _ now: Duration) -> [Action] {
-        let outstanding = WorkerAttempt.Outstanding(
-            payload: payload, firstSent: now, nextSend: now + timing.retryInterval,
-            nextComplaint: now + timing.requestDeadline)
+        let outstanding = WorkerAttempt.Outstanding(payload: payload, at: now, timing)
         attempt?.shards[shard].outstanding[phase] = outstanding
         return send(phase, to: shard, payload)
     }
 
-    func send(_ phase: StepPhase, to shard: Int, _ payload: Payload) -> [Action] {
+    func send(
+        _ phase: StepPhase, to shard: Int, _ payload: Payload, query: StepQuery = .none
+    ) -> [Action] {
         guard let plan, let attempt, plan.shards.indices.contains(shard) else { return [] }
-        let request = StepRequest(
+        var request = StepRequest(
             id: attempt.id, rank: attempt.rank, worldSize: plan.ranks.count, mapVersion: plan.mapVersion,
             phase: phase, committed: plan.committed, exchange: plan.exchange, learningRate: plan.learningRate,
             microBatches: attempt.microBatches, payload: payload)
-        return [.send(plan.shards[shard].shard, request)]
+        request.query = query
+        return [query == .none ? .send(plan.shards[shard].shard, request) : .query(plan.shards[shard].shard, request)]
     }
 
     mutating func report(_ report: WorkerReport, _ now: Duration) -> [Action] {

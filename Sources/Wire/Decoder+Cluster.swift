@@ -23,7 +23,9 @@ extension Decoder {
             received: received, obstacle: try text(c.obstacle, "obstacle", limit: Bound.textBytes),
             problem: try text(c.problem, "problem", limit: Bound.textBytes),
             incidents: try Field.number(c.incidents, "incidents"),
-            lastIncident: try text(c.last_incident, "last_incident", limit: Bound.textBytes), past: c.past)
+            lastIncident: try text(c.last_incident, "last_incident", limit: Bound.textBytes), past: c.past,
+            prepared: c.prepared == nil ? nil : try step(c.prepared),
+            waiting: try c.waiting.map { try shardWaiting($0.pointee) })
     }
 
     static func task(_ pointer: UnsafeMutablePointer<Partialfc__BoundaryTask>?) throws -> BoundaryTask {

@@ -25,6 +25,7 @@ extension Decoder {
         hello.state = try c.state.map { try shardState($0.pointee) }
         hello.term = try Field.number(c.term, "term")
         hello.coordinator = c.coordinator
+        hello.replaces = c.replaces
         return hello
     }
 
@@ -37,6 +38,7 @@ extension Decoder {
         welcome.leaseMilliseconds = try Field.number(c.lease_milliseconds, "lease_milliseconds")
         welcome.committed = try Field.orNone(c.committed, "committed")
         welcome.checkpoint = try text(c.checkpoint, "checkpoint", limit: Bound.textBytes)
+        welcome.answersQueries = c.answers_queries != 0
         return welcome
     }
 
@@ -51,6 +53,7 @@ extension Decoder {
             member: try member(c.member), incarnation: c.incarnation,
             statistics: try numbers(c.statistics, c.n_statistics, "statistics"),
             notes: try texts(c.notes, c.n_notes, "notes"), report: try c.report.map { try shardReport($0.pointee) },
+            activity: try c.activity.map { try workerActivity($0.pointee) },
             term: try Field.number(c.term, "term"), coordinator: c.coordinator)
     }
 

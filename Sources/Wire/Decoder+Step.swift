@@ -16,7 +16,8 @@ extension Decoder {
         }
         let ranks = try entries(c.ranks, c.n_ranks, "ranks", limit: Bound.members).map { rank in
             Plan.Rank(
-                worker: try member(rank.worker), microBatches: try range(rank.micro_batches, "micro_batches"))
+                worker: try member(rank.worker), microBatches: try range(rank.micro_batches, "micro_batches"),
+                incarnation: rank.incarnation == 0 ? nil : rank.incarnation)
         }
         let shards = try entries(c.shards, c.n_shards, "shards", limit: Bound.members).map { shard in
             Plan.Shard(
@@ -61,7 +62,7 @@ extension Decoder {
     }
 
     static func stepRequest(_ c: Partialfc__StepRequest, payload: [Tensor]) throws -> WireMessage {
-        let request = StepRequest(
+        var request = StepRequest(
             id: try step(c.id), rank: try Field.number(c.rank, "rank"),
             worldSize: try Field.number(c.world_size, "world_size"),
             mapVersion: try Field.number(c.map_version, "map_version"),
@@ -70,6 +71,10 @@ extension Decoder {
             exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
             learningRate: try Field.learningRate(c.learning_rate),
             microBatches: try range(c.micro_batches, "micro_batches"), payload: payload)
+        request.query = try Field.value(StepQuery.self, c.query, "query")
+        guard request.query == .none || payload.isEmpty else {
+            throw WireError(.tensor, "a query has no tensors, but \(payload.count) came with it")
+        }
         try Field.rank(request.rank, worldSize: request.worldSize)
         return .stepRequest(request, incarnation: c.incarnation)
     }
@@ -87,6 +92,9 @@ extension Decoder {
         case PARTIALFC__STEP_REPLY__OUTCOME_REFUSED:
             let refusal = try refusal(Field.required(c.refused, "refused"))
             outcome = .refused(code: refusal.code, message: refusal.message)
+        case PARTIALFC__STEP_REPLY__OUTCOME_RECEIVED: outcome = .received
+        case PARTIALFC__STEP_REPLY__OUTCOME_MISSING: outcome = .missing
+        case PARTIALFC__STEP_REPLY__OUTCOME_ANSWERED: outcome = .answered
         default: throw WireError(.field, "outcome is missing")
         }
         if case .done = outcome {

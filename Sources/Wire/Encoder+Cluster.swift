@@ -31,6 +31,8 @@ extension Encoder {
             $0.incidents = try Field.number(report.incidents, "incidents")
             $0.last_incident = try arena.prose(report.lastIncident, "last_incident")
             $0.past = report.past
+            if let prepared = report.prepared { $0.prepared = try step(prepared) }
+            if let waiting = report.waiting { $0.waiting = try shardWaiting(waiting) }
         }
     }
 

@@ -21,6 +21,7 @@ extension Encoder {
             if let state = hello.state { $0.state = try shardState(state) }
             $0.term = try Field.number(hello.term, "term")
             $0.coordinator = hello.coordinator
+            $0.replaces = hello.replaces
         }
     }
 
@@ -36,6 +37,7 @@ extension Encoder {
             $0.lease_milliseconds = try Field.small(welcome.leaseMilliseconds, "lease_milliseconds")
             $0.committed = try Field.orNone(welcome.committed, "committed")
             $0.checkpoint = try arena.text(welcome.checkpoint, "checkpoint", limit: Bound.textBytes)
+            $0.answers_queries = welcome.answersQueries ? 1 : 0
         }
     }
 
@@ -57,6 +59,7 @@ extension Encoder {
             if let report = heartbeat.report { $0.report = try shardReport(report) }
             $0.term = try Field.number(heartbeat.term, "term")
             $0.coordinator = heartbeat.coordinator
+            if let activity = heartbeat.activity { $0.activity = try workerActivity(activity) }
         }
     }
 

@@ -17,6 +17,7 @@ extension Encoder {
                     try arena.make(partialfc__plan__rank__init) {
                         $0.worker = try member(rank.worker)
                         $0.micro_batches = try range(rank.microBatches, "micro_batches")
+                        $0.incarnation = rank.incarnation ?? 0
                     }
                 })
             $0.n_shards = try Field.count(plan.shards.count, "shards", limit: Bound.members)
@@ -99,6 +100,7 @@ extension Encoder {
             $0.exchange = UInt32(request.exchange.rawValue)
             $0.learning_rate = try Field.learningRate(request.learningRate)
             $0.micro_batches = try range(request.microBatches, "micro_batches")
+            $0.query = UInt32(request.query.rawValue)
         }
     }
 
@@ -120,6 +122,15 @@ extension Encoder {
             case .refused(let code, let message):
                 $0.refused = try refused(code, message)
                 $0.outcome_case = PARTIALFC__STEP_REPLY__OUTCOME_REFUSED
+            case .received:
+                $0.received = arena.make(partialfc__acknowledged__init)
+                $0.outcome_case = PARTIALFC__STEP_REPLY__OUTCOME_RECEIVED
+            case .missing:
+                $0.missing = arena.make(partialfc__acknowledged__init)
+                $0.outcome_case = PARTIALFC__STEP_REPLY__OUTCOME_MISSING
+            case .answered:
+                $0.answered = arena.make(partialfc__acknowledged__init)
+                $0.outcome_case = PARTIALFC__STEP_REPLY__OUTCOME_ANSWERED
             }
         }
     }

@@ -10,7 +10,7 @@ struct Encoder {
     func tensors(of message: WireMessage) throws -> [Tensor] {
         let tensors: [Tensor] =
             switch message {
-            case .stepRequest(let request, _): request.payload
+            case .stepRequest(let request, _): request.query == .none ? request.payload : []
             case .stepReply(let reply): if case .done(let payload) = reply.outcome { payload } else { [] }
             case .transferReply(let reply): reply.content.payload
             case .readRows(let ids): [ids]
@@ -78,6 +78,9 @@ struct Encoder {
         case .taskDone(let done):
             header.task_done = try taskDone(done)
             header.body_case = PARTIALFC__HEADER__BODY_TASK_DONE
+        case .stepPrepared(let prepared):
+            header.step_prepared = try stepPrepared(prepared)
+            header.body_case = PARTIALFC__HEADER__BODY_STEP_PREPARED
         case .stepRequest(let request, let incarnation):
             header.step_request = try stepRequest(request, incarnation: incarnation)
             header.body_case = PARTIALFC__HEADER__BODY_STEP_REQUEST

@@ -32,6 +32,8 @@ public struct Hello: Sendable, Equatable {
     /// The newest term that the process knows from a plan, and the coordinator process that this was of; 0 for none.
     public var term = 0
     public var coordinator: UInt64 = 0
+    /// Of a worker: the incarnation of the process that it was before, which is dead; 0 for none.
+    public var replaces: UInt64 = 0
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role
@@ -55,6 +57,9 @@ public struct Welcome: Sendable, Equatable {
     public var committed = -1
     /// The directory of the newest checkpoint, or of the one that the run begins from; empty if there is none.
     public var checkpoint = ""
+
+    /// Of a shard: whether it answers questions about requests (`StepQuery`).
+    public var answersQueries = false
 
     public init(clusterID: String, member: MemberID) {
         self.clusterID = clusterID

@@ -10,13 +10,15 @@ public struct Heartbeat: Sendable, Equatable {
     public var notes: [String: String]
     /// Of a shard: how far it is; nil for other roles.
     public var report: ShardReport?
+    /// Of a worker: what it does; nil for other roles, and from one that does not say.
+    public var activity: WorkerActivity?
     /// As in `Hello`.
     public var term: Int
     public var coordinator: UInt64
 
     public init(
         member: MemberID, incarnation: UInt64, statistics: [String: Double] = [:], notes: [String: String] = [:],
-        report: ShardReport? = nil, term: Int = 0, coordinator: UInt64 = 0
+        report: ShardReport? = nil, activity: WorkerActivity? = nil, term: Int = 0, coordinator: UInt64 = 0
     ) {
         self.member = member
         self.incarnation = incarnation
@@ -25,6 +27,20 @@ public struct Heartbeat: Sendable, Equatable {
         self.report = report
         self.term = term
         self.coordinator = coordinator
+        self.activity = activity
+    }
+}
+
+/// A shard has prepared an attempt. Not answered: its heartbeats say so again.
+public struct StepPrepared: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    public var id: StepID
+
+    public init(member: MemberID, incarnation: UInt64, id: StepID) {
+        self.member = member
+        self.incarnation = incarnation
+        self.id = id
     }
 }
 

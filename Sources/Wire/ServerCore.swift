@@ -12,6 +12,8 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         /// The key that it came with; nil where none is asked for.
         var key: AcceptedKey?
         var lastHeard: Int
+        /// Fragments of large messages that came from it.
+        var fragments = 0
     }
 
     private struct State {
@@ -67,6 +69,8 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     }
 
     func forget(_ peer: PeerID) { state.withLock { $0.peers[peer]?.isWelcomed = false } }
+
+    func fragmentCount(of peer: PeerID) -> Int { state.withLock { $0.peers[peer]?.fragments ?? 0 } }
 
     func waitingByteCount(for peer: PeerID) -> Int { state.withLock { $0.peers[peer]?.account.byteCount ?? 0 } }
 
@@ -179,7 +183,10 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
     ) throws -> (request: UInt64, message: WireMessage, byteCount: Int)? {
         if case .fragment(let fragment) = part {
             let finished = try unfinished.add(fragment, of: peer)
-            state.withLock { $0.counters.parts += 1 }
+            state.withLock { state in
+                state.counters.parts += 1
+                state.peers[peer]?.fragments += 1
+            }
             return finished.map { ($0.request, $0.message, $0.byteCount) }
         }
         // The fragments of a message follow it at once: its sender has given up what is not finished by now.
@@ -270,7 +277,7 @@ extension WireMessage {
     var isForServers: Bool {
         switch self {
         case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .taskDone,
-            .stepRequest, .transferRequest, .operatorRequest, .readRows, .readSliceHashes, .readClasses:
+            .stepPrepared, .stepRequest, .transferRequest, .operatorRequest, .readRows, .readSliceHashes, .readClasses:
             true
         case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
             .sliceHashes, .classes:

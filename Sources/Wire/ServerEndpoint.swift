@@ -112,6 +112,9 @@ public final class ServerEndpoint: Sendable {
     /// Bytes that wait to be sent to a peer.
     public func waitingByteCount(for peer: PeerID) -> Int { core.waitingByteCount(for: peer) }
 
+    /// Fragments of large messages that a peer has sent: while they come, it is not silent.
+    public func fragmentCount(of peer: PeerID) -> Int { core.fragmentCount(of: peer) }
+
     public var counters: WireCounters { core.counters }
 
     /// Stops listening and closes all connections; waits for it. May be called again.

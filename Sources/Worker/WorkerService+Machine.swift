@@ -11,6 +11,7 @@ extension WorkerService {
         for action in machine?.handle(event, at: now) ?? [] {
             switch action {
             case .send(let shard, let request): send(request, to: shard)
+            case .query(let shard, let request): ask(request, of: shard)
             case .report(let report): send(report)
             case .ask:
                 guard let welcome else { break }

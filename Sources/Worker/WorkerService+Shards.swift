@@ -11,11 +11,7 @@ extension WorkerService {
     func connect(_ plan: Plan) {
         guard plan.activity == .train, let welcome, let setup else { return }
         let endpoints = Dictionary(plan.shards.map { ($0.shard, $0.endpoint) }) { first, _ in first }
-        for (shard, connection) in shards where endpoints[shard] != connection.endpoint {
-            connection.close()
-            shards[shard] = nil
-            unsent[shard] = nil
-        }
+        for (shard, connection) in shards where endpoints[shard] != connection.endpoint { disconnect(shard) }
         for (member, endpoint) in endpoints where shards[member] == nil {
             var hello = hello
             hello.embeddingSize = setup.head.embeddingSize
@@ -32,6 +28,12 @@ extension WorkerService {
                 log.error("\(member) cannot be reached: \(error)")
             }
         }
+    }
+
+    func disconnect(_ shard: MemberID) {
+        shards.removeValue(forKey: shard)?.close()
+        unsent[shard] = nil
+        links[shard] = nil
     }
 
     /// A shard's rows are computed with while the next ones come in: what is computed is used when all are there.

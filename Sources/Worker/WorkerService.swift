@@ -62,6 +62,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
     var shards: [MemberID: ClientConnection] = [:]
     /// Requests that wait for the handshake with a shard: the newest of each phase.
     var unsent: [MemberID: [StepPhase: StepRequest<[Tensor]>]] = [:]
+    /// What is known of the connections to the shards.
+    var links: [MemberID: Link] = [:]
+    /// What this process leaves for the one that takes its place; nil if it has no place to leave it.
+    let trace: WorkerTrace?
     var progress = ProgressLine(totalSteps: 0, batchSize: 0)
     var rank: Int?
     /// The classes that the model computes with, and the term in which the coordinator gave them.
@@ -90,6 +94,9 @@ final class WorkerService: MemberService, @unchecked Sendable {
         security = try options.member.security(as: .worker)
         io = try IOThread()
         hello = .thisProcess(role: .worker, name: options.member.name, threads: options.member.threads)
+        trace = WorkerTrace(
+            cluster: "\(options.member.coordinator) \(options.member.name)", incarnation: hello.incarnation)
+        hello.replaces = trace?.predecessor ?? 0
         coordinator = try ClientConnection(
             connect: options.member.coordinator, hello: hello, security: security.coordinator, thread: io,
             events: mailbox.sink { .coordinator($0) })
@@ -115,7 +122,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
             let due = machine?.nextDeadline.map { origin + $0 } ?? nextHeartbeat
             let event = mailbox.next(until: min(due, nextHeartbeat))
             if ContinuousClock.now >= nextHeartbeat { beat() }
-            if ContinuousClock.now >= due { drive(.tick) }
+            if ContinuousClock.now >= due {
+                noteTraffic()
+                drive(.tick)
+            }
             guard let event else { continue }
             if !handle(event) { return exitCode }
         }
@@ -147,7 +157,9 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .shard(let shard, .handshakeFailed(let failure)): log.error("\(shard): \(failure.message); trying on")
         case .shard(let shard, .unanswered(let endpoint)):
             log.warning("no answer from \(shard) at \(endpoint); trying on")
-        case .shard(let shard, .welcomed): flush(shard)
+        case .shard(let shard, .welcomed(let welcome)):
+            links[shard, default: Link()].welcomed(welcome)
+            flush(shard)
         case .shard: break
         case .computed(let id, let result):
             if case .softmax(_, let lossSums) = result { note(id, lossSums) }
@@ -192,7 +204,11 @@ final class WorkerService: MemberService, @unchecked Sendable {
                 return end(78)
             }
         }
-        if machine?.member != welcome.member { machine = Machine(member: welcome.member, empty: []) }
+        if machine?.member != welcome.member {
+            machine = Machine(member: welcome.member, empty: [])
+            // To shards this worker has said another number: they hear the new one.
+            for shard in shards.keys { disconnect(shard) }
+        }
         // By these a coordinator that was started again knows this worker.
         hello.clusterID = welcome.clusterID
         hello.previousNumber = welcome.member.number
@@ -293,14 +309,17 @@ final class WorkerService: MemberService, @unchecked Sendable {
             "replaced_images": Double(replaced.images), "left_out_samples": Double(leftOut.samples),
             "left_out_identities": Double(leftOutIdentities),
         ]
+        noteTraffic()
+        let activity = machine?.activity(unreached: probe())
         coordinator.send(
             .heartbeat(
                 Heartbeat(
-                    member: welcome.member, incarnation: incarnation, statistics: statistics, term: hello.term,
-                    coordinator: hello.coordinator)))
+                    member: welcome.member, incarnation: incarnation, statistics: statistics, activity: activity,
+                    term: hello.term, coordinator: hello.coordinator)))
     }
 
     func leave(_ reason: String) {
+        trace?.clear()  // the coordinator knows that this process is gone
         guard let welcome else { return }
         coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
     }

@@ -134,9 +134,19 @@ struct CoordinatorFixture {
     mutating func commit() -> [String] {
         let ranks = machine.plan.ranks
         let results = ranks.indices.map { result($0) }
-        var actions: [String] = []
+        var actions = prepare()
         for rank in ranks.indices { actions += tell(done(ranks[rank].worker.number, results[rank])) }
         return actions
+    }
+
+    /// Every shard says that it is prepared for the running attempt.
+    @discardableResult
+    mutating func prepare() -> [String] {
+        let id = machine.id
+        return machine.plan.shards.flatMap { shard -> [String] in
+            guard let known = machine.record.members[shard.shard] else { return [] }
+            return tell(.prepared("s\(shard.shard.number)", shard.shard, incarnation: known.incarnation, id))
+        }
     }
 
     mutating func commit(through step: Int) {

@@ -10,13 +10,15 @@ import Testing
 
     @discardableResult
     private mutating func tell(_ event: Machine.Event) -> [String] {
-        machine.handle(event, at: .zero).map { action in
+        machine.handle(event, at: .zero).filter { if case .prepared = $0 { false } else { true } }.map { action in
             switch action {
+            case .prepared, .askForPlan: "ask"
             case .reply(let peer, let reply):
                 switch reply.outcome {
                 case .done: "\(peer) < \(reply.phase) done"
                 case .stale: "\(peer) < \(reply.phase) stale"
                 case .notReady: "\(peer) < \(reply.phase) notReady"
+                case .received, .missing, .answered: "\(peer) < \(reply.phase) \(reply.outcome)"
                 case .refused(let code, _): "\(peer) < \(reply.phase) refused \(code)"
                 }
             case .compute(_, .own(let slices, let denseSlices, let version)):
@@ -39,7 +41,8 @@ import Testing
             "w",
             StepRequest(
                 id: StepID(term: term, step: step, attempt: attempt), rank: 0, worldSize: 1, mapVersion: mapVersion,
-                phase: phase, committed: step - 1, exchange: .rows, learningRate: 0.5, microBatches: 0..<4, payload: "")
+                phase: phase, committed: step - 1, exchange: .features, learningRate: 0.5, microBatches: 0..<4,
+                payload: "")
         )
     }
 
@@ -155,16 +158,19 @@ import Testing
 
     @Test mutating func goingBackMakesTheOldTermStale() {
         tell(plan(0, revision: 1))
-        for step in 0..<3 { prepare(step) }
+        for step in 0..<3 {
+            tell(plan(step, revision: 1 + step))
+            prepare(step)
+        }
         #expect(machine.committed == 1)
         let restore = BoundaryTask(number: 1, step: 0, kind: .restore(checkpoint: nil))
-        #expect(tell(plan(1, committed: 0, task: restore, term: 1, revision: 2)) == ["rollback 2.0", "task 1"])
+        #expect(tell(plan(1, committed: 0, task: restore, term: 1, revision: 4)) == ["rollback 2.0", "task 1"])
         tell(.taskDone(number: 1, .done(detail: "")))
         #expect(machine.committed == 0)
         #expect(tell(request(.begin, step: 1)) == ["w < begin stale"], "of the term before")
         #expect(tell(plan(9, term: 0, revision: 99)) == [], "of the term before")
-        #expect(tell(request(.begin, step: 1, term: 2)) == ["w < begin notReady"], "of a term not heard of")
-        tell(plan(1, term: 1, revision: 3))
+        #expect(tell(request(.begin, step: 1, term: 2)) == ["w < begin notReady", "ask"], "of a term not heard of")
+        tell(plan(1, term: 1, revision: 5))
         #expect(tell(request(.begin, step: 1, term: 1)) == ["sample"])
     }
 
@@ -174,7 +180,7 @@ import Testing
         machine = Machine(
             member: MemberID(.shard, 0), microBatchCount: 4, committed: 2, prepared: logged, empty: "")
         #expect(machine.prepared == logged)
-        #expect(tell(request(.update, step: 3, attempt: 1)) == ["w < update notReady"])
+        #expect(tell(request(.update, step: 3, attempt: 1)) == ["w < update notReady", "ask"])
         if isCommitted {
             #expect(tell(plan(4, term: 1, revision: 0)) == ["commit 3.1", "own 0–7 / 0–3 map 1"])
             #expect(machine.committed == 3)

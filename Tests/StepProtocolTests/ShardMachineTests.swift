@@ -8,7 +8,7 @@ import Testing
 
     private var machine = Machine(member: MemberID(.shard, 0), microBatchCount: 4, empty: "")
 
-    init() { tell(.plan(.test(id: 0, shards: 1))) }
+    init() { tell(announce(0)) }
 
     /// Gives the event to the machine and returns its actions as words.
     @discardableResult
@@ -18,6 +18,8 @@ import Testing
             case .compute(let id, let computation): "\(id): \(Self.words(computation))"
             case .reply(let peer, let reply): "\(peer) < \(reply.phase) \(Self.words(reply.outcome))"
             case .transfer(let peer, let request): "\(peer) < \(request.slice) \(request.part)"
+            case .prepared(let id): "prepared \(id)"
+            case .askForPlan: "ask"
             case .acknowledge(let number, .done): "task \(number) done"
             case .acknowledge(let number, .failed(let message)): "task \(number) failed: \(message)"
             }
@@ -45,6 +47,9 @@ import Testing
         case .done(let payload): "done \(payload)"
         case .stale(let current, let committed): "stale \(current.step).\(current.attempt) \(committed)"
         case .notReady: "notReady"
+        case .received: "received"
+        case .missing: "missing"
+        case .answered: "answered"
         case .refused(let code, _): "refused \(code)"
         }
     }
@@ -71,6 +76,15 @@ import Testing
     /// The plan that says that `step` is committed, and nothing else yet.
     private func committed(_ step: Int) -> Machine.Event {
         .plan(.test(id: step + 1, shards: 1, activity: .wait(reason: "")))
+    }
+
+    /// The plan of an attempt with `ranks` workers, or with these micro-batches for each.
+    private func announce(
+        _ step: Int, attempt: Int = 0, ranks: Int = 2, microBatches: [Range<Int>]? = nil
+    ) -> Machine.Event {
+        var plan = Plan.test(id: step, attempt: attempt, ranks: microBatches?.count ?? ranks, shards: 1)
+        for (rank, range) in (microBatches ?? []).enumerated() { plan.ranks[rank].microBatches = range }
+        return .plan(plan)
     }
 
     /// Goes through a step with two ranks up to and including `last`.
@@ -109,7 +123,7 @@ import Testing
         #expect(tell(request(.update, 0, "N")) == [], "backward is still being computed")
         #expect(tell(computed(.backward)) == ["step 0: update N"])
         #expect(tell(request(.update, 1, "N")) == [])
-        #expect(tell(computed(.update("P"))) == ["w0 < update done P", "w1 < update done P"])
+        #expect(tell(computed(.update("P"))) == ["prepared step 0", "w0 < update done P", "w1 < update done P"])
         #expect(machine.prepared == StepID(step: 0, attempt: 0))
         #expect(machine.committed == -1)
         #expect(tell(committed(0)) == ["step 0: commit"])
@@ -155,10 +169,8 @@ import Testing
     mutating func aNewerAttemptPutsEverythingBack(_ reached: StepPhase) {
         advance(to: reached)
         // With another world: one rank has all micro-batches.
-        #expect(
-            tell(request(.begin, 0, "c", attempt: 1, world: 1)) == [
-                "step 0: rollback", "step 0 attempt 1: sample 0..<4c",
-            ])
+        #expect(tell(announce(0, attempt: 1, ranks: 1)) == ["step 0: rollback"])
+        #expect(tell(request(.begin, 0, "c", attempt: 1, world: 1)) == ["step 0 attempt 1: sample 0..<4c"])
         #expect(machine.prepared == nil)
         #expect(tell(request(.begin, 1, "l1")) == ["w1 < begin stale 0.1 -1"])
         #expect(tell(request(.update, 1, "N")) == ["w1 < update stale 0.1 -1"])
@@ -169,7 +181,7 @@ import Testing
 
     @Test mutating func anAttemptThatHasNotSampledNeedsNoRollback() {
         tell(request(.begin, 0, "a"))
-        #expect(tell(request(.begin, 0, "a", attempt: 2)) == [])
+        #expect(tell(announce(0, attempt: 2)) == [])
         #expect(machine.current == StepID(step: 0, attempt: 2))
     }
 
@@ -181,15 +193,110 @@ import Testing
         #expect(tell(request(.begin, 0, "a")) == ["w0 < begin stale 0.1 -1"])
     }
 
-    @Test mutating func theNextStepCommitsTheOneThatIsPrepared() {
+    @Test mutating func onlyThePlanCommitsTheStepThatIsPrepared() {
         advance(to: .update)
-        #expect(tell(request(.begin, 0, "a", step: 1, world: 1)) == ["step 0: commit", "step 1: sample 0..<4a"])
+        #expect(tell(request(.begin, 0, "a", step: 1, world: 1)) == ["w0 < begin notReady", "ask"])
+        #expect(machine.committed == -1, "anybody could say so")
+        #expect(tell(announce(1, ranks: 1)) == ["step 0: commit"])
+        #expect(tell(request(.begin, 0, "a", step: 1, world: 1)) == ["step 1: sample 0..<4a"])
         #expect(machine.committed == 0)
+    }
+
+    @Test mutating func anAttemptThatNoPlanAnnouncesIsNotBegun() {
+        advance(to: .begin)
+        #expect(tell(request(.begin, 0, "x", attempt: 1 << 47)) == ["w0 < begin notReady", "ask"])
+        #expect(tell(request(.parameters, 0, "x", attempt: 1)) == ["w0 < parameters notReady"], "asked already")
+        #expect(machine.current == StepID(step: 0, attempt: 0))
+        #expect(tell(request(.forward, 0, "f")) == ["step 0: forward 0 f"], "the attempt goes on")
+    }
+
+    @Test mutating func aQueryIsAnsweredInAWord() {
+        func query(_ phase: StepPhase, _ rank: Int, _ query: StepQuery = .isThere, attempt: Int = 0) -> [String] {
+            guard case .request(let peer, var asked, _) = request(phase, rank, attempt: attempt) else { return [] }
+            asked.query = query
+            return tell(.request(peer, asked))
+        }
+        #expect(query(.parameters, 0) == ["w0 < parameters missing"])
+        #expect(query(.begin, 0) == ["w0 < begin missing"])
+        tell(request(.begin, 0, "a"))
+        #expect(query(.begin, 0) == ["w0 < begin received"])
+        #expect(query(.begin, 1) == ["w1 < begin missing"])
+        tell(request(.begin, 1, "b"))
+        tell(computed(.sample("s")))
+        #expect(query(.begin, 0) == ["w0 < begin answered"], "the answer itself may be on its way")
+        #expect(query(.begin, 0, .answer) == ["w0 < begin done s"])
+        #expect(query(.forward, 0) == ["w0 < forward missing"])
+        for rank in 0..<2 {
+            tell(request(.forward, rank, "f"))
+            #expect(query(.forward, rank) == ["w\(rank) < forward received"])
+            tell(computed(.forward(rank: rank, "p")))
+        }
+        #expect(query(.forward, 1) == ["w1 < forward answered"])
+        #expect(query(.forward, 1, .answer) == ["w1 < forward done p"])
+        #expect(query(.backward, 1) == ["w1 < backward missing"])
+        for rank in 0..<2 { tell(request(.backward, rank, "z")) }
+        #expect(query(.backward, 1) == ["w1 < backward done "])
+        #expect(query(.forward, 1) == ["w1 < forward stale 0.0 -1"])
+        tell(computed(.backward))
+        for rank in 0..<2 { tell(request(.dense, rank, "d")) }
+        #expect(query(.dense, 0) == ["w0 < dense received"])
+        tell(computed(.dense("n")))
+        #expect(query(.update, 0) == ["w0 < update missing"])
+        tell(request(.update, 0, "N"))
+        #expect(query(.update, 1) == ["w1 < update received"], "any rank's is as good")
+        #expect(
+            tell(computed(.update("P"))) == ["prepared step 0", "w0 < update done P", "w1 < update done P"])
+        #expect(query(.update, 1) == ["w1 < update answered"])
+        #expect(query(.update, 1, .answer) == ["w1 < update done P"])
+        #expect(query(.begin, 0, attempt: 1) == ["w0 < begin notReady", "ask"])
+    }
+
+    @Test mutating func onlyTheRanksOfThePlanTakePart() {
+        var plan = Plan.test(id: 0, attempt: 1, ranks: 2, shards: 1)
+        plan.ranks[1].incarnation = 7
+        tell(.plan(plan))
+        func from(_ number: Int, _ incarnation: UInt64, rank: Int) -> Machine.Event {
+            guard case .request(let peer, let asked, _) = request(.begin, rank, "l\(rank)", attempt: 1) else {
+                return .tick
+            }
+            return .request(
+                peer, asked, from: StepSender(member: MemberID(.worker, number), incarnation: incarnation))
+        }
+        #expect(tell(from(5, 7, rank: 1)) == ["w1 < begin refused incarnation"], "another member")
+        #expect(tell(from(1, 8, rank: 1)) == ["w1 < begin refused incarnation"], "another process of that number")
+        #expect(tell(from(1, 7, rank: 0)) == ["w0 < begin refused incarnation"], "another rank")
+        #expect(tell(from(1, 7, rank: 1)) == [])
+        #expect(
+            tell(from(0, 1, rank: 0)) == ["step 0 attempt 1: sample 0..<2l0 2..<4l1"], "the plan does not say which")
+    }
+
+    @Test mutating func itSaysWhichRankHasNotCome() throws {
+        func missing(_ seconds: Int) -> [String] {
+            let waiting = machine.waiting(at: .seconds(seconds))
+            return (waiting?.ranks ?? []).map { "\($0.rank) \($0.phase) \(Int($0.seconds))" }
+                + (waiting?.isBusy == true ? ["busy"] : [])
+        }
+        #expect(missing(5) == ["0 begin 5", "1 begin 5"])
+        _ = machine.handle(request(.begin, 0), at: .seconds(2))
+        #expect(missing(5) == ["1 begin 5"])
+        _ = machine.handle(.moving(MemberID(.worker, 1)), at: .seconds(4))
+        #expect(missing(5) == ["1 begin 1"], "bytes of it come in")
+        _ = machine.handle(request(.begin, 1), at: .seconds(6))
+        #expect(missing(9) == ["busy"])
+        _ = machine.handle(computed(.sample("s")), at: .seconds(10))
+        #expect(missing(13) == ["0 forward 3", "1 forward 3"])
+        _ = machine.handle(request(.begin, 0), at: .seconds(12))
+        #expect(missing(13) == ["0 forward 3", "1 forward 3"], "nothing new was said")
+        advance(to: .update)
+        #expect(missing(20) == [])
+        #expect(machine.waiting(at: .seconds(20))?.id == StepID(step: 0, attempt: 0))
+        tell(committed(0))
+        #expect(machine.waiting(at: .seconds(20)) == nil)
     }
 
     @Test mutating func theNextStepIsNotReadyWhileThisOneIsNotPrepared() {
         advance(to: .dense)
-        #expect(tell(request(.begin, 0, "a", step: 1)) == ["w0 < begin notReady"])
+        #expect(tell(request(.begin, 0, "a", step: 1)) == ["w0 < begin notReady", "ask"])
         #expect(tell(request(.begin, 0, "a", step: 7)) == ["w0 < begin notReady"])
         #expect(machine.committed == -1)
         #expect(machine.current == StepID(step: 0, attempt: 0), "nothing was left behind")
@@ -200,7 +307,7 @@ import Testing
         #expect(tell(request(phase, 0)) == ["w0 < \(phase) notReady"])
         tell(request(.begin, 0))
         #expect(tell(request(phase, 0)) == ["w0 < \(phase) notReady"])
-        #expect(tell(request(phase, 0, attempt: 1)) == ["w0 < \(phase) notReady"])
+        #expect(tell(request(phase, 0, attempt: 1)) == ["w0 < \(phase) notReady", "ask"])
         tell(request(.begin, 1))
         tell(computed(.sample("s")))
         if phase != .forward { #expect(tell(request(phase, 0)) == ["w0 < \(phase) notReady"]) }
@@ -229,18 +336,23 @@ import Testing
 
     @Test(arguments: [(0..<2, 3..<4), (0..<3, 2..<4), (0..<2, 2..<3), (1..<2, 2..<4), (0..<4, 0..<4)])
     mutating func microBatchesMustCoverTheBatchOnce(_ first: Range<Int>, _ second: Range<Int>) {
-        tell(request(.begin, 0, microBatches: first))
-        let answers = tell(request(.begin, 1, microBatches: second))
+        tell(announce(0, attempt: 1, microBatches: [first, second]))
+        tell(request(.begin, 0, attempt: 1, microBatches: first))
+        let answers = tell(request(.begin, 1, attempt: 1, microBatches: second))
         #expect(answers == ["w0 < begin refused malformed", "w1 < begin refused malformed"])
-        #expect(tell(request(.begin, 0, microBatches: first)) == ["w0 < begin refused malformed"])
-        #expect(tell(request(.begin, 0, attempt: 1, world: 1)) == ["step 0 attempt 1: sample 0..<4"])
+        #expect(tell(request(.begin, 0, attempt: 1, microBatches: first)) == ["w0 < begin refused malformed"])
+        tell(announce(0, attempt: 2, ranks: 1))
+        #expect(tell(request(.begin, 0, attempt: 2, world: 1)) == ["step 0 attempt 2: sample 0..<4"])
     }
 
     @Test mutating func emptyRanksTakePart() {
-        tell(request(.begin, 0, world: 3, microBatches: 0..<4))
-        tell(request(.begin, 1, world: 3, microBatches: 4..<4))
+        tell(announce(0, attempt: 1, microBatches: [0..<4, 4..<4, 0..<0]))
+        tell(request(.begin, 0, attempt: 1, world: 3, microBatches: 0..<4))
+        tell(request(.begin, 1, attempt: 1, world: 3, microBatches: 4..<4))
         #expect(
-            tell(request(.begin, 2, world: 3, microBatches: 0..<0)) == ["step 0: sample 0..<4 4..<4 0..<0"])
+            tell(request(.begin, 2, attempt: 1, world: 3, microBatches: 0..<0)) == [
+                "step 0 attempt 1: sample 0..<4 4..<4 0..<0"
+            ])
     }
 
     @Test mutating func aFailedComputationRefusesTheAttemptUntilANewerOneBegins() {
@@ -253,8 +365,8 @@ import Testing
         #expect(tell(computed(.forward(rank: 0, "p"))) == [])
         #expect(tell(request(.forward, 0, "f")) == ["w0 < forward refused notFinite"])
         #expect(tell(failed) == [])
-        #expect(
-            tell(request(.begin, 0, attempt: 1, world: 1)) == ["step 0: rollback", "step 0 attempt 1: sample 0..<4"])
+        #expect(tell(announce(0, attempt: 1, ranks: 1)) == ["step 0: rollback"])
+        #expect(tell(request(.begin, 0, attempt: 1, world: 1)) == ["step 0 attempt 1: sample 0..<4"])
     }
 
     @Test mutating func parametersAreReadBeforeTheUpdateAndAfterTheRollback() {
@@ -265,13 +377,15 @@ import Testing
         tell(computed(.parameters(rank: 0, "W")))
         advance(to: .update)
         #expect(tell(request(.parameters, 0)) == ["w0 < parameters stale 0.0 -1"])
-        #expect(tell(request(.parameters, 0, attempt: 1)) == ["step 0: rollback", "step 0 attempt 1: parameters 0"])
-        #expect(tell(request(.parameters, 0, step: 1)) == ["w0 < parameters notReady"])
+        #expect(tell(announce(0, attempt: 1)) == ["step 0: rollback"])
+        #expect(tell(request(.parameters, 0, attempt: 1)) == ["step 0 attempt 1: parameters 0"])
+        #expect(tell(request(.parameters, 0, step: 1)) == ["w0 < parameters notReady", "ask"])
     }
 
     @Test mutating func parametersOfTheNextStepCommitThePreparedOne() {
         advance(to: .update)
-        #expect(tell(request(.parameters, 1, step: 1)) == ["step 0: commit", "step 1: parameters 1"])
+        #expect(tell(announce(1)) == ["step 0: commit"])
+        #expect(tell(request(.parameters, 1, step: 1)) == ["step 1: parameters 1"])
     }
 
     @Test mutating func theSliceMapMustBeTheShards() {

@@ -61,6 +61,18 @@ import Testing
         #expect(tell(.stored(.centers(5), .chunk(1))) == ["ask shard-0 slice 5 record after 3 term 0"])
     }
 
+    @Test mutating func nothingIsAskedAgainWhileTheAnswerComesIn() {
+        tell(plan(committed: 3))
+        for second in 1..<10 {
+            now = .seconds(second)
+            #expect(tell(.moving(MemberID(.shard, 0))) == [])
+            #expect(tell(.tick) == [], "\(second) s")
+        }
+        #expect(tell(.moving(MemberID(.shard, 7))) == [])
+        now = .seconds(11)
+        #expect(tell(.tick) == ["ask shard-0 slice 5 chunk 0 term 0"])
+    }
+
     @Test mutating func aCopyIsMadeOfChunksOfDifferentStepsAndTheRecordsAfterTheOldest() {
         #expect(tell(plan(committed: 3)) == ["ask shard-0 slice 5 chunk 0 term 0"])
         #expect(

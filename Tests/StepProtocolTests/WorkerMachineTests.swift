@@ -19,6 +19,8 @@ import Testing
         machine.handle(event, at: now).map { action in
             switch action {
             case .send(let shard, let request): "\(shard) \(request.phase) \(request.payload)"
+            case .query(let shard, let request):
+                "\(shard) \(request.phase)?" + (request.query == .answer ? " answer" : "")
             case .report(.done(let result)): "done \(result.id) losses \(result.lossSums) norm \(result.gradientNorm)"
             case .report(.failed(let id, let code, let message)): "failed \(id) \(code) \(message)"
             case .ask: "ask"
@@ -193,18 +195,63 @@ import Testing
         #expect(machine.nextDeadline == nil)
     }
 
-    @Test mutating func requestsAreRepeatedAndASilentShardIsReported() {
+    @Test mutating func requestsAreAskedAboutAndASilentShardIsReported() {
         tell(.plan(.test(id: 0, shards: 1)))
         let actions = wait(until: .seconds(15)).filter { !$0.hasSuffix("ask") }
         let silent = "failed step 0 unresponsive shard-0 has not answered parameters of step 0 for"
         #expect(
             actions == [
-                "2: shard-0 parameters ", "4: shard-0 parameters ", "6: shard-0 parameters ", "7: \(silent) 7 s",
-                "8: shard-0 parameters ", "10: shard-0 parameters ", "12: shard-0 parameters ",
-                "14: shard-0 parameters ",
+                "2: shard-0 parameters?", "4: shard-0 parameters?", "6: shard-0 parameters?", "7: \(silent) 7 s",
+                "8: shard-0 parameters?", "10: shard-0 parameters?", "12: shard-0 parameters?",
+                "14: shard-0 parameters?",
                 "14: \(silent) 14 s",
             ])
         #expect(tell(reply(0, .parameters, "P")) == ["install -1 P", "labels 0..<4", "embed 0..<4"])
+    }
+
+    @Test mutating func aPayloadIsSentAgainOnlyIfTheShardSaysThatItIsNotThere() {
+        advance(to: .forward)
+        now += .seconds(2)
+        #expect(tell(.tick).contains("shard-0 backward?"), "the large payload is not repeated")
+        #expect(tell(outcome(0, .backward, .missing)) == ["shard-0 backward z"])
+        #expect(tell(outcome(0, .backward, .received)) == [])
+        now += .seconds(1)
+        #expect(tell(.moving(MemberID(.shard, 0))) == [])
+        now += .milliseconds(1_900)
+        #expect(tell(.tick).allSatisfy { $0 == "ask" }, "bytes have moved less than two seconds ago")
+        now += .milliseconds(200)
+        #expect(tell(.tick).contains("shard-0 backward?"))
+        #expect(tell(outcome(0, .backward, .answered)) == ["shard-0 backward? answer"])
+        #expect(tell(reply(0, .backward, "")) == [])
+        #expect(tell(outcome(0, .backward, .answered)) == [], "it has come")
+    }
+
+    @Test mutating func aShardThatSaysThatItWaitsIsNotSilent() {
+        tell(.plan(.test(id: 0, shards: 1)))
+        for _ in 0..<20 {
+            now += .seconds(2)
+            #expect(!tell(.tick).contains { $0.contains("unresponsive") })
+            tell(outcome(0, .parameters, .received))
+        }
+        now += .seconds(8)
+        #expect(tell(.tick).contains { $0.contains("unresponsive") })
+    }
+
+    @Test mutating func itSaysWhatItDoesAndForWhomItWaits() {
+        #expect(machine.activity(unreached: [MemberID(.shard, 3)]) == WorkerActivity(waitsFor: [3]))
+        tell(.plan(.test(id: 0, shards: 2)))
+        let id = StepID(step: 0, attempt: 0)
+        let waiting = machine.activity()
+        #expect(waiting.id == id && !waiting.computes && waiting.waitsFor == [0, 1])
+        now += .seconds(2)
+        tell(.tick)
+        tell(outcome(0, .parameters, .received))
+        #expect(machine.activity() == waiting, "asking is no progress")
+        tell(reply(0, .parameters, "P"))
+        let less = machine.activity()
+        #expect(less.progress > waiting.progress && less.waitsFor == [1])
+        tell(reply(1, .parameters, "P"))
+        #expect(machine.activity().computes)
     }
 
     @Test mutating func theReportIsRepeatedUntilANewerPlan() {

@@ -33,6 +33,7 @@ enum Samples {
                 receivedDense: [], mapVersion: 4, classVersion: 1, past: 0xF00_0000_0001, lastTask: 12, isSynced: true,
                 recent: [.skipped(69_998), StepID(term: 9, step: 69_999, attempt: 1)]))
         (hello.term, hello.coordinator) = (9, .max)
+        hello.replaces = .max - 1
         return hello
     }
 
@@ -44,6 +45,7 @@ enum Samples {
         welcome.leaseMilliseconds = 3000
         welcome.committed = 69_999
         welcome.checkpoint = "/state/checkpoints/step-60000"
+        welcome.answersQueries = true
         return welcome
     }
 
@@ -55,7 +57,22 @@ enum Samples {
                 member: MemberID(.shard, 2), incarnation: 7,
                 report: ShardReport(
                     committed: 9, durable: 8, received: [.centers(4): 7, .dense(4): -1, .dense(1): 9],
-                    obstacle: "the disk is full: /state"))),
+                    obstacle: "the disk is full: /state", prepared: id,
+                    waiting: ShardWaiting(
+                        id: id, isBusy: true,
+                        ranks: [
+                            .init(rank: 5, phase: .begin, seconds: 31.5), .init(rank: 0, phase: .update, seconds: 0),
+                        ])))),
+        .heartbeat(
+            Heartbeat(
+                member: MemberID(.shard, 2), incarnation: 7,
+                report: ShardReport(committed: 9, durable: 8, prepared: .nothing))),
+        .heartbeat(
+            Heartbeat(
+                member: worker, incarnation: 7,
+                activity: WorkerActivity(id: id, computes: true, progress: 12, waitsFor: [0, 4]))),
+        .heartbeat(Heartbeat(member: worker, incarnation: 7, activity: WorkerActivity())),
+        .stepPrepared(StepPrepared(member: MemberID(.shard, 2), incarnation: 7, id: id)),
         .heartbeatReply(HeartbeatReply(committed: -1, mapVersion: 4, state: "training")),
         .ready(Ready(member: worker, incarnation: 7, held: id)),
         .ready(Ready(member: worker, incarnation: 7)),
@@ -94,7 +111,8 @@ enum Samples {
             revision: 11, id: id, committed: 69_999, mapVersion: 5, classVersion: 2, safe: 69_000, exchange: .features,
             learningRate: 0.1,
             ranks: [
-                .init(worker: worker, microBatches: 0..<3), .init(worker: MemberID(.worker, 9), microBatches: 3..<3),
+                .init(worker: worker, microBatches: 0..<3, incarnation: 7),
+                .init(worker: MemberID(.worker, 9), microBatches: 3..<3),
             ],
             shards: [
                 .init(
@@ -112,13 +130,21 @@ enum Samples {
                 learningRate: 0.05, microBatches: 2..<4, payload: payload), incarnation: 77)
     }
 
+    /// Nothing of the payload travels with a question about it.
+    static func query(_ query: StepQuery) -> WireMessage {
+        guard case .stepRequest(var asked, let incarnation) = request([]) else { return .acknowledged }
+        asked.query = query
+        return .stepRequest(asked, incarnation: incarnation)
+    }
+
     static func reply(_ outcome: StepReply<[Tensor]>.Outcome) -> WireMessage {
         .stepReply(StepReply(id: id, rank: 1, phase: .forward, outcome: outcome))
     }
 
     static let steps: [WireMessage] = [
         request([Tensor([Int32](0..<6), shape: [3, 2]), Tensor([Float](repeating: 0.5, count: 24), shape: [3, 2, 4])]),
-        request([]), reply(.done([Tensor([1.5, 2.5])])), reply(.done([Tensor([UInt8](), shape: [0, 4])])),
+        request([]), query(.isThere), query(.answer), reply(.received), reply(.missing), reply(.answered),
+        reply(.done([Tensor([1.5, 2.5])])), reply(.done([Tensor([UInt8](), shape: [0, 4])])),
         reply(.stale(current: StepID(step: 70_001, attempt: 0), committed: 70_000)),
         reply(.notReady(current: id, committed: -1)), reply(.refused(code: .notFinite, message: "a NaN at 7")),
     ]

@@ -32,8 +32,11 @@ typedef struct Partialfc__Welcome Partialfc__Welcome;
 typedef struct Partialfc__Refused Partialfc__Refused;
 typedef struct Partialfc__Acknowledged Partialfc__Acknowledged;
 typedef struct Partialfc__Heartbeat Partialfc__Heartbeat;
+typedef struct Partialfc__WorkerActivity Partialfc__WorkerActivity;
 typedef struct Partialfc__ShardReport Partialfc__ShardReport;
 typedef struct Partialfc__ShardReport__Received Partialfc__ShardReport__Received;
+typedef struct Partialfc__ShardWaiting Partialfc__ShardWaiting;
+typedef struct Partialfc__ShardWaiting__Rank Partialfc__ShardWaiting__Rank;
 typedef struct Partialfc__HeartbeatReply Partialfc__HeartbeatReply;
 typedef struct Partialfc__Ready Partialfc__Ready;
 typedef struct Partialfc__Plan Partialfc__Plan;
@@ -47,6 +50,7 @@ typedef struct Partialfc__ClassOperation__Add Partialfc__ClassOperation__Add;
 typedef struct Partialfc__ClassOperation__Retire Partialfc__ClassOperation__Retire;
 typedef struct Partialfc__ClassOperation__Merge Partialfc__ClassOperation__Merge;
 typedef struct Partialfc__TaskDone Partialfc__TaskDone;
+typedef struct Partialfc__StepPrepared Partialfc__StepPrepared;
 typedef struct Partialfc__StepDone Partialfc__StepDone;
 typedef struct Partialfc__StepFailed Partialfc__StepFailed;
 typedef struct Partialfc__Evaluation Partialfc__Evaluation;
@@ -89,6 +93,7 @@ typedef enum {
   PARTIALFC__HEADER__BODY_EVALUATION = 26,
   PARTIALFC__HEADER__BODY_LEAVE = 27,
   PARTIALFC__HEADER__BODY_TASK_DONE = 28,
+  PARTIALFC__HEADER__BODY_STEP_PREPARED = 29,
   PARTIALFC__HEADER__BODY_STEP_REQUEST = 32,
   PARTIALFC__HEADER__BODY_STEP_REPLY = 33,
   PARTIALFC__HEADER__BODY_TRANSFER_REQUEST = 34,
@@ -136,6 +141,7 @@ struct  Partialfc__Header
     Partialfc__Evaluation *evaluation;
     Partialfc__Leave *leave;
     Partialfc__TaskDone *task_done;
+    Partialfc__StepPrepared *step_prepared;
     Partialfc__StepRequest *step_request;
     Partialfc__StepReply *step_reply;
     Partialfc__TransferRequest *transfer_request;
@@ -312,10 +318,14 @@ struct  Partialfc__Hello
    */
   uint64_t term;
   uint64_t coordinator;
+  /*
+   * of a worker: the incarnation of the dead process that it was before; 0: none
+   */
+  uint64_t replaces;
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0 }
 
 
 struct  Partialfc__ShardState
@@ -394,10 +404,14 @@ struct  Partialfc__Welcome
   uint32_t lease_milliseconds;
   int64_t committed;
   char *checkpoint;
+  /*
+   * of a shard: StepRequest.query is known
+   */
+  protobuf_c_boolean answers_queries;
 };
 #define PARTIALFC__WELCOME__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__welcome__descriptor) \
-    , 0, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, (char *)protobuf_c_empty_string }
+    , 0, (char *)protobuf_c_empty_string, NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Partialfc__Refused
@@ -438,10 +452,34 @@ struct  Partialfc__Heartbeat
    */
   uint64_t term;
   uint64_t coordinator;
+  /*
+   * of a worker; absent for other roles, and if it does not say
+   */
+  Partialfc__WorkerActivity *activity;
 };
 #define PARTIALFC__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__heartbeat__descriptor) \
-    , NULL, 0, 0,NULL, 0,NULL, NULL, 0, 0 }
+    , NULL, 0, 0,NULL, 0,NULL, NULL, 0, 0, NULL }
+
+
+struct  Partialfc__WorkerActivity
+{
+  ProtobufCMessage base;
+  /*
+   * the attempt that it computes; absent: none
+   */
+  Partialfc__StepID *id;
+  protobuf_c_boolean computes;
+  uint64_t progress;
+  /*
+   * numbers of shards
+   */
+  size_t n_waits_for;
+  uint32_t *waits_for;
+};
+#define PARTIALFC__WORKER_ACTIVITY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__worker_activity__descriptor) \
+    , NULL, 0, 0, 0,NULL }
 
 
 struct  Partialfc__ShardReport__Received
@@ -470,10 +508,46 @@ struct  Partialfc__ShardReport
    * that this is said of; 0: it does not say
    */
   uint64_t past;
+  /*
+   * The newest attempt that it is prepared for, all 0 for none. Absent: the shard does not say, and workers are believed.
+   */
+  Partialfc__StepID *prepared;
+  /*
+   * absent: it takes no part in an attempt
+   */
+  Partialfc__ShardWaiting *waiting;
 };
 #define PARTIALFC__SHARD_REPORT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_report__descriptor) \
-    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0 }
+    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, NULL, NULL }
+
+
+struct  Partialfc__ShardWaiting__Rank
+{
+  ProtobufCMessage base;
+  uint32_t rank;
+  /*
+   * the request that is missing
+   */
+  uint32_t phase;
+  double seconds;
+};
+#define PARTIALFC__SHARD_WAITING__RANK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_waiting__rank__descriptor) \
+    , 0, 0, 0 }
+
+
+struct  Partialfc__ShardWaiting
+{
+  ProtobufCMessage base;
+  Partialfc__StepID *id;
+  protobuf_c_boolean is_busy;
+  size_t n_ranks;
+  Partialfc__ShardWaiting__Rank **ranks;
+};
+#define PARTIALFC__SHARD_WAITING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_waiting__descriptor) \
+    , NULL, 0, 0,NULL }
 
 
 struct  Partialfc__HeartbeatReply
@@ -508,10 +582,14 @@ struct  Partialfc__Plan__Rank
   ProtobufCMessage base;
   Partialfc__Member *worker;
   Partialfc__Range *micro_batches;
+  /*
+   * of the worker's process; 0: not said
+   */
+  uint64_t incarnation;
 };
 #define PARTIALFC__PLAN__RANK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__rank__descriptor) \
-    , NULL, NULL }
+    , NULL, NULL, 0 }
 
 
 struct  Partialfc__Plan__Shard
@@ -713,6 +791,21 @@ struct  Partialfc__TaskDone
     , NULL, 0, 0, PARTIALFC__TASK_DONE__OUTCOME__NOT_SET, {0} }
 
 
+/*
+ * A shard has prepared an attempt. Not answered; the shard's heartbeats say so again.
+ */
+struct  Partialfc__StepPrepared
+{
+  ProtobufCMessage base;
+  Partialfc__Member *member;
+  uint64_t incarnation;
+  Partialfc__StepID *id;
+};
+#define PARTIALFC__STEP_PREPARED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_prepared__descriptor) \
+    , NULL, 0, NULL }
+
+
 struct  Partialfc__StepDone
 {
   ProtobufCMessage base;
@@ -792,10 +885,15 @@ struct  Partialfc__StepRequest
   uint32_t exchange;
   float learning_rate;
   Partialfc__Range *micro_batches;
+  /*
+   * 0: the request itself. 1: asks whether the request is there. 2: asks for the answer again. 1 and 2 come without tensors, and only to a
+   * shard whose welcome has `answers_queries`.
+   */
+  uint32_t query;
 };
 #define PARTIALFC__STEP_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_request__descriptor) \
-    , 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL }
+    , 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, 0 }
 
 
 /*
@@ -817,7 +915,10 @@ typedef enum {
   PARTIALFC__STEP_REPLY__OUTCOME_DONE = 4,
   PARTIALFC__STEP_REPLY__OUTCOME_STALE = 5,
   PARTIALFC__STEP_REPLY__OUTCOME_NOT_READY = 6,
-  PARTIALFC__STEP_REPLY__OUTCOME_REFUSED = 7
+  PARTIALFC__STEP_REPLY__OUTCOME_REFUSED = 7,
+  PARTIALFC__STEP_REPLY__OUTCOME_RECEIVED = 10,
+  PARTIALFC__STEP_REPLY__OUTCOME_MISSING = 11,
+  PARTIALFC__STEP_REPLY__OUTCOME_ANSWERED = 12
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__STEP_REPLY__OUTCOME__CASE)
 } Partialfc__StepReply__OutcomeCase;
 
@@ -833,6 +934,21 @@ struct  Partialfc__StepReply
     Partialfc__StepReply__Position *stale;
     Partialfc__StepReply__Position *not_ready;
     Partialfc__Refused *refused;
+    /*
+     * Of a query.
+     */
+    /*
+     * the request is there; the answer comes when it is computed
+     */
+    Partialfc__Acknowledged *received;
+    /*
+     * the request is not there: send it
+     */
+    Partialfc__Acknowledged *missing;
+    /*
+     * the answer was sent: ask for it again if it did not come before this one
+     */
+    Partialfc__Acknowledged *answered;
   };
 };
 #define PARTIALFC__STEP_REPLY__INIT \
@@ -1342,6 +1458,25 @@ Partialfc__Heartbeat *
 void   partialfc__heartbeat__free_unpacked
                      (Partialfc__Heartbeat *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__WorkerActivity methods */
+void   partialfc__worker_activity__init
+                     (Partialfc__WorkerActivity         *message);
+size_t partialfc__worker_activity__get_packed_size
+                     (const Partialfc__WorkerActivity   *message);
+size_t partialfc__worker_activity__pack
+                     (const Partialfc__WorkerActivity   *message,
+                      uint8_t             *out);
+size_t partialfc__worker_activity__pack_to_buffer
+                     (const Partialfc__WorkerActivity   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__WorkerActivity *
+       partialfc__worker_activity__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__worker_activity__free_unpacked
+                     (Partialfc__WorkerActivity *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__ShardReport__Received methods */
 void   partialfc__shard_report__received__init
                      (Partialfc__ShardReport__Received         *message);
@@ -1363,6 +1498,28 @@ Partialfc__ShardReport *
                       const uint8_t       *data);
 void   partialfc__shard_report__free_unpacked
                      (Partialfc__ShardReport *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__ShardWaiting__Rank methods */
+void   partialfc__shard_waiting__rank__init
+                     (Partialfc__ShardWaiting__Rank         *message);
+/* Partialfc__ShardWaiting methods */
+void   partialfc__shard_waiting__init
+                     (Partialfc__ShardWaiting         *message);
+size_t partialfc__shard_waiting__get_packed_size
+                     (const Partialfc__ShardWaiting   *message);
+size_t partialfc__shard_waiting__pack
+                     (const Partialfc__ShardWaiting   *message,
+                      uint8_t             *out);
+size_t partialfc__shard_waiting__pack_to_buffer
+                     (const Partialfc__ShardWaiting   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ShardWaiting *
+       partialfc__shard_waiting__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__shard_waiting__free_unpacked
+                     (Partialfc__ShardWaiting *message,
                       ProtobufCAllocator *allocator);
 /* Partialfc__HeartbeatReply methods */
 void   partialfc__heartbeat_reply__init
@@ -1498,6 +1655,25 @@ Partialfc__TaskDone *
                       const uint8_t       *data);
 void   partialfc__task_done__free_unpacked
                      (Partialfc__TaskDone *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__StepPrepared methods */
+void   partialfc__step_prepared__init
+                     (Partialfc__StepPrepared         *message);
+size_t partialfc__step_prepared__get_packed_size
+                     (const Partialfc__StepPrepared   *message);
+size_t partialfc__step_prepared__pack
+                     (const Partialfc__StepPrepared   *message,
+                      uint8_t             *out);
+size_t partialfc__step_prepared__pack_to_buffer
+                     (const Partialfc__StepPrepared   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__StepPrepared *
+       partialfc__step_prepared__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__step_prepared__free_unpacked
+                     (Partialfc__StepPrepared *message,
                       ProtobufCAllocator *allocator);
 /* Partialfc__StepDone methods */
 void   partialfc__step_done__init
@@ -1868,11 +2044,20 @@ typedef void (*Partialfc__Acknowledged_Closure)
 typedef void (*Partialfc__Heartbeat_Closure)
                  (const Partialfc__Heartbeat *message,
                   void *closure_data);
+typedef void (*Partialfc__WorkerActivity_Closure)
+                 (const Partialfc__WorkerActivity *message,
+                  void *closure_data);
 typedef void (*Partialfc__ShardReport__Received_Closure)
                  (const Partialfc__ShardReport__Received *message,
                   void *closure_data);
 typedef void (*Partialfc__ShardReport_Closure)
                  (const Partialfc__ShardReport *message,
+                  void *closure_data);
+typedef void (*Partialfc__ShardWaiting__Rank_Closure)
+                 (const Partialfc__ShardWaiting__Rank *message,
+                  void *closure_data);
+typedef void (*Partialfc__ShardWaiting_Closure)
+                 (const Partialfc__ShardWaiting *message,
                   void *closure_data);
 typedef void (*Partialfc__HeartbeatReply_Closure)
                  (const Partialfc__HeartbeatReply *message,
@@ -1912,6 +2097,9 @@ typedef void (*Partialfc__ClassOperation_Closure)
                   void *closure_data);
 typedef void (*Partialfc__TaskDone_Closure)
                  (const Partialfc__TaskDone *message,
+                  void *closure_data);
+typedef void (*Partialfc__StepPrepared_Closure)
+                 (const Partialfc__StepPrepared *message,
                   void *closure_data);
 typedef void (*Partialfc__StepDone_Closure)
                  (const Partialfc__StepDone *message,
@@ -1996,8 +2184,11 @@ extern const ProtobufCMessageDescriptor partialfc__welcome__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__refused__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__worker_activity__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_report__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__shard_waiting__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__ready__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__descriptor;
@@ -2011,6 +2202,7 @@ extern const ProtobufCMessageDescriptor partialfc__class_operation__add__descrip
 extern const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__class_operation__merge__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__task_done__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__step_prepared__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_failed__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__evaluation__descriptor;

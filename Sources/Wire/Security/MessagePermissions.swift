@@ -13,7 +13,7 @@ extension AcceptedKey {
         case .acknowledged, .readClasses: return nil
         case .heartbeat, .leave: return only([.shard, .worker], message)
         case .ready, .stepDone, .stepFailed, .evaluation, .stepRequest: return only([.worker], message)
-        case .taskDone, .transferRequest: return only([.shard], message)
+        case .taskDone, .stepPrepared, .transferRequest: return only([.shard], message)
         case .readRows, .readSliceHashes: return only([.operator, .reader], message)
         case .operatorRequest(let request): return objection(to: request, from: member)
         case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,

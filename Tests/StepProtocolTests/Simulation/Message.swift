@@ -3,10 +3,13 @@ internal import StepProtocol
 /// What travels between the simulated processes.
 enum Message: Sendable {
     // To the coordinator.
-    case joined(MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?)
+    case joined(
+        MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
+        place: String = "", replaces: UInt64? = nil)
     /// Goes with a hello or a heartbeat; here it may come before or after it.
     case knows(term: Int, coordinator: UInt64)
-    case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?)
+    case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
+    case prepared(MemberID, incarnation: UInt64, StepID)
     case left(MemberID, incarnation: UInt64)
     case drain(MemberID, incarnation: UInt64)
     case ready(MemberID, incarnation: UInt64)
@@ -19,7 +22,7 @@ enum Message: Sendable {
     /// A drained shard may go.
     case dismissed(MemberID)
     // Between worker and shard.
-    case request(StepRequest<Words>)
+    case request(StepRequest<Words>, from: StepSender?)
     case reply(MemberID, StepReply<Words>)
     // Between shards.
     case transfer(TransferRequest)
@@ -28,9 +31,10 @@ enum Message: Sendable {
     /// For the trace of a replayed seed.
     var summary: String {
         switch self {
-        case .joined(let role, let incarnation, let endpoint, let number, let state):
+        case .joined(let role, let incarnation, let endpoint, let number, let state, _, _):
             "joined \(role) \(incarnation) at \(endpoint), was \(number as Any), has \(state as Any)"
-        case .heartbeat(let member, let incarnation, let report):
+        case .prepared(let member, _, let id): "\(member) is prepared for \(id)"
+        case .heartbeat(let member, let incarnation, let report, _):
             "heartbeat \(member) \(incarnation)"
                 + (report.map { report in
                     let received = report.received.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
@@ -50,7 +54,7 @@ enum Message: Sendable {
             "plan \(plan.id.term).\(plan.revision) \(plan.id) committed \(plan.committed) map \(plan.mapVersion) safe \(plan.safe) "
                 + "classes \(plan.classVersion) \(plan.activity) world \(plan.ranks.count) moves \(plan.moves.map { "\($0.slice)→\($0.to)" })"
         case .dismissed(let member): "\(member) may go"
-        case .request(let request): "\(request.phase) of \(request.id) rank \(request.rank)/\(request.worldSize)"
+        case .request(let request, _): "\(request.phase) of \(request.id) rank \(request.rank)/\(request.worldSize)"
         case .reply(let shard, let reply): "\(shard) answers \(reply.phase) of \(reply.id): \(reply.outcome)"
         case .transfer(let request): "asks for \(request.slice) \(request.part) in term \(request.term)"
         case .transferReply(let request, let reply): "gives \(request.slice) \(request.part): \(reply.content)"

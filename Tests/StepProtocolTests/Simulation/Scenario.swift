@@ -42,6 +42,8 @@ struct Scenario {
     var rebalancesAutomatically: Bool
     var movesAtOnce: Int
     var checkpointEverySteps: Int
+    /// Members and strangers that do what they should not, for good.
+    var malice = Malice()
     var sabotage: Sabotage?
     /// Whether attempts of a step have different data, as those of a job that is started again may have.
     var variesInputs: Bool
@@ -90,6 +92,8 @@ struct Scenario {
         goesBack = more.below(3) == 0 && checkpointEverySteps > 0
         putsDatabaseBack = more.below(5) == 0 && logsAll && !changesClasses && !changesRates && !goesBack && !losesDisks
         if random.below(4) == 0 { poisoned = Set((0..<steps).filter { _ in random.below(5) == 0 }) }
+        var yetMore = KeyedRandom(seed: seed, purpose: .test, 6)
+        malice = Malice(&yetMore)
     }
 
     /// Takes a fault into its shells, and whatever that needs to do harm.
@@ -105,6 +109,8 @@ struct Scenario {
     static let heartbeat: Int64 = 500
     /// How long after the last fault a run may take: every step may have waited for several leases.
     static let patience: Int64 = 200_000
+    /// More happens only if somebody says the same again and again.
+    static let eventLimit = 500_000
     static let largestShardCount = 5
 
     var hasMischief: Bool { hasCopies || goesBack || putsDatabaseBack }
@@ -123,7 +129,7 @@ struct Scenario {
         var configuration = CoordinatorConfiguration(
             batchSize: batchSize, microBatchCount: microBatches, sliceCount: Toy.slices,
             denseSliceCount: Toy.denseSlices, expectedShards: shards, minimumWorkers: workers, totalSteps: steps,
-            exchange: exchange, lease: .milliseconds(Self.lease), unresponsiveLimit: 1_000,
+            exchange: exchange, lease: .milliseconds(Self.lease), unresponsiveLimit: 2,
             unresponsiveBackoff: .milliseconds(200), learningRate: Toy.learningRate)
         configuration.checkpointDirectory = "checkpoints"
         configuration.checkpointEverySteps = checkpointEverySteps
@@ -131,6 +137,7 @@ struct Scenario {
         configuration.rebalancesAutomatically = rebalancesAutomatically
         configuration.onNotFinite = .skip(limit: 100)
         configuration.movesAtOnce = movesAtOnce
+        configuration.stuckAfter = .seconds(4)
         return configuration
     }
 
@@ -146,6 +153,6 @@ struct Scenario {
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
             + "varied inputs \(variesInputs), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
-            + "\(goesBack), database put back \(putsDatabaseBack)"
+            + "\(goesBack), database put back \(putsDatabaseBack), \(malice)"
     }
 }

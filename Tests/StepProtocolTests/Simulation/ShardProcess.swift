@@ -47,7 +47,7 @@ final class ShardProcess {
         case .dismissed(let member):
             if member == self.member { simulation.dismiss(self) }
         case .plan(let plan): follow(plan, simulation)
-        case .request(var request):
+        case .request(var request, let sender):
             if scenario.sabotage == .takesStaleForCurrent, let current = machine?.current { request.id = current }
             if scenario.sabotage == .appliesRepeatedUpdate, request.phase == .update, machine?.prepared == request.id,
                 let plan = machine?.plan
@@ -55,7 +55,7 @@ final class ShardProcess {
                 let repeated = ShardComputation.update(payload: request.payload, learningRate: request.learningRate)
                 enqueue(.compute(request.id, repeated, plan), simulation)
             }
-            handle(.request(peer, request), simulation)
+            handle(.request(peer, request, from: sender), simulation)
         case .transfer(let request): handle(.transfer(peer, request), simulation)
         case .transferReply(let request, let reply): tellReceiver(.reply(to: request, reply), simulation)
         default: break
@@ -116,6 +116,8 @@ final class ShardProcess {
             case .acknowledge(let number, let outcome):
                 let message = Message.taskDone(member, incarnation: incarnation, number: number, outcome)
                 simulation.send(message, from: node, to: 0)
+            case .prepared(let id): simulation.send(.prepared(member, incarnation: incarnation, id), from: node, to: 0)
+            case .askForPlan: report(simulation)
             }
         }
         let limit = 5 * simulation.largestWorld + 4
@@ -149,13 +151,17 @@ final class ShardProcess {
     func tick(_ simulation: Simulation) {
         guard scheduledTick == simulation.now else { return }
         scheduledTick = nil
+        for shard in machine?.plan?.shards ?? [] {
+            guard let peer = simulation.endpoints[shard.endpoint], simulation.isMoving(node, peer) else { continue }
+            tellReceiver(.moving(shard.shard), simulation)
+        }
         tellReceiver(.tick, simulation)
     }
 
     func beat(_ simulation: Simulation) {
         if !host.syncsAlways, host.diskFullUntil <= simulation.now { shell.disk.sync() }
         save()
-        guard let member, let machine, isGreeted else {
+        guard let member, machine != nil, isGreeted else {
             tellTerm(simulation)
             let greeting = Message.joined(
                 .shard, incarnation: incarnation, endpoint: host.endpoint,
@@ -165,9 +171,21 @@ final class ShardProcess {
             return
         }
         if isDraining { simulation.send(.drain(member, incarnation: incarnation), from: node, to: 0) }
+        report(simulation)
+    }
+
+    private func report(_ simulation: Simulation) {
+        for rank in machine?.plan?.ranks ?? [] {
+            guard let worker = simulation.workers.values.first(where: { $0.machine?.member == rank.worker }),
+                simulation.isMoving(node, worker.node)
+            else { continue }
+            handle(.moving(rank.worker), simulation)
+        }
+        guard let machine, let member, isGreeted else { return }
         let report = ShardReport(
             committed: machine.committed, durable: shell.durable, received: receiver?.received ?? [:],
-            obstacle: isStuck(simulation) ? "the disk is full" : "", past: shell.past)
+            obstacle: isStuck(simulation) ? "the disk is full" : "", past: shell.past,
+            prepared: machine.prepared ?? .nothing, waiting: machine.waiting(at: simulation.instant))
         tellTerm(simulation)
         simulation.send(.heartbeat(member, incarnation: incarnation, report: report), from: node, to: 0)
     }

@@ -26,12 +26,14 @@ extension Simulation {
     func deliverToCoordinator(_ message: Message, from sender: Int) {
         guard let coordinator else { return }
         if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
-        if case .joined(let role, let incarnation, let endpoint, let number, let state) = message {
+        if case .joined(let role, let incarnation, let endpoint, let number, let state, let place, let replaces) =
+            message
+        {
             coordinator.greeted.insert(sender)
             tellCoordinator(
                 .joined(
                     sender, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
-                    state: state))
+                    state: state, place: place, replaces: replaces))
             return
         }
         if case .knows(let term, let begun) = message {
@@ -43,8 +45,11 @@ extension Simulation {
             return
         }
         switch message {
-        case .heartbeat(let member, let incarnation, let report):
-            tellCoordinator(.heartbeat(sender, member, incarnation: incarnation, report: report))
+        case .heartbeat(let member, let incarnation, let report, let activity):
+            tellCoordinator(
+                .heartbeat(sender, member, incarnation: incarnation, report: report, activity: activity))
+        case .prepared(let member, let incarnation, let id):
+            tellCoordinator(.prepared(sender, member, incarnation: incarnation, id))
         case .left(let member, let incarnation): tellCoordinator(.left(member, incarnation: incarnation))
         case .drain(let member, _): tellCoordinator(.drain(member))
         case .ready(let member, let incarnation): tellCoordinator(.ready(sender, member, incarnation: incarnation))

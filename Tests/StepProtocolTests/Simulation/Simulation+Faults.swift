@@ -119,12 +119,12 @@ extension Simulation {
         }
     }
 
-    private func happen(_ what: String, _ node: Int?) {
+    func happen(_ what: String, _ node: Int?) {
         faults[what, default: 0] += 1
         note("FAULT \(what)\(node.map { " (node \($0))" } ?? "")")
     }
 
-    private func pick(_ nodes: [Int]) -> Int? { nodes.isEmpty ? nil : nodes[Int(random.below(UInt64(nodes.count)))] }
+    func pick(_ nodes: [Int]) -> Int? { nodes.isEmpty ? nil : nodes[Int(random.below(UInt64(nodes.count)))] }
 
     /// Short cuts are weathered by repetition, long ones outlast a lease.
     private func cut(_ a: Int?, _ b: Int?) {
@@ -173,7 +173,7 @@ extension Simulation {
         world.unreadableFrom = .max
         for host in hosts.values.filter(\.isCopy).map(\.index).sorted() { endCopy(host) }
         cuts = [:]
-        while workers.count < scenario.workers { startWorker() }  // the run may still wait for them to begin
+        while ableWorkerCount < scenario.workers { startWorker() }  // the run may still wait for them to begin
         queue.insert(.help, at: now + 10_000)
     }
 

@@ -23,6 +23,7 @@ final class Simulation {
         case endCopy(host: Int)
         case readable
         case powerCutAtTheEnd
+        case malice
         case calm
         case help
 
@@ -32,7 +33,7 @@ final class Simulation {
             case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
             case .manifest: 0
             case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .endCopy, .readable, .powerCutAtTheEnd, .calm,
-                .help:
+                .malice, .help:
                 nil
             }
         }
@@ -55,10 +56,16 @@ final class Simulation {
     var endpoints: [String: Int] = [:]
     /// Until when a pair of nodes cannot reach each other; -1 stands for every node.
     var cuts: [SIMD2<Int32>: Int64] = [:]
+    /// Directions between two nodes in which nothing comes through any more.
+    var lastingCuts: Set<SIMD2<Int32>> = []
+    /// Until when a slow direction between two nodes is taken by what was sent before.
+    var takenUntil: [SIMD2<Int32>: Int64] = [:]
     /// What happens to stopped nodes when they go on.
     var stopped: [Int: [Event]] = [:]
     var nextNode = 1
     var coordinatorStarts: UInt64 = 0
+    /// Draws what malice does.
+    var maliceRandom: KeyedRandom
     /// For mischief.
     var otherRandom: KeyedRandom
     var copiedDisk: ToyDisk?
@@ -87,6 +94,7 @@ final class Simulation {
         world = ToyWorld(
             ToyRun(
                 microBatches: scenario.microBatches, batchSize: scenario.batchSize, poisoned: scenario.poisoned))
+        maliceRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 5)
         random = KeyedRandom(seed: scenario.seed, purpose: .test, 2)
         otherRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 4)
         if tracing { trace = [] }
@@ -118,10 +126,13 @@ final class Simulation {
         queue.insert(.calm, at: scenario.calm)
         queue.insert(.misfortune, at: Int64(random.below(UInt64(scenario.faultInterval))))
         if scenario.hasMischief { queue.insert(.mischief, at: 1_000 + Int64(otherRandom.below(1_000))) }
+        if scenario.malice.happens { queue.insert(.malice, at: Int64(maliceRandom.below(1_000))) }
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
             now = time
             eventCount += 1
-            if now > scenario.calm + Scenario.patience { check(false, "no end in sight: \(situation)") }
+            if now > scenario.calm + Scenario.patience || eventCount > Scenario.eventLimit {
+                check(false, "no end in sight: \(situation)")
+            }
             if let node = event.node, stopped[node] != nil {
                 stopped[node]?.append(event)
             } else {
@@ -167,6 +178,7 @@ final class Simulation {
         case .endCopy(let host): endCopy(host)
         case .readable: world.unreadableFrom = .max
         case .powerCutAtTheEnd: cutPowerAtTheEnd()
+        case .malice: makeMalice()
         case .calm: calmDown()
         case .help: help()
         }
@@ -263,12 +275,13 @@ final class Simulation {
     }
 
     func send(_ message: Message, from sender: Int, to receiver: Int) {
-        if isCut(sender, receiver) { return }
+        if isCut(sender, receiver) || isCutForGood(sender, receiver) { return }
+        let waiting = occupy(message, sender, receiver)
         if !isCalm && random.unit() < scenario.loss { return }
         repeat {
             let isLate = !isCalm && random.unit() < scenario.straggling
             let delay = Int64(random.below(isLate ? 5_000 : 20))
-            queue.insert(.deliver(message, from: sender, to: receiver), at: now + 1 + delay)
+            queue.insert(.deliver(message, from: sender, to: receiver), at: now + 1 + delay + waiting)
         } while !isCalm && random.unit() < scenario.doubling
     }
 

@@ -141,6 +141,8 @@ struct ToyRun {
     /// After each step, before the class changes that follow it.
     private var states: [Words] = []
     private var losses: [Double?] = []
+    /// By micro-batch.
+    private var lossSums: [[Double]] = []
     private var norms: [Double] = []
 
     init(microBatches: Int, batchSize: Int, poisoned: Set<Int>) {
@@ -182,6 +184,7 @@ struct ToyRun {
         guard count < states.count else { return }
         states.removeLast(states.count - count)
         losses.removeLast(losses.count - count)
+        lossSums.removeLast(lossSums.count - count)
         norms.removeLast(norms.count - count)
     }
 
@@ -206,6 +209,12 @@ struct ToyRun {
         return losses[step]
     }
 
+    /// The loss of each micro-batch; empty for a step that was skipped.
+    mutating func lossSums(_ step: Int) -> [Double] {
+        compute(step)
+        return lossSums[step]
+    }
+
     mutating func gradientNorm(_ step: Int) -> Double {
         compute(step)
         return norms[step]
@@ -221,6 +230,7 @@ struct ToyRun {
         if poisoned.contains(step) {
             states.append(state)
             losses.append(nil)
+            lossSums.append([])
             norms.append(0)
             return
         }
@@ -255,6 +265,7 @@ struct ToyRun {
             state[row] = Toy.updated(parameter: state[row], row: row, gradient: gradient, norm: norm)
         }
         states.append(state)
+        lossSums.append(normalizers.map(Toy.loss))
         losses.append(normalizers.map(Toy.loss).reduce(0, +) / Double(batchSize))
         norms.append(Toy.gradientNorm(norm))
     }

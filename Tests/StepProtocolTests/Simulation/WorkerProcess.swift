@@ -12,6 +12,13 @@ final class WorkerProcess {
     /// Whether this coordinator has answered a greeting.
     var isGreeted = false
     var scheduledTick: Int64?
+    /// It says that it lives and does nothing else.
+    var isMute = false
+    /// It says at once that every shard is prepared, and nobody has prepared anything.
+    var lies = false
+    var lastLie: StepID?
+    /// It dies soon, and again.
+    var isCrashing = false
 
     init(node: Int, scenario: Scenario) {
         self.node = node
@@ -29,8 +36,10 @@ final class WorkerProcess {
             handle(.tick, simulation)
         case .refuse(let code, _):
             if code == .incarnation || code == .notWelcomed { isGreeted = false }  // its next beat joins again
-        case .plan(let plan): handle(.plan(plan), simulation)
-        case .reply(let shard, let reply): handle(.reply(shard, reply), simulation)
+        case .plan(let plan):
+            if lies { simulation.lie(self, plan) }
+            if !isMute { handle(.plan(plan), simulation) }
+        case .reply(let shard, let reply): if !isMute { handle(.reply(shard, reply), simulation) }
         default: break
         }
     }
@@ -39,10 +48,12 @@ final class WorkerProcess {
         guard let actions = machine?.handle(event, at: simulation.instant), let machine else { return }
         for action in actions {
             switch action {
-            case .send(let shard, let request):
+            case .send(let shard, var request), .query(let shard, var request):
+                if request.query != .none { request.payload = [] }
                 let endpoint = machine.plan?.shards.first { $0.shard == shard }?.endpoint ?? ""
                 if let peer = simulation.endpoints[endpoint] {
-                    simulation.send(.request(request), from: node, to: peer)
+                    let sender = StepSender(member: machine.member, incarnation: UInt64(node))
+                    simulation.send(.request(request, from: sender), from: node, to: peer)
                 }
             case .report(let report):
                 simulation.send(.report(machine.member, incarnation: UInt64(node), report), from: node, to: 0)
@@ -77,6 +88,11 @@ final class WorkerProcess {
     func tick(_ simulation: Simulation) {
         guard scheduledTick == simulation.now else { return }
         scheduledTick = nil
+        if isMute { return }
+        for shard in machine?.plan?.shards ?? [] {
+            guard let peer = simulation.endpoints[shard.endpoint], simulation.isMoving(node, peer) else { continue }
+            handle(.moving(shard.shard), simulation)
+        }
         handle(.tick, simulation)
     }
 
@@ -85,13 +101,25 @@ final class WorkerProcess {
             simulation.send(.knows(term: plan.id.term, coordinator: plan.coordinator), from: node, to: 0)
         }
         if let machine, isGreeted {
-            simulation.send(.heartbeat(machine.member, incarnation: UInt64(node), report: nil), from: node, to: 0)
+            // What does nothing at all says as little as an old worker.
+            let activity = isMute ? nil : machine.activity(unreached: unreached(simulation))
+            let beat = Message.heartbeat(machine.member, incarnation: UInt64(node), report: nil, activity: activity)
+            simulation.send(beat, from: node, to: 0)
             return
         }
         let greeting = Message.joined(
             .worker, incarnation: UInt64(node), endpoint: "worker \(node)", previousNumber: machine?.member.number,
-            state: nil)
+            state: nil, place: isCrashing ? "where workers crash" : "host of \(node)")
         simulation.send(greeting, from: node, to: 0)
+    }
+
+    /// A real worker asks the shards for a sign of life while it has nothing to do.
+    private func unreached(_ simulation: Simulation) -> [MemberID] {
+        (machine?.plan?.shards ?? []).filter { shard in
+            simulation.endpoints[shard.endpoint].map {
+                simulation.isCutForGood(node, $0) || simulation.isCutForGood($0, node)
+            } ?? true
+        }.map(\.shard)
     }
 
     /// The first computation of the queue has taken its time.

@@ -1,0 +1,29 @@
+internal import CWire
+import StepProtocol
+
+/// What members say of whom they wait for, of what they do and of what is prepared.
+extension Decoder {
+    static func shardWaiting(_ c: Partialfc__ShardWaiting) throws -> ShardWaiting {
+        ShardWaiting(
+            id: try step(c.id), isBusy: c.is_busy != 0,
+            ranks: try entries(c.ranks, c.n_ranks, "ranks", limit: ShardWaiting.rankLimit).map {
+                ShardWaiting.Rank(
+                    rank: try Field.number($0.rank, "rank"), phase: try Field.value(StepPhase.self, $0.phase, "phase"),
+                    seconds: try Field.measure($0.seconds, "seconds"))
+            })
+    }
+
+    static func workerActivity(_ c: Partialfc__WorkerActivity) throws -> WorkerActivity {
+        let count = try Field.count(c.n_waits_for, "waits_for", limit: Bound.members)
+        return WorkerActivity(
+            id: c.id == nil ? nil : try step(c.id), computes: c.computes != 0,
+            progress: try Field.number(c.progress, "progress"),
+            waitsFor: try UnsafeBufferPointer(start: c.waits_for, count: count).map {
+                try Field.number($0, "number of a shard")
+            })
+    }
+
+    static func stepPrepared(_ c: Partialfc__StepPrepared) throws -> StepPrepared {
+        StepPrepared(member: try member(c.member), incarnation: c.incarnation, id: try step(c.id))
+    }
+}
