@@ -104,7 +104,8 @@ extension CoordinatorMachine {
         guard let first = silent.first else { return nil }
         if silent.count == 1 {
             let endpoint = record.members[first]?.endpoint ?? ""
-            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
+            return
+                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
         }
         let names = silent.map { "\($0)" }.joined(separator: ", ")
         let refused = silent.map(refusal).joined()
