@@ -109,7 +109,9 @@ final class ShardService: MemberService, @unchecked Sendable {
     final class ModelBox: @unchecked Sendable { var model: ShardModel? }
 
     /// - Throws: `CenterStoreError` if the directory cannot be used, `WireError` if the endpoint cannot be bound.
-    init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: AdvertisedAddress?, log: Logger) throws {
+    init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: AdvertisedAddress?, log: Logger)
+        throws
+    {
         self.log = log
         self.storage = storage
         threads = options.threads
