@@ -59,7 +59,7 @@ extension ClusterStatus {
         if let straggler { lines.append("straggler \(straggler)") }
         if let waitingFor { lines.append("waits for \(waitingFor)") }
         for worker in workers { if let reason = worker.leftOut { lines.append("left out  \(worker.name): \(reason)") } }
-        return lines.joined(separator: "\n")
+        return lines.map(\.printable).joined(separator: "\n")
     }
 
     /// One line for a log.
@@ -81,7 +81,7 @@ extension ClusterStatus {
         if !obstacle.isEmpty { parts.append(obstacle) }
         if let problem { parts.append(problem) }
         if !reason.isEmpty { parts.append(reason) }
-        return parts.joined(separator: "  ")
+        return parts.map(\.printable).joined(separator: "  ")
     }
 
     /// The shard servers as a table, and what keeps some of them from going on.
@@ -103,7 +103,7 @@ extension ClusterStatus {
         }
         let obstacles = shards.filter { !$0.obstacle.isEmpty }.map { "\($0.name) waits: \($0.obstacle)" }
         let problems = shards.compactMap { shard in shard.problem.map { "\(shard.name): \($0)" } }
-        return ([table.render()] + obstacles + problems).joined(separator: "\n")
+        return ([table.render()] + (obstacles + problems).map(\.printable)).joined(separator: "\n")
     }
 
     /// The workers as a table.
