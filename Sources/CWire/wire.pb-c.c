@@ -868,6 +868,51 @@ void   partialfc__ready__free_unpacked
   assert(message->base.descriptor == &partialfc__ready__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__finishing__init
+                     (Partialfc__Finishing         *message)
+{
+  static const Partialfc__Finishing init_value = PARTIALFC__FINISHING__INIT;
+  *message = init_value;
+}
+size_t partialfc__finishing__get_packed_size
+                     (const Partialfc__Finishing *message)
+{
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__finishing__pack
+                     (const Partialfc__Finishing *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__finishing__pack_to_buffer
+                     (const Partialfc__Finishing *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__Finishing *
+       partialfc__finishing__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__Finishing *)
+     protobuf_c_message_unpack (&partialfc__finishing__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__finishing__free_unpacked
+                     (Partialfc__Finishing *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__plan__rank__init
                      (Partialfc__Plan__Rank         *message)
 {
@@ -1223,6 +1268,57 @@ void   partialfc__evaluation__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &partialfc__evaluation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__results_done__set__init
+                     (Partialfc__ResultsDone__Set         *message)
+{
+  static const Partialfc__ResultsDone__Set init_value = PARTIALFC__RESULTS_DONE__SET__INIT;
+  *message = init_value;
+}
+void   partialfc__results_done__init
+                     (Partialfc__ResultsDone         *message)
+{
+  static const Partialfc__ResultsDone init_value = PARTIALFC__RESULTS_DONE__INIT;
+  *message = init_value;
+}
+size_t partialfc__results_done__get_packed_size
+                     (const Partialfc__ResultsDone *message)
+{
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__results_done__pack
+                     (const Partialfc__ResultsDone *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__results_done__pack_to_buffer
+                     (const Partialfc__ResultsDone *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ResultsDone *
+       partialfc__results_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ResultsDone *)
+     protobuf_c_message_unpack (&partialfc__results_done__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__results_done__free_unpacked
+                     (Partialfc__ResultsDone *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   partialfc__leave__init
@@ -1834,7 +1930,7 @@ void   partialfc__classes__free_unpacked
   assert(message->base.descriptor == &partialfc__classes__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[29] =
+static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[30] =
 {
   {
     "request",
@@ -2029,6 +2125,18 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[29] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "results_done",
+    29,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, results_done),
+    &partialfc__results_done__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "step_request",
     32,
     PROTOBUF_C_LABEL_NONE,
@@ -2187,42 +2295,43 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[29] =
 };
 static const unsigned partialfc__header__field_indices_by_name[] = {
   6,   /* field[6] = acknowledged */
-  27,   /* field[27] = classes */
+  28,   /* field[28] = classes */
   13,   /* field[13] = evaluation */
-  28,   /* field[28] = fragment */
+  29,   /* field[29] = fragment */
   7,   /* field[7] = heartbeat */
   8,   /* field[8] = heartbeat_reply */
   3,   /* field[3] = hello */
   14,   /* field[14] = leave */
-  21,   /* field[21] = operator_reply */
-  20,   /* field[20] = operator_request */
+  22,   /* field[22] = operator_reply */
+  21,   /* field[21] = operator_request */
   10,   /* field[10] = plan */
-  26,   /* field[26] = read_classes */
-  22,   /* field[22] = read_rows */
-  24,   /* field[24] = read_slice_hashes */
+  27,   /* field[27] = read_classes */
+  23,   /* field[23] = read_rows */
+  25,   /* field[25] = read_slice_hashes */
   9,   /* field[9] = ready */
   5,   /* field[5] = refused */
   0,   /* field[0] = request */
-  23,   /* field[23] = rows */
+  16,   /* field[16] = results_done */
+  24,   /* field[24] = rows */
   2,   /* field[2] = series */
-  25,   /* field[25] = slice_hashes */
+  26,   /* field[26] = slice_hashes */
   11,   /* field[11] = step_done */
   12,   /* field[12] = step_failed */
-  17,   /* field[17] = step_reply */
-  16,   /* field[16] = step_request */
+  18,   /* field[18] = step_reply */
+  17,   /* field[17] = step_request */
   15,   /* field[15] = task_done */
   1,   /* field[1] = tensors */
-  19,   /* field[19] = transfer_reply */
-  18,   /* field[18] = transfer_request */
+  20,   /* field[20] = transfer_reply */
+  19,   /* field[19] = transfer_request */
   4,   /* field[4] = welcome */
 };
 static const ProtobufCIntRange partialfc__header__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 3 },
-  { 32, 16 },
-  { 40, 20 },
-  { 0, 29 }
+  { 32, 17 },
+  { 40, 21 },
+  { 0, 30 }
 };
 const ProtobufCMessageDescriptor partialfc__header__descriptor =
 {
@@ -2232,7 +2341,7 @@ const ProtobufCMessageDescriptor partialfc__header__descriptor =
   "Partialfc__Header",
   "partialfc",
   sizeof(Partialfc__Header),
-  29,
+  30,
   partialfc__header__field_descriptors,
   partialfc__header__field_indices_by_name,
   4,  partialfc__header__number_ranges,
@@ -2737,7 +2846,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[15] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[16] =
 {
   {
     "role",
@@ -2919,6 +3028,18 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[15] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "writes_results",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, writes_results),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
@@ -2936,12 +3057,13 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   0,   /* field[0] = role */
   14,   /* field[14] = state */
   10,   /* field[10] = threads */
+  15,   /* field[15] = writes_results */
 };
 static const ProtobufCIntRange partialfc__hello__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 16, 14 },
-  { 0, 15 }
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -2951,7 +3073,7 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  15,
+  16,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
   2,  partialfc__hello__number_ranges,
@@ -3631,6 +3753,44 @@ const ProtobufCMessageDescriptor partialfc__ready__descriptor =
   (ProtobufCMessageInit) partialfc__ready__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor partialfc__finishing__field_descriptors[1] =
+{
+  {
+    "writer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Finishing, writer),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__finishing__field_indices_by_name[] = {
+  0,   /* field[0] = writer */
+};
+static const ProtobufCIntRange partialfc__finishing__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor partialfc__finishing__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.Finishing",
+  "Finishing",
+  "Partialfc__Finishing",
+  "partialfc",
+  sizeof(Partialfc__Finishing),
+  1,
+  partialfc__finishing__field_descriptors,
+  partialfc__finishing__field_indices_by_name,
+  1,  partialfc__finishing__number_ranges,
+  (ProtobufCMessageInit) partialfc__finishing__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor partialfc__plan__rank__field_descriptors[2] =
 {
   {
@@ -3759,7 +3919,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   (ProtobufCMessageInit) partialfc__plan__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[14] =
+static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[15] =
 {
   {
     "id",
@@ -3929,12 +4089,25 @@ static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[14] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "finishing",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, finishing),
+    &partialfc__finishing__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__field_indices_by_name[] = {
   7,   /* field[7] = activity */
   10,   /* field[10] = class_version */
   1,   /* field[1] = committed */
   3,   /* field[3] = exchange */
+  14,   /* field[14] = finishing */
   0,   /* field[0] = id */
   4,   /* field[4] = learning_rate */
   2,   /* field[2] = map_version */
@@ -3949,7 +4122,7 @@ static const unsigned partialfc__plan__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__plan__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__descriptor =
 {
@@ -3959,7 +4132,7 @@ const ProtobufCMessageDescriptor partialfc__plan__descriptor =
   "Partialfc__Plan",
   "partialfc",
   sizeof(Partialfc__Plan),
-  14,
+  15,
   partialfc__plan__field_descriptors,
   partialfc__plan__field_indices_by_name,
   1,  partialfc__plan__number_ranges,
@@ -4723,7 +4896,7 @@ const ProtobufCMessageDescriptor partialfc__step_failed__descriptor =
   (ProtobufCMessageInit) partialfc__step_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__evaluation__field_descriptors[5] =
+static const ProtobufCFieldDescriptor partialfc__evaluation__field_descriptors[6] =
 {
   {
     "member",
@@ -4785,18 +4958,31 @@ static const ProtobufCFieldDescriptor partialfc__evaluation__field_descriptors[5
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "problem",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Evaluation, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__evaluation__field_indices_by_name[] = {
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   3,   /* field[3] = name */
+  5,   /* field[5] = problem */
   2,   /* field[2] = step */
   4,   /* field[4] = values */
 };
 static const ProtobufCIntRange partialfc__evaluation__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor partialfc__evaluation__descriptor =
 {
@@ -4806,14 +4992,155 @@ const ProtobufCMessageDescriptor partialfc__evaluation__descriptor =
   "Partialfc__Evaluation",
   "partialfc",
   sizeof(Partialfc__Evaluation),
-  5,
+  6,
   partialfc__evaluation__field_descriptors,
   partialfc__evaluation__field_indices_by_name,
   1,  partialfc__evaluation__number_ranges,
   (ProtobufCMessageInit) partialfc__evaluation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__leave__field_descriptors[3] =
+static const ProtobufCFieldDescriptor partialfc__results_done__set__field_descriptors[2] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone__Set, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "values",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ResultsDone__Set, n_values),
+    offsetof(Partialfc__ResultsDone__Set, values),
+    &partialfc__named_number__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__results_done__set__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  1,   /* field[1] = values */
+};
+static const ProtobufCIntRange partialfc__results_done__set__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__results_done__set__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ResultsDone.Set",
+  "Set",
+  "Partialfc__ResultsDone__Set",
+  "partialfc",
+  sizeof(Partialfc__ResultsDone__Set),
+  2,
+  partialfc__results_done__set__field_descriptors,
+  partialfc__results_done__set__field_indices_by_name,
+  1,  partialfc__results_done__set__number_ranges,
+  (ProtobufCMessageInit) partialfc__results_done__set__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__results_done__field_descriptors[5] =
+{
+  {
+    "member",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, member),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "incarnation",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, incarnation),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, id),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evaluations",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ResultsDone, n_evaluations),
+    offsetof(Partialfc__ResultsDone, evaluations),
+    &partialfc__results_done__set__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__results_done__field_indices_by_name[] = {
+  4,   /* field[4] = evaluations */
+  2,   /* field[2] = id */
+  1,   /* field[1] = incarnation */
+  0,   /* field[0] = member */
+  3,   /* field[3] = problem */
+};
+static const ProtobufCIntRange partialfc__results_done__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor partialfc__results_done__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ResultsDone",
+  "ResultsDone",
+  "Partialfc__ResultsDone",
+  "partialfc",
+  sizeof(Partialfc__ResultsDone),
+  5,
+  partialfc__results_done__field_descriptors,
+  partialfc__results_done__field_indices_by_name,
+  1,  partialfc__results_done__number_ranges,
+  (ProtobufCMessageInit) partialfc__results_done__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__leave__field_descriptors[4] =
 {
   {
     "member",
@@ -4851,8 +5178,21 @@ static const ProtobufCFieldDescriptor partialfc__leave__field_descriptors[3] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "exit_code",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Leave, exit_code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__leave__field_indices_by_name[] = {
+  3,   /* field[3] = exit_code */
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   2,   /* field[2] = reason */
@@ -4860,7 +5200,7 @@ static const unsigned partialfc__leave__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__leave__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor partialfc__leave__descriptor =
 {
@@ -4870,7 +5210,7 @@ const ProtobufCMessageDescriptor partialfc__leave__descriptor =
   "Partialfc__Leave",
   "partialfc",
   sizeof(Partialfc__Leave),
-  3,
+  4,
   partialfc__leave__field_descriptors,
   partialfc__leave__field_indices_by_name,
   1,  partialfc__leave__number_ranges,

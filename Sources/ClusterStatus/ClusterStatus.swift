@@ -1,7 +1,7 @@
 /// What the coordinator says of a running cluster: the JSON of `coordinator status --json`.
 public struct ClusterStatus: Codable, Sendable {
     public var clusterID: String
-    /// `waiting`, `training`, `paused`, `stopping`, `finished` or `failed`.
+    /// `waiting`, `training`, `paused`, `stopping`, `finishing`, `finished` or `failed`.
     public var state: String
     /// Why it waits or failed; empty otherwise.
     public var reason: String
@@ -53,6 +53,10 @@ public struct ClusterStatus: Codable, Sendable {
     public var checkpoints: [Checkpoint]
     /// Why the last checkpoint could not be written; empty if it could.
     public var checkpointProblem: String
+    /// Why the results could not be written at the end of the run; empty if nothing went wrong.
+    public var resultsProblem: String
+    /// Evaluations beside the training that were due and were not made, since this coordinator started.
+    public var missedEvaluations: Int
     /// Steps that were skipped because a value was not finite.
     public var skippedSteps: Int
     public var lastSkipped: SkippedStep?
@@ -86,6 +90,8 @@ public struct ClusterStatus: Codable, Sendable {
         moves = []
         checkpoints = []
         checkpointProblem = ""
+        resultsProblem = ""
+        missedEvaluations = 0
         skippedSteps = 0
         refused = [:]
         shards = []

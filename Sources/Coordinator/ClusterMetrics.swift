@@ -30,7 +30,7 @@ enum ClusterMetrics {
         return text
     }
 
-    private static let states = ["waiting", "training", "paused", "stopping", "finished", "failed"]
+    private static let states = ["waiting", "training", "paused", "stopping", "finishing", "finished", "failed"]
 
     private static func addRun(_ status: ClusterStatus, _ text: inout MetricsText) {
         text.add(
@@ -105,6 +105,12 @@ enum ClusterMetrics {
         text.add(
             "partialfc_checkpoint_failed", .gauge, "Whether the last checkpoint could not be written.",
             status.checkpointProblem.isEmpty ? 0 : 1)
+        text.add(
+            "partialfc_results_failed", .gauge, "Whether the results could not be written the last time.",
+            status.resultsProblem.isEmpty ? 0 : 1)
+        text.add(
+            "partialfc_missed_evaluations_total", .counter, "Evaluations that were due and were not made.",
+            Double(status.missedEvaluations))
         text.add(
             "partialfc_coordinator_blocked", .gauge, "Whether the coordinator cannot write down what it decides.",
             status.obstacle.isEmpty ? 0 : 1)

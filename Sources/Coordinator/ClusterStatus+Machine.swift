@@ -12,6 +12,7 @@ extension CoordinatorStatus {
         switch activity {
         case .train, .task: isStopping ? "stopping" : "training"
         case .wait: isPaused ? "paused" : "waiting"
+        case .finishing: "finishing"
         case .finished: "finished"
         case .failed: "failed"
         }
@@ -21,6 +22,11 @@ extension CoordinatorStatus {
     var reason: String {
         switch activity {
         case .wait(let reason), .failed(let reason): reason
+        case .finishing(nil):
+            resultsProblem.isEmpty
+                ? "results are due, waiting for a worker"
+                : "the results could not be written, tried again in a moment: \(resultsProblem)"
+        case .finishing(let writer?): "\(writer) writes the results"
         case .train, .task, .finished: ""
         }
     }
@@ -60,6 +66,8 @@ extension ClusterStatus {
         checkpoints = machine.checkpoints.map(Checkpoint.init)
         nextLearningRate = machine.learningRate
         learningRateChanges = machine.rates.map { LearningRate(fromStep: $0.fromStep, rule: "\($0.rule)") }
+        resultsProblem = machine.resultsProblem
+        missedEvaluations = machine.missedEvaluations
         skippedSteps = machine.skippedSteps
         lastSkipped = machine.lastSkipped.map { SkippedStep(step: $0.step, message: $0.message) }
         straggler = machine.straggler

@@ -18,7 +18,8 @@ extension CoordinatorService {
         status.obstacle = blocked?.problem ?? ""
         status.problem = metrics.problem.isEmpty ? nil : metrics.problem
         status.checkpointProblem = checkpointProblem
-        status.evaluations = evaluations.values.sorted { $0.name < $1.name }
+        // Of steps that the cluster went back behind nothing holds any more.
+        status.evaluations = evaluations.values.filter { $0.step <= machine.committed }.sorted { $0.name < $1.name }
         status.refused = Dictionary(
             uniqueKeysWithValues: server.counters.rejected.map { ("\($0.key)", $0.value) })
         return status

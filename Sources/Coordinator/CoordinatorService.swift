@@ -66,8 +66,6 @@ final class CoordinatorService: @unchecked Sendable {
     /// Writes and removes checkpoints' files: the loop must not wait for them.
     let files = ComputeThread(name: "files")
     private let origin = ContinuousClock.now
-    /// How many evaluation sets the status shows: it must fit into a message.
-    private static let evaluationLimit = 64
 
     /// Where the coordinator listens.
     var endpoint: String { server.endpoint }
@@ -89,6 +87,7 @@ final class CoordinatorService: @unchecked Sendable {
             clusterID: cluster.id, embeddingSize: configuration.backbone.embeddingSize,
             classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
             instructionSet: configuration.cluster.sameInstructionSet ? cluster.instructionSet : nil)
+        evaluations = Dictionary(try store.evaluations().map { ($0.name, .init($0)) }) { $1 }
         metrics = try MetricsFile(
             directory: configuration.output, isContinued: run.isContinued, origin: cluster.origin?.step ?? -1)
         server = try ServerEndpoint(bind: bind, security: security, events: mailbox.sink { .server($0) })
@@ -212,14 +211,8 @@ final class CoordinatorService: @unchecked Sendable {
             log.info("\(leave.member) leaves: \(leave.reason)")
             server.send(.acknowledged, to: peer, request: request)
             perform(machine.handle(.left(leave.member, incarnation: leave.incarnation), at: now))
-        case .evaluation(let evaluation):
-            guard evaluations[evaluation.name] != nil || evaluations.count < Self.evaluationLimit else {
-                let message = "\(Self.evaluationLimit) evaluation sets are kept, \"\(evaluation.name)\" is one more"
-                server.refuse(peer, request: request, Refusal(.tooLarge, message))
-                return
-            }
-            record(evaluation)
-            server.send(.acknowledged, to: peer, request: request)
+        case .evaluation(let evaluation): take(evaluation, peer, request)
+        case .resultsDone(let done): take(done, peer)
         case .readClasses:
             server.send(.classes(classList), to: peer, request: request)
         case .operatorRequest(let command): reply(answer(command), to: peer, request)
@@ -265,18 +258,9 @@ final class CoordinatorService: @unchecked Sendable {
             machine.handle(
                 .joined(
                     peer, role: hello.role, incarnation: hello.incarnation, endpoint: hello.endpoint,
-                    previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state),
+                    previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state,
+                    writesResults: hello.writesResults),
                 at: now))
-    }
-
-    private func record(_ evaluation: Evaluation) {
-        let figures = evaluation.values.sorted { $0.key < $1.key }.map { "\($0.key) \(Units.fixed($0.value, 4))" }
-        log.info("step \(evaluation.step): \(evaluation.name): \(figures.joined(separator: ", "))")
-        let known = ClusterStatus.Evaluation(name: evaluation.name, step: evaluation.step, values: evaluation.values)
-        evaluations[evaluation.name] = known
-        monitor?.note(known)
-        tensorBoard?.append(known)
-        write { try metrics.append(evaluation) }
     }
 
     /// An operator who gets no answer would wait for it.

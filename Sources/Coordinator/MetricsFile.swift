@@ -1,3 +1,4 @@
+import ClusterStatus
 import Foundation
 import StepProtocol
 import Wire
@@ -100,7 +101,7 @@ struct MetricsFile {
     }
 
     /// Appends an evaluation.
-    mutating func append(_ evaluation: Evaluation) throws {
+    mutating func append(_ evaluation: ClusterStatus.Evaluation) throws {
         try append(line: EvaluationLine(step: evaluation.step, evaluation: evaluation.name, values: evaluation.values))
     }
 

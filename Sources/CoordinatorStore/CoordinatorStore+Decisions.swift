@@ -66,6 +66,7 @@ extension CoordinatorStore {
         case .paused(let value): try update(db, "is_paused = ?", [value])
         case .stopping(let value): try update(db, "is_stopping = ?", [value])
         case .failed(let reason): try update(db, "failure = ?", [reason])
+        case .results(let step): try update(db, "results_step = ?", [step])
         }
     }
 

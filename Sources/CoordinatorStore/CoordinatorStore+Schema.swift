@@ -82,6 +82,17 @@ extension CoordinatorStore {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("results and evaluations") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE cluster ADD COLUMN results_step INTEGER;
+                    CREATE TABLE evaluation (
+                        name TEXT PRIMARY KEY,
+                        step INTEGER NOT NULL,
+                        figures TEXT NOT NULL
+                    ) STRICT, WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }

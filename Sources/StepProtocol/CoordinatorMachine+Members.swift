@@ -7,6 +7,7 @@ extension CoordinatorMachine {
         var endpoint: String
         var previousNumber: Int?
         var state: ShardState
+        var writesResults = false
     }
 
     /// Gives a number to a process that passed the handshake. Repeating it gives the same number again.
@@ -47,6 +48,7 @@ extension CoordinatorMachine {
         live[member, default: Live(peer: nil, lastHeard: now)].peer = newcomer.peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
+        live[member]?.writesResults = newcomer.writesResults
         live[member]?.logsSteps = newcomer.state.logsSteps
         if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
         live[member]?.logsSteps = newcomer.state.logsSteps
@@ -65,7 +67,7 @@ extension CoordinatorMachine {
         if let known = record.members[member] { replaced.append(known.incarnation) }
         live[member] = Live(
             peer: newcomer.peer, lastHeard: now, unchecked: member.role == .shard ? newcomer.state : nil,
-            logsSteps: newcomer.state.logsSteps, replaced: replaced.suffix(8))
+            logsSteps: newcomer.state.logsSteps, writesResults: newcomer.writesResults, replaced: replaced.suffix(8))
         let isDraining = record.members[member]?.isDraining ?? false
         return decide(
             .member(
@@ -191,7 +193,7 @@ extension CoordinatorMachine {
         switch member.role {
         case .worker:
             live[member] = nil
-            return decide(.gone(member)) + [event]
+            return decide(.gone(member)) + [event] + missEvaluations(of: member)
         case .shard where owns(member):
             live[member]?.isAlive = false
             return [event] + makeRoomForSuccessor(of: member)

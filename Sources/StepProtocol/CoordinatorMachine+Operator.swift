@@ -20,7 +20,7 @@ extension CoordinatorMachine {
     /// Whether there are no more steps to come.
     var isOver: Bool {
         switch activity {
-        case .finished, .failed: true
+        case .finishing, .finished, .failed: true
         case .train, .wait, .task: false
         }
     }
@@ -37,8 +37,10 @@ extension CoordinatorMachine {
 
     /// Leaves the end of the run, if that was reached: what is still to be done is done.
     private mutating func goOn() {
-        guard activity == .finished else { return }
+        guard isAtEnd else { return }
         unconfirmedShards = nil
+        if case .finishing(let writer?) = activity { ending.preferred = writer }
+        ranks = []
         activity = .wait(reason: "")
     }
 

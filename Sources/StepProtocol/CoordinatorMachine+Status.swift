@@ -16,7 +16,8 @@ extension CoordinatorMachine {
                 .init(move: $0, received: live[$0.to]?.report?.received[$0.slice].flatMap { $0 < 0 ? nil : $0 })
             }, checkpoints: record.checkpoints, rates: record.rates,
             learningRate: learningRate(min(id.step, max(0, configuration.totalSteps - 1))), skippedSteps: skippedSteps,
-            lastSkipped: lastSkipped, straggler: straggler, history: history)
+            lastSkipped: lastSkipped, resultsProblem: ending.problem,
+            missedEvaluations: evaluations.missed, straggler: straggler, history: history)
     }
 
     private func describe(_ id: MemberID, _ now: Duration) -> CoordinatorStatus.Member {

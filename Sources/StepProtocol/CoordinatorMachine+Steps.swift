@@ -7,7 +7,7 @@ extension CoordinatorMachine {
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
             activity = .wait(reason: "")  // whoever lost its state cannot do the task
         }
-        if activity == .finished, unconfirmedShards != nil,
+        if isAtEnd, unconfirmedShards != nil,
             owners.contains(where: { live[$0]?.unchecked.map { !$0.hasSlices || $0.newest < committed } ?? false })
         {
             // The last step was lost before its shard had committed it: the run is not over yet.
@@ -15,6 +15,7 @@ extension CoordinatorMachine {
             activity = .wait(reason: "")
         }
         actions += completeTask(now)
+        actions += pursueResults(now)
         while case .wait(let oldReason) = activity {
             if let retryAt, retryAt <= now { self.retryAt = nil }
             if record.owners.isEmpty {
@@ -44,7 +45,7 @@ extension CoordinatorMachine {
                 if record.task != nil {
                     // Tried again in a moment.
                 } else if record.isStopping || committed + 1 >= configuration.totalSteps {
-                    return actions + end()
+                    return actions + end(now)
                 }
             }
             if attempts == .fresh, let more = takeUpLearningRate() { actions += more }
@@ -116,6 +117,7 @@ extension CoordinatorMachine {
     private mutating func begin(_ now: Duration) -> [Action] {
         hasStarted = true
         attempts = .begun
+        skipUsedID()
         results = [:]
         stepStart = stepStart ?? now
         let present = workers.filter(isAlive)
@@ -194,7 +196,8 @@ extension CoordinatorMachine {
     }
 
     private mutating func finishStep(_ report: StepReport) -> [Action] {
-        var actions = decide(.committed(report.step))
+        var actions = decide(.committed(report.step)) + expectEvaluation(after: report.step)
+        noteLastWorld()
         if report.step + 1 == configuration.pauseAfter { actions += decide(.paused(true)) }
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }
@@ -211,6 +214,7 @@ extension CoordinatorMachine {
     mutating func recordFailure(
         of failed: StepID, from member: MemberID, _ code: RefusalCode, _ message: String, _ now: Duration
     ) -> [Action] {
+        if case .finishing(member?) = activity, failed == id { return failResults(message, member, now) }
         guard activity == .train, failed == id, let rank = ranks.firstIndex(where: { $0.worker == member }) else {
             return []
         }
@@ -248,20 +252,14 @@ extension CoordinatorMachine {
             + turn(to: .failed(reason: reason))
     }
 
-    private mutating func end() -> [Action] {
-        retryAt = nil
-        unconfirmedShards = Set(owners.map(\.number))
-        return [.event(.info, "finished after step \(committed)")] + turn(to: .finished)
-    }
-
     /// The shard has heard that the run is finished: it has committed the last step.
     mutating func confirm(_ number: Int) {
-        if activity == .finished { unconfirmedShards?.remove(number) }
+        if isAtEnd { unconfirmedShards?.remove(number) }
     }
 
     /// Says once that the run is over, when no shard that can be reached has still to commit.
     mutating func finish() -> [Action] {
-        guard let unconfirmed = unconfirmedShards else { return [] }
+        guard activity == .finished, let unconfirmed = unconfirmedShards else { return [] }
         if unconfirmed.contains(where: { isAlive(MemberID(.shard, $0)) }) { return [] }
         unconfirmedShards = nil
         return [.finished]

@@ -7,8 +7,11 @@ extension CoordinatorMachine {
         ///
         /// `incarnation` is drawn at random when a process starts. `previousNumber` is what the process was before, `state` what a
         /// shard holds durably.
+        ///
+        /// `writesResults`: of a worker, whether it can write the results of the run.
         case joined(
-            Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?)
+            Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
+            writesResults: Bool = false)
         /// A sign of life, and of a shard what it holds.
         case heartbeat(Peer, MemberID, incarnation: UInt64, report: ShardReport?)
         /// The member says that it goes.
@@ -18,6 +21,10 @@ extension CoordinatorMachine {
         /// Every shard is prepared for this worker's rank.
         case stepDone(Peer, MemberID, incarnation: UInt64, StepResult)
         case stepFailed(Peer, MemberID, incarnation: UInt64, StepID, code: RefusalCode, message: String)
+        /// A worker has written the results as the plan of this id asked it to, or could not, and why.
+        case resultsWritten(Peer, MemberID, incarnation: UInt64, StepID, problem: String?)
+        /// A worker has evaluated the parameters after a step beside the training, or will not, and why.
+        case evaluated(Peer, MemberID, incarnation: UInt64, step: Int, problem: String?)
         /// A shard has executed a boundary task, or could not.
         case taskDone(Peer, MemberID, incarnation: UInt64, number: Int, TaskOutcome)
         /// The operator's words: each takes effect at the next step boundary.
@@ -165,6 +172,10 @@ public struct CoordinatorStatus: Sendable {
     /// Steps that were skipped since this coordinator started.
     public var skippedSteps: Int
     public var lastSkipped: Skipped?
+    /// Why the results could not be written the last time; empty if nothing went wrong.
+    public var resultsProblem: String
+    /// Evaluations beside the training that were due and were not made, since this coordinator started.
+    public var missedEvaluations: Int
     /// The member that the others wait for, step after step.
     public var straggler: String?
     /// The last committed steps, oldest first.

@@ -15,6 +15,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         /// Of a shard that has joined and was not compared with the others yet: what it holds.
         var unchecked: ShardState?
         var logsSteps = true
+        /// Of a worker: whether it can write the results of the run.
+        var writesResults = false
         var report: ShardReport?
         var lastResult: StepResult?
         /// Incarnations that later ones have taken the place of, the latest last: they do not take it back.
@@ -58,6 +60,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var lastCheckpointStep = -1
     var history: [StepReport] = []
     var unconfirmedShards: Set<Int>?
+    var ending = Ending()
+    var evaluations = DueEvaluations()
     /// Shards that were told that they may go, by incarnation: they may not have heard it.
     var dismissed: [MemberID: UInt64] = [:]
 
@@ -111,10 +115,11 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         forgiveAbsence(now)
         var actions: [Action] = []
         switch event {
-        case .joined(let peer, let role, let incarnation, let endpoint, let previousNumber, let state):
+        case .joined(
+            let peer, let role, let incarnation, let endpoint, let previousNumber, let state, let writesResults):
             let newcomer = Newcomer(
                 peer: peer, incarnation: incarnation, endpoint: endpoint, previousNumber: previousNumber,
-                state: state ?? ShardState())
+                state: state ?? ShardState(), writesResults: writesResults)
             actions = join(newcomer, role, now)
         case .heartbeat(let peer, let member, let incarnation, let report):
             actions = heard(peer, member, incarnation, now) { machine in
@@ -134,6 +139,12 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
             actions = heard(peer, member, incarnation, now) {
                 $0.recordFailure(of: id, from: member, code, message, now) + [.send(member, peer, $0.plan)]
             }
+        case .resultsWritten(let peer, let member, let incarnation, let id, let problem):
+            actions = heard(peer, member, incarnation, now) {
+                $0.settleResults(id, problem, from: member, now) + [.send(member, peer, $0.plan)]
+            }
+        case .evaluated(let peer, let member, let incarnation, let step, let problem):
+            actions = heard(peer, member, incarnation, now) { $0.noteEvaluation(after: step, problem, by: member) }
         case .taskDone(let peer, let member, let incarnation, let number, let outcome):
             actions = heard(peer, member, incarnation, now) { $0.acknowledge(number, outcome, from: member, now) }
         case .checkpointWritten(let number, let problem): actions = recordCheckpoint(number, problem)

@@ -26,6 +26,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public var isStopping = false
     /// Why the run failed, nil if it did not.
     public var failure: String?
+    /// The last step whose results are settled: written, or given up. Nil: none.
+    public var resultsStep: Int?
 
     /// A member as it was when it last joined.
     public struct MemberRecord: Sendable, Hashable, Codable {
@@ -84,6 +86,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case paused(Bool)
         case stopping(Bool)
         case failed(String?)
+        /// The results after this step are settled; nil: none are any more.
+        case results(step: Int?)
 
         /// Whether it must survive a power cut before anyone hears of it.
         public var mustBeDurable: Bool { if case .committed = self { false } else { true } }
@@ -112,6 +116,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case .paused(let value): isPaused = value
         case .stopping(let value): isStopping = value
         case .failed(let reason): failure = reason
+        case .results(let step): resultsStep = step
         }
     }
 }

@@ -108,6 +108,8 @@ enum Decoder {
         case PARTIALFC__HEADER__BODY_LEAVE: return .leave(try leave(Field.required(header.leave, "leave")))
         case PARTIALFC__HEADER__BODY_TASK_DONE:
             return .taskDone(try taskDone(Field.required(header.task_done, "task_done")))
+        case PARTIALFC__HEADER__BODY_RESULTS_DONE:
+            return .resultsDone(try resultsDone(Field.required(header.results_done, "results_done")))
         case PARTIALFC__HEADER__BODY_STEP_REQUEST:
             return try stepRequest(Field.required(header.step_request, "step_request"), payload: tensors)
         case PARTIALFC__HEADER__BODY_STEP_REPLY:

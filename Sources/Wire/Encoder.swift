@@ -78,6 +78,9 @@ struct Encoder {
         case .taskDone(let done):
             header.task_done = try taskDone(done)
             header.body_case = PARTIALFC__HEADER__BODY_TASK_DONE
+        case .resultsDone(let done):
+            header.results_done = try resultsDone(done)
+            header.body_case = PARTIALFC__HEADER__BODY_RESULTS_DONE
         case .stepRequest(let request, let incarnation):
             header.step_request = try stepRequest(request, incarnation: incarnation)
             header.body_case = PARTIALFC__HEADER__BODY_STEP_REQUEST

@@ -29,6 +29,8 @@ public struct Hello: Sendable, Equatable {
     public var previousNumber = -1
     /// What a shard's durable state is; nil for other roles.
     public var state: ShardState?
+    /// Of a worker: whether it can write the results of a run, if the plan asks for it.
+    public var writesResults = false
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role

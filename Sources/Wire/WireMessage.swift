@@ -20,6 +20,7 @@ public enum WireMessage: Sendable {
     case evaluation(Evaluation)
     case leave(Leave)
     case taskDone(TaskDone)
+    case resultsDone(ResultsDone)
 
     // Between workers and shards.
     /// A request of the step protocol and the incarnation of the worker that sends it.
@@ -59,6 +60,7 @@ public enum WireMessage: Sendable {
         case .evaluation: "evaluation"
         case .leave: "leave"
         case .taskDone: "task_done"
+        case .resultsDone: "results_done"
         case .stepRequest: "step_request"
         case .stepReply: "step_reply"
         case .transferRequest: "transfer_request"

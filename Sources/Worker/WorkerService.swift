@@ -37,6 +37,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
         /// The parameters after a step, to evaluate.
         case installed(committed: Int, Tensor)
         case evaluated(step: Int, Result<[VerificationReport], Refusal>)
+        /// The parameters that the results are made of; nil if there are none.
+        case due(StepID, committed: Int, Tensor?)
+        /// The results are written: lines about them, and figures by evaluation set.
+        case written(StepID, Result<Results, Refusal>)
         case stop(String)
     }
 
@@ -68,13 +72,17 @@ final class WorkerService: MemberService, @unchecked Sendable {
     var classes: (registry: ClassRegistry, term: Int)?
     /// A plan that trains with other classes: it is followed once they are known.
     var waitingPlan: Plan?
-    /// The newest parameters and the step they come after.
-    var newest: (step: Int, parameters: Tensor)?
     /// Samples and identities that were left out when the data were opened.
     var leftOut = (samples: 0, identities: 0)
+    /// Evaluations that the coordinator has not acknowledged, by request, and when they are sent again.
+    var unacknowledged: [UInt64: (evaluation: Evaluation, sendAgain: ContinuousClock.Instant)] = [:]
+    /// What came of the results that this worker was asked for.
+    var results: (id: StepID, outcome: Result<Results, Refusal>)?
     /// How many of the replaced images were reported.
     var reportedProblems = 0
     var nextHeartbeat = ContinuousClock.now
+    /// Whether a plan has come since this process was started.
+    var hasPlan = false
     var exitCode: Int32 = 0
 
     /// Lets the compute thread use what only it touches.
@@ -90,6 +98,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         security = try options.member.security(as: .worker)
         io = try IOThread()
         hello = .thisProcess(role: .worker, name: options.member.name, threads: options.member.threads)
+        hello.writesResults = true
         coordinator = try ClientConnection(
             connect: options.member.coordinator, hello: hello, security: security.coordinator, thread: io,
             events: mailbox.sink { .coordinator($0) })
@@ -134,7 +143,9 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.handshakeFailed(let failure)): log.error("\(failure.message); trying on")
-        case .coordinator(.received(_, let message)): return receive(message)
+        case .coordinator(.received(let request, let message)):
+            noteAnswer(message, to: request)
+            return receive(message)
         case .coordinator(.arriving): break
         case .shard(let shard, .arriving(let reply)): arrived(reply, from: shard)
         case .shard(let shard, .received(_, .stepReply(let reply))):
@@ -157,11 +168,12 @@ final class WorkerService: MemberService, @unchecked Sendable {
             drive(.failed(id, task, code: refusal.code, message: refusal.message))
         case .installed(let step, let parameters): installed(step, parameters)
         case .evaluated(let step, let result): report(step, result)
+        case .due(let id, let committed, let parameters): writeResults(id, committed, parameters)
+        case .written(let id, let outcome): noteResults(id, outcome)
         case .stop(let reason):
             progress.interrupt()
             log.info("stopping: \(reason)")
-            leave(reason)
-            return end(0)
+            return stopped(reason)
         }
         return true
     }
@@ -185,7 +197,6 @@ final class WorkerService: MemberService, @unchecked Sendable {
                 leave("nothing to resume")
                 return end(78)
             }
-            if welcome.committed >= 0 { log.info("the run goes on after step \(welcome.committed)") }
             do { try prepare(welcome) } catch {
                 log.error("\(error)")
                 leave("\(error)")
@@ -255,14 +266,16 @@ final class WorkerService: MemberService, @unchecked Sendable {
             coordinator.send(.readClasses)
             return true
         }
+        noteBeginning(plan)
         connect(plan)
         if let member = welcome?.member, let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
             self.rank = rank
         }
         drive(.plan(plan))
         switch plan.activity {
-        case .finished:
-            return end(finish(plan.committed))
+        case .finished: return finished(plan)
+        case .finishing(let writer):
+            if writer != welcome?.member, let writer { log.info("\(writer) writes the results; standing by") }
         case .failed(let reason):
             progress.interrupt()
             log.error("the run failed: \(reason)")
@@ -291,6 +304,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         ]
         coordinator.send(
             .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
+        repeatEvaluations()
     }
 
     func leave(_ reason: String) {

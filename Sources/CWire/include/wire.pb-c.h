@@ -35,6 +35,7 @@ typedef struct Partialfc__ShardReport Partialfc__ShardReport;
 typedef struct Partialfc__ShardReport__Received Partialfc__ShardReport__Received;
 typedef struct Partialfc__HeartbeatReply Partialfc__HeartbeatReply;
 typedef struct Partialfc__Ready Partialfc__Ready;
+typedef struct Partialfc__Finishing Partialfc__Finishing;
 typedef struct Partialfc__Plan Partialfc__Plan;
 typedef struct Partialfc__Plan__Rank Partialfc__Plan__Rank;
 typedef struct Partialfc__Plan__Shard Partialfc__Plan__Shard;
@@ -49,6 +50,8 @@ typedef struct Partialfc__TaskDone Partialfc__TaskDone;
 typedef struct Partialfc__StepDone Partialfc__StepDone;
 typedef struct Partialfc__StepFailed Partialfc__StepFailed;
 typedef struct Partialfc__Evaluation Partialfc__Evaluation;
+typedef struct Partialfc__ResultsDone Partialfc__ResultsDone;
+typedef struct Partialfc__ResultsDone__Set Partialfc__ResultsDone__Set;
 typedef struct Partialfc__Leave Partialfc__Leave;
 typedef struct Partialfc__StepRequest Partialfc__StepRequest;
 typedef struct Partialfc__StepReply Partialfc__StepReply;
@@ -88,6 +91,7 @@ typedef enum {
   PARTIALFC__HEADER__BODY_EVALUATION = 26,
   PARTIALFC__HEADER__BODY_LEAVE = 27,
   PARTIALFC__HEADER__BODY_TASK_DONE = 28,
+  PARTIALFC__HEADER__BODY_RESULTS_DONE = 29,
   PARTIALFC__HEADER__BODY_STEP_REQUEST = 32,
   PARTIALFC__HEADER__BODY_STEP_REPLY = 33,
   PARTIALFC__HEADER__BODY_TRANSFER_REQUEST = 34,
@@ -135,6 +139,7 @@ struct  Partialfc__Header
     Partialfc__Evaluation *evaluation;
     Partialfc__Leave *leave;
     Partialfc__TaskDone *task_done;
+    Partialfc__ResultsDone *results_done;
     Partialfc__StepRequest *step_request;
     Partialfc__StepReply *step_reply;
     Partialfc__TransferRequest *transfer_request;
@@ -306,10 +311,14 @@ struct  Partialfc__Hello
    * of a shard; absent for other roles
    */
   Partialfc__ShardState *state;
+  /*
+   * of a worker
+   */
+  protobuf_c_boolean writes_results;
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0 }
 
 
 struct  Partialfc__ShardState
@@ -437,6 +446,22 @@ struct  Partialfc__Ready
     , NULL, 0, NULL }
 
 
+/*
+ * All steps are committed, and the results of the run are due.
+ */
+struct  Partialfc__Finishing
+{
+  ProtobufCMessage base;
+  /*
+   * who is to write them; absent: a worker is waited for
+   */
+  Partialfc__Member *writer;
+};
+#define PARTIALFC__FINISHING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__finishing__descriptor) \
+    , NULL }
+
+
 struct  Partialfc__Plan__Rank
 {
   ProtobufCMessage base;
@@ -495,10 +520,14 @@ struct  Partialfc__Plan
    * of task
    */
   Partialfc__BoundaryTask *task;
+  /*
+   * of finished: the results are still due
+   */
+  Partialfc__Finishing *finishing;
 };
 #define PARTIALFC__PLAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__descriptor) \
-    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL }
+    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL }
 
 
 struct  Partialfc__BoundaryTask__Restore
@@ -684,10 +713,50 @@ struct  Partialfc__Evaluation
   char *name;
   size_t n_values;
   Partialfc__NamedNumber **values;
+  /*
+   * why there is none; empty: there is one
+   */
+  char *problem;
 };
 #define PARTIALFC__EVALUATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__evaluation__descriptor) \
-    , NULL, 0, 0, (char *)protobuf_c_empty_string, 0,NULL }
+    , NULL, 0, 0, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string }
+
+
+struct  Partialfc__ResultsDone__Set
+{
+  ProtobufCMessage base;
+  char *name;
+  size_t n_values;
+  Partialfc__NamedNumber **values;
+};
+#define PARTIALFC__RESULTS_DONE__SET__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__results_done__set__descriptor) \
+    , (char *)protobuf_c_empty_string, 0,NULL }
+
+
+/*
+ * The results of the run are written, as the plan of this id has asked for, or could not be.
+ */
+struct  Partialfc__ResultsDone
+{
+  ProtobufCMessage base;
+  Partialfc__Member *member;
+  uint64_t incarnation;
+  Partialfc__StepID *id;
+  /*
+   * empty: they are written
+   */
+  char *problem;
+  /*
+   * of the parameters after the last step
+   */
+  size_t n_evaluations;
+  Partialfc__ResultsDone__Set **evaluations;
+};
+#define PARTIALFC__RESULTS_DONE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__results_done__descriptor) \
+    , NULL, 0, NULL, (char *)protobuf_c_empty_string, 0,NULL }
 
 
 struct  Partialfc__Leave
@@ -696,10 +765,11 @@ struct  Partialfc__Leave
   Partialfc__Member *member;
   uint64_t incarnation;
   char *reason;
+  uint32_t exit_code;
 };
 #define PARTIALFC__LEAVE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__leave__descriptor) \
-    , NULL, 0, (char *)protobuf_c_empty_string }
+    , NULL, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Partialfc__StepRequest
@@ -1309,6 +1379,25 @@ Partialfc__Ready *
 void   partialfc__ready__free_unpacked
                      (Partialfc__Ready *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__Finishing methods */
+void   partialfc__finishing__init
+                     (Partialfc__Finishing         *message);
+size_t partialfc__finishing__get_packed_size
+                     (const Partialfc__Finishing   *message);
+size_t partialfc__finishing__pack
+                     (const Partialfc__Finishing   *message,
+                      uint8_t             *out);
+size_t partialfc__finishing__pack_to_buffer
+                     (const Partialfc__Finishing   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__Finishing *
+       partialfc__finishing__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__finishing__free_unpacked
+                     (Partialfc__Finishing *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__Plan__Rank methods */
 void   partialfc__plan__rank__init
                      (Partialfc__Plan__Rank         *message);
@@ -1462,6 +1551,28 @@ Partialfc__Evaluation *
                       const uint8_t       *data);
 void   partialfc__evaluation__free_unpacked
                      (Partialfc__Evaluation *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__ResultsDone__Set methods */
+void   partialfc__results_done__set__init
+                     (Partialfc__ResultsDone__Set         *message);
+/* Partialfc__ResultsDone methods */
+void   partialfc__results_done__init
+                     (Partialfc__ResultsDone         *message);
+size_t partialfc__results_done__get_packed_size
+                     (const Partialfc__ResultsDone   *message);
+size_t partialfc__results_done__pack
+                     (const Partialfc__ResultsDone   *message,
+                      uint8_t             *out);
+size_t partialfc__results_done__pack_to_buffer
+                     (const Partialfc__ResultsDone   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ResultsDone *
+       partialfc__results_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__results_done__free_unpacked
+                     (Partialfc__ResultsDone *message,
                       ProtobufCAllocator *allocator);
 /* Partialfc__Leave methods */
 void   partialfc__leave__init
@@ -1784,6 +1895,9 @@ typedef void (*Partialfc__HeartbeatReply_Closure)
 typedef void (*Partialfc__Ready_Closure)
                  (const Partialfc__Ready *message,
                   void *closure_data);
+typedef void (*Partialfc__Finishing_Closure)
+                 (const Partialfc__Finishing *message,
+                  void *closure_data);
 typedef void (*Partialfc__Plan__Rank_Closure)
                  (const Partialfc__Plan__Rank *message,
                   void *closure_data);
@@ -1825,6 +1939,12 @@ typedef void (*Partialfc__StepFailed_Closure)
                   void *closure_data);
 typedef void (*Partialfc__Evaluation_Closure)
                  (const Partialfc__Evaluation *message,
+                  void *closure_data);
+typedef void (*Partialfc__ResultsDone__Set_Closure)
+                 (const Partialfc__ResultsDone__Set *message,
+                  void *closure_data);
+typedef void (*Partialfc__ResultsDone_Closure)
+                 (const Partialfc__ResultsDone *message,
                   void *closure_data);
 typedef void (*Partialfc__Leave_Closure)
                  (const Partialfc__Leave *message,
@@ -1903,6 +2023,7 @@ extern const ProtobufCMessageDescriptor partialfc__shard_report__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__ready__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__finishing__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor;
@@ -1917,6 +2038,8 @@ extern const ProtobufCMessageDescriptor partialfc__task_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_failed__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__evaluation__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__results_done__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__results_done__set__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__leave__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_request__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_reply__descriptor;

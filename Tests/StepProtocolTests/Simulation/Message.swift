@@ -3,7 +3,9 @@ internal import StepProtocol
 /// What travels between the simulated processes.
 enum Message: Sendable {
     // To the coordinator.
-    case joined(MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?)
+    case joined(
+        MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
+        writesResults: Bool = false)
     case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?)
     case left(MemberID, incarnation: UInt64)
     case drain(MemberID, incarnation: UInt64)
@@ -26,7 +28,7 @@ enum Message: Sendable {
     /// For the trace of a replayed seed.
     var summary: String {
         switch self {
-        case .joined(let role, let incarnation, let endpoint, let number, let state):
+        case .joined(let role, let incarnation, let endpoint, let number, let state, _):
             "joined \(role) \(incarnation) at \(endpoint), was \(number as Any), has \(state as Any)"
         case .heartbeat(let member, let incarnation, let report):
             "heartbeat \(member) \(incarnation)"
@@ -40,6 +42,8 @@ enum Message: Sendable {
         case .ready(let member, _): "ready \(member)"
         case .report(let member, _, .done(let result)): "\(member) done \(result.id)"
         case .report(let member, _, .failed(let id, let code, let message)): "\(member) failed \(id) \(code) \(message)"
+        case .report(let member, _, .results(let id, let problem)):
+            "\(member) results of \(id) \(problem ?? "are written")"
         case .taskDone(let member, _, let number, let outcome): "\(member) task \(number) \(outcome)"
         case .welcome(let member): "welcome \(member)"
         case .refuse(let code, let message): "refuse \(code) \(message)"

@@ -112,6 +112,7 @@ struct Scenario {
         configuration.rebalancesAutomatically = rebalancesAutomatically
         configuration.onNotFinite = .skip(limit: 100)
         configuration.movesAtOnce = movesAtOnce
+        configuration.writesResults = true
         return configuration
     }
 

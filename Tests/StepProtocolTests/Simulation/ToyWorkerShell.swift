@@ -9,7 +9,8 @@ struct ToyRefusal: Error {
 /// Executes a worker's computations on the toy model.
 struct ToyWorkerShell {
     let sabotage: Sabotage?
-    private var parameters: Words = []
+    /// Those that were installed last.
+    private(set) var parameters: Words = []
     private var microBatches = 0..<0
     private var features: Words = []
     private var normalizers: Words = []
