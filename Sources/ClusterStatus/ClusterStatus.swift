@@ -39,10 +39,14 @@ public struct ClusterStatus: Codable, Sendable {
     /// What operators have set it to, oldest first.
     public var learningRateChanges: [LearningRate]
     public var gradientNorm: Double?
-    /// Samples per second over the last committed steps.
+    /// Samples per second over the last committed steps; nil when the run is over.
     public var samplesPerSecond: Double?
-    /// Seconds until the last step at that speed.
+    /// Seconds until the last step at that speed; nil when the run is over.
     public var secondsLeft: Double?
+    /// Seconds since the last step was committed, or since the coordinator was started.
+    public var stepAge: Double
+    /// Whether speed and time left are of the past: no step was committed for much longer than one takes.
+    public var isStale: Bool
     /// The last figures of every evaluation set.
     public var evaluations: [Evaluation]
     /// What the shards do at this step boundary, nil while they train or wait.
@@ -86,6 +90,8 @@ public struct ClusterStatus: Codable, Sendable {
         embeddingSize = 0
         batchSize = 0
         learningRateChanges = []
+        stepAge = 0
+        isStale = false
         evaluations = []
         moves = []
         checkpoints = []

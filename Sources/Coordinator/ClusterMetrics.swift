@@ -106,6 +106,8 @@ enum ClusterMetrics {
             "partialfc_checkpoint_failed", .gauge, "Whether the last checkpoint could not be written.",
             status.checkpointProblem.isEmpty ? 0 : 1)
         text.add(
+            "partialfc_step_age_seconds", .gauge, "Since the last step was committed.", status.stepAge)
+        text.add(
             "partialfc_results_failed", .gauge, "Whether the results could not be written the last time.",
             status.resultsProblem.isEmpty ? 0 : 1)
         text.add(
@@ -139,6 +141,9 @@ enum ClusterMetrics {
         }
         add("impaired", .gauge, "Whether something is wrong with its disk although steps go on.") {
             $0.problem == nil ? 0 : 1
+        }
+        add("left", .gauge, "Whether it said that it goes, and is not back: the status says why.") {
+            $0.goodbye.isEmpty ? 0 : 1
         }
         add("heartbeat_age_seconds", .gauge, "Since it was last heard of.") { $0.age }
         add("slices", .gauge, "Slices that it owns.") { Double($0.slices.total) }

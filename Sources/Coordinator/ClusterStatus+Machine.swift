@@ -60,7 +60,8 @@ extension ClusterStatus {
                 number: running.number, kind: running.kind.name, step: running.step,
                 pending: machine.taskPending.map { "\($0)" })
         }
-        moves = machine.moves.map {
+        let isOver = ["finishing", "finished", "failed"].contains(state)
+        moves = (isOver ? [] : machine.moves).map {
             Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)
         }
         checkpoints = machine.checkpoints.map(Checkpoint.init)
@@ -81,6 +82,7 @@ extension ClusterStatus {
     }
 
     private mutating func addSpeed(_ machine: CoordinatorStatus) {
+        stepAge = machine.stepAge.seconds
         guard let last = machine.history.last else { return }
         loss = last.loss
         learningRate = last.learningRate
@@ -88,7 +90,13 @@ extension ClusterStatus {
         let recent = machine.history.suffix(20)
         let seconds = recent.reduce(0) { $0 + $1.seconds }
         guard seconds > 0 else { return }
+        // Whatever is over has no speed.
+        switch machine.activity {
+        case .finishing, .finished, .failed: return
+        case .train, .task, .wait: break
+        }
         let stepsPerSecond = Double(recent.count) / seconds
+        isStale = stepAge > 2 + 3 / stepsPerSecond
         samplesPerSecond = stepsPerSecond * Double(batchSize)
         secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond
     }
@@ -119,6 +127,7 @@ extension ClusterStatus.Shard {
         durable = member.report?.durable ?? -1
         obstacle = member.report?.obstacle ?? ""
         problem = member.report.flatMap { $0.problem.isEmpty ? nil : $0.problem }
+        goodbye = member.goodbye
         isDraining = member.isDraining
         logBytes = notes?.count("log_bytes") ?? 0
         snapshotStep = notes?.optionalCount("snapshot_step")

@@ -62,7 +62,11 @@ extension CoordinatorService {
         case .persist: break
         case .welcome(let peer, let member): welcome(member, peer, request(peer))
         case .refuse(let peer, let code, let message):
-            log.warning("refused a message: \(message)")
+            if let hello = hellos[peer], members.values.contains(where: { $0.peer == peer }) == false {
+                noteRefusal("refused \(hello.role) \(hello.name) of \(hello.host): \(message)")
+            } else {
+                log.warning("refused a message: \(message)")
+            }
             server.refuse(peer, request: request(peer), Refusal(code, message))
         case .dismiss(let peer, let member):
             members[member] = nil
@@ -91,7 +95,7 @@ extension CoordinatorService {
         welcome.heartbeatMilliseconds = max(50, min(1000, Int(lease * 200)))
         welcome.committed = machine.committed
         welcome.checkpoint = machine.checkpoints.last?.directory ?? cluster.origin?.directory ?? ""
-        if let hello = hellos[peer] { members[member] = MemberNotes(hello) }
+        if let hello = hellos[peer] { members[member] = MemberNotes(hello, peer) }
         server.welcome(peer, request: request, welcome)
     }
 
@@ -109,6 +113,14 @@ extension CoordinatorService {
             .warning,
             "the losses of the \(gap.count) steps from \(gap.lowerBound) to \(last) are lost: this coordinator ended before they were on its disk; metrics.jsonl says so"
         )
+    }
+
+    /// Who is refused comes again and again: the events tell of each reason once, of some hundred at most.
+    func noteRefusal(_ text: String) {
+        let count = refusals[text] ?? 0
+        guard count > 0 || refusals.count < 256 else { return log.warning("\(text)") }
+        refusals[text] = count + 1
+        if count == 0 { note(.warning, text) } else { log.debug("\(text)") }
     }
 
     /// Logs an event and keeps it for `coordinator events`.

@@ -63,6 +63,8 @@ final class CoordinatorService: @unchecked Sendable {
     let tensorBoard: TensorBoardFile?
     private var nextPublication = ContinuousClock.now
     var inHand: Question?
+    /// How often each hello that was refused came: events tell of each once.
+    var refusals: [String: Int] = [:]
     /// Writes and removes checkpoints' files: the loop must not wait for them.
     let files = ComputeThread(name: "files")
     private let origin = ContinuousClock.now
@@ -208,9 +210,12 @@ final class CoordinatorService: @unchecked Sendable {
                     .taskDone(peer, done.member, incarnation: done.incarnation, number: done.number, done.outcome),
                     at: now))
         case .leave(let leave):
-            log.info("\(leave.member) leaves: \(leave.reason)")
             server.send(.acknowledged, to: peer, request: request)
-            perform(machine.handle(.left(leave.member, incarnation: leave.incarnation), at: now))
+            perform(
+                machine.handle(
+                    .left(
+                        leave.member, incarnation: leave.incarnation, reason: leave.reason, exitCode: leave.exitCode),
+                    at: now))
         case .evaluation(let evaluation): take(evaluation, peer, request)
         case .resultsDone(let done): take(done, peer)
         case .readClasses:
@@ -235,7 +240,7 @@ final class CoordinatorService: @unchecked Sendable {
 
     private func greet(_ hello: Hello, _ peer: PeerID, _ request: UInt64) {
         if case .failure(let refusal) = policy.check(hello) {
-            log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
+            noteRefusal("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
             server.refuse(peer, request: request, refusal)
             return
         }

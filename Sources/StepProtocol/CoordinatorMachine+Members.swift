@@ -1,3 +1,5 @@
+internal import Determinism
+
 /// Who is there: numbers, incarnations and leases.
 extension CoordinatorMachine {
     /// A process that passed the handshake.
@@ -48,6 +50,7 @@ extension CoordinatorMachine {
         live[member, default: Live(peer: nil, lastHeard: now)].peer = newcomer.peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
+        live[member]?.goodbye = ""
         live[member]?.writesResults = newcomer.writesResults
         live[member]?.logsSteps = newcomer.state.logsSteps
         if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
@@ -156,6 +159,7 @@ extension CoordinatorMachine {
         live[member]?.peer = peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
+        live[member]?.goodbye = ""
         let event: [Action] = wasAlive ? [] : [.event(.info, "\(member) is back")]
         let more = wasAlive || owns(member) ? [] : returned(member)
         return event + more + body(&self)
@@ -174,22 +178,42 @@ extension CoordinatorMachine {
         safe = max(safe, min(durable, committed))
     }
 
-    mutating func leave(_ member: MemberID, _ incarnation: UInt64) -> [Action] {
+    /// A member says goodbye. That is nothing to worry about if its process ends as it should and holds nothing that is missed.
+    mutating func leave(_ member: MemberID, _ incarnation: UInt64, _ reason: String, _ exitCode: Int) -> [Action] {
         guard record.members[member]?.incarnation == incarnation else { return [] }
-        return lose(member, "left", forgets: true)
+        var text = reason.isEmpty ? "left" : "left: \(reason)"
+        if exitCode != 0 { text += " (exit code \(exitCode))" }
+        live[member]?.goodbye = reason.isEmpty && exitCode == 0 ? "" : text
+        var actions: [Action] = []
+        if activity == .train, exitCode == 0, ranks.contains(where: { $0.worker == member }) {
+            actions += abort("\(member) leaves", .info)
+        }
+        let isMissed = owns(member) && !isOver
+        return actions
+            + lose(member, text, forgets: true, level: exitCode != 0 ? .error : isMissed ? .warning : .info)
     }
 
     mutating func expire(_ now: Duration) -> [Action] {
         let lease = configuration.lease
         return live.filter { $0.value.isAlive && $0.value.lastHeard + lease <= now }.keys.sorted().flatMap {
-            lose($0, "was not heard of for \(lease)", forgets: false)
+            // A worker ends when the run does, and may not have been heard.
+            let isExpected = isOver && $0.role == .worker
+            return lose(
+                $0, "was not heard of for \(lease)", forgets: false, level: isExpected ? .info : .warning)
         }
     }
 
     /// A shard that owns slices keeps its number, because its state is nowhere else. So does one whose lease has run out: a
     /// hand-over that was called off may have left complete copies in its directory. Anyone else is forgotten.
-    private mutating func lose(_ member: MemberID, _ why: String, forgets: Bool) -> [Action] {
-        let event = Action.event(.warning, "\(member) \(why)")
+    private mutating func lose(
+        _ member: MemberID, _ why: String, forgets: Bool, level: EventLevel
+    ) -> [Action] {
+        var text = "\(member) \(why)"
+        if owns(member) {
+            let owned = slices(of: member)
+            text += "; it owns \(Count.slices(owned.centers.count, owned.dense.count)), and is waited for"
+        }
+        let event = Action.event(level, text)
         switch member.role {
         case .worker:
             live[member] = nil

@@ -17,7 +17,7 @@ extension CoordinatorMachine {
             }, checkpoints: record.checkpoints, rates: record.rates,
             learningRate: learningRate(min(id.step, max(0, configuration.totalSteps - 1))), skippedSteps: skippedSteps,
             lastSkipped: lastSkipped, resultsProblem: ending.problem,
-            missedEvaluations: evaluations.missed, straggler: straggler, history: history)
+            missedEvaluations: evaluations.missed, straggler: straggler, stepAge: now - lastCommit, history: history)
     }
 
     private func describe(_ id: MemberID, _ now: Duration) -> CoordinatorStatus.Member {
@@ -32,7 +32,7 @@ extension CoordinatorMachine {
             id: id, endpoint: record.members[id]?.endpoint ?? "", age: age, isAlive: isAlive(id),
             isLate: !isDone && (age > configuration.lease / 2 || isLast), slices: owned?.centers,
             denseSlices: owned?.dense,
-            isDraining: isDraining(id), report: member?.report, rank: rank,
+            isDraining: isDraining(id), report: member?.report, goodbye: member?.goodbye ?? "", rank: rank,
             microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult)
     }
 

@@ -97,9 +97,15 @@ extension CoordinatorMachine {
         guard let first = silent.first else { return nil }
         if silent.count == 1 {
             let endpoint = record.members[first]?.endpoint ?? ""
+            if let goodbye = live[first]?.goodbye, !goodbye.isEmpty {
+                return "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return"
+            }
             return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return"
         }
-        let names = silent.map { "\($0)" }.joined(separator: ", ")
+        let names = silent.map { member in
+            let goodbye = live[member]?.goodbye ?? ""
+            return goodbye.isEmpty ? "\(member)" : "\(member) (\(goodbye))"
+        }.joined(separator: ", ")
         return "\(names) do not answer; step \(id.step) waits for them to return"
     }
 
@@ -108,7 +114,7 @@ extension CoordinatorMachine {
         if let taskProblem, retryAt != nil { return "tried again in a moment: \(taskProblem)" }
         let needed = max(1, hasStarted ? 1 : configuration.minimumWorkers)
         let present = workers.count(where: isAlive)
-        if present < needed { return "waiting for \(needed - present) more workers" }
+        if present < needed { return "waiting for \(Count.of(needed - present, "more worker"))" }
         if record.isPaused { return "paused after step \(committed)" }
         if retryAt != nil { return "a shard did not answer a worker; \(id) begins in a moment" }
         return nil
@@ -130,13 +136,13 @@ extension CoordinatorMachine {
     }
 
     /// Ends the running attempt. The next plan has the next attempt's id, so that nothing of this one can be committed.
-    mutating func abort(_ reason: String) -> [Action] {
+    mutating func abort(_ reason: String, _ level: EventLevel = .warning) -> [Action] {
         let aborted = id
         id.attempt += 1
         ranks = []
         results = [:]
         activity = .wait(reason: "")
-        return [.event(.warning, "\(aborted) is aborted: \(reason)")]
+        return [.event(level, "\(aborted) is aborted: \(reason)")]
     }
 
     // MARK: Results
@@ -198,6 +204,7 @@ extension CoordinatorMachine {
     private mutating func finishStep(_ report: StepReport) -> [Action] {
         var actions = decide(.committed(report.step)) + expectEvaluation(after: report.step)
         noteLastWorld()
+        lastCommit = lastEvent
         if report.step + 1 == configuration.pauseAfter { actions += decide(.paused(true)) }
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }

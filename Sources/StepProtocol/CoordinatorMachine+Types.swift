@@ -14,8 +14,8 @@ extension CoordinatorMachine {
             writesResults: Bool = false)
         /// A sign of life, and of a shard what it holds.
         case heartbeat(Peer, MemberID, incarnation: UInt64, report: ShardReport?)
-        /// The member says that it goes.
-        case left(MemberID, incarnation: UInt64)
+        /// The member says that it goes, why, and what its process ends with: 0 if that is as it should be.
+        case left(MemberID, incarnation: UInt64, reason: String = "", exitCode: Int = 0)
         /// A worker wants the current plan.
         case ready(Peer, MemberID, incarnation: UInt64)
         /// Every shard is prepared for this worker's rank.
@@ -128,6 +128,8 @@ public struct CoordinatorStatus: Sendable {
         public var isDraining: Bool
         /// Of a shard: its last report.
         public var report: ShardReport?
+        /// Why it left, if it did and is not back; empty otherwise.
+        public var goodbye: String
         /// Of a worker in the running attempt.
         public var rank: Int?
         public var microBatches: Range<Int>?
@@ -178,6 +180,8 @@ public struct CoordinatorStatus: Sendable {
     public var missedEvaluations: Int
     /// The member that the others wait for, step after step.
     public var straggler: String?
+    /// Since the last step was committed, or since this coordinator started.
+    public var stepAge: Duration
     /// The last committed steps, oldest first.
     public var history: [StepReport]
 }

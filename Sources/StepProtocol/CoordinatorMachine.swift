@@ -19,6 +19,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         var writesResults = false
         var report: ShardReport?
         var lastResult: StepResult?
+        /// Why it left, until it is back.
+        var goodbye = ""
         /// Incarnations that later ones have taken the place of, the latest last: they do not take it back.
         var replaced: [UInt64] = []
     }
@@ -32,6 +34,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var revision = 0
     var live: [MemberID: Live] = [:]
     var lastEvent = Duration.zero
+    /// When the last step was committed, or this coordinator started.
+    var lastCommit = Duration.zero
     /// Whether the record was not compared yet with what shards hold.
     var isRecordUnchecked = true
     var safe = -1
@@ -75,6 +79,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     /// The first thing to call: a new term begins, in which nothing of an earlier one counts.
     public mutating func start(at now: Duration) -> [Action] {
         lastEvent = now
+        lastCommit = now
         lastCheckpointTime = now
         hasStarted = record.committed >= 0
         var actions = beginTerm(committed: record.committed)
@@ -130,7 +135,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
                 }
                 return [.send(member, peer, machine.plan)]
             }
-        case .left(let member, let incarnation): actions = leave(member, incarnation)
+        case .left(let member, let incarnation, let reason, let exitCode):
+            actions = leave(member, incarnation, reason, exitCode)
         case .ready(let peer, let member, let incarnation):
             actions = heard(peer, member, incarnation, now) { [.send(member, peer, $0.plan)] }
         case .stepDone(let peer, let member, let incarnation, let result):

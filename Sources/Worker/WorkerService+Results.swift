@@ -86,7 +86,7 @@ extension WorkerService {
     func finished(_ plan: Plan) -> Bool {
         progress.interrupt()
         log.info("finished after step \(plan.committed)")
-        return end(0)
+        return goodbye("the run is finished", 0)
     }
 
     /// The process is told to end. If it could not write the results it says so by its exit code.
@@ -97,7 +97,6 @@ extension WorkerService {
             code = 75
         }
         if let results, case .failure = results.outcome, case .finishing = machine?.plan?.activity { code = 74 }
-        leave(reason)
-        return end(code)
+        return goodbye(reason, code)
     }
 }

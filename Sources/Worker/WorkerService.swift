@@ -188,20 +188,14 @@ final class WorkerService: MemberService, @unchecked Sendable {
     func join(_ welcome: Welcome) -> Bool {
         if let known = self.welcome, known.clusterID != welcome.clusterID {
             log.error("the coordinator now runs cluster \(welcome.clusterID), this worker trained \(known.clusterID)")
-            return end(70)
+            return end(70)  // It was no member of that cluster.
         }
         self.welcome = welcome
         if setup == nil {
             if options.resume, welcome.committed < 0, welcome.checkpoint.isEmpty {
-                log.error("there is nothing to resume: the run has no committed step and no checkpoint")
-                leave("nothing to resume")
-                return end(78)
+                return fail("there is nothing to resume: the run has no committed step and no checkpoint", 78)
             }
-            do { try prepare(welcome) } catch {
-                log.error("\(error)")
-                leave("\(error)")
-                return end(78)
-            }
+            do { try prepare(welcome) } catch { return fail("\(error)", 78) }
         }
         if machine?.member != welcome.member { machine = Machine(member: welcome.member, empty: []) }
         // By these a coordinator that was started again knows this worker.
@@ -255,8 +249,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
 
     func follow(_ plan: Plan) -> Bool {
         if let misfit = setup?.misfit(of: plan) {
-            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
-            return end(70)
+            return fail("the coordinator's plan does not fit its configuration: \(misfit)", 70)
         }
         // Plans may overtake each other.
         if let waitingPlan, !plan.supersedes(waitingPlan) { return true }
@@ -276,10 +269,11 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .finished: return finished(plan)
         case .finishing(let writer):
             if writer != welcome?.member, let writer { log.info("\(writer) writes the results; standing by") }
+            return true
         case .failed(let reason):
             progress.interrupt()
             log.error("the run failed: \(reason)")
-            return end(1)
+            return goodbye("the run has failed", 1)
         case .train, .wait, .task: return true
         }
     }
@@ -307,8 +301,20 @@ final class WorkerService: MemberService, @unchecked Sendable {
         repeatEvaluations()
     }
 
-    func leave(_ reason: String) {
-        guard let welcome else { return }
-        coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
+    /// Ends the process for an error, and tells the coordinator.
+    func fail(_ problem: String, _ code: Int32) -> Bool {
+        progress.interrupt()
+        log.error("\(problem)")
+        return goodbye(problem, code)
+    }
+
+    /// Tells the coordinator why this worker goes, and ends.
+    func goodbye(_ reason: String, _ code: Int32) -> Bool {
+        if let welcome {
+            let leave = Leave(
+                member: welcome.member, incarnation: incarnation, reason: reason, exitCode: Int(code))
+            coordinator.send(.leave(leave))
+        }
+        return end(code)
     }
 }
