@@ -1033,6 +1033,12 @@ void   partialfc__class_operation__add__init
   static const Partialfc__ClassOperation__Add init_value = PARTIALFC__CLASS_OPERATION__ADD__INIT;
   *message = init_value;
 }
+void   partialfc__class_operation__retire__range__init
+                     (Partialfc__ClassOperation__Retire__Range         *message)
+{
+  static const Partialfc__ClassOperation__Retire__Range init_value = PARTIALFC__CLASS_OPERATION__RETIRE__RANGE__INIT;
+  *message = init_value;
+}
 void   partialfc__class_operation__retire__init
                      (Partialfc__ClassOperation__Retire         *message)
 {
@@ -4215,7 +4221,7 @@ const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__descriptor
   (ProtobufCMessageInit) partialfc__boundary_task__hand_over__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptors[8] =
+static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptors[9] =
 {
   {
     "number",
@@ -4313,8 +4319,21 @@ static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptor
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "check",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, check),
+    &partialfc__class_operation__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
+  8,   /* field[8] = check */
   3,   /* field[3] = checkpoint */
   6,   /* field[6] = classes */
   7,   /* field[7] = hand_over */
@@ -4327,7 +4346,7 @@ static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__boundary_task__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor =
 {
@@ -4337,14 +4356,14 @@ const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor =
   "Partialfc__BoundaryTask",
   "partialfc",
   sizeof(Partialfc__BoundaryTask),
-  8,
+  9,
   partialfc__boundary_task__field_descriptors,
   partialfc__boundary_task__field_indices_by_name,
   1,  partialfc__boundary_task__number_ranges,
   (ProtobufCMessageInit) partialfc__boundary_task__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__class_operation__add__field_descriptors[2] =
+static const ProtobufCFieldDescriptor partialfc__class_operation__add__field_descriptors[3] =
 {
   {
     "count",
@@ -4370,15 +4389,28 @@ static const ProtobufCFieldDescriptor partialfc__class_operation__add__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "hash",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Add, hash),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__class_operation__add__field_indices_by_name[] = {
   0,   /* field[0] = count */
+  2,   /* field[2] = hash */
   1,   /* field[1] = path */
 };
 static const ProtobufCIntRange partialfc__class_operation__add__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor =
 {
@@ -4388,14 +4420,65 @@ const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor =
   "Partialfc__ClassOperation__Add",
   "partialfc",
   sizeof(Partialfc__ClassOperation__Add),
-  2,
+  3,
   partialfc__class_operation__add__field_descriptors,
   partialfc__class_operation__add__field_indices_by_name,
   1,  partialfc__class_operation__add__number_ranges,
   (ProtobufCMessageInit) partialfc__class_operation__add__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__class_operation__retire__field_descriptors[1] =
+static const ProtobufCFieldDescriptor partialfc__class_operation__retire__range__field_descriptors[2] =
+{
+  {
+    "lower",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Retire__Range, lower),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "upper",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Retire__Range, upper),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__class_operation__retire__range__field_indices_by_name[] = {
+  0,   /* field[0] = lower */
+  1,   /* field[1] = upper */
+};
+static const ProtobufCIntRange partialfc__class_operation__retire__range__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__class_operation__retire__range__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ClassOperation.Retire.Range",
+  "Range",
+  "Partialfc__ClassOperation__Retire__Range",
+  "partialfc",
+  sizeof(Partialfc__ClassOperation__Retire__Range),
+  2,
+  partialfc__class_operation__retire__range__field_descriptors,
+  partialfc__class_operation__retire__range__field_indices_by_name,
+  1,  partialfc__class_operation__retire__range__number_ranges,
+  (ProtobufCMessageInit) partialfc__class_operation__retire__range__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__class_operation__retire__field_descriptors[2] =
 {
   {
     "classes",
@@ -4409,14 +4492,27 @@ static const ProtobufCFieldDescriptor partialfc__class_operation__retire__field_
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "ranges",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ClassOperation__Retire, n_ranges),
+    offsetof(Partialfc__ClassOperation__Retire, ranges),
+    &partialfc__class_operation__retire__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__class_operation__retire__field_indices_by_name[] = {
   0,   /* field[0] = classes */
+  1,   /* field[1] = ranges */
 };
 static const ProtobufCIntRange partialfc__class_operation__retire__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor =
 {
@@ -4426,7 +4522,7 @@ const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor 
   "Partialfc__ClassOperation__Retire",
   "partialfc",
   sizeof(Partialfc__ClassOperation__Retire),
-  1,
+  2,
   partialfc__class_operation__retire__field_descriptors,
   partialfc__class_operation__retire__field_indices_by_name,
   1,  partialfc__class_operation__retire__number_ranges,

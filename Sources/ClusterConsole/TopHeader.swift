@@ -166,7 +166,8 @@ enum TopHeader {
         }
         if let task = status.task {
             let pending = task.pending.isEmpty ? "" : ", waiting for \(task.pending.joined(separator: ", "))"
-            add("\(task.kind) at step \(task.step)\(pending)", .warning)
+            add("\(task.kind) after step \(task.step)\(pending)", .warning)
+            for (shard, problem) in task.problems.sorted(by: { $0.key < $1.key }) { add("\(shard): \(problem)", .bad) }
         }
         if let skipped = status.lastSkipped {
             add("\(Units.count(status.skippedSteps, "step")) skipped, the last step \(skipped.step): \(skipped.message)", .warning)

@@ -49,7 +49,7 @@ public struct ClusterStatus: Codable, Sendable {
     public var isStale: Bool
     /// The last figures of every evaluation set.
     public var evaluations: [Evaluation]
-    /// What the shards do at this step boundary, nil while they train or wait.
+    /// What the shards do at this step boundary, also while some cannot; nil while there is nothing to do.
     public var task: Task?
     /// Slices on their way to another shard.
     public var moves: [Move]

@@ -48,17 +48,18 @@ extension ClusterStatus {
         attempt = machine.current.attempt
         mapVersion = machine.mapVersion
         classVersion = machine.classVersion
-        pendingOperations = machine.pendingOperations.map(ClassOrders.text)
+        pendingOperations = machine.pendingOperations.map(\.summary)
         exchange = "\(machine.exchange)"
         exchangeReason = setup.exchangeReason
         classes = registry?.classCount ?? configuration.data.classes
         embeddingSize = configuration.backbone.embeddingSize
         batchSize = configuration.batch.size
         addSpeed(machine)
-        if case .task(let running) = machine.activity {
+        if let running = machine.task {
             task = Task(
                 number: running.number, kind: running.kind.name, step: running.step,
                 pending: machine.taskPending.map { "\($0)" })
+            task?.problems = Dictionary(uniqueKeysWithValues: machine.taskFailures.map { ("\($0.key)", $0.value) })
         }
         let isOver = ["finishing", "finished", "failed"].contains(state)
         moves = (isOver ? [] : machine.moves).map {

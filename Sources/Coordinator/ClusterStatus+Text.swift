@@ -23,7 +23,10 @@ extension ClusterStatus {
         if !checkpointProblem.isEmpty { lines.append("obstacle  the last checkpoint: \(checkpointProblem)") }
         if let task {
             let pending = task.pending.isEmpty ? "" : ", waiting for \(task.pending.joined(separator: ", "))"
-            lines.append("task      \(task.kind) at step \(task.step)\(pending)")
+            lines.append("task      \(task.kind) after step \(task.step)\(pending)")
+            for (shard, problem) in task.problems.sorted(by: { $0.key < $1.key }) {
+                lines.append("blocked   \(shard): \(problem) (`coordinator cancel` calls the task off)")
+            }
         }
         if !moves.isEmpty, !isOver {
             let copied = moves.count { $0.received != nil }
@@ -80,7 +83,7 @@ extension ClusterStatus {
             if let secondsLeft { parts.append("\(Units.duration(secondsLeft)) left") }
         }
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
-        if let task { parts.append("\(task.kind) at step \(task.step)") }
+        if let task { parts.append("\(task.kind) after step \(task.step)") }
         if !moves.isEmpty, !isOver { parts.append("\(movesText) on their way") }
         if skippedSteps > 0 { parts.append("\(skippedSteps) skipped") }
         if !late.isEmpty { parts.append("late: \(late.joined(separator: ", "))") }

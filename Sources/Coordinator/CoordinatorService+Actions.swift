@@ -72,7 +72,7 @@ extension CoordinatorService {
             members[member] = nil
             server.refuse(
                 peer, request: request(peer), Refusal(.drained, "\(member) has handed its slices over and may go"))
-        case .send(_, let peer, let plan): server.send(.plan(plan), to: peer, request: request(peer))
+        case .send(_, let peer, let plan): deliver(.plan(plan), to: peer, request: request(peer))
         case .committed: break  // In the metrics since `perform`.
         case .event(let level, let text): note(level, text)
         case .refuseOperator(let message): operatorRefusal = message
@@ -96,7 +96,7 @@ extension CoordinatorService {
         welcome.committed = machine.committed
         welcome.checkpoint = machine.checkpoints.last?.directory ?? cluster.origin?.directory ?? ""
         if let hello = hellos[peer] { members[member] = MemberNotes(hello, peer) }
-        server.welcome(peer, request: request, welcome)
+        deliver(.welcome(welcome), to: peer, request: request)
     }
 
     /// Makes the metrics end with the last committed step.

@@ -63,6 +63,10 @@ final class CoordinatorService: @unchecked Sendable {
     let tensorBoard: TensorBoardFile?
     private var nextPublication = ContinuousClock.now
     var inHand: Question?
+    /// The classes of a term and class version.
+    var knownRegistry: (key: [Int], registry: ClassRegistry)?
+    /// Messages that could not be encoded the last time, by name, and why.
+    var unsendable: [String: String] = [:]
     /// How often each hello that was refused came: events tell of each once.
     var refusals: [String: Int] = [:]
     /// Writes and removes checkpoints' files: the loop must not wait for them.
@@ -219,7 +223,7 @@ final class CoordinatorService: @unchecked Sendable {
         case .evaluation(let evaluation): take(evaluation, peer, request)
         case .resultsDone(let done): take(done, peer)
         case .readClasses:
-            server.send(.classes(classList), to: peer, request: request)
+            deliver(.classes(classList), to: peer, request: request)
         case .operatorRequest(let command): reply(answer(command), to: peer, request)
         default:
             server.refuse(
@@ -266,6 +270,22 @@ final class CoordinatorService: @unchecked Sendable {
                     previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state,
                     writesResults: hello.writesResults),
                 at: now))
+    }
+
+    /// Sends a message. One that cannot be encoded would keep its receiver waiting without a word: the operator sees it.
+    func deliver(_ message: WireMessage, to peer: PeerID, request: UInt64) {
+        let result: SendResult
+        if case .welcome(let welcome) = message {
+            result = server.welcome(peer, request: request, welcome)
+        } else {
+            result = server.send(message, to: peer, request: request)
+        }
+        guard case .unencodable(let error) = result else {
+            if unsendable[message.name] != nil { unsendable[message.name] = nil }
+            return
+        }
+        let problem = "\(message.name) cannot be sent: \(error.message)"
+        if unsendable.updateValue(problem, forKey: message.name) != problem { note(.error, problem) }
     }
 
     /// An operator who gets no answer would wait for it.

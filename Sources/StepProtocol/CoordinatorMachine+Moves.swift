@@ -32,7 +32,7 @@ extension CoordinatorMachine {
     var activeMoves: [SliceMove] {
         switch record.task?.kind {
         case .restore, .classes: []
-        case .skip, .checkpoint, .handOver, nil: Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
+        case .skip, .check, .checkpoint, .handOver, nil: Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
         }
     }
 

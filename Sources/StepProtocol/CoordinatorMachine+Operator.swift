@@ -13,6 +13,7 @@ extension CoordinatorMachine {
         case .restore(let checkpoint, let step): restore(checkpoint, step)
         case .forget(let member): forget(member)
         case .learningRate(let rule): setLearningRate(rule)
+        case .cancel: cancel()
         default: []
         }
     }
@@ -80,12 +81,6 @@ extension CoordinatorMachine {
         wantsCheckpoint = true
         goOn()
         return []
-    }
-
-    private mutating func order(_ operation: ClassOperation) -> [Action] {
-        if isOver { return [.refuseOperator("the run is over")] }
-        return decide(
-            .operations(record.operations + [.init(operation: operation)], classVersion: record.classVersion))
     }
 
     private mutating func restore(_ directory: String?, _ step: Int?) -> [Action] {

@@ -3,14 +3,12 @@ extension CoordinatorMachine {
     public func status(at now: Duration) -> CoordinatorStatus {
         let members = live.keys.sorted().map { describe($0, now) }
         var pending: [MemberID] = []
-        if case .task(let task) = activity {
-            pending = participants(of: task).filter { acknowledged[$0] == nil }
-        }
+        if let task = record.task { pending = participants(of: task).filter { acknowledged[$0] == nil } }
         return CoordinatorStatus(
             current: id, committed: committed, safe: safe, totalSteps: configuration.totalSteps,
             mapVersion: record.mapVersion, classVersion: classVersion,
             pendingOperations: record.operations.dropFirst(classVersion).map(\.operation), activity: activity,
-            taskPending: pending, isPaused: record.isPaused, isStopping: record.isStopping,
+            taskPending: pending, task: record.task, taskFailures: taskFailures, order: orders.last, isPaused: record.isPaused, isStopping: record.isStopping,
             exchange: configuration.exchange, members: members,
             moves: record.moves.map {
                 .init(move: $0, received: live[$0.to]?.report?.received[$0.slice].flatMap { $0 < 0 ? nil : $0 })

@@ -45,6 +45,8 @@ extension CoordinatorMachine {
         /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint. One that owned
         /// nothing is just forgotten.
         case forget(MemberID)
+        /// Call off what is under way, where that is sound: a task, an order that is being checked, the results.
+        case cancel
         /// The rate of the steps that have not begun.
         case learningRate(LearningRateRule)
         /// The manifest of the checkpoint of this task is written, or could not be.
@@ -143,6 +145,20 @@ public struct CoordinatorStatus: Sendable {
         public var received: Int?
     }
 
+    /// An order about classes that shards check before it is decided.
+    public struct ClassOrder: Sendable, Hashable {
+        public enum State: Sendable, Hashable {
+            /// Shards are asked, or will be at the next boundary.
+            case checking
+            case decided
+            case refused(String)
+        }
+        /// Ascending, from 1.
+        public var number: Int
+        public var operation: ClassOperation
+        public var state: State
+    }
+
     /// A step that was skipped, and what was not finite.
     public struct Skipped: Sendable, Hashable {
         public var step: Int
@@ -161,6 +177,12 @@ public struct CoordinatorStatus: Sendable {
     public var activity: Plan.Activity
     /// Shards that have yet to acknowledge the task.
     public var taskPending: [MemberID]
+    /// The task that is decided and not done, also while nobody can do it.
+    public var task: BoundaryTask?
+    /// Why shards could not do it, by shard.
+    public var taskFailures: [MemberID: String]
+    /// The last order about classes that shards had to check; nil: none since this coordinator started.
+    public var order: ClassOrder?
     public var isPaused: Bool
     public var isStopping: Bool
     public var exchange: Exchange

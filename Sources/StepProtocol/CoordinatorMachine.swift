@@ -66,6 +66,9 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var unconfirmedShards: Set<Int>?
     var ending = Ending()
     var evaluations = DueEvaluations()
+    var orders = ClassOrders()
+    /// Who could not do the task under way, and why, since it was announced first.
+    var taskFailures: [MemberID: String] = [:]
     /// Shards that were told that they may go, by incarnation: they may not have heard it.
     var dismissed: [MemberID: UInt64] = [:]
 

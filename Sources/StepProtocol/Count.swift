@@ -1,7 +1,9 @@
 /// Numbers with what they count, for people.
 enum Count {
     /// `1 worker`, `2 workers`.
-    static func of(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+    static func of(_ count: Int, _ noun: String, _ plural: String? = nil) -> String {
+        "\(count) \(count == 1 ? noun : plural ?? noun + "s")"
+    }
 
     /// `8 slices and 2 dense slices`; the kind of which there are none is left out.
     static func slices(_ centers: Int, _ dense: Int) -> String {

@@ -71,7 +71,7 @@ extension ShardMachine {
         case .restore:
             isReady = true
             isDone = false  // whoever owns nothing may still have logged something
-        case .checkpoint, .classes: break
+        case .check, .checkpoint, .classes: break
         }
         guard isReady else { return [] }
         // A step that every shard has prepared may be the one that the cluster resumes from.
@@ -91,7 +91,7 @@ extension ShardMachine {
     private func isStillDone(_ task: BoundaryTask) -> Bool {
         switch task.kind {
         case .skip, .restore: committed == task.step
-        case .checkpoint, .classes, .handOver: true
+        case .check, .checkpoint, .classes, .handOver: true
         }
     }
 
@@ -106,7 +106,7 @@ extension ShardMachine {
         switch task.kind {
         case .skip, .restore: (committed, transfersThisStep) = (task.step, 0)
         case .handOver: holdsSlices = true
-        case .checkpoint, .classes: break
+        case .check, .checkpoint, .classes: break
         }
         return [.acknowledge(number: number, outcome)] + actUnless(number)
     }

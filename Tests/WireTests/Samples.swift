@@ -75,6 +75,7 @@ enum Samples {
             .restore(checkpoint: ""), .restore(checkpoint: "/state/checkpoints/step-60000"),
             .classes(.add(count: 5, path: "/data/new.safetensors")), .classes(.add(count: 5, path: "")),
             .classes(.retire([3, 1, 5529])), .classes(.retire([])), .classes(.merge(from: 8, into: 7)),
+            .classes(.retire(SliceSet([3..<900, 1000..<1 << 40]))), .check(.add(count: 2, path: "/x", hash: "0f")),
             .handOver(moves), .handOver([]),
         ].map { .plan(plan(.task(BoundaryTask(number: 12, step: 69_999, kind: $0)))) }
 

@@ -45,6 +45,7 @@ typedef struct Partialfc__BoundaryTask__HandOver Partialfc__BoundaryTask__HandOv
 typedef struct Partialfc__ClassOperation Partialfc__ClassOperation;
 typedef struct Partialfc__ClassOperation__Add Partialfc__ClassOperation__Add;
 typedef struct Partialfc__ClassOperation__Retire Partialfc__ClassOperation__Retire;
+typedef struct Partialfc__ClassOperation__Retire__Range Partialfc__ClassOperation__Retire__Range;
 typedef struct Partialfc__ClassOperation__Merge Partialfc__ClassOperation__Merge;
 typedef struct Partialfc__TaskDone Partialfc__TaskDone;
 typedef struct Partialfc__StepDone Partialfc__StepDone;
@@ -561,7 +562,8 @@ typedef enum {
   PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_LOG = 5,
   PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_CHECKPOINT = 6,
   PARTIALFC__BOUNDARY_TASK__KIND_CLASSES = 7,
-  PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER = 8
+  PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER = 8,
+  PARTIALFC__BOUNDARY_TASK__KIND_CHECK = 9
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__BOUNDARY_TASK__KIND__CASE)
 } Partialfc__BoundaryTask__KindCase;
 
@@ -581,6 +583,10 @@ struct  Partialfc__BoundaryTask
     Partialfc__BoundaryTask__Restore *restore_checkpoint;
     Partialfc__ClassOperation *classes;
     Partialfc__BoundaryTask__HandOver *hand_over;
+    /*
+     * could it be done?
+     */
+    Partialfc__ClassOperation *check;
   };
 };
 #define PARTIALFC__BOUNDARY_TASK__INIT \
@@ -593,10 +599,25 @@ struct  Partialfc__ClassOperation__Add
   ProtobufCMessage base;
   uint64_t count;
   char *path;
+  /*
+   * of the rows when the order was checked; empty: it was not
+   */
+  char *hash;
 };
 #define PARTIALFC__CLASS_OPERATION__ADD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__add__descriptor) \
-    , 0, (char *)protobuf_c_empty_string }
+    , 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+struct  Partialfc__ClassOperation__Retire__Range
+{
+  ProtobufCMessage base;
+  uint64_t lower;
+  uint64_t upper;
+};
+#define PARTIALFC__CLASS_OPERATION__RETIRE__RANGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__retire__range__descriptor) \
+    , 0, 0 }
 
 
 struct  Partialfc__ClassOperation__Retire
@@ -604,10 +625,15 @@ struct  Partialfc__ClassOperation__Retire
   ProtobufCMessage base;
   size_t n_classes;
   uint64_t *classes;
+  /*
+   * of more than 64 classes, instead
+   */
+  size_t n_ranges;
+  Partialfc__ClassOperation__Retire__Range **ranges;
 };
 #define PARTIALFC__CLASS_OPERATION__RETIRE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__retire__descriptor) \
-    , 0,NULL }
+    , 0,NULL, 0,NULL }
 
 
 struct  Partialfc__ClassOperation__Merge
@@ -1451,6 +1477,9 @@ void   partialfc__boundary_task__free_unpacked
 /* Partialfc__ClassOperation__Add methods */
 void   partialfc__class_operation__add__init
                      (Partialfc__ClassOperation__Add         *message);
+/* Partialfc__ClassOperation__Retire__Range methods */
+void   partialfc__class_operation__retire__range__init
+                     (Partialfc__ClassOperation__Retire__Range         *message);
 /* Partialfc__ClassOperation__Retire methods */
 void   partialfc__class_operation__retire__init
                      (Partialfc__ClassOperation__Retire         *message);
@@ -1919,6 +1948,9 @@ typedef void (*Partialfc__BoundaryTask_Closure)
 typedef void (*Partialfc__ClassOperation__Add_Closure)
                  (const Partialfc__ClassOperation__Add *message,
                   void *closure_data);
+typedef void (*Partialfc__ClassOperation__Retire__Range_Closure)
+                 (const Partialfc__ClassOperation__Retire__Range *message,
+                  void *closure_data);
 typedef void (*Partialfc__ClassOperation__Retire_Closure)
                  (const Partialfc__ClassOperation__Retire *message,
                   void *closure_data);
@@ -2033,6 +2065,7 @@ extern const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__des
 extern const ProtobufCMessageDescriptor partialfc__class_operation__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__class_operation__retire__range__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__class_operation__merge__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__task_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_done__descriptor;
