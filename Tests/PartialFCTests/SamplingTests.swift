@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import Foundation
 import PartialFC
 import Testing
@@ -131,7 +132,7 @@ struct SamplingTests {
             let active = 73 - retired.count
             for step in 0..<20 {
                 let ids = (0..<16).flatMap { sampler.sample(step: step, slice: $0, positives: []).ids }
-                #expect(ids.count == sampler.target(classCount: active) && Set(ids).isDisjoint(with: retired))
+                #expect(ids.count == sampler.target(classCount: active) && Set(ids).isDisjoint(with: retired.numbers.map(Int64.init)))
             }
         }
     }
