@@ -170,7 +170,9 @@ enum TopHeader {
             for (shard, problem) in task.problems.sorted(by: { $0.key < $1.key }) { add("\(shard): \(problem)", .bad) }
         }
         if let skipped = status.lastSkipped {
-            add("\(Units.count(status.skippedSteps, "step")) skipped, the last step \(skipped.step): \(skipped.message)", .warning)
+            add(
+                "\(Units.count(status.skippedSteps, "step")) skipped, the last step \(skipped.step): \(skipped.message)",
+                .warning)
         }
         return lines
     }

@@ -47,7 +47,8 @@ enum TopMembers {
                 ("\(count(shard.slices))", .plain), ("\(count(shard.denseSlices))", .plain),
                 ("\(count(shard.classes))", .plain), (Units.bytes(shard.memoryBytes), .plain),
                 (Units.bytes(shard.residentBytes), .plain), (Units.bytes(shard.logBytes), .plain),
-                ("\(behind(shard))", behind(shard) > 1 ? .warning : .plain), (shard.durable < 0 ? "–" : "\(shard.durable)", .plain),
+                ("\(behind(shard))", behind(shard) > 1 ? .warning : .plain),
+                (shard.durable < 0 ? "–" : "\(shard.durable)", .plain),
                 (moving.isEmpty ? "–" : moving, moving.isEmpty ? .faint : .warning), (shard.endpoint, .faint),
             ])
         }

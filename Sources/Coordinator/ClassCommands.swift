@@ -93,7 +93,8 @@ private func order(_ arguments: [String: String], _ connection: Connection) thro
         }
         guard let order = classes.order, order.number == number else {
             connection.complain(
-                "what became of the order is not known: the coordinator was started again, or another order came. See `coordinator classes list`")
+                "what became of the order is not known: the coordinator was started again, or another order came. See `coordinator classes list`"
+            )
             throw ExitCode(75)
         }
         if order.state == "refused" {

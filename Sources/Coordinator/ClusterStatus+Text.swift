@@ -11,10 +11,13 @@ extension ClusterStatus {
                 + (committed >= 0 ? ", the last is step \(committed)" : "")
                 + (attempt > 0 && !isOver ? ", attempt \(attempt + 1) of the next" : ""))
         if stepAge > 1, state == "training" || isStale {
-            lines.append("last step \(Units.duration(stepAge)) ago" + (isStale ? ": nothing has been committed since" : ""))
+            lines.append(
+                "last step \(Units.duration(stepAge)) ago" + (isStale ? ": nothing has been committed since" : ""))
         }
         if !obstacle.isEmpty { lines.append("obstacle  the coordinator: \(obstacle)") }
-        for shard in shards where !shard.alive && !shard.goodbye.isEmpty { lines.append("gone      \(shard.name) \(shard.goodbye)") }
+        for shard in shards where !shard.alive && !shard.goodbye.isEmpty {
+            lines.append("gone      \(shard.name) \(shard.goodbye)")
+        }
         for shard in shards where !shard.obstacle.isEmpty { lines.append("obstacle  \(shard.name): \(shard.obstacle)") }
         if let problem { lines.append("obstacle  the coordinator: \(problem); the run goes on") }
         for shard in shards {
@@ -56,7 +59,8 @@ extension ClusterStatus {
         lines.append("durable   \(durableText); \(draining)term \(term)")
         if !resultsProblem.isEmpty { lines.append("results   could not be written: \(resultsProblem)") }
         if let lastSkipped {
-            lines.append("skipped   \(Units.count(skippedSteps, "step")), the last \(lastSkipped.step): \(lastSkipped.message)")
+            lines.append(
+                "skipped   \(Units.count(skippedSteps, "step")), the last \(lastSkipped.step): \(lastSkipped.message)")
         }
         for evaluation in evaluations {
             let figures = evaluation.values.sorted { $0.key < $1.key }.map { "\($0.key) \(Units.fixed($0.value, 4))" }
@@ -65,7 +69,9 @@ extension ClusterStatus {
         for worker in workers {
             if let data = worker.dataProblems { lines.append("data      \(worker.name): \(data)") }
         }
-        if missedEvaluations > 0 { lines.append("missed    \(Units.count(missedEvaluations, "evaluation")) that were due") }
+        if missedEvaluations > 0 {
+            lines.append("missed    \(Units.count(missedEvaluations, "evaluation")) that were due")
+        }
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
         if !late.isEmpty { lines.append("late      \(late.joined(separator: ", "))") }
         if let straggler { lines.append("straggler \(straggler)") }

@@ -31,7 +31,8 @@ extension CoordinatorStore {
             return try queue.read { db in
                 try Row.fetchAll(db, sql: "SELECT name, step, figures FROM evaluation ORDER BY name").map { row in
                     let figures = try Self.value([String: String].self, row["figures"])
-                    return Evaluation(name: row["name"], step: row["step"], values: figures.compactMapValues(Double.init))
+                    return Evaluation(
+                        name: row["name"], step: row["step"], values: figures.compactMapValues(Double.init))
                 }
             }
         } catch { throw Self.storeError(error, path) }

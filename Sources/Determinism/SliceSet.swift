@@ -73,7 +73,6 @@ public struct SliceSet: Sendable, Hashable, Codable, ExpressibleByArrayLiteral, 
         return union
     }
 
-
     public func subtracting(_ other: SliceSet) -> SliceSet {
         SliceSet(numbers: numbers.filter { !other.contains($0) })
     }

@@ -1,6 +1,6 @@
 internal import CKernels
 public import CenterStore
-internal import Determinism
+public import Determinism
 
 /// Chooses the classes that take part in a step: all positives, and uniform negatives, slice by slice.
 ///

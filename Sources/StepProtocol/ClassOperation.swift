@@ -24,7 +24,8 @@ public enum ClassOperation: Sendable, Hashable {
     /// In a few words, for people.
     public var summary: String {
         switch self {
-        case .add(let count, let path, _): "add \(Count.of(count, "class", "classes"))" + (path.isEmpty ? "" : " from \(path)")
+        case .add(let count, let path, _):
+            "add \(Count.of(count, "class", "classes"))" + (path.isEmpty ? "" : " from \(path)")
         case .retire(let classes) where classes.ranges.count > 6:
             "retire \(classes.count) classes (\(SliceSet(classes.ranges.prefix(3))), …)"
         case .retire(let classes): "retire \(classes.description)"

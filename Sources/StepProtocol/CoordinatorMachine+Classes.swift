@@ -30,7 +30,9 @@ extension CoordinatorMachine {
     mutating func settle(
         _ operation: ClassOperation, _ details: [MemberID: String], _ failures: [MemberID: String]
     ) -> [Action] {
-        let hashes = Dictionary(grouping: details.filter { failures[$0.key] == nil }.keys.sorted()) { details[$0] ?? "" }
+        let hashes = Dictionary(grouping: details.filter { failures[$0.key] == nil }.keys.sorted()) {
+            details[$0] ?? ""
+        }
         var problem: String?
         if !failures.isEmpty {
             problem = failures.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(separator: "; ")

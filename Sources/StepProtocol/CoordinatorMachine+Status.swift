@@ -8,7 +8,8 @@ extension CoordinatorMachine {
             current: id, committed: committed, safe: safe, totalSteps: configuration.totalSteps,
             mapVersion: record.mapVersion, classVersion: classVersion,
             pendingOperations: record.operations.dropFirst(classVersion).map(\.operation), activity: activity,
-            taskPending: pending, task: record.task, taskFailures: taskFailures, order: orders.last, isPaused: record.isPaused, isStopping: record.isStopping,
+            taskPending: pending, task: record.task, taskFailures: taskFailures, order: orders.last,
+            isPaused: record.isPaused, isStopping: record.isStopping,
             exchange: configuration.exchange, members: members,
             moves: record.moves.map {
                 .init(move: $0, received: live[$0.to]?.report?.received[$0.slice].flatMap { $0 < 0 ? nil : $0 })

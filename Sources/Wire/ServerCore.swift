@@ -269,7 +269,8 @@ extension WireMessage {
     /// Whether a server takes the message. Answers it does not: refusing a refusal would never end.
     var isForServers: Bool {
         switch self {
-        case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .taskDone, .resultsDone,
+        case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .taskDone,
+            .resultsDone,
             .stepRequest, .transferRequest, .operatorRequest, .readRows, .readSliceHashes, .readClasses:
             true
         case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,

@@ -132,7 +132,9 @@ struct SamplingTests {
             let active = 73 - retired.count
             for step in 0..<20 {
                 let ids = (0..<16).flatMap { sampler.sample(step: step, slice: $0, positives: []).ids }
-                #expect(ids.count == sampler.target(classCount: active) && Set(ids).isDisjoint(with: retired.numbers.map(Int64.init)))
+                #expect(
+                    ids.count == sampler.target(classCount: active)
+                        && Set(ids).isDisjoint(with: retired.numbers.map(Int64.init)))
             }
         }
     }

@@ -1,5 +1,6 @@
 import CenterStore
 import Dataset
+import Determinism
 import RunConfiguration
 import RunSetup
 import StepProtocol

@@ -56,7 +56,8 @@ import Testing
         cluster.start(workers: 2)
         let old = cluster.result(0)
         #expect(cluster.tell(cluster.done(0, old)) == [])
-        #expect(cluster.tell(.left(MemberID(.worker, 1), incarnation: 1)) == [], "whoever goes on purpose is no warning")
+        #expect(
+            cluster.tell(.left(MemberID(.worker, 1), incarnation: 1)) == [], "whoever goes on purpose is no warning")
         #expect(cluster.plans["w0"]?.id == StepID(term: 1, step: 0, attempt: 1))
         #expect(cluster.plans["w0"]?.ranks.map(\.microBatches) == [0..<4])
         #expect(cluster.tell(cluster.done(0, old)) == [], "a report of the attempt that was aborted")
@@ -365,7 +366,8 @@ import Testing
         let actions = cluster.tell(.left(shard, incarnation: 101, reason: "cannot read /x", exitCode: 70))
         #expect(
             actions.first
-                == "error: shard-1 left: cannot read /x (exit code 70); it owns 4 slices and 2 dense slices, and is waited for")
+                == "error: shard-1 left: cannot read /x (exit code 70); it owns 4 slices and 2 dense slices, and is waited for"
+        )
         #expect(
             cluster.waits == "shard-1 at at s1 left: cannot read /x (exit code 70); step 0 waits for it to return")
         let known = cluster.machine.status(at: cluster.now).members.first { $0.id == shard }

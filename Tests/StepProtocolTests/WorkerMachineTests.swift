@@ -315,7 +315,8 @@ import Testing
             tell(reply(0, .parameters, "P", step: 4)) == ["install 3 P", "write results of step 4 after 3"])
         #expect(
             tell(.resultsWritten(StepID(step: 4, attempt: 0), problem: nil)) == ["results of step 4 written"])
-        #expect(wait(until: now + .seconds(3)).contains { $0.hasSuffix("results of step 4 written") }, "until a newer plan")
+        #expect(
+            wait(until: now + .seconds(3)).contains { $0.hasSuffix("results of step 4 written") }, "until a newer plan")
     }
 
     @Test mutating func otherWorkersStandBy() {

@@ -319,7 +319,9 @@ struct ToyShardShell {
             committed = task.step
             try check(&world, plan)
         case .check(let operation):
-            if case .add(_, "unreadable", _) = operation, isUnlucky { return .failed(message: "\(name) cannot read it") }
+            if case .add(_, "unreadable", _) = operation, isUnlucky {
+                return .failed(message: "\(name) cannot read it")
+            }
             detail = operation.needsCheck ? "hash" : ""
         case .classes(let operation):
             if case .add(_, "removed", _) = operation, isUnlucky, classVersion == plan.classVersion {
