@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos elastic durability restart move fuzz dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos power-cut elastic durability restart move fuzz dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -71,6 +71,10 @@ recovery: build
 # Kills (-9), stops, restarts, adds and drains random processes of a training: the same losses and hashes. FAULTS=40 by default.
 chaos: build
 	@$(BIN)/experiments chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
+# Cuts the power of a cluster's disk (ext4 and XFS in a file, as root): what is lost, and the same losses and hashes. ROUNDS=20.
+power-cut: build
+	@$(BIN)/experiments power-cut $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 # 1, then 3, then 2 shards and workers: the same losses and hashes.
 elastic: build

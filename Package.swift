@@ -65,8 +65,13 @@ let package = Package(
             dependencies: ["Tensors", "Determinism", "StepProtocol", "CenterStore", "COpenBLAS", "CKernels"],
             swiftSettings: settings),
         .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
+        // Endpoints, hosts and ports: one parser for every option, and one printer.
+        .target(name: "NetworkAddress", swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Tensors", "Determinism", "StepProtocol", "CKernels", "CZeroMQ", "CWire"],
+            name: "Wire",
+            dependencies: [
+                "NetworkAddress", "Tensors", "Determinism", "StepProtocol", "CKernels", "CZeroMQ", "CWire",
+            ],
             exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
@@ -80,7 +85,9 @@ let package = Package(
         // A live screen for a terminal, and other things that need one.
         .target(name: "ClusterConsole", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
         // HTTP for pages that are only read, and the text format of Prometheus.
-        .target(name: "Monitoring", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
+        .target(
+            name: "Monitoring", dependencies: ["ClusterStatus", "NetworkAddress", "ProcessSupport"],
+            swiftSettings: settings),
         .target(
             name: "RunSetup",
             dependencies: [
@@ -92,8 +99,8 @@ let package = Package(
         .target(
             name: "MemberSupport",
             dependencies: [
-                "Backbone", "ClusterKeys", "Monitoring", "PartialFC", "ProcessSupport", "RunSetup", "StepProtocol",
-                "Wire",
+                "Backbone", "ClusterKeys", "Monitoring", "NetworkAddress", "PartialFC", "ProcessSupport", "RunSetup",
+                "StepProtocol", "Wire",
                 arguments, logging,
             ], swiftSettings: settings),
 
@@ -105,6 +112,7 @@ let package = Package(
             dependencies: [
                 "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
                 "ClusterConsole", "ClusterKeys", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring",
+                "NetworkAddress",
                 "Tensors", "Determinism", "COpenBLAS",
                 arguments, logging,
             ],
@@ -120,7 +128,8 @@ let package = Package(
         .target(
             name: "ShardServer",
             dependencies: [
-                "ShardState", "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors",
+                "ShardState", "MemberSupport", "Monitoring", "NetworkAddress", "ProcessSupport", "Wire", "StepProtocol",
+                "Tensors",
                 "Determinism", "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
             ], swiftSettings: settings),
         .target(
@@ -168,6 +177,12 @@ let package = Package(
                 "CoordinatorStore", "StepProtocol", "Determinism", .product(name: "GRDB", package: "GRDB.swift"),
                 "TestFiles",
             ], swiftSettings: settings),
+        .testTarget(
+            name: "CoordinatorTests",
+            dependencies: [
+                "Coordinator", "Monitoring", "ClusterStatus", "StepProtocol", "Wire", "Determinism", "TestFiles",
+            ],
+            swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests",
@@ -201,6 +216,7 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "ClusterStatus"], swiftSettings: settings),
+        .testTarget(name: "NetworkAddressTests", dependencies: ["NetworkAddress"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
@@ -211,7 +227,8 @@ let package = Package(
                 "Wire", "StepProtocol", "RunConfiguration", "Determinism", "Tensors", "TestFiles",
             ], swiftSettings: settings),
         .testTarget(
-            name: "WireTests", dependencies: ["Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
+            name: "WireTests",
+            dependencies: ["NetworkAddress", "Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
             swiftSettings: settings),
     ]
 )

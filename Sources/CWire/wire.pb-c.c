@@ -547,6 +547,51 @@ void   partialfc__shard_state__free_unpacked
   assert(message->base.descriptor == &partialfc__shard_state__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__shard_holdings__init
+                     (Partialfc__ShardHoldings         *message)
+{
+  static const Partialfc__ShardHoldings init_value = PARTIALFC__SHARD_HOLDINGS__INIT;
+  *message = init_value;
+}
+size_t partialfc__shard_holdings__get_packed_size
+                     (const Partialfc__ShardHoldings *message)
+{
+  assert(message->base.descriptor == &partialfc__shard_holdings__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__shard_holdings__pack
+                     (const Partialfc__ShardHoldings *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__shard_holdings__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__shard_holdings__pack_to_buffer
+                     (const Partialfc__ShardHoldings *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__shard_holdings__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ShardHoldings *
+       partialfc__shard_holdings__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ShardHoldings *)
+     protobuf_c_message_unpack (&partialfc__shard_holdings__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__shard_holdings__free_unpacked
+                     (Partialfc__ShardHoldings *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__shard_holdings__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__welcome__init
                      (Partialfc__Welcome         *message)
 {
@@ -2852,7 +2897,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[16] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[18] =
 {
   {
     "role",
@@ -3046,11 +3091,36 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[16] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "term",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, term),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "coordinator",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, coordinator),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
   2,   /* field[2] = cluster_id */
   8,   /* field[8] = configuration_hash */
+  17,   /* field[17] = coordinator */
   6,   /* field[6] = embedding_size */
   5,   /* field[5] = endpoint */
   12,   /* field[12] = host */
@@ -3062,14 +3132,16 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   1,   /* field[1] = protocol_version */
   0,   /* field[0] = role */
   14,   /* field[14] = state */
+  16,   /* field[16] = term */
   10,   /* field[10] = threads */
   15,   /* field[15] = writes_results */
 };
-static const ProtobufCIntRange partialfc__hello__number_ranges[2 + 1] =
+static const ProtobufCIntRange partialfc__hello__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 16, 14 },
-  { 0, 16 }
+  { 20, 16 },
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -3079,14 +3151,14 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  16,
+  18,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
-  2,  partialfc__hello__number_ranges,
+  3,  partialfc__hello__number_ranges,
   (ProtobufCMessageInit) partialfc__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_state__field_descriptors[4] =
+static const ProtobufCFieldDescriptor partialfc__shard_state__field_descriptors[5] =
 {
   {
     "newest",
@@ -3136,17 +3208,31 @@ static const ProtobufCFieldDescriptor partialfc__shard_state__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "holdings",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardState, holdings),
+    &partialfc__shard_holdings__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_state__field_indices_by_name[] = {
   3,   /* field[3] = has_slices */
+  4,   /* field[4] = holdings */
   2,   /* field[2] = logs_steps */
   0,   /* field[0] = newest */
   1,   /* field[1] = oldest */
 };
-static const ProtobufCIntRange partialfc__shard_state__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__shard_state__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 10, 4 },
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_state__descriptor =
 {
@@ -3156,11 +3242,192 @@ const ProtobufCMessageDescriptor partialfc__shard_state__descriptor =
   "Partialfc__ShardState",
   "partialfc",
   sizeof(Partialfc__ShardState),
-  4,
+  5,
   partialfc__shard_state__field_descriptors,
   partialfc__shard_state__field_indices_by_name,
-  1,  partialfc__shard_state__number_ranges,
+  2,  partialfc__shard_state__number_ranges,
   (ProtobufCMessageInit) partialfc__shard_state__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__shard_holdings__field_descriptors[12] =
+{
+  {
+    "place",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, place),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "identity",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, identity),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slices",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardHoldings, n_slices),
+    offsetof(Partialfc__ShardHoldings, slices),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "dense_slices",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardHoldings, n_dense_slices),
+    offsetof(Partialfc__ShardHoldings, dense_slices),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardHoldings, n_received),
+    offsetof(Partialfc__ShardHoldings, received),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "received_dense",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardHoldings, n_received_dense),
+    offsetof(Partialfc__ShardHoldings, received_dense),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "map_version",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, map_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "class_version",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, class_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "past",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, past),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "last_task",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, last_task),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "synced",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, synced),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "recent",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardHoldings, n_recent),
+    offsetof(Partialfc__ShardHoldings, recent),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__shard_holdings__field_indices_by_name[] = {
+  7,   /* field[7] = class_version */
+  3,   /* field[3] = dense_slices */
+  1,   /* field[1] = identity */
+  9,   /* field[9] = last_task */
+  6,   /* field[6] = map_version */
+  8,   /* field[8] = past */
+  0,   /* field[0] = place */
+  4,   /* field[4] = received */
+  5,   /* field[5] = received_dense */
+  11,   /* field[11] = recent */
+  2,   /* field[2] = slices */
+  10,   /* field[10] = synced */
+};
+static const ProtobufCIntRange partialfc__shard_holdings__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 12 }
+};
+const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ShardHoldings",
+  "ShardHoldings",
+  "Partialfc__ShardHoldings",
+  "partialfc",
+  sizeof(Partialfc__ShardHoldings),
+  12,
+  partialfc__shard_holdings__field_descriptors,
+  partialfc__shard_holdings__field_indices_by_name,
+  1,  partialfc__shard_holdings__number_ranges,
+  (ProtobufCMessageInit) partialfc__shard_holdings__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__welcome__field_descriptors[9] =
@@ -3374,7 +3641,7 @@ const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor =
   (ProtobufCMessageInit) partialfc__acknowledged__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[5] =
+static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[7] =
 {
   {
     "member",
@@ -3436,18 +3703,45 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[5]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "term",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Heartbeat, term),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "coordinator",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Heartbeat, coordinator),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__heartbeat__field_indices_by_name[] = {
+  6,   /* field[6] = coordinator */
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   3,   /* field[3] = notes */
   4,   /* field[4] = report */
   2,   /* field[2] = statistics */
+  5,   /* field[5] = term */
 };
-static const ProtobufCIntRange partialfc__heartbeat__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__heartbeat__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 10, 5 },
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
 {
@@ -3457,10 +3751,10 @@ const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
   "Partialfc__Heartbeat",
   "partialfc",
   sizeof(Partialfc__Heartbeat),
-  5,
+  7,
   partialfc__heartbeat__field_descriptors,
   partialfc__heartbeat__field_indices_by_name,
-  1,  partialfc__heartbeat__number_ranges,
+  2,  partialfc__heartbeat__number_ranges,
   (ProtobufCMessageInit) partialfc__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3515,7 +3809,7 @@ const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor =
   (ProtobufCMessageInit) partialfc__shard_report__received__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[7] =
+static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[8] =
 {
   {
     "committed",
@@ -3601,6 +3895,18 @@ static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "past",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardReport, past),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_report__field_indices_by_name[] = {
   0,   /* field[0] = committed */
@@ -3608,13 +3914,15 @@ static const unsigned partialfc__shard_report__field_indices_by_name[] = {
   5,   /* field[5] = incidents */
   6,   /* field[6] = last_incident */
   3,   /* field[3] = obstacle */
+  7,   /* field[7] = past */
   4,   /* field[4] = problem */
   2,   /* field[2] = received */
 };
-static const ProtobufCIntRange partialfc__shard_report__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__shard_report__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 10, 7 },
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
 {
@@ -3624,10 +3932,10 @@ const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
   "Partialfc__ShardReport",
   "partialfc",
   sizeof(Partialfc__ShardReport),
-  7,
+  8,
   partialfc__shard_report__field_descriptors,
   partialfc__shard_report__field_indices_by_name,
-  1,  partialfc__shard_report__number_ranges,
+  2,  partialfc__shard_report__number_ranges,
   (ProtobufCMessageInit) partialfc__shard_report__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3925,7 +4233,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   (ProtobufCMessageInit) partialfc__plan__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[15] =
+static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[17] =
 {
   {
     "id",
@@ -4107,17 +4415,43 @@ static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[15] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "past",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, past),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "coordinator",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, coordinator),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__field_indices_by_name[] = {
   7,   /* field[7] = activity */
   10,   /* field[10] = class_version */
   1,   /* field[1] = committed */
+  16,   /* field[16] = coordinator */
   3,   /* field[3] = exchange */
   14,   /* field[14] = finishing */
   0,   /* field[0] = id */
   4,   /* field[4] = learning_rate */
   2,   /* field[2] = map_version */
   12,   /* field[12] = moves */
+  15,   /* field[15] = past */
   5,   /* field[5] = ranks */
   8,   /* field[8] = reason */
   9,   /* field[9] = revision */
@@ -4125,10 +4459,11 @@ static const unsigned partialfc__plan__field_indices_by_name[] = {
   6,   /* field[6] = shards */
   13,   /* field[13] = task */
 };
-static const ProtobufCIntRange partialfc__plan__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__plan__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 15 }
+  { 20, 15 },
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__descriptor =
 {
@@ -4138,10 +4473,10 @@ const ProtobufCMessageDescriptor partialfc__plan__descriptor =
   "Partialfc__Plan",
   "partialfc",
   sizeof(Partialfc__Plan),
-  15,
+  17,
   partialfc__plan__field_descriptors,
   partialfc__plan__field_indices_by_name,
-  1,  partialfc__plan__number_ranges,
+  2,  partialfc__plan__number_ranges,
   (ProtobufCMessageInit) partialfc__plan__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

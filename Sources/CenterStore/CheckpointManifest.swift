@@ -45,12 +45,14 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     /// When it was taken, in ISO 8601.
     public var created: String
     public var files: [File]
+    /// The name of the past of the run that it is of (`Past.name`); missing in those of earlier versions.
+    public var past: UInt64?
 
     public init(
         step: Int, classVersion: Int, operations: String, rates: [LearningRateChange] = [], configuration: String,
         fingerprint: String, sliceCount: Int,
         denseSliceCount: Int, classCount: Int, embeddingSize: Int, format: TableFormat = .f32, created: String,
-        files: [File]
+        files: [File], past: UInt64? = nil
     ) {
         formatVersion = Self.currentFormat
         self.step = step
@@ -66,6 +68,7 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         self.format = format
         self.created = created
         self.files = files
+        self.past = past
     }
 
     static let fileName = "manifest.json"

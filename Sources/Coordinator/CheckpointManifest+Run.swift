@@ -11,7 +11,8 @@ extension CheckpointManifest {
     ///
     /// - Throws: `CenterStoreError` if the operations do not fit the run.
     init(
-        step: Int, operations: [ClassOperation], rates: [LearningRateChange] = [], setup: RunSetup, files: [File]
+        step: Int, operations: [ClassOperation], rates: [LearningRateChange] = [], setup: RunSetup, files: [File],
+        past: UInt64? = nil
     ) throws {
         let registry = try setup.classes(after: operations)
         self.init(
@@ -21,7 +22,7 @@ extension CheckpointManifest {
             sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.backbone.denseSlices,
             classCount: setup.head.classCount, embeddingSize: setup.head.embeddingSize,
             format: setup.head.format, created: ISO8601DateFormatter().string(from: Date()),
-            files: files.sorted { $0.path < $1.path })
+            files: files.sorted { $0.path < $1.path }, past: past)
     }
 
     /// The files that shards have listed in their acknowledgements, a JSON array each.

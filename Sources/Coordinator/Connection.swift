@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterKeys
 import ClusterStatus
 import Foundation
+import NetworkAddress
 import ProcessSupport
 import StepProtocol
 import Wire
@@ -11,7 +12,7 @@ protocol OperatorCommand: ParsableCommand {}
 
 /// How operator commands reach the coordinator and print its answer.
 struct Connection: ParsableArguments {
-    @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
+    @Option(help: "The coordinator's endpoint, tcp://HOST:PORT (environment: PARTIALFC_COORDINATOR).")
     var coordinator = EnvironmentDefaults.text("PARTIALFC_COORDINATOR") ?? "tcp://127.0.0.1:7400"
 
     @Flag(help: "Print JSON.")
@@ -25,6 +26,9 @@ struct Connection: ParsableArguments {
     func validate() throws {
         guard timeout > 0, timeout < 86_400 else {
             throw ValidationError("--timeout \(timeout) is not a number of seconds")
+        }
+        if let problem = Endpoint.problem(of: "--coordinator", coordinator, to: .connect) {
+            throw ValidationError(problem)
         }
     }
 

@@ -17,6 +17,7 @@ extension CoordinatorService {
             monitor?.note(report)
             tensorBoard?.append(StepFigures(report))
         }
+        followCheckpoints(actions)
         carryOut(actions[...], answering: inHand)
     }
 
@@ -77,6 +78,7 @@ extension CoordinatorService {
         case .event(let level, let text): note(level, text)
         case .refuseOperator(let message): operatorRefusal = message
         case .writeCheckpoint(let number, let checkpoint, let details): writeCheckpoint(number, checkpoint, details)
+        case .abandonCheckpoint(let checkpoint): abandonCheckpoint(checkpoint)
         case .deleteCheckpoint(let checkpoint): deleteCheckpoint(checkpoint)
         case .finished:
             endMetrics()

@@ -32,7 +32,8 @@ extension CoordinatorService {
         case .restore:
             do {
                 let checkpoint = try arguments["checkpoint"].map(checkpoint)
-                return order(.restore(checkpoint: checkpoint?.directory, step: checkpoint?.step))
+                return order(
+                    .restore(checkpoint: checkpoint?.directory, step: checkpoint?.step, past: checkpoint?.past))
             } catch { return refusal("\(error)") }
         case .drain, .undrain, .forget:
             guard let shard = shard(arguments["name"] ?? "") else {
@@ -131,7 +132,7 @@ extension CoordinatorService {
             throw OfflineError("\(directory) is of a run with another configuration; start one with `serve --resume`")
         }
         return CoordinatorRecord.CheckpointRecord(
-            step: manifest.step, directory: directory, classVersion: manifest.classVersion)
+            step: manifest.step, directory: directory, classVersion: manifest.classVersion, past: manifest.past)
     }
 
     func events(last count: Int) -> [ClusterEvent] {

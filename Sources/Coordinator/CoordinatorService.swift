@@ -5,6 +5,7 @@ import CoordinatorStore
 import Foundation
 import Logging
 import Monitoring
+import NetworkAddress
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -57,6 +58,10 @@ final class CoordinatorService: @unchecked Sendable {
     var operatorRefusal: String?
     /// Why the last checkpoint could not be written.
     var checkpointProblem = ""
+    /// Directories of checkpoints whose manifest is being written, by the number of the task.
+    var beingWritten: [Int: String] = [:]
+    /// The directory of the checkpoint that the shards are writing.
+    var checkpointUnderWay: String?
     /// What HTTP shows; nil without HTTP.
     let monitor: ClusterMonitor?
     /// What TensorBoard shows, if it is wanted.
@@ -75,6 +80,7 @@ final class CoordinatorService: @unchecked Sendable {
 
     /// Where the coordinator listens.
     var endpoint: String { server.endpoint }
+    var address: Endpoint { server.address }
 
     /// - Throws: `WireError` if the endpoint cannot be bound, `MetricsFileError` if the output directory cannot be written.
     init(
@@ -88,7 +94,9 @@ final class CoordinatorService: @unchecked Sendable {
         store = run.store
         cluster = run.cluster
         let configuration = setup.configuration
-        machine = CoordinatorMachine(CoordinatorConfiguration(setup, origin: cluster.origin), record: run.record)
+        machine = CoordinatorMachine(
+            CoordinatorConfiguration(setup, origin: cluster.origin), record: run.record,
+            incarnation: .random(in: 1 ... .max))
         policy = HandshakePolicy(
             clusterID: cluster.id, embeddingSize: configuration.backbone.embeddingSize,
             classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
@@ -115,6 +123,7 @@ final class CoordinatorService: @unchecked Sendable {
         )
         log.info("exchange \(setup.exchangeReason)")
         perform(machine.start(at: now))
+        sweepCheckpoints()
         while true {
             publish()
             let deadline =
@@ -156,6 +165,8 @@ final class CoordinatorService: @unchecked Sendable {
             if blocked == nil {
                 checkpointProblem = problem ?? ""
                 perform(machine.handle(.checkpointWritten(number: number, problem: problem), at: now))
+                if let directory = beingWritten.removeValue(forKey: number), problem != nil { giveUp(directory) }
+                sweepCheckpoints()
             } else {
                 event.map { blocked?.events.append($0) }
             }
@@ -189,6 +200,7 @@ final class CoordinatorService: @unchecked Sendable {
                 .heartbeatReply(
                     HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
                 to: peer, request: request)
+            if beat.term > 0 { perform(machine.handle(.knows(term: beat.term, coordinator: beat.coordinator), at: now)) }
             perform(
                 machine.handle(
                     .heartbeat(peer, beat.member, incarnation: beat.incarnation, report: beat.report), at: now))
@@ -252,6 +264,11 @@ final class CoordinatorService: @unchecked Sendable {
             server.welcome(peer, request: request, Welcome(clusterID: cluster.id, member: MemberID(.operator, 0)))
             return
         }
+        if hello.role == .shard, let problem = Endpoint.problem(of: "its endpoint", hello.endpoint, to: .connect) {
+            log.warning("refused \(hello.role) \(hello.name.debugDescription): \(problem)")
+            server.refuse(peer, request: request, Refusal(.malformed, problem))
+            return
+        }
         // Rounding depends on the kernels: the first member decides which ones this run computes with.
         if setup.configuration.cluster.sameInstructionSet && policy.instructionSet == nil {
             // Not written: not decided. The hello comes again.
@@ -263,6 +280,7 @@ final class CoordinatorService: @unchecked Sendable {
             log.info("instruction set \(hello.instructionSet)")
         }
         hellos = [peer: hello]
+        if hello.term > 0 { perform(machine.handle(.knows(term: hello.term, coordinator: hello.coordinator), at: now)) }
         perform(
             machine.handle(
                 .joined(

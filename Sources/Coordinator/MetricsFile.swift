@@ -1,13 +1,13 @@
-import ClusterStatus
+package import ClusterStatus
 import Foundation
-import StepProtocol
-import Wire
+package import StepProtocol
+package import Wire
 
 /// Why the metrics cannot be written.
-struct MetricsFileError: Error, CustomStringConvertible {
+package struct MetricsFileError: Error, CustomStringConvertible {
     var path: String
     var problem: String
-    var description: String { "\(path) cannot be written: \(problem)" }
+    package var description: String { "\(path) cannot be written: \(problem)" }
 }
 
 /// `metrics.jsonl` in the run's output directory: a line of JSON for every committed step and every evaluation.
@@ -17,15 +17,15 @@ struct MetricsFileError: Error, CustomStringConvertible {
 /// lines of steps that the shards have kept; in their place stand lines that say so.
 ///
 /// Only the end of the file is read, and what a cut needs: a long run has millions of lines.
-struct MetricsFile {
-    let path: String
+package struct MetricsFile {
+    package let path: String
     private let file: LineFile
     private let syncer: MetricsSyncer
     private var handle: FileHandle { file.handle }
     /// Where the next line goes.
     private var end = 0
     /// The last step that has a line; before the first one the step that the run begins after.
-    private(set) var lastStep: Int
+    package private(set) var lastStep: Int
     /// Lines that the disk had no room for: they are written with the next one.
     private var unwritten = Data()
     private static let unwrittenLimit = 16 << 20
@@ -40,7 +40,7 @@ struct MetricsFile {
     ///
     /// - Parameter origin: the step that the run begins after, -1 for the beginning.
     /// - Throws: `MetricsFileError` if the directory or the file cannot be made or read.
-    init(directory: String, isContinued: Bool, origin: Int = -1) throws {
+    package init(directory: String, isContinued: Bool, origin: Int = -1) throws {
         path = directory + "/metrics.jsonl"
         lastStep = origin
         do {
@@ -67,7 +67,7 @@ struct MetricsFile {
     }
 
     /// Why lines are not on the disk, or empty.
-    var problem: String {
+    package var problem: String {
         if !unwritten.isEmpty { return "\(path) cannot be written: it is tried again with every step" }
         let problem = syncer.problem
         return problem.isEmpty ? "" : "\(path) cannot be synced: \(problem); it is tried again with every step"
@@ -77,7 +77,7 @@ struct MetricsFile {
     ///
     /// - Returns: the steps before it whose lines a power cut has taken.
     @discardableResult
-    mutating func append(_ report: StepReport) throws -> Range<Int> {
+    package mutating func append(_ report: StepReport) throws -> Range<Int> {
         let cut = Result { try self.cut(after: report.step - 1) }
         let gap = Result { try self.fill(upTo: report.step - 1) }
         lastStep = report.step
@@ -90,7 +90,7 @@ struct MetricsFile {
     ///
     /// - Returns: these steps.
     @discardableResult
-    mutating func fill(upTo step: Int) throws -> Range<Int> {
+    package mutating func fill(upTo step: Int) throws -> Range<Int> {
         guard lastStep < step else { return 0..<0 }
         let gap = lastStep + 1..<step + 1
         lastStep = step
@@ -101,14 +101,14 @@ struct MetricsFile {
     }
 
     /// Appends an evaluation.
-    mutating func append(_ evaluation: ClusterStatus.Evaluation) throws {
+    package mutating func append(_ evaluation: ClusterStatus.Evaluation) throws {
         try append(line: EvaluationLine(step: evaluation.step, evaluation: evaluation.name, values: evaluation.values))
     }
 
     /// Removes the lines of steps after `step`.
     ///
     /// Shortens the file in place, which also works on a full disk.
-    mutating func cut(after step: Int) throws {
+    package mutating func cut(after step: Int) throws {
         guard lastStep > step else { return }
         do {
             var later = Self.lines(unwritten).filter { line in Self.step(line).map { $0.number <= step } ?? false }
@@ -162,7 +162,7 @@ struct MetricsFile {
     }
 
     /// Makes what was written survive a power cut, as far as the disk can.
-    func sync() { syncer.sync() }
+    package func sync() { syncer.sync() }
 
     /// The lines with their newlines.
     private static func lines(_ data: Data) -> [Data] {

@@ -4,6 +4,7 @@ import CoordinatorStore
 import Foundation
 import Logging
 import Monitoring
+import NetworkAddress
 import ProcessSupport
 import RunConfiguration
 import RunSetup
@@ -54,7 +55,11 @@ struct Serve: ParsableCommand {
             "Let a key of the configuration differ from the checkpoint's; may be repeated.", valueName: "section.key"))
     var accept: [String] = []
 
-    @Option(help: "Where to listen: tcp://ADDRESS:PORT; port * lets the system choose (environment: PARTIALFC_BIND).")
+    @Option(
+        help: """
+            Where to listen: tcp://ADDRESS:PORT, with an address of this machine, of IPv4 or of IPv6 in brackets, or * for all of \
+            them; port * lets the system choose (environment: PARTIALFC_BIND).
+            """)
     var bind = EnvironmentDefaults.text("PARTIALFC_BIND") ?? "tcp://127.0.0.1:7400"
 
     @Option(
@@ -68,7 +73,8 @@ struct Serve: ParsableCommand {
     @Option(help: "Write event files for TensorBoard into this directory.", completion: .directory)
     var tensorboard: String?
 
-    @Option(help: "Write the endpoint to this file once listening.", completion: .file())
+    @Option(
+        help: "Write the endpoint, for processes of this machine, to this file once listening.", completion: .file())
     var endpointFile: String?
 
     @OptionGroup var keyOptions: KeyOptions
@@ -101,6 +107,7 @@ struct Serve: ParsableCommand {
         let log = Logger(label: "coordinator") { StandardErrorLog(label: $0, level: level) }
         var lastError = stateDirectory.map(LastError.init(stateDirectory:))
         do {
+            try Endpoint.check("--bind", bind, to: .listen)
             let security = try keyOptions.security(as: .coordinator)
             let configuration = try RunConfiguration(
                 file: configurationFile ?? "", settings: settings,
@@ -122,7 +129,8 @@ struct Serve: ParsableCommand {
                 tensorBoard: tensorBoard, log: log)
             let pages = try monitor.map { try serve($0, log) }
             if let endpointFile {
-                try Data(service.endpoint.utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
+                try Data("\(service.address.fromThisMachine)".utf8).write(
+                    to: URL(fileURLWithPath: endpointFile), options: .atomic)
             }
             lastError?.remove()
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
@@ -138,6 +146,7 @@ struct Serve: ParsableCommand {
 
     private static func exitCode(_ error: any Error) -> Int32 {
         switch error {
+        case is AddressError: 64
         case is ConfigurationError, is StoredRunError, is KeyError: 78
         case let error as CoordinatorStoreError where error.code == .locked || error.code == .diskFull: 75
         default: 70

@@ -1,11 +1,11 @@
 import ClusterStatus
 import Foundation
-import Monitoring
+package import Monitoring
 
 /// What an earlier coordinator has left of a run in `metrics.jsonl`, for the curves.
-enum StoredHistory {
+package enum StoredHistory {
     /// Lines of steps that are read: of more, some are left out evenly, so that a long run does not keep the start waiting.
-    static let lineLimit = 20_000
+    package static let lineLimit = 20_000
     /// A file up to this length is read whole.
     private static let wholeByteCount = 4 << 20
     /// Evaluations are looked for in so much of the end.
@@ -24,7 +24,7 @@ enum StoredHistory {
     }
 
     /// Appends the steps up to `committed` and the evaluations; nothing of a file that cannot be read.
-    static func read(_ path: String, committed: Int, into history: inout StepHistory) {
+    package static func read(_ path: String, committed: Int, into history: inout StepHistory) {
         guard let handle = FileHandle(forReadingAtPath: path) else { return }
         defer { try? handle.close() }
         try? read(LineFile(handle: handle), committed: committed, into: &history)

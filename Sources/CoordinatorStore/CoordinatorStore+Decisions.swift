@@ -15,12 +15,12 @@ extension CoordinatorStore {
         case .member(let member, let record):
             try db.execute(
                 sql: """
-                    INSERT OR REPLACE INTO member (role, number, incarnation, endpoint, is_draining)
-                    VALUES (?, ?, ?, ?, ?)
+                    INSERT OR REPLACE INTO member (role, number, incarnation, endpoint, is_draining, place, directory)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
                     member.role.name, member.number, Int64(bitPattern: record.incarnation), record.endpoint,
-                    record.isDraining,
+                    record.isDraining, record.place, Int64(bitPattern: record.directory),
                 ])
             let column = member.role == .shard ? "next_shard" : "next_worker"
             try update(db, "\(column) = max(\(column), ?)", [member.number + 1])
@@ -53,8 +53,11 @@ extension CoordinatorStore {
             try db.execute(sql: "DELETE FROM checkpoint")
             for (position, checkpoint) in checkpoints.enumerated() {
                 try db.execute(
-                    sql: "INSERT INTO checkpoint (position, step, directory, class_version) VALUES (?, ?, ?, ?)",
-                    arguments: [position, checkpoint.step, checkpoint.directory, checkpoint.classVersion])
+                    sql: "INSERT INTO checkpoint (position, step, directory, class_version, past) VALUES (?, ?, ?, ?, ?)",
+                    arguments: [
+                        position, checkpoint.step, checkpoint.directory, checkpoint.classVersion,
+                        checkpoint.past.map { Int64(bitPattern: $0) },
+                    ])
             }
         case .rates(let changes):
             try db.execute(sql: "DELETE FROM learning_rate")
@@ -67,6 +70,14 @@ extension CoordinatorStore {
         case .stopping(let value): try update(db, "is_stopping = ?", [value])
         case .failed(let reason): try update(db, "failure = ?", [reason])
         case .results(let step): try update(db, "results_step = ?", [step])
+        case .pasts(let pasts):
+            try db.execute(sql: "DELETE FROM past")
+            for (position, past) in pasts.enumerated() {
+                try db.execute(
+                    sql: "INSERT INTO past (position, name, since) VALUES (?, ?, ?)",
+                    arguments: [position, Int64(bitPattern: past.name), past.since])
+            }
+        case .safe(let step): try update(db, "safe = ?", [step])
         }
     }
 

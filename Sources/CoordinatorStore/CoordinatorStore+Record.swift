@@ -23,14 +23,17 @@ extension CoordinatorStore {
         record.isStopping = row["is_stopping"]
         record.failure = row["failure"]
         record.resultsStep = row["results_step"]
+        record.safe = row["safe"]
         for row in try Row.fetchAll(db, sql: "SELECT kind, number, shard FROM slice") {
             record.owners[SliceName(kind: row["kind"], number: row["number"])] = row["shard"]
         }
         for row in try Row.fetchAll(db, sql: "SELECT * FROM member") {
             let role: String = row["role"]
             let incarnation: Int64 = row["incarnation"]
+            let directory: Int64 = row["directory"]
             record.members[MemberID(role == "shard" ? .shard : .worker, row["number"])] = .init(
-                incarnation: UInt64(bitPattern: incarnation), endpoint: row["endpoint"], isDraining: row["is_draining"])
+                incarnation: UInt64(bitPattern: incarnation), endpoint: row["endpoint"], isDraining: row["is_draining"],
+                place: row["place"], directory: UInt64(bitPattern: directory))
         }
         record.moves = try Row.fetchAll(db, sql: "SELECT * FROM move ORDER BY position").map { row in
             SliceMove(
@@ -45,7 +48,14 @@ extension CoordinatorStore {
             .init(operation: try value(ClassOperation.self, row["operation"]), afterStep: row["after_step"])
         }
         record.checkpoints = try Row.fetchAll(db, sql: "SELECT * FROM checkpoint ORDER BY position").map { row in
-            .init(step: row["step"], directory: row["directory"], classVersion: row["class_version"])
+            let past: Int64? = row["past"]
+            return .init(
+                step: row["step"], directory: row["directory"], classVersion: row["class_version"],
+                past: past.map { UInt64(bitPattern: $0) })
+        }
+        record.pasts = try Row.fetchAll(db, sql: "SELECT * FROM past ORDER BY position").map { row in
+            let name: Int64 = row["name"]
+            return Past(name: UInt64(bitPattern: name), since: row["since"])
         }
         record.rates = try Row.fetchAll(db, sql: "SELECT * FROM learning_rate ORDER BY position").map { row in
             do { return LearningRateChange(fromStep: row["from_step"], rule: try LearningRateRule(row["rule"])) } catch

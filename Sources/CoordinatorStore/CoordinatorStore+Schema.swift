@@ -82,6 +82,20 @@ extension CoordinatorStore {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("pasts") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE past (
+                        position INTEGER PRIMARY KEY,
+                        name INTEGER NOT NULL,
+                        since INTEGER NOT NULL
+                    ) STRICT;
+                    ALTER TABLE cluster ADD COLUMN safe INTEGER NOT NULL DEFAULT -1;
+                    ALTER TABLE checkpoint ADD COLUMN past INTEGER;
+                    ALTER TABLE member ADD COLUMN place TEXT NOT NULL DEFAULT '';
+                    ALTER TABLE member ADD COLUMN directory INTEGER NOT NULL DEFAULT 0;
+                    """)
+        }
         migrator.registerMigration("results and evaluations") { db in
             try db.execute(
                 sql: """

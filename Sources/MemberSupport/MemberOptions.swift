@@ -3,6 +3,7 @@ internal import ClusterKeys
 internal import Foundation
 public import Logging
 public import Monitoring
+internal import NetworkAddress
 internal import ProcessSupport
 public import Wire
 
@@ -20,7 +21,7 @@ public protocol MemberService: Sendable {
 
 /// The options that workers and shard servers share, and how either is run.
 public struct MemberOptions: ParsableArguments {
-    @Option(help: "The coordinator's endpoint (environment: PARTIALFC_COORDINATOR).")
+    @Option(help: "The coordinator's endpoint, tcp://HOST:PORT (environment: PARTIALFC_COORDINATOR).")
     public var coordinator = EnvironmentDefaults.text("PARTIALFC_COORDINATOR") ?? "tcp://127.0.0.1:7400"
 
     @Option(
@@ -94,9 +95,12 @@ public struct MemberOptions: ParsableArguments {
         let level = Logger.Level(rawValue: logLevel) ?? .info
         let log = Logger(label: label) { StandardErrorLog(label: $0, level: level) }
         let service: any MemberService
-        do { service = try make(log) } catch {
+        do {
+            try Endpoint.check("--coordinator", coordinator, to: .connect)
+            service = try make(log)
+        } catch {
             log.error("\(error)")
-            throw ExitCode(error is KeyError ? 78 : 70)
+            throw ExitCode(error is AddressError ? 64 : error is KeyError ? 78 : 70)
         }
         let pages: HTTPServer?
         do { pages = try servePages(label, version, service) } catch {

@@ -19,7 +19,10 @@ public enum HTTPBinding: Sendable, Equatable {
 
     /// What is wrong with the text of an option, nil if nothing is.
     public static func problem(of text: String) -> String? {
-        HTTPBinding(text) == nil
-            ? "--http \(text) is neither ADDRESS:PORT, such as 127.0.0.1:7480, [::1]:0 or *:7480, nor off" : nil
+        if text == "off" { return nil }
+        do { _ = try HTTPAddress(parsing: text) } catch {
+            return "--http \(error); ADDRESS:PORT is wanted, such as 127.0.0.1:7480, [::1]:0 or *:7480, or off"
+        }
+        return nil
     }
 }

@@ -18,7 +18,7 @@ public struct HTTPProbe: Sendable {
     ///   - address: where the process serves HTTP. A process that listens at every address is asked at the loopback.
     ///   - limit: how long everything may take.
     public init(_ address: HTTPAddress, limit: Duration) {
-        self.address = HTTPAddress(host: address.host ?? "127.0.0.1", port: address.port)
+        self.address = address.fromThisMachine
         deadline = .now + limit
     }
 

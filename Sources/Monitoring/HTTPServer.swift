@@ -41,9 +41,8 @@ public final class HTTPServer: @unchecked Sendable {
 
     /// What a browser on this machine opens.
     public var url: String {
-        var address = address
-        if address.host == nil { address.host = "localhost" }
-        return "http://\(address)/"
+        let isEverywhere = address.fromThisMachine != address
+        return "http://\(isEverywhere ? HTTPAddress(host: "localhost", port: address.port) : address)/"
     }
 
     /// Closes every connection and waits for the thread's end.

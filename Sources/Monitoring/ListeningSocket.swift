@@ -9,25 +9,7 @@ struct ListeningSocket: Sendable {
     let port: UInt16
 
     init(_ address: HTTPAddress) throws(HTTPServerError) {
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        hints.ai_flags = AI_PASSIVE
-        var found: UnsafeMutablePointer<addrinfo>?
-        let code = getaddrinfo(address.host, "\(address.port)", &hints, &found)
-        guard code == 0, let first = found else {
-            throw HTTPServerError(address, String(cString: gai_strerror(code)))
-        }
-        defer { freeaddrinfo(found) }
-        let flags = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        socket = Glibc.socket(first.pointee.ai_family, flags, 0)
-        guard socket >= 0 else { throw HTTPServerError(address, code: errno) }
-        var one: Int32 = 1
-        setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
-        guard bind(socket, first.pointee.ai_addr, first.pointee.ai_addrlen) == 0, listen(socket, 64) == 0 else {
-            let code = errno
-            Glibc.close(socket)
-            throw HTTPServerError(address, code: code)
-        }
+        socket = try Self.listen(address)
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else {
             let code = errno
@@ -37,6 +19,39 @@ struct ListeningSocket: Sendable {
         (wakeup, waker) = (ends[0], ends[1])
         for end in ends { Self.neverWait(end) }
         port = Self.port(of: socket)
+    }
+
+    private static func listen(_ address: HTTPAddress) throws(HTTPServerError) -> Int32 {
+        guard address.host == nil else { return try listen(address, at: address.host) }
+        // Both families, where the system has both.
+        do { return try listen(address, at: "::") } catch  where !error.isTaken {
+            return try listen(address, at: "0.0.0.0")
+        }
+    }
+
+    private static func listen(_ address: HTTPAddress, at host: String?) throws(HTTPServerError) -> Int32 {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_PASSIVE
+        var found: UnsafeMutablePointer<addrinfo>?
+        let code = getaddrinfo(host, "\(address.port)", &hints, &found)
+        guard code == 0, let first = found else {
+            throw HTTPServerError(address, String(cString: gai_strerror(code)))
+        }
+        defer { freeaddrinfo(found) }
+        let flags = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let socket = Glibc.socket(first.pointee.ai_family, flags, 0)
+        guard socket >= 0 else { throw HTTPServerError(address, code: errno) }
+        var (one, zero): (Int32, Int32) = (1, 0)
+        setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        // Whatever the system's default is, [::] takes connections of IPv4 as well.
+        setsockopt(socket, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &zero, socklen_t(MemoryLayout<Int32>.size))
+        guard bind(socket, first.pointee.ai_addr, first.pointee.ai_addrlen) == 0, Glibc.listen(socket, 64) == 0 else {
+            let code = errno
+            Glibc.close(socket)
+            throw HTTPServerError(address, code: code)
+        }
+        return socket
     }
 
     private static func port(of socket: Int32) -> UInt16 {

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import CenterStore
 import MemberSupport
+import NetworkAddress
 import ProcessSupport
 import ShardState
 
@@ -22,15 +23,16 @@ public struct ShardServerCommand: ParsableCommand {
     @OptionGroup var storage: StorageOptions
 
     @Option(
-        help:
-            "Where to listen for workers: tcp://ADDRESS:PORT; port * lets the system choose (environment: PARTIALFC_BIND)."
-    )
+        help: """
+            Where to listen for workers: tcp://ADDRESS:PORT, with an address of this machine, of IPv4 or of IPv6 in brackets, or * \
+            for all of them; port * lets the system choose (environment: PARTIALFC_BIND).
+            """)
     var bind = EnvironmentDefaults.text("PARTIALFC_BIND") ?? "tcp://127.0.0.1:*"
 
     @Option(
         help: """
-            Host name or address that workers and other shards reach this one at; by default what it binds to, or this machine's \
-            host name if that is every address (environment: PARTIALFC_ADVERTISE).
+            Host name or address that workers and other shards reach this one at, with :PORT if it is not the port of --bind; by \
+            default what it binds to, or this machine's host name if that is every address (environment: PARTIALFC_ADVERTISE).
             """)
     var advertise: String?
 
@@ -38,9 +40,11 @@ public struct ShardServerCommand: ParsableCommand {
 
     public func run() throws {
         try member.run("shard-server", version: Self.configuration.version) {
-            try ShardService(
+            try Endpoint.check("--bind", bind, to: .listen)
+            let advertised = advertise ?? EnvironmentDefaults.text("PARTIALFC_ADVERTISE")
+            return try ShardService(
                 options: member, storage: storage, bind: bind,
-                advertise: advertise ?? EnvironmentDefaults.text("PARTIALFC_ADVERTISE"), log: $0)
+                advertise: advertised.map { try AdvertisedAddress(option: "--advertise", $0) }, log: $0)
         }
     }
 }

@@ -58,11 +58,13 @@ extension ShardService {
         let (mailbox, box, figures, store, threads) = (mailbox, model, figures, store, threads)
         let (gate, memory, options, identity) = (gate, storage.memory, storage.snapshots, identity(welcome))
         let isPooled = storage.isPooled
+        let member = welcome.member.number
         compute.submit {
             do {
                 try store?.adopt(identity)
                 let model = try ShardModel(
                     setup: setup, store: store, threads: threads, memory: memory, gate: gate, snapshots: options)
+                model.member = member
                 box.model = model
                 figures.update(model)
                 mailbox.post(
@@ -83,8 +85,9 @@ extension ShardService {
 
     /// The coordinator had given the old number up, which it only does with a shard that owns nothing.
     private func rename(_ welcome: Welcome) {
-        let (mailbox, store, identity) = (mailbox, store, identity(welcome))
+        let (mailbox, store, box, identity) = (mailbox, store, model, identity(welcome))
         compute.submit {
+            box.model?.member = identity.member
             do { try store?.adopt(identity) } catch { mailbox.post(.broken("\(error)")) }
         }
         guard ready != nil else { return }
@@ -171,8 +174,12 @@ extension ShardService {
         }
         askedClasses = nil
         waitingPlan = nil
-        let (box, safe) = (model, plan.safe)
-        compute.submit { box.model?.noteSafe(safe) }
+        if plan.id.term >= hello.term, plan.id.term != hello.term || plan.coordinator != hello.coordinator {
+            (hello.term, hello.coordinator) = (plan.id.term, plan.coordinator)
+            coordinator.update(hello)
+        }
+        let box = model
+        compute.submit { box.model?.hear(plan) }
         // What the map gives to this shard is taken over before the receiver drops what it does not need any more.
         drive(.plan(plan))
         receive(Receiver.Event.plan(plan))

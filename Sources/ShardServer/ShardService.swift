@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import MemberSupport
 import Monitoring
+import NetworkAddress
 import PartialFC
 import ProcessSupport
 import RunConfiguration
@@ -106,7 +107,7 @@ final class ShardService: MemberService, @unchecked Sendable {
     final class ModelBox: @unchecked Sendable { var model: ShardModel? }
 
     /// - Throws: `CenterStoreError` if the directory cannot be used, `WireError` if the endpoint cannot be bound.
-    init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: String?, log: Logger) throws {
+    init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: AdvertisedAddress?, log: Logger) throws {
         self.log = log
         self.storage = storage
         threads = options.threads
@@ -118,8 +119,8 @@ final class ShardService: MemberService, @unchecked Sendable {
             bind: bind, security: security.server, thread: io, events: mailbox.sink { .server($0) })
         if let warning = server.warning { log.warning("\(warning)") }
         hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
-        let host = advertise ?? (server.isEverywhere ? ProcessInfo.processInfo.hostName : nil)
-        hello.endpoint = if let host { server.advertised(host: host) } else { server.endpoint }
+        let name = try advertise ?? (server.isEverywhere ? AdvertisedAddress(ProcessInfo.processInfo.hostName) : nil)
+        hello.endpoint = if let name { server.advertised(as: name) } else { server.endpoint }
         hello.state = store?.state ?? ShardState(newest: -1, oldest: 0, logsSteps: false, hasSlices: false)
         if let state = hello.state { figures.update(state) }
         if let identity = store?.identity {
@@ -256,11 +257,14 @@ final class ShardService: MemberService, @unchecked Sendable {
             ShardReport(
                 committed: $0.committed, durable: min(values.durable, $0.committed),
                 received: receiver?.received ?? [:], obstacle: obstacle, problem: problem(values),
-                incidents: values.incidents, lastIncident: values.lastIncident)
+                incidents: values.incidents, lastIncident: values.lastIncident,
+                past: values.state.holdings?.past ?? 0)
         }
         coordinator.send(
             .heartbeat(
-                Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics, report: report)))
+                Heartbeat(
+                    member: welcome.member, incarnation: incarnation, statistics: statistics, report: report,
+                    term: hello.term, coordinator: hello.coordinator)))
         let (box, figures, mailbox) = (model, figures, mailbox)
         compute.submit {
             guard let model = box.model else { return }

@@ -14,9 +14,10 @@ extension ShardModel {
         guard let store else {
             let newest = ownsSlices ? prepared?.step ?? committed : -1
             return ShardState(
-                newest: newest, oldest: ownsSlices ? committed : 0, logsSteps: false, hasSlices: ownsSlices)
+                newest: newest, oldest: ownsSlices ? committed : 0, logsSteps: false, hasSlices: ownsSlices,
+                holdings: holdings)
         }
-        return store.state
+        return store.state(holdings)
     }
 
     /// The last step that a power cut cannot take.
@@ -31,12 +32,15 @@ extension ShardModel {
         if present.isEmpty { committed = plan?.committed ?? committed }
         let adopted = new.filter { copies[$0]?.isHandedOver == true && copies[$0]?.completeStep == committed }
         let started = new.filter { !adopted.contains($0) }
-        if !started.isEmpty, committed >= 0, plan?.isRestoring != true {
+        // Only before the first step are the initial values what a slice is.
+        if !started.isEmpty, committed >= 0 {
             throw CenterStoreError(
                 .notHeld, "\(started) are to be owned after step \(committed), of which there is no copy here")
         }
         snapshots = nil
-        try keepOwnership(adopted, started, gone, isFirst: present.isEmpty, mapVersion: mapVersion)
+        let past = wanted.isEmpty ? 0 : present.isEmpty || self.past == 0 ? plan?.past ?? 0 : self.past
+        try keepOwnership(adopted, started, gone, isFirst: present.isEmpty, mapVersion: mapVersion, past: past)
+        (self.past, self.mapVersion) = (past, mapVersion)
         for slice in gone { try release(slice) }
         for slice in started {
             if copies[slice] != nil { try drop(slice) }
@@ -47,11 +51,13 @@ extension ShardModel {
 
     /// Notes the new ownership in the directory: at once, and before anything of it is used.
     private func keepOwnership(
-        _ adopted: [SliceName], _ started: [SliceName], _ gone: [SliceName], isFirst: Bool, mapVersion: Int
+        _ adopted: [SliceName], _ started: [SliceName], _ gone: [SliceName], isFirst: Bool, mapVersion: Int,
+        past: UInt64
     ) throws {
         guard let store else { return }
         var notes = try StoreNotes(store.extra)
         notes.lastTask = lastTask
+        notes.past = past
         if isFirst { notes.operations = head.registry.operations }
         let (text, step) = (notes.text, committed)
         let isLast = !isFirst && adopted.isEmpty && started.isEmpty && gone.count == slices.count + denseSlices.count
@@ -97,27 +103,5 @@ extension ShardModel {
         for slice in copies.keys.sorted() { try drop(slice) }
         head = try ShardHead(
             configuration: setup.head, registry: registry, slices: [], threads: threads, memory: memory)
-    }
-}
-
-extension Plan {
-    /// Whether everything that is held is about to be replaced.
-    fileprivate var isRestoring: Bool {
-        guard case .task(let task) = activity, case .restore = task.kind else { return false }
-        return true
-    }
-}
-
-extension ShardStore {
-    /// What a shard with this directory says of its state.
-    package var state: ShardState {
-        let hasSlices = !owned.isEmpty || !received.isEmpty
-        guard !owned.isEmpty else {
-            let newest = received.map(\.step).max() ?? -1
-            return ShardState(
-                newest: newest, oldest: newest, logsSteps: true, hasSlices: hasSlices)
-        }
-        return ShardState(
-            newest: newestStep, oldest: oldestRestorableStep, logsSteps: true, hasSlices: hasSlices)
     }
 }

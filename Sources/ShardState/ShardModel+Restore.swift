@@ -25,6 +25,7 @@ extension ShardModel {
         restoring = Restoring()
         let notes = try StoreNotes(store.extra)
         lastTask = notes.lastTask
+        (past, mapVersion) = (notes.past ?? 0, store.mapVersion)
         head = try ShardHead(
             configuration: setup.head, registry: setup.classes(after: notes.operations), slices: [], threads: threads,
             memory: memory)
@@ -57,12 +58,13 @@ extension ShardModel {
     }
 
     /// Owns nothing, with the classes of the beginning.
-    private func reset() throws {
+    func reset() throws {
         head.rollback()
         try head.remove(head.table.slices)
         head = try ShardHead(configuration: setup.head, slices: [], threads: threads, memory: memory)
         dense = try Self.emptyDense(setup)
         (committed, prepared, copies, recent, snapshots) = (-1, nil, [:], [], nil)
+        attempts = []
     }
 
     // MARK: Sources
@@ -189,6 +191,7 @@ extension ShardModel {
         while let current = record {
             let next = try records.next()
             let step = current.header.step
+            note(attempt: current)
             if !current.isStep {
                 try replayClasses(current)
             } else if step > oldest {

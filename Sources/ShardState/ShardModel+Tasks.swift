@@ -21,16 +21,20 @@ extension ShardModel {
         do {
             switch task.kind {
             case .skip: detail = try skip(task, plan)
-            case .checkpoint(let directory): detail = try checkpoint(in: directory, step: task.step)
+            case .checkpoint(let directory): detail = try checkpoint(in: directory, step: task.step, plan)
             case .restore(nil): detail = try goBack(to: task, plan)
             case .restore(let path?): detail = try restore(from: path, task, plan)
             case .check(let operation): detail = try check(operation)
             case .classes(let operation): detail = try change(operation, task, plan)
             case .handOver(let moves): detail = try takeOver(moves, task)
             }
-            // The files of a checkpoint are not remembered: it is written again.
-            if detail.isEmpty { try note(task.number) }
-        } catch let error as Fatal { throw error.cause } catch {
+            switch task.kind {
+            case .checkpoint: break  // its files are not remembered: it is written again
+            case .restore(.some): break  // noted with the state itself
+            case .restore(nil): try note(task.number, past: ownsSlices ? plan.past : 0)
+            case .skip, .classes, .handOver: try note(task.number)
+            }
+        } catch let error as Fatal { throw error.cause } catch let error as LoadFailure { throw error.cause } catch {
             return .failed(message: "\(error)")
         }
         return .done(detail: detail)
@@ -39,17 +43,22 @@ extension ShardModel {
     /// An error after which the state cannot be trusted.
     private struct Fatal: Error { var cause: any Error }
 
-    private func note(_ task: Int) throws {
+    /// Notes durably that a task is done, and of going back the past that begins with it.
+    private func note(_ task: Int, past: UInt64? = nil) throws {
+        if let store {
+            var notes = try StoreNotes(store.extra)
+            notes.lastTask = max(lastTask, task)
+            if let past { notes.past = past }
+            try store.setExtra(notes.text)
+        }
         lastTask = max(lastTask, task)
-        guard let store else { return }
-        var notes = try StoreNotes(store.extra)
-        notes.lastTask = lastTask
-        try store.setExtra(notes.text)
+        if let past { self.past = past }
     }
 
     private func log(_ record: LogRecord) throws {
         guard let store else { return remember(record) }
         try store.append(record)
+        note(attempt: record)
         try store.sync()
     }
 
@@ -96,9 +105,22 @@ extension ShardModel {
             if !ownsSlices { committed = task.step }
             return ""
         }
+        if ownsSlices {
+            // Before anything is cut off: what is left must lead to the step.
+            let newest = max(store.newestStep, committed)
+            guard (store.oldestRestorableStep...max(newest, store.oldestRestorableStep)).contains(task.step),
+                newest >= task.step
+            else {
+                throw CenterStoreError(
+                    .notHeld,
+                    "\(store.directory) leads to the steps \(store.oldestRestorableStep) to \(newest), and not to step \(task.step): restore a checkpoint"
+                )
+            }
+        }
         // Operations on the classes come after their step: one that was called off goes too.
         let isOtherClasses = classVersion > plan.classVersion
         try store.truncate(after: task.step, classVersion: plan.classVersion)
+        attempts.removeAll { $0.step > task.step }
         try store.forgetReceived(store.received.map(\.slice))
         // What is held is that step's already, unless the shard has gone on.
         if committed != task.step || isOtherClasses, ownsSlices {
@@ -106,11 +128,12 @@ extension ShardModel {
         }
         for slice in copies.keys.sorted() { try drop(slice) }
         (snapshots, committed) = (nil, task.step)
-        return ""
+        // The coordinator compares which attempt every shard holds now.
+        return attempts.last { $0.step == task.step && ownsSlices }?.code ?? ""
     }
 
     private func takeOver(_ moves: [SliceMove], _ task: BoundaryTask) throws -> String {
-        let mine = moves.map(\.slice).filter { copies[$0] != nil }
+        let mine = moves.filter { $0.to.number == member }.map(\.slice)
         for slice in mine where copies[slice]?.completeStep != task.step {
             throw HeadError(.phase, "the copy of \(slice) is not complete at step \(task.step)")
         }

@@ -185,11 +185,14 @@ extension ShardModel {
     }
 
     /// How a slice is cut into pieces, with the classes that there are.
-    func shape(of slice: SliceName) -> SliceShape {
+    func shape(of slice: SliceName) -> SliceShape { shape(of: slice, head.registry) }
+
+    /// How it would be with the classes of `registry`.
+    func shape(of slice: SliceName, _ registry: ClassRegistry) -> SliceShape {
         switch slice {
         case .centers(let number):
             SliceShape(
-                rowCount: head.registry.layout.classes(of: number).count, width: setup.head.embeddingSize,
+                rowCount: registry.layout.classes(of: number).count, width: setup.head.embeddingSize,
                 chunkRows: head.table.chunkRows, format: head.table.format)
         case .dense(let number):
             SliceShape(

@@ -32,6 +32,15 @@ package final class ShardModel {
     package internal(set) var prepared: StepID?
     /// The last boundary task that was done and needs no other acknowledgement than that it is.
     package internal(set) var lastTask = 0
+    /// This shard's number, once the coordinator has given one: what a plan's map says of it is what it may own.
+    package var member: Int?
+    /// The past that the state is of, 0 if it has none, and the slice map.
+    var past: UInt64 = 0
+    var mapVersion = 0
+    /// The attempts that the newest steps in the log are of.
+    var attempts: [StepID] = []
+    /// Where the directory is, and what tells it from a copy.
+    let place: (text: String, identity: UInt64)
     /// How the state was made from the directory.
     package internal(set) var restoring = Restoring()
 
@@ -82,6 +91,8 @@ package final class ShardModel {
         self.threads = threads
         self.memory = memory
         self.store = store
+        member = store?.identity?.member
+        place = store.map { ($0.place, $0.directoryIdentity) } ?? ("", 0)
         self.gate = gate
         snapshotOptions = snapshots
         let list = setup.configuration.head.sampled
@@ -187,6 +198,7 @@ package final class ShardModel {
     private func keep(_ record: LogRecord, of id: StepID) throws {
         guard let store else { return remember(record) }
         try gate.retry(id) { () throws(CenterStoreError) in try store.append(record) }
+        note(attempt: record)
     }
 
     func remember(_ record: LogRecord) {

@@ -13,6 +13,8 @@ struct StoreNotes: Codable, Hashable {
     /// The operations on the classes that every source of the owned slices has seen.
     var operations: [ClassOperation] = []
     var lastTask = 0
+    /// The past that the state is of (`Past.name`); missing in the directories of earlier versions.
+    var past: UInt64?
 
     init() {}
 

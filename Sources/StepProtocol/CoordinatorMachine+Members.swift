@@ -41,7 +41,7 @@ extension CoordinatorMachine {
         record.members.first { $0.key.role == role && $0.value.incarnation == newcomer.incarnation }?.key
     }
 
-    private func welcome(_ newcomer: Newcomer, _ member: MemberID) -> [Action] {
+    func welcome(_ newcomer: Newcomer, _ member: MemberID) -> [Action] {
         [.welcome(newcomer.peer, member), .send(member, newcomer.peer, plan)]
     }
 
@@ -53,8 +53,9 @@ extension CoordinatorMachine {
         live[member]?.goodbye = ""
         live[member]?.writesResults = newcomer.writesResults
         live[member]?.logsSteps = newcomer.state.logsSteps
+        live[member]?.holdings = newcomer.state.holdings
         if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
-        live[member]?.logsSteps = newcomer.state.logsSteps
+        settle(member)
         if wasAlive { return welcome(newcomer, member) }
         return [.event(.info, "\(member) is back")] + returned(member) + welcome(newcomer, member)
     }
@@ -65,23 +66,41 @@ extension CoordinatorMachine {
         return replanned()
     }
 
-    private mutating func admit(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {
+    mutating func admit(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {
         var replaced = live[member]?.replaced ?? []
         if let known = record.members[member] { replaced.append(known.incarnation) }
         live[member] = Live(
             peer: newcomer.peer, lastHeard: now, unchecked: member.role == .shard ? newcomer.state : nil,
-            logsSteps: newcomer.state.logsSteps, writesResults: newcomer.writesResults, replaced: replaced.suffix(8))
+            logsSteps: newcomer.state.logsSteps, writesResults: newcomer.writesResults,
+            holdings: newcomer.state.holdings, replaced: replaced.suffix(8))
+        settle(member)
         let isDraining = record.members[member]?.isDraining ?? false
         return decide(
             .member(
                 member,
-                .init(incarnation: newcomer.incarnation, endpoint: newcomer.endpoint, isDraining: isDraining)))
+                .init(
+                    incarnation: newcomer.incarnation, endpoint: newcomer.endpoint, isDraining: isDraining,
+                    place: newcomer.state.holdings?.place ?? "", directory: newcomer.state.holdings?.identity ?? 0)))
     }
 
     private mutating func joinShard(_ newcomer: Newcomer, _ now: Duration) -> [Action] {
         if let member = dismissed.first(where: { $0.value == newcomer.incarnation })?.key {
             return [.dismiss(newcomer.peer, member)]
         }
+        let before = hear(of: newcomer)
+        if let answer = examine(newcomer, now) { return before + answer }
+        return before + seat(newcomer, now)
+    }
+
+    /// What a shard's hello shows of the record: that it is older than the cluster.
+    private mutating func hear(of newcomer: Newcomer) -> [Action] {
+        guard let held = newcomer.state.holdings, let number = newcomer.previousNumber else { return [] }
+        let actions = hear(of: newcomer.state)
+        guard newcomer.state.hasSlices, isOfTheFuture(held) else { return actions }
+        return actions + noteOlder(MemberID(.shard, number), held)
+    }
+
+    private mutating func seat(_ newcomer: Newcomer, _ now: Duration) -> [Action] {
         if let member = member(of: newcomer, .shard) {
             var actions: [Action] = []
             if let known = record.members[member], known.endpoint != newcomer.endpoint {
@@ -93,6 +112,12 @@ extension CoordinatorMachine {
         }
         guard let member = predecessor(of: newcomer) else {
             if let number = newcomer.previousNumber, newcomer.state.hasSlices {
+                if isOlder, newcomer.state.holdings != nil, shards.count < Plan.memberLimit {
+                    let member = MemberID(.shard, number)
+                    let actions = admit(newcomer, member, now)
+                    return actions + [.event(.info, "\(member) is back at \(newcomer.endpoint)")]
+                        + welcome(newcomer, member)
+                }
                 let message =
                     "the state in this shard's directory is that of shard-\(number), which is not a member any more; "
                     + "start it with an empty directory"
@@ -172,7 +197,13 @@ extension CoordinatorMachine {
 
     /// What a shard says of itself.
     mutating func take(_ report: ShardReport, of member: MemberID) {
+        var report = report
+        if report.past != 0, report.past != record.pasts.present {
+            // It was on its way while the cluster went back, or the shard has yet to go back.
+            (report.durable, report.received) = (-1, [:])
+        }
         live[member]?.report = report
+        mark(report, of: member)
         if report.committed >= committed { confirm(member.number) }
         let durable = owners.map { live[$0]?.report?.durable ?? -1 }.min() ?? -1
         safe = max(safe, min(durable, committed))

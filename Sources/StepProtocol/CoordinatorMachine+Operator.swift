@@ -10,7 +10,7 @@ extension CoordinatorMachine {
         case .rebalance: record.owners.isEmpty ? [.refuseOperator("the slices are not divided yet")] : replan()
         case .checkpoint: orderCheckpoint()
         case .classes(let operation): order(operation)
-        case .restore(let checkpoint, let step): restore(checkpoint, step)
+        case .restore(let checkpoint, let step, let past): restore(checkpoint, step, past)
         case .forget(let member): forget(member)
         case .learningRate(let rule): setLearningRate(rule)
         case .cancel: cancel()
@@ -83,14 +83,17 @@ extension CoordinatorMachine {
         return []
     }
 
-    private mutating func restore(_ directory: String?, _ step: Int?) -> [Action] {
+    private mutating func restore(_ directory: String?, _ step: Int?, _ past: UInt64?) -> [Action] {
         let checkpoint: CoordinatorRecord.CheckpointRecord?
         if let directory {
             let known = record.checkpoints.last { $0.directory == directory }
             checkpoint =
                 directory.isEmpty
                 ? beginning
-                : known ?? step.map { .init(step: $0, directory: directory, classVersion: record.classVersion) }
+                : known
+                    ?? step.map {
+                        .init(step: $0, directory: directory, classVersion: record.classVersion, past: past ?? 0)
+                    }
         } else {
             checkpoint = newestCheckpoint
         }

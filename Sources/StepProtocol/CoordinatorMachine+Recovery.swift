@@ -2,7 +2,8 @@
 extension CoordinatorMachine {
     /// A term begins: ids of earlier ones are stale.
     mutating func beginTerm(committed: Int) -> [Action] {
-        let actions = decide(.term(record.term + 1, committed: committed))
+        let actions = decide(.term(max(record.term, highestTerm) + 1, committed: committed))
+        hasBegunInTerm = false
         id = StepID(term: record.term, step: committed + 1, attempt: 0)
         attempts = .unknown
         revision = 0
@@ -45,6 +46,7 @@ extension CoordinatorMachine {
         actions += beginTerm(committed: checkpoint.step)
         safe = -1
         lastCheckpointStep = -1
+        actions += beginPast(at: checkpoint.step, of: checkpoint.past, keeping: checkpoint)
         actions += [
             .event(
                 .warning,
@@ -60,7 +62,7 @@ extension CoordinatorMachine {
         var actions = leaveThePast()
         let text = "the cluster resumes from step \(step), the last that every shard has (\(committed) was known)"
         actions += beginTerm(committed: step)
-        safe = min(safe, step)
+        actions += beginPast(at: step)
         return actions + [.event(.warning, text)] + begin(.restore(checkpoint: nil), step: step)
     }
 
@@ -108,7 +110,9 @@ extension CoordinatorMachine {
             if !state.hasSlices { return committed == -1 && classVersion == 0 && configuration.origin == nil }
             return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
         }
-        if unchecked.allSatisfy({ fits($0.1) }) {
+        let states = unchecked.map(\.1)
+        let isMixedThere = isMixed(committed, states)
+        if unchecked.allSatisfy({ fits($0.1) }), !isMixedThere {
             // The last commit may not be in the record. A shard that was not restarted may then have committed what others
             // have lost, or will compute again: all go to the same step. During a task nobody is ahead.
             let mayBeAhead = isRecordUnchecked && record.task == nil && unchecked.contains { $0.1.newest > committed }
@@ -118,13 +122,24 @@ extension CoordinatorMachine {
         func isLost(_ state: ShardState) -> Bool { !state.hasSlices || state.oldest > state.newest }
         if !unchecked.contains(where: { isLost($0.1) }) {
             let newest = unchecked.map(\.1.newest).min() ?? committed
-            let step = unchecked.count == owners.count ? newest : min(newest, committed)
+            var step = unchecked.count == owners.count && !isMixedThere ? newest : min(newest, committed)
+            var mixtures: [Action] = []
+            while isMixed(step, states), step >= 0 {
+                mixtures.append(mixture(step, unchecked))
+                step -= 1
+            }
             let others = owners.filter { live[$0]?.unchecked == nil }
             if unchecked.allSatisfy({ $0.1.oldest <= step })
                 && (step == committed || others.allSatisfy { live[$0]?.logsSteps == true })
             {
                 clearUnchecked()
-                return .act(goBack(to: step))
+                return .act(mixtures + goBack(to: step))
+            }
+            if !mixtures.isEmpty {
+                return .wait(
+                    reason:
+                        "shards hold different attempts of step \(step + 1), and not all of them can go back to step \(step): go back "
+                        + "to a checkpoint with `coordinator restore`")
             }
         }
         // Nobody is surprised by a shard that logs nothing. What does not fit it cannot make good by itself.
@@ -132,8 +147,16 @@ extension CoordinatorMachine {
         let isForgetful = owners.contains { live[$0]?.logsSteps == false }
         let surprising = unfit.filter { $0.1.logsSteps && (isLost($0.1) || !isForgetful) }.map(\.0)
         if surprising.isEmpty {
+            let checkpoint = newestCheckpoint ?? beginning
+            if hasSaidFinished, checkpoint.step < committed {
+                let names = unfit.map { "\($0.0)" }.joined(separator: ", ")
+                return .wait(
+                    reason:
+                        "the run had finished, and \(names) has lost its state: `coordinator restore` goes back to step "
+                        + "\(checkpoint.step), and the steps after it are trained again")
+            }
             clearUnchecked()
-            return .act(goBack(to: newestCheckpoint ?? beginning))
+            return .act(goBack(to: checkpoint))
         }
         let names = surprising.map { "\($0)" }.joined(separator: ", ")
         return .wait(

@@ -7,10 +7,11 @@ extension CoordinatorMachine {
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
             activity = .wait(reason: "")  // whoever lost its state cannot do the task
         }
-        if isAtEnd, unconfirmedShards != nil,
-            owners.contains(where: { live[$0]?.unchecked.map { !$0.hasSlices || $0.newest < committed } ?? false })
-        {
-            // The last step was lost before its shard had committed it: the run is not over yet.
+        if isAtEnd, let loser = shardBehindTheEnd {
+            // The last steps were lost: the run is not over yet, or not any more.
+            if hasSaidFinished {
+                actions += [.event(.warning, "the run had finished, but \(loser) has come back without its last steps")]
+            }
             unconfirmedShards = nil
             activity = .wait(reason: "")
         }
@@ -18,13 +19,13 @@ extension CoordinatorMachine {
         actions += pursueResults(now)
         while case .wait(let oldReason) = activity {
             if let retryAt, retryAt <= now { self.retryAt = nil }
-            if record.owners.isEmpty {
+            if record.owners.isEmpty, !isOlder {
                 actions += divide()
                 if case .wait = activity {} else { break }
             }
-            let reason = obstacle
+            let reason = isOlder ? nil : obstacle
             if reason == nil {
-                switch reconcile() {
+                switch isOlder ? makeGood() : reconcile() {
                 case .none: break
                 case .act(let more):
                     actions += more
@@ -74,12 +75,19 @@ extension CoordinatorMachine {
         guard alive.count >= configuration.expectedShards else { return [] }
         let owners = Rebalance.initial(
             shards: alive, sliceCount: configuration.sliceCount, denseSliceCount: configuration.denseSliceCount)
-        var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
+        var actions = decide(.map(version: record.mapVersion + 1, owners: owners)) + beginFirstPast()
         if let origin = configuration.origin, committed < 0 {
             actions += goBack(
                 to: .init(step: origin.step, directory: origin.directory, classVersion: origin.classVersion))
         }
         return actions
+    }
+
+    /// A shard that has come back to a run that is finished with less than its last step.
+    private var shardBehindTheEnd: MemberID? {
+        owners.first {
+            live[$0]?.unchecked.map { !$0.hasSlices || $0.newest < committed || $0.oldest > committed } ?? false
+        }
     }
 
     private var lostMember: MemberID? {
@@ -98,15 +106,16 @@ extension CoordinatorMachine {
         if silent.count == 1 {
             let endpoint = record.members[first]?.endpoint ?? ""
             if let goodbye = live[first]?.goodbye, !goodbye.isEmpty {
-                return "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return"
+                return "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(refusal(of: first))"
             }
-            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return"
+            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
         }
         let names = silent.map { member in
             let goodbye = live[member]?.goodbye ?? ""
             return goodbye.isEmpty ? "\(member)" : "\(member) (\(goodbye))"
         }.joined(separator: ", ")
-        return "\(names) do not answer; step \(id.step) waits for them to return"
+        let refused = silent.map(refusal).joined()
+        return "\(names) do not answer; step \(id.step) waits for them to return\(refused)"
     }
 
     /// Why no attempt can begin now, or nil.
@@ -122,6 +131,8 @@ extension CoordinatorMachine {
 
     private mutating func begin(_ now: Duration) -> [Action] {
         hasStarted = true
+        hasSaidFinished = false
+        hasBegunInTerm = true
         attempts = .begun
         skipUsedID()
         results = [:]
@@ -182,6 +193,7 @@ extension CoordinatorMachine {
             return refuseStep("the loss is \(loss), the gradient norm \(norm)")
         }
         skippedInARow = 0
+        note(committed: id)
         return finishStep(
             StepReport(
                 step: id.step, loss: loss, gradientNorm: norm,
@@ -195,6 +207,7 @@ extension CoordinatorMachine {
         toSkip = nil
         skippedSteps += 1
         skippedInARow += 1
+        note(committed: .skipped(step))
         return finishStep(
             StepReport(
                 step: step, loss: nil, gradientNorm: nil, learningRate: learningRate(step),
@@ -205,6 +218,7 @@ extension CoordinatorMachine {
         var actions = decide(.committed(report.step)) + expectEvaluation(after: report.step)
         noteLastWorld()
         lastCommit = lastEvent
+        if safe > record.safe { actions += decide(.safe(safe)) }
         if report.step + 1 == configuration.pauseAfter { actions += decide(.paused(true)) }
         history.append(report)
         if history.count > configuration.lossHistory { history.removeFirst() }
@@ -269,6 +283,7 @@ extension CoordinatorMachine {
         guard activity == .finished, let unconfirmed = unconfirmedShards else { return [] }
         if unconfirmed.contains(where: { isAlive(MemberID(.shard, $0)) }) { return [] }
         unconfirmedShards = nil
+        hasSaidFinished = true
         return [.finished]
     }
 }

@@ -10,7 +10,7 @@ extension CoordinatorMachine {
 
     /// Begins a task: decided first, then announced.
     mutating func begin(_ kind: BoundaryTask.Kind, step: Int) -> [Action] {
-        let task = BoundaryTask(number: record.nextTask, step: step, kind: kind)
+        let task = BoundaryTask(number: max(record.nextTask, highestTask + 1), step: step, kind: kind)
         acknowledged = [:]
         taskFailures = [:]
         return decide(.task(task)) + turn(to: .task(task))
@@ -78,10 +78,11 @@ extension CoordinatorMachine {
         case .skip: return commitSkipped(task.step, now) + endTask()
         case .checkpoint(let directory):
             let checkpoint = CoordinatorRecord.CheckpointRecord(
-                step: task.step, directory: directory, classVersion: classVersion)
+                step: task.step, directory: directory.removingSuffix(CoordinatorRecord.CheckpointRecord.partialSuffix), classVersion: classVersion, past: record.pasts.last?.name)
             checkpointsBeingWritten[task.number] = checkpoint
             return endTask() + [.writeCheckpoint(number: task.number, checkpoint, details: details)]
-        case .restore:
+        case .restore(let checkpoint):
+            if checkpoint == nil, let more = goFurtherBack(task, details) { return more }
             attempts = .fresh
             return endTask() + [.event(.info, "every shard holds the state of step \(task.step)")] + replanned()
         case .check(let operation): return settle(operation, details, taskFailures) + endTask()
@@ -120,8 +121,9 @@ extension CoordinatorMachine {
             let name =
                 "step-" + String(repeating: "0", count: max(0, 8 - "\(committed + 1)".count)) + "\(committed + 1)"
             let suffix = classVersion > 0 ? "-classes-\(classVersion)" : ""
+            let place = "\(configuration.checkpointDirectory)/\(name)\(suffix)"
             return begin(
-                .checkpoint(directory: "\(configuration.checkpointDirectory)/\(name)\(suffix)"), step: committed)
+                .checkpoint(directory: place + CoordinatorRecord.CheckpointRecord.partialSuffix), step: committed)
         }
         return nil
     }
@@ -139,6 +141,7 @@ extension CoordinatorMachine {
 
     mutating func recordCheckpoint(_ number: Int, _ problem: String?) -> [Action] {
         guard let checkpoint = checkpointsBeingWritten.removeValue(forKey: number) else { return [] }
+        if problem == nil, let actions = abandonedMeanwhile(checkpoint) { return actions }
         if let problem { return [.event(.error, "the checkpoint of step \(checkpoint.step) failed: \(problem)")] }
         var checkpoints = record.checkpoints.filter { $0.directory != checkpoint.directory } + [checkpoint]
         var surplus = configuration.checkpointsKept > 0 ? max(0, checkpoints.count - configuration.checkpointsKept) : 0
@@ -166,5 +169,12 @@ extension BoundaryTask.Kind {
         case .classes: "classes"
         case .handOver: "handOver"
         }
+    }
+}
+
+extension String {
+    /// Without `suffix`, if it ends with it: a task that an earlier version has begun has none.
+    fileprivate func removingSuffix(_ suffix: String) -> String {
+        hasSuffix(suffix) ? String(dropLast(suffix.count)) : self
     }
 }

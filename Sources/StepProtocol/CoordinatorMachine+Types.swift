@@ -12,6 +12,9 @@ extension CoordinatorMachine {
         case joined(
             Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
             writesResults: Bool = false)
+        /// A member says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
+        /// known). To be told before the rest of its message.
+        case knows(term: Int, coordinator: UInt64)
         /// A sign of life, and of a shard what it holds.
         case heartbeat(Peer, MemberID, incarnation: UInt64, report: ShardReport?)
         /// The member says that it goes, why, and what its process ends with: 0 if that is as it should be.
@@ -41,7 +44,7 @@ extension CoordinatorMachine {
         case checkpoint
         case classes(ClassOperation)
         /// Go back to a checkpoint; without a path to the newest.
-        case restore(checkpoint: String?, step: Int?)
+        case restore(checkpoint: String?, step: Int?, past: UInt64? = nil)
         /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint. One that owned
         /// nothing is just forgotten.
         case forget(MemberID)
@@ -77,6 +80,8 @@ extension CoordinatorMachine {
         /// Every shard has written its slices of the checkpoint of task `number`, and said which files: write the manifest and
         /// answer with `checkpointWritten`.
         case writeCheckpoint(number: Int, CoordinatorRecord.CheckpointRecord, details: [MemberID: String])
+        /// Move the files of a checkpoint aside: it is of what the cluster went back behind.
+        case abandonCheckpoint(CoordinatorRecord.CheckpointRecord)
         /// Remove the files of a checkpoint.
         case deleteCheckpoint(CoordinatorRecord.CheckpointRecord)
         /// All steps are committed, or the operator stopped the run, and every shard that can be reached knows it.

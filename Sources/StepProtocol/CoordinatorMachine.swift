@@ -17,6 +17,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         var logsSteps = true
         /// Of a worker: whether it can write the results of the run.
         var writesResults = false
+        /// Of a shard: what it said when it last joined.
+        var holdings: ShardHoldings?
         var report: ShardReport?
         var lastResult: StepResult?
         /// Why it left, until it is back.
@@ -26,6 +28,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     }
 
     public let configuration: CoordinatorConfiguration
+    /// Drawn when the process starts; 0 if nobody has.
+    let incarnation: UInt64
     /// What must not be forgotten.
     public internal(set) var record: CoordinatorRecord
     /// The step that is or will be computed.
@@ -71,10 +75,30 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var taskFailures: [MemberID: String] = [:]
     /// Shards that were told that they may go, by incarnation: they may not have heard it.
     var dismissed: [MemberID: UInt64] = [:]
+    /// The newest step that each shard was known to have on its disk, in the present past.
+    var marks: [MemberID: Int] = [:]
+    /// The attempts that were committed, of the last few steps.
+    var committedIDs: [Int: StepID] = [:]
+    /// Processes that came with a copy of the directory of a shard that may be alive, by incarnation, and since when they wait.
+    var challenges: [UInt64: Duration] = [:]
+    /// What was last refused in the name of a shard.
+    var refusals: [MemberID: String] = [:]
+    /// Whether shards hold more than the record knows of: it was put back from a copy.
+    var isOlder = false
+    /// The newest term and task that members know of, if the record does not.
+    var highestTerm = 0
+    var highestTask = 0
+    /// Whether an attempt was announced in this term.
+    var hasBegunInTerm = false
+    /// Whether it was said that the run is over.
+    var hasSaidFinished = false
 
-    /// - Parameter record: what an earlier coordinator of this cluster decided; nil for a new cluster.
-    public init(_ configuration: CoordinatorConfiguration, record: CoordinatorRecord? = nil) {
+    /// - Parameters:
+    ///   - record: what an earlier coordinator of this cluster decided; nil for a new cluster.
+    ///   - incarnation: drawn at random when the process starts, so that its terms are told from another's; 0 for none.
+    public init(_ configuration: CoordinatorConfiguration, record: CoordinatorRecord? = nil, incarnation: UInt64 = 0) {
         self.configuration = configuration
+        self.incarnation = incarnation
         self.record = record ?? CoordinatorRecord()
         id = StepID(term: self.record.term, step: self.record.committed + 1, attempt: 0)
     }
@@ -87,6 +111,12 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         hasStarted = record.committed >= 0
         var actions = beginTerm(committed: record.committed)
         if record.owners.isEmpty { attempts = .fresh }
+        if !record.owners.isEmpty, record.pasts.isEmpty { actions += beginFirstPast() }
+        if case .checkpoint = record.task?.kind {
+            // Under a new number: shards remember what they did under the old one, whose files may be elsewhere by now.
+            actions += decide(.task(nil))
+            wantsCheckpoint = true
+        }
         // A run that has failed may be taken up again: its reason may be gone.
         if record.failure != nil { actions += decide(.failed(nil)) }
         for member in record.members.keys {
@@ -156,6 +186,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
             actions = heard(peer, member, incarnation, now) { $0.noteEvaluation(after: step, problem, by: member) }
         case .taskDone(let peer, let member, let incarnation, let number, let outcome):
             actions = heard(peer, member, incarnation, now) { $0.acknowledge(number, outcome, from: member, now) }
+        case .knows(let term, let coordinator): actions = hear(ofTerm: term, by: coordinator)
         case .checkpointWritten(let number, let problem): actions = recordCheckpoint(number, problem)
         case .tick: break
         default: actions = obey(event, now)
@@ -193,7 +224,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
             revision: revision, id: id, committed: committed, mapVersion: record.mapVersion,
             classVersion: record.classVersion, safe: safe, exchange: configuration.exchange,
             learningRate: learningRate(min(id.step, lastStep)), ranks: ranks, shards: shardMap,
-            moves: activeMoves, activity: activity)
+            moves: activeMoves, activity: activity, past: record.pasts.present, coordinator: incarnation)
     }
 
     /// The plan for everyone who can be reached, under a new revision.

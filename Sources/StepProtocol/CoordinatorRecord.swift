@@ -28,6 +28,10 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public var failure: String?
     /// The last step whose results are settled: written, or given up. Nil: none.
     public var resultsStep: Int?
+    /// What the present is built on, ascending; empty before the first map.
+    public var pasts: [Past] = []
+    /// The newest step that every owner was known to hold durably.
+    public var safe = -1
 
     /// A member as it was when it last joined.
     public struct MemberRecord: Sendable, Hashable, Codable {
@@ -35,11 +39,18 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         public var endpoint: String
         /// A shard that hands its slices over and goes.
         public var isDraining = false
+        /// Of a shard: where its directory is, for people, and what names the directory itself (`ShardHoldings`).
+        public var place = ""
+        public var directory: UInt64 = 0
 
-        public init(incarnation: UInt64, endpoint: String, isDraining: Bool = false) {
+        public init(
+            incarnation: UInt64, endpoint: String, isDraining: Bool = false, place: String = "", directory: UInt64 = 0
+        ) {
             self.incarnation = incarnation
             self.endpoint = endpoint
             self.isDraining = isDraining
+            self.place = place
+            self.directory = directory
         }
     }
 
@@ -58,12 +69,20 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         public var step: Int
         public var directory: String
         public var classVersion: Int
+        /// The past that it is of (`Past.name`); nil if that is not known.
+        public var past: UInt64?
 
-        public init(step: Int, directory: String, classVersion: Int) {
+        public init(step: Int, directory: String, classVersion: Int, past: UInt64? = nil) {
             self.step = step
             self.directory = directory
             self.classVersion = classVersion
+            self.past = past
         }
+
+        /// Where it is written: it gets its place when it is whole, so that one that is there is not overwritten half.
+        public var partialDirectory: String { directory + Self.partialSuffix }
+
+        static let partialSuffix = ".partial"
     }
 
     public init() {}
@@ -72,7 +91,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public enum Decision: Sendable, Hashable, Codable {
         /// A coordinator has started, or the cluster goes back: `committed` is the last step that counts.
         case term(Int, committed: Int)
-        /// The only decision that a power cut may take back: the shards know better.
+        /// With `safe` the only decision that a power cut may take back: the shards know better.
         case committed(Int)
         case map(version: Int, owners: [SliceName: Int])
         case member(MemberID, MemberRecord)
@@ -88,9 +107,17 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case failed(String?)
         /// The results after this step are settled; nil: none are any more.
         case results(step: Int?)
+        case pasts([Past])
+        /// Shards know it too.
+        case safe(Int)
 
         /// Whether it must survive a power cut before anyone hears of it.
-        public var mustBeDurable: Bool { if case .committed = self { false } else { true } }
+        public var mustBeDurable: Bool {
+            switch self {
+            case .committed, .safe: false
+            default: true
+            }
+        }
     }
 
     public mutating func apply(_ decision: Decision) {
@@ -117,6 +144,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case .stopping(let value): isStopping = value
         case .failed(let reason): failure = reason
         case .results(let step): resultsStep = step
+        case .pasts(let pasts): self.pasts = pasts
+        case .safe(let step): safe = step
         }
     }
 }

@@ -23,6 +23,10 @@ public struct Plan: Sendable, Hashable {
     /// Slices on their way to another shard.
     public var moves: [SliceMove]
     public var activity: Activity
+    /// The name of the past that the shards' state is of (`Past.name`); 0 if it has none.
+    public var past: UInt64
+    /// The coordinator process that this term is of; 0 if it does not say.
+    public var coordinator: UInt64
 
     /// The most ranks, and the most shards, that a plan has room for.
     public static let memberLimit = 4096
@@ -77,7 +81,8 @@ public struct Plan: Sendable, Hashable {
     public init(
         revision: Int = 0, id: StepID, committed: Int, mapVersion: Int, classVersion: Int = 0, safe: Int = -1,
         exchange: Exchange,
-        learningRate: Float, ranks: [Rank], shards: [Shard], moves: [SliceMove] = [], activity: Activity
+        learningRate: Float, ranks: [Rank], shards: [Shard], moves: [SliceMove] = [], activity: Activity,
+        past: UInt64 = 0, coordinator: UInt64 = 0
     ) {
         self.revision = revision
         self.id = id
@@ -91,6 +96,8 @@ public struct Plan: Sendable, Hashable {
         self.shards = shards
         self.moves = moves
         self.activity = activity
+        self.past = past
+        self.coordinator = coordinator
     }
 
     /// What this plan names that a run of these sizes does not have, or nil.

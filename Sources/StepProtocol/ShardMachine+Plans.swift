@@ -19,7 +19,8 @@ extension ShardMachine {
             actions += undo()
             committed = plan.committed
         }
-        if mapVersion != plan.mapVersion, isFit(for: plan) {
+        // What a checkpoint is loaded into is adopted with it, when it is there.
+        if mapVersion != plan.mapVersion, !plan.isLoadingCheckpoint, isFit(for: plan) {
             actions += undo()
             let (slices, denseSlices) = (mine?.slices ?? [], mine?.denseSlices ?? [])
             actions.append(
@@ -83,6 +84,7 @@ extension ShardMachine {
             return actions + [.acknowledge(number: task.number, .done(detail: ""))]
         }
         runningTask = task
+        runningMap = plan.map { ($0.mapVersion, isOwner) }
         let id = StepID(term: plan?.id.term ?? 0, step: task.step, attempt: 0)
         return actions + [.compute(id, .task(task))]
     }
@@ -90,7 +92,9 @@ extension ShardMachine {
     /// What a shard did before it was restarted is undone if it is the last thing in its log.
     private func isStillDone(_ task: BoundaryTask) -> Bool {
         switch task.kind {
-        case .skip, .restore: committed == task.step
+        case .skip: committed == task.step
+        // One that has adopted another map since has not loaded this one's slices.
+        case .restore: committed == task.step && (mapVersion == nil || mapVersion == plan?.mapVersion)
         case .check, .checkpoint, .classes, .handOver: true
         }
     }
@@ -104,7 +108,13 @@ extension ShardMachine {
         }
         lastTask = (number, outcome)
         switch task.kind {
-        case .skip, .restore: (committed, transfersThisStep) = (task.step, 0)
+        case .restore(.some):
+            (committed, transfersThisStep) = (task.step, 0)
+            if let runningMap {
+                (mapVersion, ownsSlices) = runningMap
+                holdsSlices = ownsSlices
+            }
+        case .skip, .restore(nil): (committed, transfersThisStep) = (task.step, 0)
         case .handOver: holdsSlices = true
         case .check, .checkpoint, .classes: break
         }
@@ -121,5 +131,12 @@ extension ShardMachine {
         completedCopies = max(completedCopies, task)
         guard case .task(let wanted)? = plan?.activity, wanted.number == task, lastTask.number < task else { return [] }
         return act()
+    }
+}
+
+extension Plan {
+    /// Whether everything that shards hold is about to be replaced by a checkpoint.
+    var isLoadingCheckpoint: Bool {
+        if case .task(let task) = activity, case .restore(.some) = task.kind { true } else { false }
     }
 }

@@ -27,6 +27,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     var restored: StepID?
     /// The task that the shell is executing.
     var runningTask: BoundaryTask?
+    /// The map under which it was begun, and whether that gives this shard slices.
+    var runningMap: (version: Int, owns: Bool)?
     var lastTask: (number: Int, outcome: TaskOutcome)
     /// The last task whose copies are complete.
     var completedCopies = 0

@@ -8,12 +8,18 @@ public struct ShardState: Sendable, Hashable, Codable {
     public var logsSteps: Bool
     /// Whether it holds the initial state or a log at all: false for a shard that owns nothing yet.
     public var hasSlices: Bool
+    /// What it holds in detail; nil from a shard that does not say.
+    public var holdings: ShardHoldings?
 
-    public init(newest: Int = -1, oldest: Int = -1, logsSteps: Bool = true, hasSlices: Bool = false) {
+    public init(
+        newest: Int = -1, oldest: Int = -1, logsSteps: Bool = true, hasSlices: Bool = false,
+        holdings: ShardHoldings? = nil
+    ) {
         self.newest = newest
         self.oldest = oldest
         self.logsSteps = logsSteps
         self.hasSlices = hasSlices
+        self.holdings = holdings
     }
 }
 
@@ -32,10 +38,12 @@ public struct ShardReport: Sendable, Hashable, Codable {
     /// How often something went wrong and was made good at once, and what it was the last time.
     public var incidents: Int
     public var lastIncident: String
+    /// The past that this is said of (`Past.name`); 0 if it does not say.
+    public var past: UInt64
 
     public init(
         committed: Int, durable: Int, received: [SliceName: Int] = [:], obstacle: String = "", problem: String = "",
-        incidents: Int = 0, lastIncident: String = ""
+        incidents: Int = 0, lastIncident: String = "", past: UInt64 = 0
     ) {
         self.committed = committed
         self.durable = durable
@@ -44,5 +52,6 @@ public struct ShardReport: Sendable, Hashable, Codable {
         self.problem = problem
         self.incidents = incidents
         self.lastIncident = lastIncident
+        self.past = past
     }
 }

@@ -1,3 +1,4 @@
+import NetworkAddress
 import StepProtocol
 
 /// What happens at a client's socket.
@@ -41,12 +42,14 @@ public final class ClientConnection: Sendable {
         self.thread = io
         self.endpoint = endpoint
         ownsThread = thread == nil
+        let address = try Endpoint(checked: endpoint, to: .connect)
         core = try ClientCore(
-            context: io.core.context, endpoint: endpoint, hello: hello, options: options, security: security,
+            context: io.core.context, address: address, endpoint: endpoint, hello: hello, options: options,
+            security: security,
             events: events)
         core.wake = { [weak io = io.core] in io?.wake() }
         do throws(WireError) {
-            try core.socket.connect(endpoint)
+            try core.socket.connect(address)
             try io.core.add(core)
         } catch {
             // The thread's end waits for its sockets.

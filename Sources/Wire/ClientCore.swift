@@ -1,4 +1,5 @@
 internal import CZeroMQ
+import NetworkAddress
 import StepProtocol
 import Tensors
 
@@ -26,6 +27,8 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
 
     let socket: ZMQSocket
     let monitor: SocketMonitor?
+    private let address: Endpoint
+    /// As it was written, for messages.
     private let endpoint: String
     private let security: ClientSecurity
     private let options: TransportOptions
@@ -39,17 +42,21 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     private var lastBroken = ContinuousClock.now
     private var reported: HandshakeFailure.Reason?
     private var nextReport = ContinuousClock.now
+    private var family: AddressFamily?
     /// The one peer of it.
     private static let server = PeerID(bytes: [0])
     /// Set once, before the thread knows the socket.
     var wake: @Sendable () -> Void = {}
 
     init(
-        context: ZMQContext, endpoint: String, hello: Hello, options: TransportOptions, security: ClientSecurity,
+        context: ZMQContext, address: Endpoint, endpoint: String, hello: Hello, options: TransportOptions,
+        security: ClientSecurity,
         events: Sink<ClientEvent>
     ) throws(WireError) {
         self.security = security
+        self.address = address
         self.endpoint = endpoint
+        family = AddressFamily(of: address)
         self.options = options
         self.events = events
         unfinished = UnfinishedMessages(options)
@@ -121,6 +128,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         let (dropped, nextDrop) = unfinished.dropOverdue(now, isReading: wantsMessages)
         reconnectIfDue(now)
+        if family?.changes(at: now) == true { socket.reconnect(address, byIPv6: family?.isIPv6 ?? false) }
         let (queue, next, isOverdue) = state.withLock { state in
             state.counters.unfinished += dropped
             let (next, isOverdue) = advanceHandshake(&state, now)
@@ -139,7 +147,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             }
         }
         if isOverdue { events.post(.unanswered(endpoint: endpoint), 0) }
-        return [next, nextDrop, state.withLock { $0.reconnectAt }].compactMap { $0 }.min()
+        return [next, nextDrop, state.withLock { $0.reconnectAt }, family?.next].compactMap { $0 }.min()
     }
 
     /// Queues a hello when one is due; returns the time of the next and whether the deadline passed.
@@ -258,9 +266,15 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     func observe() {
         while let event = monitor?.next() {
             switch event {
-            case .succeeded: brokenHandshakes = 0
-            case .failed(let reason): failed(reason)
-            case .accepted, .disconnected: break
+            case .succeeded:
+                brokenHandshakes = 0
+                family?.keep()
+            case .failed(let reason):
+                // Where a server answers, if only to turn this client away, it is looked for again.
+                family?.lost(at: .now)
+                failed(reason)
+            case .disconnected: family?.lost(at: .now)
+            case .accepted: break
             }
         }
     }
@@ -289,7 +303,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             state.reconnectAt = nil
             return true
         }
-        if isDue { socket.reconnect(endpoint) }
+        if isDue { socket.reconnect(address, byIPv6: family?.isIPv6 ?? false) }
     }
 
     func detach() {

@@ -7,7 +7,8 @@ extension Decoder {
     static func shardState(_ c: Partialfc__ShardState) throws -> ShardState {
         ShardState(
             newest: try Field.orNone(c.newest, "newest"), oldest: try Field.orNone(c.oldest, "oldest"),
-            logsSteps: c.logs_steps != 0, hasSlices: c.has_slices != 0)
+            logsSteps: c.logs_steps != 0, hasSlices: c.has_slices != 0,
+            holdings: try c.holdings.map { try holdings($0.pointee) })
     }
 
     static func shardReport(_ c: Partialfc__ShardReport) throws -> ShardReport {
@@ -22,7 +23,7 @@ extension Decoder {
             received: received, obstacle: try text(c.obstacle, "obstacle", limit: Bound.textBytes),
             problem: try text(c.problem, "problem", limit: Bound.textBytes),
             incidents: try Field.number(c.incidents, "incidents"),
-            lastIncident: try text(c.last_incident, "last_incident", limit: Bound.textBytes))
+            lastIncident: try text(c.last_incident, "last_incident", limit: Bound.textBytes), past: c.past)
     }
 
     static func task(_ pointer: UnsafeMutablePointer<Partialfc__BoundaryTask>?) throws -> BoundaryTask {

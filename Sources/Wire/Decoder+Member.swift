@@ -24,6 +24,8 @@ extension Decoder {
         }
         hello.state = try c.state.map { try shardState($0.pointee) }
         hello.writesResults = c.writes_results != 0
+        hello.term = try Field.number(c.term, "term")
+        hello.coordinator = c.coordinator
         return hello
     }
 
@@ -49,7 +51,8 @@ extension Decoder {
         Heartbeat(
             member: try member(c.member), incarnation: c.incarnation,
             statistics: try numbers(c.statistics, c.n_statistics, "statistics"),
-            notes: try texts(c.notes, c.n_notes, "notes"), report: try c.report.map { try shardReport($0.pointee) })
+            notes: try texts(c.notes, c.n_notes, "notes"), report: try c.report.map { try shardReport($0.pointee) },
+            term: try Field.number(c.term, "term"), coordinator: c.coordinator)
     }
 
     static func heartbeatReply(_ c: Partialfc__HeartbeatReply) throws -> HeartbeatReply {

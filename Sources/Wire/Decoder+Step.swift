@@ -36,7 +36,7 @@ extension Decoder {
             classVersion: try Field.number(c.class_version, "class_version"), safe: try Field.orNone(c.safe, "safe"),
             exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
             learningRate: try Field.learningRate(c.learning_rate), ranks: ranks, shards: shards,
-            moves: try moves(c.moves, c.n_moves), activity: activity)
+            moves: try moves(c.moves, c.n_moves), activity: activity, past: c.past, coordinator: c.coordinator)
     }
 
     static func stepDone(_ c: Partialfc__StepDone) throws -> StepDone {

@@ -10,6 +10,7 @@ extension Encoder {
             $0.oldest = try Field.orNone(state.oldest, "oldest")
             $0.logs_steps = state.logsSteps ? 1 : 0
             $0.has_slices = state.hasSlices ? 1 : 0
+            if let holdings = state.holdings { $0.holdings = try self.holdings(holdings) }
         }
     }
 
@@ -29,6 +30,7 @@ extension Encoder {
             $0.problem = try arena.prose(report.problem, "problem")
             $0.incidents = try Field.number(report.incidents, "incidents")
             $0.last_incident = try arena.prose(report.lastIncident, "last_incident")
+            $0.past = report.past
         }
     }
 

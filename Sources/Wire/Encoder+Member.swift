@@ -20,6 +20,8 @@ extension Encoder {
             $0.previous_number = try Field.orNone(hello.previousNumber, "previous_number")
             if let state = hello.state { $0.state = try shardState(state) }
             $0.writes_results = hello.writesResults ? 1 : 0
+            $0.term = try Field.number(hello.term, "term")
+            $0.coordinator = hello.coordinator
         }
     }
 
@@ -54,6 +56,8 @@ extension Encoder {
             $0.n_notes = heartbeat.notes.count
             $0.notes = try texts(heartbeat.notes, "notes")
             if let report = heartbeat.report { $0.report = try shardReport(report) }
+            $0.term = try Field.number(heartbeat.term, "term")
+            $0.coordinator = heartbeat.coordinator
         }
     }
 

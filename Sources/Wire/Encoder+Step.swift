@@ -55,6 +55,8 @@ extension Encoder {
             $0.safe = try Field.orNone(plan.safe, "safe")
             $0.n_moves = plan.moves.count
             $0.moves = try moves(plan.moves)
+            $0.past = plan.past
+            $0.coordinator = plan.coordinator
         }
     }
 

@@ -10,16 +10,21 @@ public struct Heartbeat: Sendable, Equatable {
     public var notes: [String: String]
     /// Of a shard: how far it is; nil for other roles.
     public var report: ShardReport?
+    /// As in `Hello`.
+    public var term: Int
+    public var coordinator: UInt64
 
     public init(
         member: MemberID, incarnation: UInt64, statistics: [String: Double] = [:], notes: [String: String] = [:],
-        report: ShardReport? = nil
+        report: ShardReport? = nil, term: Int = 0, coordinator: UInt64 = 0
     ) {
         self.member = member
         self.incarnation = incarnation
         self.statistics = statistics
         self.notes = notes
         self.report = report
+        self.term = term
+        self.coordinator = coordinator
     }
 }
 

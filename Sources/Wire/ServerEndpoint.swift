@@ -1,3 +1,4 @@
+public import NetworkAddress
 import StepProtocol
 
 /// A connection as a server sees it: the ZeroMQ routing id. Good for answers, not for knowing who it is.
@@ -31,7 +32,7 @@ public enum ServerEvent: Sendable {
 /// answers every hello with `welcome` or `refuse`. All methods may be called from any thread and do not wait.
 public final class ServerEndpoint: Sendable {
     /// Where it listens, with the port that the system chose.
-    public let endpoint: String
+    public let address: Endpoint
     private let isOpen: Bool
     private let core: ServerCore
     private let thread: IOThread
@@ -55,11 +56,9 @@ public final class ServerEndpoint: Sendable {
         ownsThread = thread == nil
         isOpen = security.accepted == nil
         core = try ServerCore(thread: io.core, options: options, security: security, events: events)
-        // ZeroMQ writes the wildcard port as `*`.
-        let wildcard = endpoint.hasPrefix("tcp://") && endpoint.hasSuffix(":0")
         core.wake = { [weak io = io.core] in io?.wake() }
         do throws(WireError) {
-            self.endpoint = try core.socket.bind(wildcard ? endpoint.dropLast() + "*" : endpoint)
+            address = try core.socket.bind(Endpoint(checked: endpoint, to: .listen))
             try io.core.add(core)
         } catch {
             // The thread's end waits for its sockets.
@@ -70,22 +69,21 @@ public final class ServerEndpoint: Sendable {
         events.whenDrained { [weak io = io.core] in io?.wake() }
     }
 
+    /// Where it listens, as text.
+    public var endpoint: String { "\(address)" }
+
     /// Whether it listens at every address of this machine, so that the endpoint names none that a peer could use.
-    public var isEverywhere: Bool { endpoint.hasPrefix("tcp://0.0.0.0:") || endpoint.hasPrefix("tcp://[::]:") }
+    public var isEverywhere: Bool { address.isEverywhere }
 
     /// What is to be said of a server that lets everyone in and that not only this machine reaches; else nil.
     public var warning: String? {
-        let isLocal = ["ipc://", "tcp://127.", "tcp://[::1]:"].contains { endpoint.hasPrefix($0) }
-        guard isOpen, !isLocal else { return nil }
+        guard isOpen, !address.isLocal else { return nil }
         return
             "\(endpoint) is open to everyone who reaches it, and nothing is encrypted: give all processes of the cluster keys (--keys, docs/security.md), or keep others off this network"
     }
 
-    /// The endpoint under another host name or address, for peers on other machines.
-    public func advertised(host: String) -> String {
-        guard endpoint.hasPrefix("tcp://"), let colon = endpoint.lastIndex(of: ":") else { return endpoint }
-        return "tcp://\(host)\(endpoint[colon...])"
-    }
+    /// The endpoint under another host name or address, and perhaps another port, for peers on other machines.
+    public func advertised(as name: AdvertisedAddress) -> String { "\(name.endpoint(of: address))" }
 
     /// Accepts a peer: from now on its messages are delivered.
     @discardableResult

@@ -41,6 +41,8 @@ enum Bound {
     /// Retired classes that are listed; of more than these the ranges are.
     static let listedClasses = 64
     static let lossSums = 1 << 16
+    /// Steps whose attempts a shard names.
+    static let recent = 64
     /// Entries of a dictionary.
     static let entries = 256
     static let nameBytes = 256

@@ -1,5 +1,6 @@
 internal import CZeroMQ
 import Glibc
+import NetworkAddress
 import Tensors
 
 /// A ZeroMQ socket. Used by one thread at a time: by the one that makes it until it is handed to an `IOThread`.
@@ -46,27 +47,87 @@ final class ZMQSocket: @unchecked Sendable {
     }
 
     /// Binds and returns the endpoint with the port that the system chose.
-    func bind(_ endpoint: String) throws(WireError) -> String {
-        try ZMQSocket.checkScheme(endpoint)
-        try bindUnchecked(endpoint)
-        var name = [CChar](repeating: 0, count: 1024)
-        var count = name.count
-        guard zmq_getsockopt(handle, ZMQ_LAST_ENDPOINT, &name, &count) == 0 else {
+    ///
+    /// Every address is that of IPv4 and of IPv6, where the system has it.
+    func bind(_ endpoint: Endpoint) throws(WireError) -> Endpoint {
+        if let problem = endpoint.listeningProblem { throw WireError(.system, "cannot listen at \(problem)") }
+        switch endpoint {
+        case .tcp(let address):
+            switch address.host {
+            case .ipv4: try setIPv6(false)
+            case .ipv6: try setIPv6(true)
+            case .name: try setIPv6(false)
+            case .every: try setIPv6(true)
+            }
+        case .ipc: break
+        }
+        if zmq_bind(handle, "\(endpoint)") != 0 {
+            let code = zmq_errno()
+            // A system without IPv6, or an interface that has no other address.
+            let (isName, isEvery) = Self.kind(endpoint)
+            guard (isEvery && code != EADDRINUSE) || isName else { throw Self.bindError(endpoint, code) }
+            try setIPv6(isName)
+            guard zmq_bind(handle, "\(endpoint)") == 0 else { throw Self.bindError(endpoint, code) }
+        }
+        guard let text = lastEndpoint, let bound = try? Endpoint(text, to: .listen) else {
             throw ZMQSocket.error("cannot read back the endpoint of \(endpoint)")
         }
+        // ZeroMQ writes every address as [::], which reads as if it were IPv6 alone.
+        guard case .tcp(let asked) = endpoint, asked.host == .every, case .tcp(let chosen) = bound else { return bound }
+        return .tcp(HostPort(host: .every, port: chosen.port))
+    }
+
+    private var lastEndpoint: String? {
+        var name = [CChar](repeating: 0, count: 1024)
+        var count = name.count
+        guard zmq_getsockopt(handle, ZMQ_LAST_ENDPOINT, &name, &count) == 0 else { return nil }
         return String(decoding: name.prefix(max(count - 1, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    func connect(_ endpoint: String) throws(WireError) {
-        try ZMQSocket.checkScheme(endpoint)
-        try connectUnchecked(endpoint)
+    private static func kind(_ endpoint: Endpoint) -> (isName: Bool, isEvery: Bool) {
+        guard case .tcp(let address) = endpoint else { return (false, false) }
+        if case .name = address.host { return (true, false) }
+        return (false, address.host == .every)
+    }
+
+    private static func bindError(_ endpoint: Endpoint, _ code: Int32) -> WireError {
+        let hint =
+            switch code {
+            case EADDRINUSE: "; another process listens there, or did a moment ago"
+            case EADDRNOTAVAIL, ENODEV:
+                "; this machine has no such address: write one that it has, or tcp://*:PORT for every address"
+            case EACCES: "; this user may not: use a port above 1023, or a directory that can be written"
+            case EAFNOSUPPORT: "; this system has no IPv6"
+            default: ""
+            }
+        return WireError(.system, "cannot listen at \(endpoint): \(String(cString: zmq_strerror(code)))\(hint)")
+    }
+
+    /// Connects; a name is looked up among the addresses of IPv4, or among those of IPv6 first.
+    func connect(_ endpoint: Endpoint, byIPv6: Bool = false) throws(WireError) {
+        try setIPv6(Self.usesIPv6(endpoint, byIPv6))
+        try connectUnchecked("\(endpoint)")
     }
 
     /// Makes it connect anew to an endpoint that ZeroMQ has given up.
-    func reconnect(_ endpoint: String) {
-        zmq_disconnect(handle, endpoint)
-        zmq_connect(handle, endpoint)
+    func reconnect(_ endpoint: Endpoint, byIPv6: Bool = false) {
+        zmq_disconnect(handle, "\(endpoint)")
+        try? setIPv6(Self.usesIPv6(endpoint, byIPv6))
+        zmq_connect(handle, "\(endpoint)")
     }
+
+    private static func usesIPv6(_ endpoint: Endpoint, _ byIPv6: Bool) -> Bool {
+        guard case .tcp(let address) = endpoint else { return false }
+        return switch address.host {
+        case .ipv6: true
+        case .ipv4, .every: false
+        case .name: byIPv6
+        }
+    }
+
+    /// Whether the next endpoint is looked up among the addresses of IPv6 too. ZeroMQ takes the first it finds, of IPv6 if there is
+    /// one, and no other.
+    private func setIPv6(_ isOn: Bool) throws(WireError) { try set(ZMQ_IPV6, Int32(isOn ? 1 : 0)) }
 
     /// Binds to an endpoint of any scheme, also `inproc`.
     func bindUnchecked(_ endpoint: String) throws(WireError) {
@@ -159,12 +220,6 @@ final class ZMQSocket: @unchecked Sendable {
     }
 
     deinit { close() }
-
-    private static func checkScheme(_ endpoint: String) throws(WireError) {
-        guard endpoint.hasPrefix("tcp://") || endpoint.hasPrefix("ipc://") else {
-            throw WireError(.system, "\"\(endpoint)\" is no endpoint: write tcp://HOST:PORT or ipc://PATH")
-        }
-    }
 
     static func error(_ what: String) -> WireError {
         WireError(.system, "\(what): \(String(cString: zmq_strerror(zmq_errno())))")

@@ -251,6 +251,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
         if let misfit = setup?.misfit(of: plan) {
             return fail("the coordinator's plan does not fit its configuration: \(misfit)", 70)
         }
+        if plan.id.term >= hello.term, plan.id.term != hello.term || plan.coordinator != hello.coordinator {
+            (hello.term, hello.coordinator) = (plan.id.term, plan.coordinator)
+            coordinator.update(hello)
+        }
         // Plans may overtake each other.
         if let waitingPlan, !plan.supersedes(waitingPlan) { return true }
         waitingPlan = nil
@@ -297,7 +301,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
             "left_out_identities": Double(leftOutIdentities),
         ]
         coordinator.send(
-            .heartbeat(Heartbeat(member: welcome.member, incarnation: incarnation, statistics: statistics)))
+            .heartbeat(
+                Heartbeat(
+                    member: welcome.member, incarnation: incarnation, statistics: statistics, term: hello.term,
+                    coordinator: hello.coordinator)))
         repeatEvaluations()
     }
 

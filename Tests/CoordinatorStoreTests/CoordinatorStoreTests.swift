@@ -14,7 +14,7 @@ import Testing
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(13) {
+        switch number(15) {
         case 0: return .term(number(100), committed: number(100) - 1)
         case 1: return .committed(number(1000))
         case 2:
@@ -26,7 +26,7 @@ import Testing
                 MemberID(role, number(5)),
                 .init(
                     incarnation: .random(in: .min ... .max, using: &generator), endpoint: "tcp://host:\(number(9))",
-                    isDraining: number(2) == 0))
+                    isDraining: number(2) == 0, place: "host:/d\(number(3))", directory: .max - UInt64(number(3))))
         case 5: return .gone(MemberID(number(2) == 0 ? .shard : .worker, number(5)))
         case 6:
             return .moves(
@@ -48,12 +48,18 @@ import Testing
                 classVersion: number(4))
         case 9:
             return .checkpoints(
-                (0..<number(3)).map { .init(step: $0, directory: "/c/\($0)", classVersion: number(3)) })
+                (0..<number(3)).map {
+                    .init(
+                        step: $0, directory: "/c/\($0)", classVersion: number(3),
+                        past: number(2) == 0 ? nil : .max - UInt64(number(5)))
+                })
         case 10:
             let rules: [LearningRateRule] = [.schedule, .scaled(0.1), .fixed(.leastNormalMagnitude)]
             return .rates(
                 (0..<number(4)).map { .init(fromStep: number(3) == 0 ? nil : $0 * 7, rule: rules[number(3)]) })
         case 11: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
+        case 12: return .pasts((0..<number(4)).map { Past(name: .max - UInt64(number(9)), since: $0 - 1) })
+        case 13: return .safe(number(1000) - 1)
         default: return .failed(number(2) == 0 ? nil : "a reason with 'quotes'")
         }
     }

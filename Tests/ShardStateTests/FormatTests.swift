@@ -51,11 +51,13 @@ import Wire
     private let plan = Plan(
         id: StepID(step: 0, attempt: 0), committed: -1, mapVersion: 1, exchange: .features, learningRate: 0.1,
         ranks: [],
-        shards: [], activity: .wait(reason: ""))
+        shards: [.init(shard: MemberID(.shard, 1), endpoint: "", slices: [0, 1, 2, 3], denseSlices: [0])],
+        activity: .wait(reason: ""))
 
     /// A shard that owns every slice at its initial values.
     private func owner(_ setup: RunSetup, _ store: ShardStore? = nil) throws -> ShardModel {
         let model = try ShardModel(setup: setup, store: store, threads: 1)
+        model.member = 1
         _ = try model.perform(
             StepID(step: 0, attempt: 0), .own(slices: [0, 1, 2, 3], denseSlices: [0], mapVersion: 1), plan: plan)
         return model

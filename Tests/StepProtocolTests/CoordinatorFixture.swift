@@ -68,6 +68,7 @@ struct CoordinatorFixture {
             case .writeCheckpoint(let number, let checkpoint, let details):
                 words.append("write \(number) \(checkpoint.directory) \(details.values.sorted())")
             case .deleteCheckpoint(let checkpoint): words.append("delete \(checkpoint.directory)")
+            case .abandonCheckpoint(let checkpoint): words.append("abandon \(checkpoint.directory)")
             case .finished: words.append("finished")
             case .failed(let reason): words.append("failed: \(reason)")
             }

@@ -27,7 +27,13 @@ enum Samples {
         hello.processID = 4_194_304
         hello.host = "höst"
         hello.previousNumber = 1
-        hello.state = ShardState(newest: 69_999, oldest: 60_000, logsSteps: true, hasSlices: true)
+        hello.state = ShardState(
+            newest: 69_999, oldest: 60_000, logsSteps: true, hasSlices: true,
+            holdings: ShardHoldings(
+                place: "host:/data/shard-1", identity: 1 << 63, slices: [0, 1, 5], denseSlices: [2], received: [7],
+                receivedDense: [], mapVersion: 4, classVersion: 1, past: 0xF00_0000_0001, lastTask: 12, isSynced: true,
+                recent: [.skipped(69_998), StepID(term: 9, step: 69_999, attempt: 1)]))
+        (hello.term, hello.coordinator) = (9, .max)
         return hello
     }
 

@@ -1,3 +1,4 @@
+import NetworkAddress
 import StepProtocol
 import Tensors
 import Testing
@@ -281,7 +282,7 @@ import Wire
         defer { server.close() }
         #expect(throws: WireError.self) { try ServerEndpoint(bind: server.endpoint, events: mailbox.sink { $0 }) }
         let port = server.endpoint.split(separator: ":").last.map(String.init) ?? ""
-        #expect(server.advertised(host: "shard-1") == "tcp://shard-1:\(port)")
+        #expect(try server.advertised(as: AdvertisedAddress("shard-1")) == "tcp://shard-1:\(port)")
         #expect(!server.isEverywhere)
         let everywhere = try ServerEndpoint(bind: "tcp://*:0", events: Mailbox<ServerEvent>().sink { $0 })
         defer { everywhere.close() }

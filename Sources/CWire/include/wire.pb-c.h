@@ -27,6 +27,7 @@ typedef struct Partialfc__NamedNumber Partialfc__NamedNumber;
 typedef struct Partialfc__NamedText Partialfc__NamedText;
 typedef struct Partialfc__Hello Partialfc__Hello;
 typedef struct Partialfc__ShardState Partialfc__ShardState;
+typedef struct Partialfc__ShardHoldings Partialfc__ShardHoldings;
 typedef struct Partialfc__Welcome Partialfc__Welcome;
 typedef struct Partialfc__Refused Partialfc__Refused;
 typedef struct Partialfc__Acknowledged Partialfc__Acknowledged;
@@ -316,10 +317,15 @@ struct  Partialfc__Hello
    * of a worker
    */
   protobuf_c_boolean writes_results;
+  /*
+   * The newest term that the process knows from a plan, and that plan's coordinator; 0: none.
+   */
+  uint64_t term;
+  uint64_t coordinator;
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0 }
 
 
 struct  Partialfc__ShardState
@@ -329,10 +335,61 @@ struct  Partialfc__ShardState
   int64_t oldest;
   protobuf_c_boolean logs_steps;
   protobuf_c_boolean has_slices;
+  /*
+   * absent: it does not say
+   */
+  Partialfc__ShardHoldings *holdings;
 };
 #define PARTIALFC__SHARD_STATE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_state__descriptor) \
-    , 0, 0, 0, 0 }
+    , 0, 0, 0, 0, NULL }
+
+
+/*
+ * What a shard's directory holds: tells it from an older copy of it.
+ */
+struct  Partialfc__ShardHoldings
+{
+  ProtobufCMessage base;
+  /*
+   * host and path, for people
+   */
+  char *place;
+  /*
+   * of the directory itself, which a copy has not; 0: not known
+   */
+  uint64_t identity;
+  size_t n_slices;
+  Partialfc__Range **slices;
+  size_t n_dense_slices;
+  Partialfc__Range **dense_slices;
+  /*
+   * complete copies of slices that may become its own
+   */
+  size_t n_received;
+  Partialfc__Range **received;
+  size_t n_received_dense;
+  Partialfc__Range **received_dense;
+  uint64_t map_version;
+  uint64_t class_version;
+  /*
+   * 0: it does not say
+   */
+  uint64_t past;
+  uint64_t last_task;
+  /*
+   * what it has reported as durable survives a power cut
+   */
+  protobuf_c_boolean synced;
+  /*
+   * the attempts of its newest steps, ascending; term 0: skipped
+   */
+  size_t n_recent;
+  Partialfc__StepID **recent;
+};
+#define PARTIALFC__SHARD_HOLDINGS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_holdings__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0,NULL }
 
 
 struct  Partialfc__Welcome
@@ -386,10 +443,15 @@ struct  Partialfc__Heartbeat
    * of a shard; absent for other roles
    */
   Partialfc__ShardReport *report;
+  /*
+   * as in Hello
+   */
+  uint64_t term;
+  uint64_t coordinator;
 };
 #define PARTIALFC__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__heartbeat__descriptor) \
-    , NULL, 0, 0,NULL, 0,NULL, NULL }
+    , NULL, 0, 0,NULL, 0,NULL, NULL, 0, 0 }
 
 
 struct  Partialfc__ShardReport__Received
@@ -414,10 +476,14 @@ struct  Partialfc__ShardReport
   char *problem;
   uint64_t incidents;
   char *last_incident;
+  /*
+   * that this is said of; 0: it does not say
+   */
+  uint64_t past;
 };
 #define PARTIALFC__SHARD_REPORT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_report__descriptor) \
-    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string }
+    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Partialfc__HeartbeatReply
@@ -525,10 +591,18 @@ struct  Partialfc__Plan
    * of finished: the results are still due
    */
   Partialfc__Finishing *finishing;
+  /*
+   * the name of what the shards' state is built on; a new one after each going back
+   */
+  uint64_t past;
+  /*
+   * drawn by the process that made the plan
+   */
+  uint64_t coordinator;
 };
 #define PARTIALFC__PLAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__descriptor) \
-    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL }
+    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0 }
 
 
 struct  Partialfc__BoundaryTask__Restore
@@ -1269,6 +1343,25 @@ Partialfc__ShardState *
 void   partialfc__shard_state__free_unpacked
                      (Partialfc__ShardState *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__ShardHoldings methods */
+void   partialfc__shard_holdings__init
+                     (Partialfc__ShardHoldings         *message);
+size_t partialfc__shard_holdings__get_packed_size
+                     (const Partialfc__ShardHoldings   *message);
+size_t partialfc__shard_holdings__pack
+                     (const Partialfc__ShardHoldings   *message,
+                      uint8_t             *out);
+size_t partialfc__shard_holdings__pack_to_buffer
+                     (const Partialfc__ShardHoldings   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ShardHoldings *
+       partialfc__shard_holdings__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__shard_holdings__free_unpacked
+                     (Partialfc__ShardHoldings *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__Welcome methods */
 void   partialfc__welcome__init
                      (Partialfc__Welcome         *message);
@@ -1900,6 +1993,9 @@ typedef void (*Partialfc__Hello_Closure)
 typedef void (*Partialfc__ShardState_Closure)
                  (const Partialfc__ShardState *message,
                   void *closure_data);
+typedef void (*Partialfc__ShardHoldings_Closure)
+                 (const Partialfc__ShardHoldings *message,
+                  void *closure_data);
 typedef void (*Partialfc__Welcome_Closure)
                  (const Partialfc__Welcome *message,
                   void *closure_data);
@@ -2047,6 +2143,7 @@ extern const ProtobufCMessageDescriptor partialfc__named_number__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__named_text__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__hello__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_state__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__welcome__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__refused__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor;

@@ -36,7 +36,7 @@ final class CoordinatorProcess {
     var greeted: Set<Int> = []
     var scheduledTick: Int64?
 
-    init(_ configuration: CoordinatorConfiguration, _ record: CoordinatorRecord?) {
-        machine = CoordinatorMachine(configuration, record: record)
+    init(_ configuration: CoordinatorConfiguration, _ record: CoordinatorRecord?, incarnation: UInt64) {
+        machine = CoordinatorMachine(configuration, record: record, incarnation: incarnation)
     }
 }

@@ -6,6 +6,8 @@ enum Message: Sendable {
     case joined(
         MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
         writesResults: Bool = false)
+    /// Goes with a hello or a heartbeat; here it may come before or after it.
+    case knows(term: Int, coordinator: UInt64)
     case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?)
     case left(MemberID, incarnation: UInt64)
     case drain(MemberID, incarnation: UInt64)
@@ -37,6 +39,7 @@ enum Message: Sendable {
                     return
                         " committed \(report.committed) durable \(report.durable) received \(received) \(report.obstacle)"
                 } ?? "")
+        case .knows(let term, let coordinator): "knows term \(term) of \(coordinator)"
         case .left(let member, _): "left \(member)"
         case .drain(let member, _): "drain \(member)"
         case .ready(let member, _): "ready \(member)"

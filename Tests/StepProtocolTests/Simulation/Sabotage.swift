@@ -30,6 +30,8 @@ enum Sabotage: String, CaseIterable, Sendable {
     case keepsClassesCalledOff
     /// A worker says that the results of the run are written, and they are not.
     case saysResultsAreWritten
+    /// A restore that could not read its checkpoint leaves a shard with nothing, and the next try finds nothing to load.
+    case forgetsWhatItRestores
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }

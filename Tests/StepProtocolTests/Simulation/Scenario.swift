@@ -43,6 +43,16 @@ struct Scenario {
     var movesAtOnce: Int
     var checkpointEverySteps: Int
     var sabotage: Sabotage?
+    /// Whether attempts of a step have different data, as those of a job that is started again may have.
+    var variesInputs: Bool
+    /// Whether a shard's host loses power when the run is over.
+    var losesPowerAtTheEnd: Bool
+    /// Whether copies of shards' directories are started beside them.
+    var hasCopies: Bool
+    /// Whether the operator goes back to checkpoints.
+    var goesBack: Bool
+    /// Whether the coordinator's database is put back from a copy. What was ordered since is lost.
+    var putsDatabaseBack: Bool
 
     init(seed: UInt64) {
         self.seed = seed
@@ -72,6 +82,13 @@ struct Scenario {
         movesAtOnce = 1 + Int(random.below(4))
         checkpointEverySteps = pick([0, 0, 2, 3])
         changesRates = random.below(3) == 0
+        var more = KeyedRandom(seed: seed, purpose: .test, 3)
+        let logsAll = durability == .steps
+        variesInputs = more.below(3) == 0 && logsAll
+        losesPowerAtTheEnd = more.below(4) == 0 && logsAll && hasPowerCuts
+        hasCopies = more.below(4) == 0 && logsAll
+        goesBack = more.below(3) == 0 && checkpointEverySteps > 0
+        putsDatabaseBack = more.below(5) == 0 && logsAll && !changesClasses && !changesRates && !goesBack && !losesDisks
         if random.below(4) == 0 { poisoned = Set((0..<steps).filter { _ in random.below(5) == 0 }) }
     }
 
@@ -89,6 +106,8 @@ struct Scenario {
     /// How long after the last fault a run may take: every step may have waited for several leases.
     static let patience: Int64 = 200_000
     static let largestShardCount = 5
+
+    var hasMischief: Bool { hasCopies || goesBack || putsDatabaseBack }
 
     var batchSize: Int { microBatches * 4 }
 
@@ -126,6 +145,8 @@ struct Scenario {
         "\(shards) shards (\(durability)), \(workers) workers, \(microBatches) micro-batches, \(steps) steps, \(exchange), "
             + "loss \(loss), doubling \(doubling), straggling \(straggling), slowness \(slowness), calm after \(calm) ms, "
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
-            + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic)"
+            + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
+            + "varied inputs \(variesInputs), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
+            + "\(goesBack), database put back \(putsDatabaseBack)"
     }
 }

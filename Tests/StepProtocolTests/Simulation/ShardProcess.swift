@@ -77,7 +77,7 @@ final class ShardProcess {
         machine = Machine(
             member: welcomed, microBatchCount: scenario.microBatches, committed: shell.committed,
             prepared: shell.prepared,
-            lastTask: shell.disk.lastTask, holdsSlices: shell.state.hasSlices, transfersPerStep: 2, empty: [])
+            lastTask: shell.disk.lastTask, holdsSlices: shell.state(of: host).hasSlices, transfersPerStep: 2, empty: [])
         receiver = SliceReceiver(
             member: welcomed, completedTask: shell.disk.lastTask,
             handedOver: Set(shell.disk.receipts.keys.map(Toy.name)), window: 3, retryInterval: .milliseconds(400))
@@ -156,18 +156,26 @@ final class ShardProcess {
         if !host.syncsAlways, host.diskFullUntil <= simulation.now { shell.disk.sync() }
         save()
         guard let member, let machine, isGreeted else {
+            tellTerm(simulation)
             let greeting = Message.joined(
                 .shard, incarnation: incarnation, endpoint: host.endpoint,
                 previousNumber: shell.disk.number ?? member?.number,
-                state: shell.state)
+                state: shell.state(of: host))
             simulation.send(greeting, from: node, to: 0)
             return
         }
         if isDraining { simulation.send(.drain(member, incarnation: incarnation), from: node, to: 0) }
         let report = ShardReport(
             committed: machine.committed, durable: shell.durable, received: receiver?.received ?? [:],
-            obstacle: isStuck(simulation) ? "the disk is full" : "")
+            obstacle: isStuck(simulation) ? "the disk is full" : "", past: shell.past)
+        tellTerm(simulation)
         simulation.send(.heartbeat(member, incarnation: incarnation, report: report), from: node, to: 0)
+    }
+
+    /// The newest term that the process knows goes with its hello and its heartbeats.
+    private func tellTerm(_ simulation: Simulation) {
+        guard let plan = machine?.plan else { return }
+        simulation.send(.knows(term: plan.id.term, coordinator: plan.coordinator), from: node, to: 0)
     }
 
     // MARK: Executing
@@ -272,6 +280,8 @@ final class ShardHost {
     var diskFullUntil: Int64 = 0
     /// Whether a record that was committed may be gone.
     var hasLost = false
+    /// Whether its disk is a copy of another's.
+    var isCopy = false
     /// Whether the disk was replaced by an empty one.
     var isReplaced = false
 

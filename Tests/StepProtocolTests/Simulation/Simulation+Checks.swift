@@ -9,6 +9,7 @@ extension Simulation {
         commits += 1
         let step = report.step
         reports.removeAll { $0.step >= step }
+        if scenario.variesInputs, report.loss != nil { world.oracle.set(inputs: Toy.inputs(of: attempted), of: step) }
         check(step < scenario.steps, "step \(step) of \(scenario.steps) is committed")
         check(report.learningRate == world.oracle.learningRate(step), "wrong learning rate at step \(step)")
         check(report.loss == world.oracle.loss(step), "the loss of step \(step) is not that of the run")
@@ -19,7 +20,7 @@ extension Simulation {
         }
         let owners = Set((database.record?.owners ?? [:]).values)
         for host in hosts.values
-        where host.disk.number.map(owners.contains) == true && !host.hasLost && !host.isReplaced {
+        where host.disk.number.map(owners.contains) == true && !host.hasLost && !host.isReplaced && !host.isCopy {
             if let shard = shards.values.first(where: { $0.host === host }), isMember(shard),
                 let machine = shard.machine
             {
@@ -31,6 +32,20 @@ extension Simulation {
             }
         }
         reports.append(report)
+    }
+
+    /// The cluster resumes from steps whose commits the coordinator has lost: the attempts that count are those that shards have.
+    func observeAttempts(_ steps: ClosedRange<Int>) {
+        guard scenario.variesInputs else { return }
+        let disks = hosts.values.sorted { $0.index < $1.index }.map { host in
+            shards.values.first { $0.host === host }?.shell.disk ?? host.disk
+        }
+        for step in steps where step >= 0 {
+            let records = disks.lazy.flatMap(\.effective).filter { $0.step == step && $0.kind != .classes }
+            if let record = records.first, record.kind != .skip {
+                world.oracle.set(inputs: Toy.inputs(of: record.id), of: step)
+            }
+        }
     }
 
     /// The coordinator may only say that it has finished when every shard that it can reach has committed the last step.
@@ -74,7 +89,7 @@ extension Simulation {
     }
 
     /// Whether this process is the shard of its number, and not one that was stopped until another took its place.
-    private func isMember(_ shard: ShardProcess) -> Bool {
+    func isMember(_ shard: ShardProcess) -> Bool {
         shard.member.map { coordinator?.machine.isMember($0, incarnation: shard.incarnation) == true } ?? false
     }
 

@@ -9,7 +9,8 @@ extension Simulation {
             "the coordinator starts with "
                 + (database.record.map { "term \($0.term), committed \($0.committed), map \($0.mapVersion)" }
                     ?? "nothing"))
-        let process = CoordinatorProcess(scenario.coordinator, database.record)
+        coordinatorStarts += 1
+        let process = CoordinatorProcess(scenario.coordinator, database.record, incarnation: coordinatorStarts)
         coordinator = process
         world.term = 0
         setOracle()
@@ -31,6 +32,10 @@ extension Simulation {
                 .joined(
                     sender, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
                     state: state, writesResults: writes))
+            return
+        }
+        if case .knows(let term, let begun) = message {
+            tellCoordinator(.knows(term: term, coordinator: begun))
             return
         }
         guard coordinator.greeted.contains(sender) else {
@@ -81,14 +86,22 @@ extension Simulation {
             case .dismiss(let peer, let member): send(.dismissed(member), from: 0, to: peer)
             case .writeCheckpoint(let number, let checkpoint, _):
                 feats["checkpoint", default: 0] += 1
-                let flaw = world.flaw(checkpoint.directory, step: checkpoint.step)
+                let flaw = world.flaw(checkpoint.partialDirectory, step: checkpoint.step)
                 check(flaw == nil, "a checkpoint is not whole: \(flaw ?? "")")
+                world.rename(checkpoint.partialDirectory, checkpoint.directory)
                 queue.insert(
                     .manifest(number: number), at: now + 1 + Int64(random.below(200)))
             case .deleteCheckpoint(let checkpoint): world.delete(checkpoint.directory)
+            case .abandonCheckpoint(let checkpoint):
+                feats["checkpoint abandoned", default: 0] += 1
+                world.rename(checkpoint.directory, checkpoint.directory + " abandoned")
             case .finished:
                 isFinished = true
                 checkFinished()
+                if scenario.losesPowerAtTheEnd, !hasLostPowerAtTheEnd {
+                    hasLostPowerAtTheEnd = true
+                    queue.insert(.powerCutAtTheEnd, at: now)
+                }
             case .failed(let reason): failure = reason
             case .refuseOperator(let message): note("refused: \(message)")
             }
@@ -112,7 +125,9 @@ extension Simulation {
                 check(committed >= floor, "the cluster goes back to \(committed), behind the task after step \(floor)")
             }
             if committed < old?.committed ?? -1 { feats["gone back", default: 0] += 1 }
+            if committed > old?.committed ?? -1 { observeAttempts((old?.committed ?? -1) + 1...committed) }
             world.term = term
+            isFinished = false
         case .committed(let step):
             let last = database.record?.committed ?? -1
             check(step == last + 1, "step \(step) is committed after \(last)")

@@ -156,7 +156,7 @@ extension Simulation {
         queue.insert(.startShard(host: host.index), at: now + 1 + someTime())
     }
 
-    private func cutPower(_ node: Int) {
+    func cutPower(_ node: Int) {
         guard let host = shards[node]?.host else { return }
         kill(node)
         if host.disk.losePower(&random) {
@@ -183,6 +183,8 @@ extension Simulation {
     func calmDown() {
         note("CALM")
         isCalm = true
+        world.unreadableFrom = .max
+        for host in hosts.values.filter(\.isCopy).map(\.index).sorted() { endCopy(host) }
         cuts = [:]
         while workers.count < scenario.workers { startWorker() }  // the run may still wait for them to begin
         queue.insert(.help, at: now + 10_000)

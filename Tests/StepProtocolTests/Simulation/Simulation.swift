@@ -17,6 +17,12 @@ final class Simulation {
         /// The coordinator's shell has written the manifest of a checkpoint.
         case manifest(number: Int)
         case misfortune
+        /// Copies and backups: drawn apart, so that the other schedules stay what they were.
+        case mischief
+        /// A copy of a directory was started, and is ended.
+        case endCopy(host: Int)
+        case readable
+        case powerCutAtTheEnd
         case calm
         case help
 
@@ -25,7 +31,9 @@ final class Simulation {
             switch self {
             case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
             case .manifest: 0
-            case .wake, .startCoordinator, .startShard, .misfortune, .calm, .help: nil
+            case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .endCopy, .readable, .powerCutAtTheEnd, .calm,
+                .help:
+                nil
             }
         }
     }
@@ -50,6 +58,12 @@ final class Simulation {
     /// What happens to stopped nodes when they go on.
     var stopped: [Int: [Event]] = [:]
     var nextNode = 1
+    var coordinatorStarts: UInt64 = 0
+    /// For mischief.
+    var otherRandom: KeyedRandom
+    var copiedDisk: ToyDisk?
+    var copiedDatabase: CoordinatorProcess.Database?
+    var hasLostPowerAtTheEnd = false
     var isCalm = false
     var isFinished = false
     /// Whether something was lost that a shard or the coordinator had not made durable.
@@ -76,6 +90,7 @@ final class Simulation {
             ToyRun(
                 microBatches: scenario.microBatches, batchSize: scenario.batchSize, poisoned: scenario.poisoned))
         random = KeyedRandom(seed: scenario.seed, purpose: .test, 2)
+        otherRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 4)
         if tracing { trace = [] }
     }
 
@@ -104,6 +119,7 @@ final class Simulation {
         for _ in 0..<scenario.workers { startWorker() }
         queue.insert(.calm, at: scenario.calm)
         queue.insert(.misfortune, at: Int64(random.below(UInt64(scenario.faultInterval))))
+        if scenario.hasMischief { queue.insert(.mischief, at: 1_000 + Int64(otherRandom.below(1_000))) }
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
             now = time
             eventCount += 1
@@ -149,6 +165,10 @@ final class Simulation {
         case .manifest(let number):
             tellCoordinator(.checkpointWritten(number: number, problem: nil))
         case .misfortune: misfortune()
+        case .mischief: mischief()
+        case .endCopy(let host): endCopy(host)
+        case .readable: world.unreadableFrom = .max
+        case .powerCutAtTheEnd: cutPowerAtTheEnd()
         case .calm: calmDown()
         case .help: help()
         }
@@ -182,7 +202,7 @@ final class Simulation {
             let shard = try ShardProcess(node: nextNode, host: host, scenario: scenario)
             shards[nextNode] = shard
             endpoints[host.endpoint] = nextNode
-            note("\(shard.shell.name) starts on \(host.endpoint) as node \(nextNode) with \(shard.shell.state)")
+            note("\(shard.shell.name) starts on \(host.endpoint) as node \(nextNode) with \(shard.shell.state(of: host))")
             queue.insert(.beat(nextNode), at: now + Int64(random.below(300)))
             nextNode += 1
         } catch {
@@ -211,6 +231,10 @@ final class Simulation {
     func restartEmpty(_ shard: ShardProcess) {
         note("\(shard.name) begins anew")
         stopShard(shard.node)
+        if shard.host.isCopy {
+            hosts[shard.host.index] = nil
+            return
+        }
         shard.host.disk = ToyDisk()
         startShard(shard.host)
     }

@@ -25,6 +25,11 @@ struct ToyDisk {
     /// Complete copies that are not owned yet.
     var receipts: [Int: Snapshot] = [:]
     var lastTask = 0
+    /// The past and the slice map that it is of.
+    var past: UInt64 = 0
+    var mapVersion = 0
+    /// Of a sabotaged shard: a restore has failed here.
+    var isEmptied = false
     private(set) var log: [ToyRecord] = []
     private var syncedCount = 0
 

@@ -31,9 +31,12 @@ enum Toy {
     static func fold(_ words: some Sequence<UInt64>) -> UInt64 { words.reduce(0x5EED) { mix($0, $1) } }
 
     static let initial: Words = (0..<rowCount).map { mix(10, UInt64($0)) }
-    static func label(step: Int, microBatch: Int, classVersion: Int) -> UInt64 {
-        mix(1, UInt64(step), UInt64(microBatch), UInt64(classVersion))
+    /// - Parameter inputs: 0, or what makes the data of one attempt differ from those of another.
+    static func label(step: Int, microBatch: Int, classVersion: Int, inputs: UInt64 = 0) -> UInt64 {
+        let label = mix(1, UInt64(step), UInt64(microBatch), UInt64(classVersion))
+        return inputs == 0 ? label : mix(label, inputs)
     }
+    static func inputs(of id: StepID) -> UInt64 { mix(12, UInt64(id.term), UInt64(id.attempt)) }
     static func feature(parameters: Words, label: UInt64) -> UInt64 { mix(2, fold(parameters), label) }
     /// What a row gives to a step: the row itself, chosen by the step and the labels of the batch.
     static func sampled(row: UInt64, step: Int, labels: UInt64) -> UInt64 { mix(3, row, UInt64(step), labels) }
@@ -133,6 +136,8 @@ struct ToyRun {
     private(set) var changes: [(afterStep: Int, operation: ClassOperation)] = []
     /// The rates that an operator has set, by the first step that they hold for, ascending.
     private(set) var rates: [(step: Int, factor: Float)] = []
+    /// What made the data of the attempt of each step that counts, if attempts differ.
+    private var inputs: [Int: UInt64] = [:]
     /// After each step, before the class changes that follow it.
     private var states: [Words] = []
     private var losses: [Double?] = []
@@ -162,6 +167,11 @@ struct ToyRun {
         let first = (new.dropFirst(common) + rates.dropFirst(common)).map(\.step).min() ?? .max
         rates = new
         forget(from: first)
+    }
+
+    /// Notes which attempt of a step counts; steps that it affects are computed anew.
+    mutating func set(inputs new: UInt64, of step: Int) {
+        if inputs.updateValue(new, forKey: step) != new { forget(from: step) }
     }
 
     func learningRate(_ step: Int) -> Float {
@@ -215,7 +225,10 @@ struct ToyRun {
             return
         }
         let version = classVersion(after: step - 1)
-        let labels = (0..<microBatches).map { Toy.label(step: step, microBatch: $0, classVersion: version) }
+        let inputs = inputs[step] ?? 0
+        let labels = (0..<microBatches).map {
+            Toy.label(step: step, microBatch: $0, classVersion: version, inputs: inputs)
+        }
         let fold = Toy.fold(labels)
         let centers = Toy.slices * Toy.rowsPerSlice
         let sampled = state[..<centers].map { Toy.sampled(row: $0, step: step, labels: fold) }

@@ -1,3 +1,4 @@
+internal import Determinism
 internal import StepProtocol
 
 /// Executes a shard's computations on the toy model and checks what must hold.
@@ -19,6 +20,9 @@ struct ToyShardShell {
     /// The last records of a shard that logs nothing, for those who receive its slices.
     private var recent: [ToyRecord] = []
     private var unlogged: ToyRecord?
+    /// The past and the slice map that the state is of.
+    private(set) var past: UInt64 = 0
+    private var mapVersion = 0
 
     // Of the attempt that is computed.
     private var ranges: [Range<Int>] = []
@@ -39,6 +43,7 @@ struct ToyShardShell {
         self.logs = logs
         self.syncsAlways = syncsAlways
         if scenario.sabotage != .replaysTornRecord { try self.disk.open() }
+        (past, mapVersion) = (disk.past, disk.mapVersion)
         try load(upTo: nil)
     }
 
@@ -49,16 +54,44 @@ struct ToyShardShell {
     private func words(_ slices: [Int]) -> Words { rows(slices).map { words[$0] } }
 
     /// What the shard says when it joins.
-    var state: ShardState {
+    func state(of host: ShardHost) -> ShardState {
         if logs {
-            return ShardState(
+            var state = ShardState(
                 newest: disk.newest, oldest: disk.newestSnapshot, logsSteps: true,
                 hasSlices: !disk.owned.isEmpty || !disk.receipts.isEmpty)
+            state.holdings = holdings(disk.owned.keys.sorted(), Array(disk.receipts.keys), host)
+            return state
         }
-        return ShardState(
+        var state = ShardState(
             newest: owned.isEmpty ? -1 : prepared?.step ?? committed, oldest: owned.isEmpty ? 0 : committed,
             logsSteps: false,
             hasSlices: !owned.isEmpty)
+        state.holdings = holdings(owned, [], host)
+        return state
+    }
+
+    private func holdings(_ owned: [Int], _ received: [Int], _ host: ShardHost) -> ShardHoldings {
+        func set(_ slices: [Int], isDense: Bool) -> SliceSet {
+            SliceSet(numbers: slices.map(Toy.name).filter { $0.isDense == isDense }.map(\.number))
+        }
+        return ShardHoldings(
+            place: host.endpoint, identity: UInt64(host.index + 1), slices: set(owned, isDense: false),
+            denseSlices: set(owned, isDense: true), received: set(received, isDense: false),
+            receivedDense: set(received, isDense: true), mapVersion: logs ? disk.mapVersion : mapVersion,
+            classVersion: classVersion, past: logs ? disk.past : past, lastTask: disk.lastTask, isSynced: logs,
+            recent: logs ? recentAttempts : [])
+    }
+
+    private var recentAttempts: [StepID] {
+        disk.effective.filter { $0.kind != .classes && !$0.isTorn }.suffix(ShardHoldings.recentLimit).map {
+            $0.kind == .skip ? .skipped($0.step) : $0.id
+        }
+    }
+
+    /// Notes, with the same write as what makes it so, which past and map the state is of.
+    private mutating func note(past: UInt64, mapVersion: Int) {
+        (self.past, self.mapVersion) = (past, mapVersion)
+        if logs { (disk.past, disk.mapVersion) = (past, mapVersion) }
     }
 
     var durable: Int { logs ? disk.durable : committed }
@@ -286,10 +319,14 @@ struct ToyShardShell {
 
     private mutating func own(_ slices: [Int], _ plan: Plan, _ world: inout ToyWorld) throws(Violation) {
         if undo != nil { throw Violation("\(name) takes slices over while an update is not committed") }
-        if owned.isEmpty { (committed, classVersion) = (plan.committed, plan.classVersion) }
+        let isFirst = owned.isEmpty
+        if isFirst { (committed, classVersion) = (plan.committed, plan.classVersion) }
         (round, roundRows) = ([:], 0)
         for slice in slices where !owned.contains(slice) {
-            // A slice that is not there is that of a run that begins, or is restored next.
+            if copies[slice] == nil, committed >= 0 {
+                throw Violation("\(name) is to own \(Toy.name(slice)) after step \(committed) and has no copy of it")
+            }
+            // A slice that is not there is that of a run that begins.
             let copy = copies[slice] ?? ToyDisk.Snapshot(words: Toy.initial[Toy.rows(slice)], step: -1, classVersion: 0)
             words.replaceSubrange(Toy.rows(slice), with: copy.words)
             if logs { disk.owned[slice] = copy }
@@ -303,6 +340,8 @@ struct ToyShardShell {
             disk.receipts[slice] = nil
         }
         owned = slices.sorted()
+        note(past: isFirst || past == 0 ? plan.past : past, mapVersion: plan.mapVersion)
+        if owned.isEmpty { note(past: 0, mapVersion: plan.mapVersion) }
         if case .task(let task) = plan.activity, case .restore = task.kind { return }
         try check(&world, plan)
     }
@@ -347,15 +386,28 @@ struct ToyShardShell {
             } else if committed != task.step || classVersion > plan.classVersion, !owned.isEmpty {
                 return .failed(message: "\(name) has step \(committed) and cannot go back to \(task.step)")
             }
-            if !owned.isEmpty { try check(&world, plan) }
+            note(past: plan.past, mapVersion: mapVersion)
             recent.removeAll { $0.step > task.step }
+            if logs { disk.lastTask = task.number }
+            if let held = recentAttempts.last(where: { $0.step == task.step }), logs {
+                // The coordinator compares them before anyone goes on.
+                return .done(detail: held.code)
+            }
+            if !owned.isEmpty { try check(&world, plan) }
         case .restore(let path?):
-            for slice in owned {
+            let mine = plan.shards.first { "\($0.shard)" == name }
+            var wanted = mine.map { Toy.indices($0.slices, $0.denseSlices) } ?? []
+            if sabotage == .forgetsWhatItRestores, disk.isEmptied { wanted = [] }
+            var loaded = Words(repeating: 0, count: Toy.rowCount)
+            for slice in wanted {
                 guard let found = world.read(slice, path, step: task.step) else {
+                    if sabotage == .forgetsWhatItRestores { (owned, disk.isEmptied) = ([], true) }
                     return .failed(message: "\(path) has no \(Toy.name(slice))")
                 }
-                words.replaceSubrange(Toy.rows(slice), with: found)
+                loaded.replaceSubrange(Toy.rows(slice), with: found)
             }
+            (words, owned) = (loaded, wanted.sorted())
+            note(past: owned.isEmpty ? 0 : plan.past, mapVersion: plan.mapVersion)
             (committed, classVersion) = (task.step, plan.classVersion)
             (copies, round, roundRows, recent) = ([:], [:], 0, [])
             saveEverything()

@@ -9,13 +9,15 @@ struct ToyRefusal: Error {
 /// Executes a worker's computations on the toy model.
 struct ToyWorkerShell {
     let sabotage: Sabotage?
+    /// Whether another attempt has other data.
+    let variesInputs: Bool
     /// Those that were installed last.
     private(set) var parameters: Words = []
     private var microBatches = 0..<0
     private var features: Words = []
     private var normalizers: Words = []
 
-    init(sabotage: Sabotage?) { self.sabotage = sabotage }
+    init(_ scenario: Scenario) { (sabotage, variesInputs) = (scenario.sabotage, scenario.variesInputs) }
 
     /// - Parameter plan: the one that the attempt belongs to.
     /// - Returns: nil for `install`.
@@ -23,7 +25,9 @@ struct ToyWorkerShell {
         _ computation: WorkerComputation<Words>, _ id: StepID, plan: Plan, isPoisoned: Bool
     ) throws -> WorkerResult<Words>? {
         func label(_ microBatch: Int) -> UInt64 {
-            Toy.label(step: id.step, microBatch: microBatch, classVersion: plan.classVersion)
+            Toy.label(
+                step: id.step, microBatch: microBatch, classVersion: plan.classVersion,
+                inputs: variesInputs ? Toy.inputs(of: id) : 0)
         }
         switch computation {
         case .labels(let range): return .labels(range.map(label))

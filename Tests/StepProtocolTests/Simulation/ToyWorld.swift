@@ -11,6 +11,8 @@ struct ToyWorld {
     var oracle: ToyRun
     /// The term that the coordinator is in.
     var term = 0
+    /// Of every checkpoint the slices from this one on cannot be read for a while.
+    var unreadableFrom = Int.max
     /// Checkpoints on a shared disk: the rows of each slice, and when they were written.
     private var checkpoints: [String: [Int: (words: Words, step: Int, classVersion: Int)]] = [:]
 
@@ -23,11 +25,17 @@ struct ToyWorld {
     /// The rows of a slice in a checkpoint of `step`; an empty path is the initial state.
     func read(_ slice: Int, _ directory: String, step: Int) -> Words? {
         if directory.isEmpty { return Words(Toy.initial[Toy.rows(slice)]) }
+        if slice >= unreadableFrom { return nil }
         guard let found = checkpoints[directory]?[slice], found.step == step else { return nil }
         return found.words
     }
 
     mutating func delete(_ directory: String) { checkpoints[directory] = nil }
+
+    /// Gives a checkpoint another name; one that has it is gone.
+    mutating func rename(_ directory: String, _ name: String) {
+        if let found = checkpoints.removeValue(forKey: directory) { checkpoints[name] = found }
+    }
 
     /// The slices that a checkpoint lacks or has of another step, or nil if it is whole.
     func flaw(_ directory: String, step: Int) -> String? {

@@ -23,7 +23,7 @@ final class WorkerProcess {
     init(node: Int, scenario: Scenario) {
         self.node = node
         sabotage = scenario.sabotage
-        shell = ToyWorkerShell(sabotage: sabotage)
+        shell = ToyWorkerShell(scenario)
     }
 
     func receive(_ message: Message, from peer: Int, _ simulation: Simulation) {
@@ -94,6 +94,9 @@ final class WorkerProcess {
     }
 
     func beat(_ simulation: Simulation) {
+        if let plan = machine?.plan {
+            simulation.send(.knows(term: plan.id.term, coordinator: plan.coordinator), from: node, to: 0)
+        }
         if let machine, isGreeted {
             simulation.send(.heartbeat(machine.member, incarnation: UInt64(node), report: nil), from: node, to: 0)
             return

@@ -1,0 +1,26 @@
+extension Endpoint {
+    /// Checks the text of an option.
+    ///
+    /// - Throws: `AddressError` that names the option and says what to write instead.
+    public static func check(_ option: String, _ text: String, to use: Use) throws(AddressError) {
+        do throws(AddressError) {
+            let endpoint = try Endpoint(text, to: use)
+            if use == .listen, let problem = endpoint.listeningProblem { throw problem }
+        } catch { throw AddressError("\(option) \(error.text)", error.problem) }
+    }
+
+    /// What is wrong with the text of an option, nil if nothing is.
+    public static func problem(of option: String, _ text: String, to use: Use) -> String? {
+        do { try check(option, text, to: use) } catch { return "\(error)" }
+        return nil
+    }
+}
+
+extension AdvertisedAddress {
+    /// Reads the text of an option.
+    ///
+    /// - Throws: `AddressError` that names the option and says what to write instead.
+    public init(option: String, _ text: String) throws(AddressError) {
+        do { try self.init(text) } catch { throw AddressError("\(option) \(error.text)", error.problem) }
+    }
+}

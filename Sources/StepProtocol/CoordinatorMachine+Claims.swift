@@ -1,0 +1,115 @@
+/// Directories that contradict what is known: older copies, and a second process with the state of a member that is alive.
+extension CoordinatorMachine {
+    /// Whether a process that comes with the state of a member may be that member.
+    ///
+    /// - Returns: nil if it may. What to do instead: a refusal, or nothing, for a process that is to wait until it is clear whether
+    ///   the member is alive; it repeats its hello meanwhile.
+    mutating func examine(_ newcomer: Newcomer, _ now: Duration) -> [Action]? {
+        guard let number = newcomer.previousNumber, let held = newcomer.state.holdings, newcomer.state.hasSlices else {
+            return nil
+        }
+        if isOlder { return nil }  // the record says nothing that a directory could contradict
+        let member = MemberID(.shard, number)
+        // A process whose memory is intact is no copy.
+        guard let known = record.members[member], known.incarnation != newcomer.incarnation else { return nil }
+        if let why = contradiction(newcomer.state, held, member) {
+            return refuse(newcomer, held, member, why)
+        }
+        guard owns(member), mustWait(newcomer, held, member, known) else { return nil }
+        let heard = live[member]?.lastHeard ?? .zero
+        guard let since = challenges[newcomer.incarnation] else {
+            if challenges.count >= 64, let oldest = challenges.min(by: { $0.value < $1.value })?.key {
+                challenges[oldest] = nil
+            }
+            challenges[newcomer.incarnation] = now
+            return []
+        }
+        if isAlive(member), heard > since {
+            return refuse(newcomer, held, member, "\(member) is alive, with another directory")
+        }
+        if heard + configuration.lease > now { return [] }
+        challenges[newcomer.incarnation] = nil
+        return nil
+    }
+
+    /// Whether the member that this process wants to be may still be alive: a process that was started again with its own directory
+    /// shows by its lock that the one before it is dead, a copy of the directory does not.
+    private func mustWait(
+        _ newcomer: Newcomer, _ held: ShardHoldings, _ member: MemberID, _ known: CoordinatorRecord.MemberRecord
+    ) -> Bool {
+        guard newcomer.state.logsSteps else { return false }
+        let isOwn = known.directory == 0 || held.identity == 0 || known.directory == held.identity
+        let isBehind = newcomer.state.newest < live[member]?.report?.committed ?? -1
+        if isOwn && !isBehind { return false }
+        return !isOwn || isAlive(member)
+    }
+
+    /// Why this cannot be the state of the member, or nil.
+    private func contradiction(_ state: ShardState, _ held: ShardHoldings, _ member: MemberID) -> String? {
+        guard owns(member) else { return nil }
+        var step: Int?
+        switch record.task?.kind {
+        case .restore(.some): return nil  // whatever it holds is replaced
+        case .restore(nil): step = record.task?.step
+        default: break
+        }
+        if held.past != 0, !held.owned.isEmpty, !record.pasts.isEmpty {
+            let fits = step.map { record.pasts.contains(held.past, upTo: $0) } ?? (held.past == record.pasts.present)
+            if !fits {
+                let since = record.pasts.last?.since ?? -1
+                return "it is of a past that the cluster has left: it went back to step \(since) since then"
+            }
+        }
+        // Before the first step a slice has its initial values.
+        if committed >= 0 {
+            let mine = Set(record.owners.filter { $0.value == member.number }.keys)
+            let missing = mine.subtracting(held.owned).subtracting(held.copies)
+            if let first = missing.min() {
+                let others = missing.count > 1 ? " and \(missing.count - 1) more" : ""
+                return "it lacks \(first)\(others), of which \(member) became the owner later"
+            }
+        }
+        let mark = max(marks[member] ?? -1, record.safe)
+        if state.logsSteps, held.isSynced, state.newest < mark, state.newest < committed {
+            return "it ends with step \(state.newest), and \(member) had step \(mark) on its disk"
+        }
+        return nil
+    }
+
+    private mutating func refuse(
+        _ newcomer: Newcomer, _ held: ShardHoldings, _ member: MemberID, _ why: String
+    ) -> [Action] {
+        challenges[newcomer.incarnation] = nil
+        let this = held.place.isEmpty ? "the directory of the process" : "the directory \(held.place)"
+        var message = "\(this) at \(newcomer.endpoint) is not that of \(member): \(why). It is an older copy; "
+        if let known = record.members[member] {
+            if !isAlive(member), known.place == held.place {
+                message += "bring back what \(member) last had there"
+            } else {
+                let right = known.place.isEmpty ? "its own directory" : "the directory \(known.place)"
+                message += "\(member) is the process at \(known.endpoint), with \(right): use that"
+            }
+        }
+        if !isAlive(member) {
+            message +=
+                ". If that is lost, start an empty directory and let `coordinator restore` load a checkpoint, or give it up with "
+                + "`coordinator forget \(member)`"
+        }
+        var actions: [Action] = []
+        if refusals[member] != message { actions = [.event(.warning, message)] }
+        refusals[member] = message
+        return actions + [.refuse(newcomer.peer, .incarnation, message: message)]
+    }
+
+    /// What the status says of a shard that is waited for: directories that came in its name and were not taken.
+    func refusal(of member: MemberID) -> String { refusals[member].map { ". Refused: \($0)" } ?? "" }
+
+    /// The member has come: what was refused in its name is of no interest any more.
+    mutating func settle(_ member: MemberID) { refusals[member] = nil }
+
+    /// Raises what the shard is known to have on its disk.
+    mutating func mark(_ report: ShardReport, of member: MemberID) {
+        guard report.past != 0, report.past == record.pasts.present else { return }
+        marks[member] = max(marks[member] ?? -1, min(report.durable, committed))
+    }
+}
