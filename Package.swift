@@ -174,7 +174,8 @@ let package = Package(
         .testTarget(
             name: "CoordinatorStoreTests",
             dependencies: [
-                "CoordinatorStore", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift"), "TestFiles",
+                "CoordinatorStore", "StepProtocol", "Determinism", .product(name: "GRDB", package: "GRDB.swift"),
+                "TestFiles",
             ], swiftSettings: settings),
         .testTarget(
             name: "CoordinatorTests",

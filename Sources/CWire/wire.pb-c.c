@@ -1009,6 +1009,51 @@ void   partialfc__ready__free_unpacked
   assert(message->base.descriptor == &partialfc__ready__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__finishing__init
+                     (Partialfc__Finishing         *message)
+{
+  static const Partialfc__Finishing init_value = PARTIALFC__FINISHING__INIT;
+  *message = init_value;
+}
+size_t partialfc__finishing__get_packed_size
+                     (const Partialfc__Finishing *message)
+{
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__finishing__pack
+                     (const Partialfc__Finishing *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__finishing__pack_to_buffer
+                     (const Partialfc__Finishing *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__Finishing *
+       partialfc__finishing__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__Finishing *)
+     protobuf_c_message_unpack (&partialfc__finishing__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__finishing__free_unpacked
+                     (Partialfc__Finishing *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__finishing__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__plan__rank__init
                      (Partialfc__Plan__Rank         *message)
 {
@@ -1127,6 +1172,12 @@ void   partialfc__class_operation__add__init
                      (Partialfc__ClassOperation__Add         *message)
 {
   static const Partialfc__ClassOperation__Add init_value = PARTIALFC__CLASS_OPERATION__ADD__INIT;
+  *message = init_value;
+}
+void   partialfc__class_operation__retire__range__init
+                     (Partialfc__ClassOperation__Retire__Range         *message)
+{
+  static const Partialfc__ClassOperation__Retire__Range init_value = PARTIALFC__CLASS_OPERATION__RETIRE__RANGE__INIT;
   *message = init_value;
 }
 void   partialfc__class_operation__retire__init
@@ -1409,6 +1460,57 @@ void   partialfc__evaluation__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &partialfc__evaluation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__results_done__set__init
+                     (Partialfc__ResultsDone__Set         *message)
+{
+  static const Partialfc__ResultsDone__Set init_value = PARTIALFC__RESULTS_DONE__SET__INIT;
+  *message = init_value;
+}
+void   partialfc__results_done__init
+                     (Partialfc__ResultsDone         *message)
+{
+  static const Partialfc__ResultsDone init_value = PARTIALFC__RESULTS_DONE__INIT;
+  *message = init_value;
+}
+size_t partialfc__results_done__get_packed_size
+                     (const Partialfc__ResultsDone *message)
+{
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__results_done__pack
+                     (const Partialfc__ResultsDone *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__results_done__pack_to_buffer
+                     (const Partialfc__ResultsDone *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__ResultsDone *
+       partialfc__results_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__ResultsDone *)
+     protobuf_c_message_unpack (&partialfc__results_done__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__results_done__free_unpacked
+                     (Partialfc__ResultsDone *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__results_done__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   partialfc__leave__init
@@ -2020,7 +2122,7 @@ void   partialfc__classes__free_unpacked
   assert(message->base.descriptor == &partialfc__classes__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[30] =
+static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[31] =
 {
   {
     "request",
@@ -2227,6 +2329,18 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[30] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "results_done",
+    30,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, results_done),
+    &partialfc__results_done__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "step_request",
     32,
     PROTOBUF_C_LABEL_NONE,
@@ -2385,43 +2499,44 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[30] =
 };
 static const unsigned partialfc__header__field_indices_by_name[] = {
   6,   /* field[6] = acknowledged */
-  28,   /* field[28] = classes */
+  29,   /* field[29] = classes */
   13,   /* field[13] = evaluation */
-  29,   /* field[29] = fragment */
+  30,   /* field[30] = fragment */
   7,   /* field[7] = heartbeat */
   8,   /* field[8] = heartbeat_reply */
   3,   /* field[3] = hello */
   14,   /* field[14] = leave */
-  22,   /* field[22] = operator_reply */
-  21,   /* field[21] = operator_request */
+  23,   /* field[23] = operator_reply */
+  22,   /* field[22] = operator_request */
   10,   /* field[10] = plan */
-  27,   /* field[27] = read_classes */
-  23,   /* field[23] = read_rows */
-  25,   /* field[25] = read_slice_hashes */
+  28,   /* field[28] = read_classes */
+  24,   /* field[24] = read_rows */
+  26,   /* field[26] = read_slice_hashes */
   9,   /* field[9] = ready */
   5,   /* field[5] = refused */
   0,   /* field[0] = request */
-  24,   /* field[24] = rows */
+  17,   /* field[17] = results_done */
+  25,   /* field[25] = rows */
   2,   /* field[2] = series */
-  26,   /* field[26] = slice_hashes */
+  27,   /* field[27] = slice_hashes */
   11,   /* field[11] = step_done */
   12,   /* field[12] = step_failed */
   16,   /* field[16] = step_prepared */
-  18,   /* field[18] = step_reply */
-  17,   /* field[17] = step_request */
+  19,   /* field[19] = step_reply */
+  18,   /* field[18] = step_request */
   15,   /* field[15] = task_done */
   1,   /* field[1] = tensors */
-  20,   /* field[20] = transfer_reply */
-  19,   /* field[19] = transfer_request */
+  21,   /* field[21] = transfer_reply */
+  20,   /* field[20] = transfer_request */
   4,   /* field[4] = welcome */
 };
 static const ProtobufCIntRange partialfc__header__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 3 },
-  { 32, 17 },
-  { 40, 21 },
-  { 0, 30 }
+  { 32, 18 },
+  { 40, 22 },
+  { 0, 31 }
 };
 const ProtobufCMessageDescriptor partialfc__header__descriptor =
 {
@@ -2431,7 +2546,7 @@ const ProtobufCMessageDescriptor partialfc__header__descriptor =
   "Partialfc__Header",
   "partialfc",
   sizeof(Partialfc__Header),
-  30,
+  31,
   partialfc__header__field_descriptors,
   partialfc__header__field_indices_by_name,
   4,  partialfc__header__number_ranges,
@@ -2936,7 +3051,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[18] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[19] =
 {
   {
     "role",
@@ -3119,6 +3234,18 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[18] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "writes_results",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, writes_results),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "term",
     20,
     PROTOBUF_C_LABEL_NONE,
@@ -3159,7 +3286,7 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
   2,   /* field[2] = cluster_id */
   8,   /* field[8] = configuration_hash */
-  16,   /* field[16] = coordinator */
+  17,   /* field[17] = coordinator */
   6,   /* field[6] = embedding_size */
   5,   /* field[5] = endpoint */
   12,   /* field[12] = host */
@@ -3169,19 +3296,20 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   13,   /* field[13] = previous_number */
   11,   /* field[11] = process_id */
   1,   /* field[1] = protocol_version */
-  17,   /* field[17] = replaces */
+  18,   /* field[18] = replaces */
   0,   /* field[0] = role */
   14,   /* field[14] = state */
-  15,   /* field[15] = term */
+  16,   /* field[16] = term */
   10,   /* field[10] = threads */
+  15,   /* field[15] = writes_results */
 };
 static const ProtobufCIntRange partialfc__hello__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 16, 14 },
-  { 20, 15 },
-  { 24, 17 },
-  { 0, 18 }
+  { 20, 16 },
+  { 24, 18 },
+  { 0, 19 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -3191,7 +3319,7 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  18,
+  19,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
   4,  partialfc__hello__number_ranges,
@@ -4367,6 +4495,44 @@ const ProtobufCMessageDescriptor partialfc__ready__descriptor =
   (ProtobufCMessageInit) partialfc__ready__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor partialfc__finishing__field_descriptors[1] =
+{
+  {
+    "writer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Finishing, writer),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__finishing__field_indices_by_name[] = {
+  0,   /* field[0] = writer */
+};
+static const ProtobufCIntRange partialfc__finishing__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor partialfc__finishing__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.Finishing",
+  "Finishing",
+  "Partialfc__Finishing",
+  "partialfc",
+  sizeof(Partialfc__Finishing),
+  1,
+  partialfc__finishing__field_descriptors,
+  partialfc__finishing__field_indices_by_name,
+  1,  partialfc__finishing__number_ranges,
+  (ProtobufCMessageInit) partialfc__finishing__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor partialfc__plan__rank__field_descriptors[3] =
 {
   {
@@ -4508,7 +4674,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   (ProtobufCMessageInit) partialfc__plan__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[16] =
+static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[17] =
 {
   {
     "id",
@@ -4679,6 +4845,18 @@ static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[16] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "finishing",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, finishing),
+    &partialfc__finishing__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "past",
     20,
     PROTOBUF_C_LABEL_NONE,
@@ -4707,13 +4885,14 @@ static const unsigned partialfc__plan__field_indices_by_name[] = {
   7,   /* field[7] = activity */
   10,   /* field[10] = class_version */
   1,   /* field[1] = committed */
-  15,   /* field[15] = coordinator */
+  16,   /* field[16] = coordinator */
   3,   /* field[3] = exchange */
+  14,   /* field[14] = finishing */
   0,   /* field[0] = id */
   4,   /* field[4] = learning_rate */
   2,   /* field[2] = map_version */
   12,   /* field[12] = moves */
-  14,   /* field[14] = past */
+  15,   /* field[15] = past */
   5,   /* field[5] = ranks */
   8,   /* field[8] = reason */
   9,   /* field[9] = revision */
@@ -4724,8 +4903,8 @@ static const unsigned partialfc__plan__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__plan__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 20, 14 },
-  { 0, 16 }
+  { 20, 15 },
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__descriptor =
 {
@@ -4735,7 +4914,7 @@ const ProtobufCMessageDescriptor partialfc__plan__descriptor =
   "Partialfc__Plan",
   "partialfc",
   sizeof(Partialfc__Plan),
-  16,
+  17,
   partialfc__plan__field_descriptors,
   partialfc__plan__field_indices_by_name,
   2,  partialfc__plan__number_ranges,
@@ -4818,7 +4997,7 @@ const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__descriptor
   (ProtobufCMessageInit) partialfc__boundary_task__hand_over__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptors[8] =
+static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptors[9] =
 {
   {
     "number",
@@ -4916,8 +5095,21 @@ static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptor
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "check",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, check),
+    &partialfc__class_operation__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
+  8,   /* field[8] = check */
   3,   /* field[3] = checkpoint */
   6,   /* field[6] = classes */
   7,   /* field[7] = hand_over */
@@ -4930,7 +5122,7 @@ static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__boundary_task__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor =
 {
@@ -4940,14 +5132,14 @@ const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor =
   "Partialfc__BoundaryTask",
   "partialfc",
   sizeof(Partialfc__BoundaryTask),
-  8,
+  9,
   partialfc__boundary_task__field_descriptors,
   partialfc__boundary_task__field_indices_by_name,
   1,  partialfc__boundary_task__number_ranges,
   (ProtobufCMessageInit) partialfc__boundary_task__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__class_operation__add__field_descriptors[2] =
+static const ProtobufCFieldDescriptor partialfc__class_operation__add__field_descriptors[3] =
 {
   {
     "count",
@@ -4973,15 +5165,28 @@ static const ProtobufCFieldDescriptor partialfc__class_operation__add__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "hash",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Add, hash),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__class_operation__add__field_indices_by_name[] = {
   0,   /* field[0] = count */
+  2,   /* field[2] = hash */
   1,   /* field[1] = path */
 };
 static const ProtobufCIntRange partialfc__class_operation__add__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor =
 {
@@ -4991,14 +5196,65 @@ const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor =
   "Partialfc__ClassOperation__Add",
   "partialfc",
   sizeof(Partialfc__ClassOperation__Add),
-  2,
+  3,
   partialfc__class_operation__add__field_descriptors,
   partialfc__class_operation__add__field_indices_by_name,
   1,  partialfc__class_operation__add__number_ranges,
   (ProtobufCMessageInit) partialfc__class_operation__add__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__class_operation__retire__field_descriptors[1] =
+static const ProtobufCFieldDescriptor partialfc__class_operation__retire__range__field_descriptors[2] =
+{
+  {
+    "lower",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Retire__Range, lower),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "upper",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ClassOperation__Retire__Range, upper),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__class_operation__retire__range__field_indices_by_name[] = {
+  0,   /* field[0] = lower */
+  1,   /* field[1] = upper */
+};
+static const ProtobufCIntRange partialfc__class_operation__retire__range__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__class_operation__retire__range__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ClassOperation.Retire.Range",
+  "Range",
+  "Partialfc__ClassOperation__Retire__Range",
+  "partialfc",
+  sizeof(Partialfc__ClassOperation__Retire__Range),
+  2,
+  partialfc__class_operation__retire__range__field_descriptors,
+  partialfc__class_operation__retire__range__field_indices_by_name,
+  1,  partialfc__class_operation__retire__range__number_ranges,
+  (ProtobufCMessageInit) partialfc__class_operation__retire__range__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__class_operation__retire__field_descriptors[2] =
 {
   {
     "classes",
@@ -5012,14 +5268,27 @@ static const ProtobufCFieldDescriptor partialfc__class_operation__retire__field_
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "ranges",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ClassOperation__Retire, n_ranges),
+    offsetof(Partialfc__ClassOperation__Retire, ranges),
+    &partialfc__class_operation__retire__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__class_operation__retire__field_indices_by_name[] = {
   0,   /* field[0] = classes */
+  1,   /* field[1] = ranges */
 };
 static const ProtobufCIntRange partialfc__class_operation__retire__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor =
 {
@@ -5029,7 +5298,7 @@ const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor 
   "Partialfc__ClassOperation__Retire",
   "partialfc",
   sizeof(Partialfc__ClassOperation__Retire),
-  1,
+  2,
   partialfc__class_operation__retire__field_descriptors,
   partialfc__class_operation__retire__field_indices_by_name,
   1,  partialfc__class_operation__retire__number_ranges,
@@ -5563,7 +5832,7 @@ const ProtobufCMessageDescriptor partialfc__step_failed__descriptor =
   (ProtobufCMessageInit) partialfc__step_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__evaluation__field_descriptors[5] =
+static const ProtobufCFieldDescriptor partialfc__evaluation__field_descriptors[6] =
 {
   {
     "member",
@@ -5625,18 +5894,31 @@ static const ProtobufCFieldDescriptor partialfc__evaluation__field_descriptors[5
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "problem",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Evaluation, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__evaluation__field_indices_by_name[] = {
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   3,   /* field[3] = name */
+  5,   /* field[5] = problem */
   2,   /* field[2] = step */
   4,   /* field[4] = values */
 };
 static const ProtobufCIntRange partialfc__evaluation__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor partialfc__evaluation__descriptor =
 {
@@ -5646,14 +5928,155 @@ const ProtobufCMessageDescriptor partialfc__evaluation__descriptor =
   "Partialfc__Evaluation",
   "partialfc",
   sizeof(Partialfc__Evaluation),
-  5,
+  6,
   partialfc__evaluation__field_descriptors,
   partialfc__evaluation__field_indices_by_name,
   1,  partialfc__evaluation__number_ranges,
   (ProtobufCMessageInit) partialfc__evaluation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__leave__field_descriptors[3] =
+static const ProtobufCFieldDescriptor partialfc__results_done__set__field_descriptors[2] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone__Set, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "values",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ResultsDone__Set, n_values),
+    offsetof(Partialfc__ResultsDone__Set, values),
+    &partialfc__named_number__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__results_done__set__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  1,   /* field[1] = values */
+};
+static const ProtobufCIntRange partialfc__results_done__set__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__results_done__set__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ResultsDone.Set",
+  "Set",
+  "Partialfc__ResultsDone__Set",
+  "partialfc",
+  sizeof(Partialfc__ResultsDone__Set),
+  2,
+  partialfc__results_done__set__field_descriptors,
+  partialfc__results_done__set__field_indices_by_name,
+  1,  partialfc__results_done__set__number_ranges,
+  (ProtobufCMessageInit) partialfc__results_done__set__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__results_done__field_descriptors[5] =
+{
+  {
+    "member",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, member),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "incarnation",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, incarnation),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, id),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "problem",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ResultsDone, problem),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evaluations",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ResultsDone, n_evaluations),
+    offsetof(Partialfc__ResultsDone, evaluations),
+    &partialfc__results_done__set__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__results_done__field_indices_by_name[] = {
+  4,   /* field[4] = evaluations */
+  2,   /* field[2] = id */
+  1,   /* field[1] = incarnation */
+  0,   /* field[0] = member */
+  3,   /* field[3] = problem */
+};
+static const ProtobufCIntRange partialfc__results_done__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor partialfc__results_done__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ResultsDone",
+  "ResultsDone",
+  "Partialfc__ResultsDone",
+  "partialfc",
+  sizeof(Partialfc__ResultsDone),
+  5,
+  partialfc__results_done__field_descriptors,
+  partialfc__results_done__field_indices_by_name,
+  1,  partialfc__results_done__number_ranges,
+  (ProtobufCMessageInit) partialfc__results_done__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__leave__field_descriptors[4] =
 {
   {
     "member",
@@ -5691,8 +6114,21 @@ static const ProtobufCFieldDescriptor partialfc__leave__field_descriptors[3] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "exit_code",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Leave, exit_code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__leave__field_indices_by_name[] = {
+  3,   /* field[3] = exit_code */
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   2,   /* field[2] = reason */
@@ -5700,7 +6136,7 @@ static const unsigned partialfc__leave__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__leave__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor partialfc__leave__descriptor =
 {
@@ -5710,7 +6146,7 @@ const ProtobufCMessageDescriptor partialfc__leave__descriptor =
   "Partialfc__Leave",
   "partialfc",
   sizeof(Partialfc__Leave),
-  3,
+  4,
   partialfc__leave__field_descriptors,
   partialfc__leave__field_indices_by_name,
   1,  partialfc__leave__number_ranges,

@@ -1,3 +1,4 @@
+public import Determinism
 internal import Foundation
 public import StepProtocol
 
@@ -12,8 +13,8 @@ public struct ClassRegistry: Sendable, Hashable {
     public private(set) var operations: [ClassOperation] = []
     /// How all classes, the retired ones too, are cut into slices.
     public private(set) var layout: SliceLayout
-    /// The classes that are never sampled again, ascending; merged ones too.
-    public private(set) var retired: [Int64] = []
+    /// The classes that are never sampled again; merged ones too.
+    public private(set) var retired: SliceSet = []
     /// What the label of a merged class counts as: never a class that is itself merged.
     public private(set) var mergedInto: [Int64: Int64] = [:]
 
@@ -53,14 +54,31 @@ public struct ClassRegistry: Sendable, Hashable {
     }
 
     /// Whether class `id` is never sampled again.
-    public func isRetired(_ id: Int64) -> Bool {
-        if retired.isEmpty { return false }
-        var (low, high) = (0, retired.count)
-        while low < high {
-            let middle = low + (high - low) / 2
-            if retired[middle] < id { low = middle + 1 } else { high = middle }
+    public func isRetired(_ id: Int64) -> Bool { !retired.isEmpty && retired.contains(Int(id)) }
+
+    /// How many operations a run may have, and how long all of them, and one of them, may be as JSON: they travel in one message,
+    /// and one of them in a record of the log.
+    public static let operationLimit = 10_000
+    public static let operationsByteLimit = 8 << 20
+    public static let operationByteLimit = 512 << 10
+
+    /// Why one more operation would be too much, with numbers; nil if it is not.
+    public func excess(of operation: ClassOperation) -> String? {
+        let encoder = JSONEncoder()
+        let one = (try? encoder.encode(operation).count) ?? .max
+        if one > Self.operationByteLimit {
+            return
+                "the order names its classes in \(one) bytes; at most \(Self.operationByteLimit) fit into one order: give it in several, or name ranges"
         }
-        return low < retired.count && retired[low] == id
+        if operations.count >= Self.operationLimit {
+            return "there are \(operations.count) class operations already; a run has at most \(Self.operationLimit)"
+        }
+        let all = (try? encoder.encode(operations).count) ?? .max
+        if all > Self.operationsByteLimit - one {
+            return
+                "the class operations of the run take \(all) bytes, with this order \(all + one); at most \(Self.operationsByteLimit) fit into a message to a new member"
+        }
+        return nil
     }
 
     /// The class that samples of class `id` count as.
@@ -71,7 +89,7 @@ public struct ClassRegistry: Sendable, Hashable {
     /// - Throws: `CenterStoreError` that names the class that does not fit; nothing has changed then.
     public mutating func apply(_ operation: ClassOperation) throws(CenterStoreError) {
         switch operation {
-        case .add(let count, _): layout = try layout.adding(count)
+        case .add(let count, _, _): layout = try layout.adding(count)
         case .retire(let classes): try retire(classes)
         case .merge(let from, let into):
             try check(from, "merged")
@@ -79,7 +97,7 @@ public struct ClassRegistry: Sendable, Hashable {
             guard from != into else {
                 throw CenterStoreError(.classes, "class \(from) cannot be merged into itself")
             }
-            try retire([from])
+            try retire(SliceSet([from..<from + 1]))
             let (from, into) = (Int64(from), Int64(into))
             for (merged, target) in mergedInto where target == from { mergedInto[merged] = into }
             mergedInto[from] = into
@@ -87,18 +105,19 @@ public struct ClassRegistry: Sendable, Hashable {
         operations.append(operation)
     }
 
-    private mutating func retire(_ classes: [Int]) throws(CenterStoreError) {
+    private mutating func retire(_ classes: SliceSet) throws(CenterStoreError) {
         guard !classes.isEmpty else { throw CenterStoreError(.classes, "no class was named to be retired") }
-        for id in classes { try check(id, "retired") }
-        let added = Set(classes)
-        guard added.count == classes.count else {
-            throw CenterStoreError(.classes, "a class was named twice to be retired")
+        // The first that does not fit: one out of range, or one that is retired already.
+        for range in classes.ranges {
+            if range.lowerBound < 0 { try check(range.lowerBound, "retired") }
+            if let known = retired.parts(in: range).first { try check(known.lowerBound, "retired") }
+            try check(range.upperBound - 1, "retired")
         }
-        guard added.count < activeCount else {
+        guard classes.count < activeCount else {
             throw CenterStoreError(
                 .classes, "all \(activeCount) classes that are left cannot be retired: training needs one")
         }
-        retired = (retired + added.map(Int64.init)).sorted()
+        retired = retired.union(classes)
     }
 
     private func check(_ id: Int, _ what: String) throws(CenterStoreError) {

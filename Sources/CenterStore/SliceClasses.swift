@@ -1,3 +1,5 @@
+public import Determinism
+
 /// The classes of one slice, and the rows they lie in: row 0 is the smallest class id, ids ascend with the rows.
 public struct SliceClasses: Sendable, Hashable, CustomStringConvertible {
     /// Ascending, none empty, no two that touch.
@@ -55,6 +57,17 @@ public struct SliceClasses: Sendable, Hashable, CustomStringConvertible {
             }
         }
         return rows
+    }
+
+    /// The rows of those classes that lie in this slice.
+    public func rows(of ids: SliceSet) -> SliceSet {
+        SliceSet(
+            zip(ranges, firstRows).flatMap { range, first in
+                ids.parts(in: range).map { part in
+                    let row = first + part.lowerBound - range.lowerBound
+                    return row..<row + part.count
+                }
+            })
     }
 
     /// Every class id, ascending.

@@ -32,9 +32,10 @@ enum TopHeader {
     private static func progress(_ status: ClusterStatus, _ columns: Int) -> ConsoleLine {
         let done = status.committed + 1
         let share = status.totalSteps > 0 ? min(1, max(0, Double(done) / Double(status.totalSteps))) : 0
-        var text = "step \(done) of \(status.totalSteps)  \(Units.fixed(100 * share, 1)) %"
+        var text = "\(done) of \(status.totalSteps) steps  \(Units.fixed(100 * share, 1)) %"
         if status.attempt > 0 { text += "  attempt \(status.attempt + 1)" }
-        let rest = status.secondsLeft.map { "  \(Units.duration($0)) left" } ?? ""
+        var rest = status.isOver ? "" : status.secondsLeft.map { "  \(Units.duration($0)) left" } ?? ""
+        if status.isStale { rest = "  no step for \(Units.duration(status.stepAge))" }
         let width = min(40, columns - text.columns - rest.columns - 2)
         var line = ConsoleLine(text)
         if width >= 8 {
@@ -95,7 +96,7 @@ enum TopHeader {
         for (index, evaluation) in known.enumerated() {
             if index > 0 { line.add(", ") }
             line.add("\(Units.fixed(100 * (evaluation.values["accuracy"] ?? 0), 2)) %", .bold)
-            line.add(" \(evaluation.name), step \(evaluation.step + 1)")
+            line.add(" \(evaluation.name), after step \(evaluation.step)")
         }
         if let norm = status.gradientNorm {
             line.add("   gradient norm ", .faint)
@@ -106,10 +107,11 @@ enum TopHeader {
 
     private static func speed(_ view: TopView) -> ConsoleLine {
         var line = ConsoleLine("speed ", .faint)
-        line.add(view.status.samplesPerSecond.map { Units.fixed($0, 0) } ?? "–", .bold)
+        let speed = view.status.isOver ? nil : view.status.samplesPerSecond
+        line.add(speed.map { Units.fixed($0, 0) } ?? "–", view.status.isStale ? .faint : .bold)
         line.add(" samples/s", .faint)
         line.add("   members ", .faint)
-        line.add("\(view.status.shards.count { $0.alive }) shards, \(view.status.workers.count { $0.alive }) workers")
+        line.add(view.status.membersText)
         if let straggler = view.status.straggler { line.add("   waits for \(straggler)", .warning) }
         return line
     }
@@ -152,6 +154,10 @@ enum TopHeader {
         var lines: [ConsoleLine] = []
         func add(_ text: String, _ style: ConsoleStyle) { lines.append(ConsoleLine(text, style)) }
         if !status.obstacle.isEmpty { add("the coordinator: \(status.obstacle)", .bad) }
+        for shard in status.shards where !shard.alive && !shard.goodbye.isEmpty {
+            add("\(shard.name) \(shard.goodbye)", .bad)
+        }
+        if !status.resultsProblem.isEmpty { add("the results could not be written: \(status.resultsProblem)", .bad) }
         for shard in status.shards where !shard.obstacle.isEmpty { add("\(shard.name): \(shard.obstacle)", .bad) }
         if let problem = status.problem { add("the coordinator: \(problem)", .bad) }
         for shard in status.shards { if let problem = shard.problem { add("\(shard.name): \(problem)", .bad) } }
@@ -160,10 +166,13 @@ enum TopHeader {
         }
         if let task = status.task {
             let pending = task.pending.isEmpty ? "" : ", waiting for \(task.pending.joined(separator: ", "))"
-            add("\(task.kind) at step \(task.step)\(pending)", .warning)
+            add("\(task.kind) after step \(task.step)\(pending)", .warning)
+            for (shard, problem) in task.problems.sorted(by: { $0.key < $1.key }) { add("\(shard): \(problem)", .bad) }
         }
         if let skipped = status.lastSkipped {
-            add("\(status.skippedSteps) steps skipped, the last \(skipped.step): \(skipped.message)", .warning)
+            add(
+                "\(Units.count(status.skippedSteps, "step")) skipped, the last step \(skipped.step): \(skipped.message)",
+                .warning)
         }
         return lines
     }

@@ -6,18 +6,18 @@ enum TopMembers {
     private typealias Column = ConsoleTable.Column
 
     static func lines(_ view: TopView, columns: Int) -> [ConsoleLine] {
-        var lines = [title("SHARDS", view.status.shards.count, view.status.moves.count)]
+        var lines = [title("SHARDS", view.status.shards.count, view.status.isOver ? "" : view.status.movesText)]
         lines += shards(view).lines(columns: columns)
         lines.append(ConsoleLine())
-        lines.append(title("WORKERS", view.status.workers.count, 0))
+        lines.append(title("WORKERS", view.status.workers.count, ""))
         lines += workers(view).lines(columns: columns)
         return lines
     }
 
-    private static func title(_ name: String, _ count: Int, _ moves: Int) -> ConsoleLine {
+    private static func title(_ name: String, _ count: Int, _ moves: String) -> ConsoleLine {
         var line = ConsoleLine(name, .accent)
         line.add("  \(count)", .faint)
-        if moves > 0 { line.add("  \(moves) slices on their way", .warning) }
+        if !moves.isEmpty { line.add("  \(moves) on their way", .warning) }
         return line
     }
 
@@ -47,7 +47,8 @@ enum TopMembers {
                 ("\(count(shard.slices))", .plain), ("\(count(shard.denseSlices))", .plain),
                 ("\(count(shard.classes))", .plain), (Units.bytes(shard.memoryBytes), .plain),
                 (Units.bytes(shard.residentBytes), .plain), (Units.bytes(shard.logBytes), .plain),
-                ("\(behind(shard))", behind(shard) > 1 ? .warning : .plain), ("\(shard.durable + 1)", .plain),
+                ("\(behind(shard))", behind(shard) > 1 ? .warning : .plain),
+                (shard.durable < 0 ? "–" : "\(shard.durable)", .plain),
                 (moving.isEmpty ? "–" : moving, moving.isEmpty ? .faint : .warning), (shard.endpoint, .faint),
             ])
         }

@@ -15,11 +15,13 @@ extension ClusterStatus {
     /// Something that every shard does at a step boundary.
     public struct Task: Codable, Sendable {
         public var number: Int
-        /// `skip`, `checkpoint`, `restore`, `classes` or `handOver`.
+        /// `skip`, `checkpoint`, `restore`, `check`, `classes` or `handOver`.
         public var kind: String
         public var step: Int
         /// The shards that it still waits for.
         public var pending: [String]
+        /// Why shards could not do it, by shard.
+        public var problems: [String: String] = [:]
 
         public init(number: Int, kind: String, step: Int, pending: [String]) {
             self.number = number

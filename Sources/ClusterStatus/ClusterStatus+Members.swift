@@ -23,6 +23,8 @@ extension ClusterStatus {
         public var problem: String?
         /// Whether it hands its slices over and goes.
         public var isDraining: Bool
+        /// Why it left, if it did and is not back; empty otherwise.
+        public var goodbye: String
         /// Length of its log, and the step of its oldest snapshot.
         public var logBytes: Int
         public var snapshotStep: Int?
@@ -50,6 +52,7 @@ extension ClusterStatus {
             durable = -1
             obstacle = ""
             isDraining = false
+            goodbye = ""
             logBytes = 0
             memoryBytes = 0
             residentBytes = 0

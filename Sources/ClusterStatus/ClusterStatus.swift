@@ -1,7 +1,7 @@
 /// What the coordinator says of a running cluster: the JSON of `coordinator status --json`.
 public struct ClusterStatus: Codable, Sendable {
     public var clusterID: String
-    /// `waiting`, `training`, `paused`, `stopping`, `finished` or `failed`.
+    /// `waiting`, `training`, `paused`, `stopping`, `finishing`, `finished` or `failed`.
     public var state: String
     /// Why it waits or failed; empty otherwise.
     public var reason: String
@@ -39,13 +39,17 @@ public struct ClusterStatus: Codable, Sendable {
     /// What operators have set it to, oldest first.
     public var learningRateChanges: [LearningRate]
     public var gradientNorm: Double?
-    /// Samples per second over the last committed steps.
+    /// Samples per second over the last committed steps; nil when the run is over.
     public var samplesPerSecond: Double?
-    /// Seconds until the last step at that speed.
+    /// Seconds until the last step at that speed; nil when the run is over.
     public var secondsLeft: Double?
+    /// Seconds since the last step was committed, or since the coordinator was started.
+    public var stepAge: Double
+    /// Whether speed and time left are of the past: no step was committed for much longer than one takes.
+    public var isStale: Bool
     /// The last figures of every evaluation set.
     public var evaluations: [Evaluation]
-    /// What the shards do at this step boundary, nil while they train or wait.
+    /// What the shards do at this step boundary, also while some cannot; nil while there is nothing to do.
     public var task: Task?
     /// Slices on their way to another shard.
     public var moves: [Move]
@@ -53,6 +57,10 @@ public struct ClusterStatus: Codable, Sendable {
     public var checkpoints: [Checkpoint]
     /// Why the last checkpoint could not be written; empty if it could.
     public var checkpointProblem: String
+    /// Why the results could not be written at the end of the run; empty if nothing went wrong.
+    public var resultsProblem: String
+    /// Evaluations beside the training that were due and were not made, since this coordinator started.
+    public var missedEvaluations: Int
     /// Steps that were skipped because a value was not finite.
     public var skippedSteps: Int
     public var lastSkipped: SkippedStep?
@@ -84,10 +92,14 @@ public struct ClusterStatus: Codable, Sendable {
         embeddingSize = 0
         batchSize = 0
         learningRateChanges = []
+        stepAge = 0
+        isStale = false
         evaluations = []
         moves = []
         checkpoints = []
         checkpointProblem = ""
+        resultsProblem = ""
+        missedEvaluations = 0
         skippedSteps = 0
         refused = [:]
         shards = []

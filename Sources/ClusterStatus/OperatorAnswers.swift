@@ -28,6 +28,28 @@ public struct ClassStatus: Codable, Sendable {
     public var retiredClasses: [[Int]]
     /// Every operation that was ordered, in order.
     public var operations: [Operation]
+    /// The last order that shards had to check before it was decided; missing if there was none.
+    public var order: Order?
+
+    public struct Order: Codable, Sendable {
+        /// Ascending while a coordinator runs.
+        public var number: Int
+        public var text: String
+        /// `checking`, `decided` or `refused`.
+        public var state: String
+        /// Why it was refused: what which shard has said.
+        public var problem: String
+        /// Shards that have yet to answer.
+        public var waitsFor: [String]
+
+        public init(number: Int, text: String) {
+            self.number = number
+            self.text = text
+            state = "checking"
+            problem = ""
+            waitsFor = []
+        }
+    }
 
     public struct Operation: Codable, Sendable {
         /// For people: `add 100 classes`.
@@ -41,19 +63,13 @@ public struct ClassStatus: Codable, Sendable {
         }
     }
 
-    /// - Parameter retired: ascending.
-    public init(version: Int, classes: Int, retired: [Int64], operations: [Operation]) {
+    /// - Parameter retired: first and one past the last of each range, ascending.
+    public init(version: Int, classes: Int, retired: [[Int]], operations: [Operation], order: Order? = nil) {
         self.version = version
         self.classes = classes
-        self.retired = retired.count
-        retiredClasses = []
-        for id in retired.map({ Int($0) }) {
-            if retiredClasses.last?[1] == id {
-                retiredClasses[retiredClasses.count - 1][1] = id + 1
-            } else {
-                retiredClasses.append([id, id + 1])
-            }
-        }
+        self.retired = retired.reduce(0) { $0 + ($1.count == 2 ? $1[1] - $1[0] : 0) }
+        retiredClasses = retired
+        self.order = order
         self.operations = operations
     }
 }

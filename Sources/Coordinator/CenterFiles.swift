@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import Foundation
 import Tensors
 
@@ -121,7 +122,7 @@ enum CenterFiles {
         let index = Index(
             metadata: .init(
                 totalSize: registry.classCount * rowBytes, classes: registry.classCount, embeddingSize: embeddingSize,
-                step: step, retired: registry.retired), weightMap: weightMap)
+                step: step, retired: registry.retired.numbers.map(Int64.init)), weightMap: weightMap)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
         try encoder.encode(index).write(

@@ -39,7 +39,8 @@ struct AddClasses: OperatorCommand {
         commandName: "add", abstract: "Add classes after the last one.",
         discussion: """
             Their centers are random, as at the beginning of a run, or the rows of the tensor `centers` [N, D] of a \
-            safetensors file, which every shard must be able to read under the same path.
+            safetensors file, which every shard must be able to read under the same path. Every shard reads it before the order is \
+            decided: if one cannot, or reads something else, the order is refused, and nothing has changed.
             """)
     @Argument(help: "How many.") var count: Int
     @Option(help: "A safetensors file with `centers`.", completion: .file(extensions: ["safetensors"]))
@@ -74,11 +75,36 @@ struct MergeClasses: OperatorCommand {
     func run() throws { try order(["action": "merge", "a": "\(a)", "b": "\(b)"], connection) }
 }
 
-/// Gives an order about classes and shows what is ordered now.
+/// Gives an order about classes, waits until shards have checked it if they must, and shows what is ordered now.
 private func order(_ arguments: [String: String], _ connection: Connection) throws {
-    let classes = try connection.ask("classes", arguments, as: ClassStatus.self)
-    connection.print(classes) {
-        let waiting = classes.operations.count { $0.afterStep == nil }
-        return "ordered: \(classes.operations.last?.text ?? ""); \(waiting) to be applied at the next step boundaries"
+    let client = try connection.connectToCoordinator()
+    defer { client.close() }
+    var classes = try connection.ask("classes", arguments, as: ClassStatus.self, of: client)
+    if arguments["from"] != nil, let number = classes.order?.number {
+        var nextWord = ContinuousClock.now + .seconds(3)
+        while let order = classes.order, order.number == number, order.state == "checking" {
+            if ContinuousClock.now >= nextWord {
+                nextWord = .now + .seconds(10)
+                let whom = order.waitsFor.isEmpty ? "the next step boundary" : order.waitsFor.joined(separator: ", ")
+                connection.complain("waiting for \(whom); `coordinator cancel` calls the order off")
+            }
+            Thread.sleep(forTimeInterval: 0.1)
+            classes = try connection.ask("classes", ["action": "list"], as: ClassStatus.self, of: client)
+        }
+        guard let order = classes.order, order.number == number else {
+            connection.complain(
+                "what became of the order is not known: the coordinator was started again, or another order came. See `coordinator classes list`"
+            )
+            throw ExitCode(75)
+        }
+        if order.state == "refused" {
+            connection.complain("refused: \(order.problem)")
+            throw ExitCode(65)
+        }
+    }
+    let answer = classes
+    connection.print(answer) {
+        let waiting = answer.operations.count { $0.afterStep == nil }
+        return "ordered: \(answer.operations.last?.text ?? ""); \(waiting) to be applied at the next step boundaries"
     }
 }

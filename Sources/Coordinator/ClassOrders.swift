@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import StepProtocol
 import Tensors
 
@@ -31,33 +32,25 @@ enum ClassOrders {
         }
     }
 
-    /// How many classes one order may name: it must fit into a message.
-    static let listLimit = 1_000_000
+    /// Numbers of classes are below this: one past it can be written too.
+    private static let classLimit = 1 << 48
 
     /// The classes of `4,17,100-199`.
-    static func classes(_ list: String) throws -> [Int] {
-        var classes: [Int] = []
+    static func classes(_ list: String) throws -> SliceSet {
+        var ranges: [Range<Int>] = []
         for part in list.split(separator: ",") {
             let ends = part.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false).map {
                 Int($0.filter { $0 != " " })
             }
-            guard let first = ends[0], let last = ends[ends.count - 1], first >= 0, last >= first,
-                last - first < listLimit - classes.count
+            guard let first = ends[0], let last = ends[ends.count - 1], first >= 0, last >= first, last < classLimit
             else { throw OfflineError("\"\(part)\" in \"\(list.prefix(100))\" is no class and no range of classes") }
-            classes += first...last
+            ranges.append(first..<last + 1)
         }
-        guard !classes.isEmpty else { throw OfflineError("no class is named") }
+        guard !ranges.isEmpty else { throw OfflineError("no class is named") }
+        let classes = SliceSet(ranges)
+        guard classes.count == ranges.reduce(0, { $0 + $1.count }) else {
+            throw OfflineError("a class is named twice in \"\(list.prefix(100))\"")
+        }
         return classes
-    }
-
-    /// The operation for people.
-    static func text(_ operation: ClassOperation) -> String {
-        switch operation {
-        case .add(let count, let path): "add \(count) classes" + (path.isEmpty ? "" : " from \(path)")
-        case .retire(let classes) where classes.count > 10:
-            "retire \(classes.count) classes (\(classes[0]), \(classes[1]), …)"
-        case .retire(let classes): "retire \(classes.map { "\($0)" }.joined(separator: ", "))"
-        case .merge(let from, let into): "merge \(from) into \(into)"
-        }
     }
 }

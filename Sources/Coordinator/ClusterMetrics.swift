@@ -32,7 +32,7 @@ enum ClusterMetrics {
         return text
     }
 
-    private static let states = ["waiting", "training", "paused", "stopping", "finished", "failed"]
+    private static let states = ["waiting", "training", "paused", "stopping", "finishing", "finished", "failed"]
 
     private static func addRun(_ status: ClusterStatus, _ text: inout MetricsText) {
         text.add(
@@ -108,6 +108,14 @@ enum ClusterMetrics {
             "partialfc_checkpoint_failed", .gauge, "Whether the last checkpoint could not be written.",
             status.checkpointProblem.isEmpty ? 0 : 1)
         text.add(
+            "partialfc_step_age_seconds", .gauge, "Since the last step was committed.", status.stepAge)
+        text.add(
+            "partialfc_results_failed", .gauge, "Whether the results could not be written the last time.",
+            status.resultsProblem.isEmpty ? 0 : 1)
+        text.add(
+            "partialfc_missed_evaluations_total", .counter, "Evaluations that were due and were not made.",
+            Double(status.missedEvaluations))
+        text.add(
             "partialfc_coordinator_blocked", .gauge, "Whether the coordinator cannot write down what it decides.",
             status.obstacle.isEmpty ? 0 : 1)
         text.add(
@@ -135,6 +143,9 @@ enum ClusterMetrics {
         }
         add("impaired", .gauge, "Whether something is wrong with its disk although steps go on.") {
             $0.problem == nil ? 0 : 1
+        }
+        add("left", .gauge, "Whether it said that it goes, and is not back: the status says why.") {
+            $0.goodbye.isEmpty ? 0 : 1
         }
         add("heartbeat_age_seconds", .gauge, "Since it was last heard of.") { $0.age }
         add("slices", .gauge, "Slices that it owns.") { Double($0.slices.total) }

@@ -12,6 +12,7 @@ extension CoordinatorStatus {
         switch activity {
         case .train, .task: isStopping ? "stopping" : "training"
         case .wait: isPaused ? "paused" : "waiting"
+        case .finishing: "finishing"
         case .finished: "finished"
         case .failed: "failed"
         }
@@ -21,6 +22,11 @@ extension CoordinatorStatus {
     var reason: String {
         switch activity {
         case .wait(let reason), .failed(let reason): reason
+        case .finishing(nil):
+            resultsProblem.isEmpty
+                ? "results are due, waiting for a worker"
+                : "the results could not be written, tried again in a moment: \(resultsProblem)"
+        case .finishing(let writer?): "\(writer) writes the results"
         case .train, .task, .finished: ""
         }
     }
@@ -42,24 +48,28 @@ extension ClusterStatus {
         attempt = machine.current.attempt
         mapVersion = machine.mapVersion
         classVersion = machine.classVersion
-        pendingOperations = machine.pendingOperations.map(ClassOrders.text)
+        pendingOperations = machine.pendingOperations.map(\.summary)
         exchange = "\(machine.exchange)"
         exchangeReason = setup.exchangeReason
         classes = registry?.classCount ?? configuration.data.classes
         embeddingSize = configuration.backbone.embeddingSize
         batchSize = configuration.batch.size
         addSpeed(machine)
-        if case .task(let running) = machine.activity {
+        if let running = machine.task {
             task = Task(
                 number: running.number, kind: running.kind.name, step: running.step,
                 pending: machine.taskPending.map { "\($0)" })
+            task?.problems = Dictionary(uniqueKeysWithValues: machine.taskFailures.map { ("\($0.key)", $0.value) })
         }
-        moves = machine.moves.map {
+        let isOver = ["finishing", "finished", "failed"].contains(state)
+        moves = (isOver ? [] : machine.moves).map {
             Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)
         }
         checkpoints = machine.checkpoints.map(Checkpoint.init)
         nextLearningRate = machine.learningRate
         learningRateChanges = machine.rates.map { LearningRate(fromStep: $0.fromStep, rule: "\($0.rule)") }
+        resultsProblem = machine.resultsProblem
+        missedEvaluations = machine.missedEvaluations
         skippedSteps = machine.skippedSteps
         lastSkipped = machine.lastSkipped.map { SkippedStep(step: $0.step, message: $0.message) }
         straggler = machine.straggler
@@ -74,6 +84,7 @@ extension ClusterStatus {
     }
 
     private mutating func addSpeed(_ machine: CoordinatorStatus) {
+        stepAge = machine.stepAge.seconds
         guard let last = machine.history.last else { return }
         loss = last.loss
         learningRate = last.learningRate
@@ -81,7 +92,13 @@ extension ClusterStatus {
         let recent = machine.history.suffix(20)
         let seconds = recent.reduce(0) { $0 + $1.seconds }
         guard seconds > 0 else { return }
+        // Whatever is over has no speed.
+        switch machine.activity {
+        case .finishing, .finished, .failed: return
+        case .train, .task, .wait: break
+        }
         let stepsPerSecond = Double(recent.count) / seconds
+        isStale = stepAge > 2 + 3 / stepsPerSecond
         samplesPerSecond = stepsPerSecond * Double(batchSize)
         secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond
     }
@@ -112,6 +129,7 @@ extension ClusterStatus.Shard {
         durable = member.report?.durable ?? -1
         obstacle = member.report?.obstacle ?? ""
         problem = member.report.flatMap { $0.problem.isEmpty ? nil : $0.problem }
+        goodbye = member.goodbye
         isDraining = member.isDraining
         logBytes = notes?.count("log_bytes") ?? 0
         snapshotStep = notes?.optionalCount("snapshot_step")

@@ -7,9 +7,17 @@ extension ClusterStatus {
         var lines = ["cluster   \(clusterID): \(state)" + (reason.isEmpty ? "" : " (\(reason))")]
         let share = totalSteps > 0 ? Units.fixed(100 * Double(committed + 1) / Double(totalSteps), 1) : "–"
         lines.append(
-            "step      \(committed + 1) of \(totalSteps) committed (\(share) %)"
-                + (attempt > 0 ? ", attempt \(attempt)" : ""))
+            "steps     \(committed + 1) of \(totalSteps) committed (\(share) %)"
+                + (committed >= 0 ? ", the last is step \(committed)" : "")
+                + (attempt > 0 && !isOver ? ", attempt \(attempt + 1) of the next" : ""))
+        if stepAge > 1, state == "training" || isStale {
+            lines.append(
+                "last step \(Units.duration(stepAge)) ago" + (isStale ? ": nothing has been committed since" : ""))
+        }
         if !obstacle.isEmpty { lines.append("obstacle  the coordinator: \(obstacle)") }
+        for shard in shards where !shard.alive && !shard.goodbye.isEmpty {
+            lines.append("gone      \(shard.name) \(shard.goodbye)")
+        }
         for shard in shards where !shard.obstacle.isEmpty { lines.append("obstacle  \(shard.name): \(shard.obstacle)") }
         if let problem { lines.append("obstacle  the coordinator: \(problem); the run goes on") }
         for shard in shards {
@@ -18,11 +26,14 @@ extension ClusterStatus {
         if !checkpointProblem.isEmpty { lines.append("obstacle  the last checkpoint: \(checkpointProblem)") }
         if let task {
             let pending = task.pending.isEmpty ? "" : ", waiting for \(task.pending.joined(separator: ", "))"
-            lines.append("task      \(task.kind) at step \(task.step)\(pending)")
+            lines.append("task      \(task.kind) after step \(task.step)\(pending)")
+            for (shard, problem) in task.problems.sorted(by: { $0.key < $1.key }) {
+                lines.append("blocked   \(shard): \(problem) (`coordinator cancel` calls the task off)")
+            }
         }
-        if !moves.isEmpty {
+        if !moves.isEmpty, !isOver {
             let copied = moves.count { $0.received != nil }
-            lines.append("moves     \(moves.count) slices on their way, \(copied) of them copied")
+            lines.append("moves     \(movesText) on their way, \(copied) of them copied")
         }
         if let loss, let learningRate, let gradientNorm {
             lines.append(
@@ -34,18 +45,22 @@ extension ClusterStatus {
             lines.append("rate set  \(change.rule) \(from)")
         }
         if let samplesPerSecond, let secondsLeft {
-            lines.append("speed     \(Units.fixed(samplesPerSecond, 0)) samples/s, \(Units.duration(secondsLeft)) left")
+            let stale = isStale ? " (as of \(Units.duration(stepAge)) ago)" : ""
+            lines.append(
+                "speed     \(Units.fixed(samplesPerSecond, 0)) samples/s, \(Units.duration(secondsLeft)) left\(stale)")
         }
         lines.append("model     \(classes) classes × \(embeddingSize), batches of \(batchSize)")
         for operation in pendingOperations { lines.append("waits     \(operation)") }
         lines.append("exchange  \(exchangeReason)")
-        lines.append("members   \(shards.count { $0.alive }) shards, \(workers.count { $0.alive }) workers")
+        lines.append("members   \(membersText)")
         if let checkpoint = checkpoints.last {
             lines.append("saved     step \(checkpoint.step) in \(checkpoint.directory)")
         }
-        lines.append("durable   step \(safe) on every shard; \(draining)term \(term)")
+        lines.append("durable   \(durableText); \(draining)term \(term)")
+        if !resultsProblem.isEmpty { lines.append("results   could not be written: \(resultsProblem)") }
         if let lastSkipped {
-            lines.append("skipped   \(skippedSteps) steps, the last \(lastSkipped.step): \(lastSkipped.message)")
+            lines.append(
+                "skipped   \(Units.count(skippedSteps, "step")), the last \(lastSkipped.step): \(lastSkipped.message)")
         }
         for evaluation in evaluations {
             let figures = evaluation.values.sorted { $0.key < $1.key }.map { "\($0.key) \(Units.fixed($0.value, 4))" }
@@ -53,6 +68,9 @@ extension ClusterStatus {
         }
         for worker in workers {
             if let data = worker.dataProblems { lines.append("data      \(worker.name): \(data)") }
+        }
+        if missedEvaluations > 0 {
+            lines.append("missed    \(Units.count(missedEvaluations, "evaluation")) that were due")
         }
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
         if !late.isEmpty { lines.append("late      \(late.joined(separator: ", "))") }
@@ -64,13 +82,17 @@ extension ClusterStatus {
 
     /// One line for a log.
     var line: String {
-        var parts = ["\(state)", "step \(committed + 1)/\(totalSteps)"]
+        var parts = ["\(state)", "\(committed + 1)/\(totalSteps) steps"]
         if let loss { parts.append("loss \(Units.fixed(loss, 4))") }
-        if let samplesPerSecond { parts.append("\(Units.fixed(samplesPerSecond, 0)) samples/s") }
-        if let secondsLeft { parts.append("\(Units.duration(secondsLeft)) left") }
+        if isStale {
+            parts.append("no step for \(Units.duration(stepAge))")
+        } else {
+            if let samplesPerSecond { parts.append("\(Units.fixed(samplesPerSecond, 0)) samples/s") }
+            if let secondsLeft { parts.append("\(Units.duration(secondsLeft)) left") }
+        }
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
-        if let task { parts.append("\(task.kind) at step \(task.step)") }
-        if !moves.isEmpty { parts.append("\(moves.count) slices on their way") }
+        if let task { parts.append("\(task.kind) after step \(task.step)") }
+        if !moves.isEmpty, !isOver { parts.append("\(movesText) on their way") }
         if skippedSteps > 0 { parts.append("\(skippedSteps) skipped") }
         if !late.isEmpty { parts.append("late: \(late.joined(separator: ", "))") }
         if let straggler { parts.append("straggler: \(straggler)") }
@@ -91,7 +113,7 @@ extension ClusterStatus {
             "refused", "endpoint",
         ])
         for shard in shards {
-            let moving = moves.count { $0.to == shard.name }
+            let moving = isOver ? 0 : moves.count { $0.to == shard.name }
             let state = state(alive: shard.alive, late: shard.late, age: shard.age)
             table.add([
                 shard.name, shard.isDraining ? "draining" : moving > 0 ? "\(state), gets \(moving)" : state,
@@ -103,7 +125,8 @@ extension ClusterStatus {
         }
         let obstacles = shards.filter { !$0.obstacle.isEmpty }.map { "\($0.name) waits: \($0.obstacle)" }
         let problems = shards.compactMap { shard in shard.problem.map { "\(shard.name): \($0)" } }
-        return ([table.render()] + (obstacles + problems).map(\.printable)).joined(separator: "\n")
+        let gone = shards.filter { !$0.alive && !$0.goodbye.isEmpty }.map { "\($0.name) \($0.goodbye)" }
+        return ([table.render()] + (obstacles + problems + gone).map(\.printable)).joined(separator: "\n")
     }
 
     /// The workers as a table.

@@ -27,6 +27,9 @@ extension CoordinatorConfiguration {
         pauseAfter = configuration.cluster.pauseAfter
         onNotFinite =
             configuration.optimizer.notFinite == "stop" ? .stop : .skip(limit: configuration.optimizer.notFiniteLimit)
+        writesResults = !setup.backbone.isIdentity
+        let hasSets = configuration.data.heldOutClasses > 0 || !configuration.evaluation.sets.isEmpty
+        evaluationEvery = writesResults && hasSets ? configuration.evaluation.every : 0
         self.origin = origin.map { .init(directory: $0.directory, step: $0.step, classVersion: $0.classVersion) }
     }
 }

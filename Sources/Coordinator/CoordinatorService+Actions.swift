@@ -64,13 +64,17 @@ extension CoordinatorService {
         case .persist: break
         case .welcome(let peer, let member): welcome(member, peer, request(peer))
         case .refuse(let peer, let code, let message):
-            if let rest = refusals.next() { log.warning("refused a message: \(message)\(rest)") }
+            if let hello = hellos[peer], members.values.contains(where: { $0.peer == peer }) == false {
+                noteRefusal("refused \(hello.role) \(hello.name) of \(hello.host): \(message)")
+            } else {
+                if let rest = refusals.next() { log.warning("refused a message: \(message)\(rest)") }
+            }
             server.refuse(peer, request: request(peer), Refusal(code, message))
         case .dismiss(let peer, let member):
             members[member] = nil
             server.refuse(
                 peer, request: request(peer), Refusal(.drained, "\(member) has handed its slices over and may go"))
-        case .send(_, let peer, let plan): server.send(.plan(plan), to: peer, request: request(peer))
+        case .send(_, let peer, let plan): deliver(.plan(plan), to: peer, request: request(peer))
         case .committed: break  // In the metrics since `perform`.
         case .event(let level, let text): note(level, text)
         case .refuseOperator(let message): operatorRefusal = message
@@ -94,8 +98,8 @@ extension CoordinatorService {
         welcome.heartbeatMilliseconds = max(50, min(1000, Int(lease * 200)))
         welcome.committed = machine.committed
         welcome.checkpoint = machine.checkpoints.last?.directory ?? cluster.origin?.directory ?? ""
-        if let hello = hellos[peer] { members[member] = MemberNotes(hello) }
-        server.welcome(peer, request: request, welcome)
+        if let hello = hellos[peer] { members[member] = MemberNotes(hello, peer) }
+        deliver(.welcome(welcome), to: peer, request: request)
     }
 
     /// Makes the metrics end with the last committed step.
@@ -112,6 +116,17 @@ extension CoordinatorService {
             .warning,
             "the losses of the \(gap.count) steps from \(gap.lowerBound) to \(last) are lost: this coordinator ended before they were on its disk; metrics.jsonl says so"
         )
+    }
+
+    /// Who is refused comes again and again: the events tell of each reason once, of some hundred at most.
+    func noteRefusal(_ text: String) {
+        let count = refusedHellos[text] ?? 0
+        guard count > 0 || refusedHellos.count < 256 else {
+            if let rest = refusals.next() { log.warning("\(text)\(rest)") }
+            return
+        }
+        refusedHellos[text] = count + 1
+        if count == 0 { note(.warning, text) } else { log.debug("\(text)") }
     }
 
     /// Logs an event and keeps it for `coordinator events`.

@@ -54,9 +54,11 @@ extension CoordinatorService {
             do {
                 let operation = try ClassOrders.operation(arguments, embeddingSize: setup.head.embeddingSize)
                 var registry = try setup.classes(after: machine.operations.map(\.operation))
+                if let excess = registry.excess(of: operation) { return refusal(excess) }
                 try registry.apply(operation)
                 return order(.classes(operation)) { self.json(self.classStatus) }
             } catch { return refusal("\(error)") }
+        case .cancel: return order(.cancel)
         case .status, .history, .slices, .events, .checkpoints, nil:
             let known = OperatorCommandName.allCases.map(\.rawValue).joined(separator: ", ")
             return refusal(

@@ -15,10 +15,11 @@ extension CoordinatorService {
     var status: ClusterStatus {
         var status = ClusterStatus(
             machine.status(at: now), setup: setup, registry: registry, clusterID: cluster.id, notes: members)
-        status.obstacle = blocked?.problem ?? ""
+        status.obstacle = blocked?.problem ?? unsendable.values.min() ?? ""
         status.problem = metrics.problem.isEmpty ? nil : metrics.problem
         status.checkpointProblem = checkpointProblem
-        status.evaluations = evaluations.values.sorted { $0.name < $1.name }
+        // Of steps that the cluster went back behind nothing holds any more.
+        status.evaluations = evaluations.values.filter { $0.step <= machine.committed }.sorted { $0.name < $1.name }
         let counters = server.counters
         status.refused = Dictionary(uniqueKeysWithValues: counters.rejected.map { ("\($0.key)", $0.value) })
         // Peers whose connections were ended, and what nobody looked at, are refused as well.
@@ -28,9 +29,13 @@ extension CoordinatorService {
         return status
     }
 
-    /// The classes after the operations that were applied.
+    /// The classes after the operations that were applied. Made once for each version: there may be many.
     var registry: ClassRegistry? {
-        try? setup.classes(after: machine.operations.prefix(machine.classVersion).map(\.operation))
+        let key = [machine.id.term, machine.classVersion]
+        if let knownRegistry, knownRegistry.key == key { return knownRegistry.registry }
+        let registry = try? setup.classes(after: machine.operations.prefix(machine.classVersion).map(\.operation))
+        knownRegistry = registry.map { (key, $0) }
+        return registry
     }
 
     var classList: ClassList {
@@ -42,10 +47,25 @@ extension CoordinatorService {
         let registry = registry
         return ClassStatus(
             version: machine.classVersion, classes: registry?.classCount ?? setup.head.classCount,
-            retired: registry?.retired ?? [],
+            retired: (registry?.retired ?? []).ranges.map(\.bounds),
             operations: machine.operations.map {
-                ClassStatus.Operation(text: ClassOrders.text($0.operation), afterStep: $0.afterStep)
-            })
+                ClassStatus.Operation(text: $0.operation.summary, afterStep: $0.afterStep)
+            }, order: order)
+    }
+
+    /// The last order that shards had to check, and what came of it.
+    private var order: ClassStatus.Order? {
+        let status = machine.status(at: now)
+        return status.order.map { order in
+            var known = ClassStatus.Order(number: order.number, text: order.operation.summary)
+            switch order.state {
+            case .checking:
+                if case .check = status.task?.kind { known.waitsFor = status.taskPending.map { "\($0)" } }
+            case .decided: known.state = "decided"
+            case .refused(let problem): (known.state, known.problem) = ("refused", problem)
+            }
+            return known
+        }
     }
 
     var slices: [SliceStatus] {

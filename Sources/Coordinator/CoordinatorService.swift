@@ -70,11 +70,15 @@ final class CoordinatorService: @unchecked Sendable {
     var inHand: Question?
     /// For refused peers and messages.
     var refusals = LogThrottle()
+    /// The classes of a term and class version.
+    var knownRegistry: (key: [Int], registry: ClassRegistry)?
+    /// Messages that could not be encoded the last time, by name, and why.
+    var unsendable: [String: String] = [:]
+    /// How often each hello that was refused came: events tell of each once.
+    var refusedHellos: [String: Int] = [:]
     /// Writes and removes checkpoints' files: the loop must not wait for them.
     let files = ComputeThread(name: "files")
     private let origin = ContinuousClock.now
-    /// How many evaluation sets the status shows: it must fit into a message.
-    private static let evaluationLimit = 64
 
     /// Where the coordinator listens.
     var endpoint: String { server.endpoint }
@@ -99,6 +103,7 @@ final class CoordinatorService: @unchecked Sendable {
             clusterID: cluster.id, embeddingSize: configuration.backbone.embeddingSize,
             classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
             instructionSet: configuration.cluster.sameInstructionSet ? cluster.instructionSet : nil)
+        evaluations = Dictionary(try store.evaluations().map { ($0.name, .init($0)) }) { $1 }
         metrics = try MetricsFile(
             directory: configuration.output, isContinued: run.isContinued, origin: cluster.origin?.step ?? -1)
         server = try ServerEndpoint(bind: bind, security: security, events: mailbox.sink { .server($0) })
@@ -234,28 +239,16 @@ final class CoordinatorService: @unchecked Sendable {
                     .taskDone(peer, done.member, incarnation: done.incarnation, number: done.number, done.outcome),
                     at: now))
         case .leave(let leave):
-            // Of a process that has been replaced it says nothing of the one that is there.
-            if machine.isMember(leave.member, incarnation: leave.incarnation) {
-                log.info("\(leave.member) leaves: \(leave.reason)")
-            } else {
-                log.debug("another process than \(leave.member) says that it leaves: \(leave.reason)")
-            }
             server.send(.acknowledged, to: peer, request: request)
-            perform(machine.handle(.left(leave.member, incarnation: leave.incarnation), at: now))
-        case .evaluation(let evaluation):
-            if let objection = objection(to: evaluation) {
-                server.refuse(peer, request: request, objection)
-                return
-            }
-            guard evaluations[evaluation.name] != nil || evaluations.count < Self.evaluationLimit else {
-                let message = "\(Self.evaluationLimit) evaluation sets are kept, \"\(evaluation.name)\" is one more"
-                server.refuse(peer, request: request, Refusal(.tooLarge, message))
-                return
-            }
-            record(evaluation)
-            server.send(.acknowledged, to: peer, request: request)
+            perform(
+                machine.handle(
+                    .left(
+                        leave.member, incarnation: leave.incarnation, reason: leave.reason, exitCode: leave.exitCode),
+                    at: now))
+        case .evaluation(let evaluation): take(evaluation, peer, request)
+        case .resultsDone(let done): take(done, peer)
         case .readClasses:
-            server.send(.classes(classList), to: peer, request: request)
+            deliver(.classes(classList), to: peer, request: request)
         case .operatorRequest(let command): reply(answer(command), to: peer, request)
         default:
             server.refuse(
@@ -276,9 +269,7 @@ final class CoordinatorService: @unchecked Sendable {
 
     private func greet(_ hello: Hello, _ peer: PeerID, _ request: UInt64) {
         if case .failure(let refusal) = policy.check(hello) {
-            if let rest = refusals.next() {
-                log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)\(rest)")
-            }
+            noteRefusal("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
             server.refuse(peer, request: request, refusal)
             return
         }
@@ -308,33 +299,25 @@ final class CoordinatorService: @unchecked Sendable {
                 .joined(
                     peer, role: hello.role, incarnation: hello.incarnation, endpoint: hello.endpoint,
                     previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state,
-                    place: hello.place, replaces: hello.replaces == 0 ? nil : hello.replaces),
+                    place: hello.place, replaces: hello.replaces == 0 ? nil : hello.replaces,
+                    writesResults: hello.writesResults),
                 at: now))
     }
 
-    /// Why an evaluation is not one of this run's.
-    private func objection(to evaluation: Evaluation) -> Refusal? {
-        let member = evaluation.member
-        guard member.role == .worker, machine.isMember(member, incarnation: evaluation.incarnation) else {
-            return Refusal(.incarnation, "an evaluation in the name of \(member), which another process is, or none")
+    /// Sends a message. One that cannot be encoded would keep its receiver waiting without a word: the operator sees it.
+    func deliver(_ message: WireMessage, to peer: PeerID, request: UInt64) {
+        let result: SendResult
+        if case .welcome(let welcome) = message {
+            result = server.welcome(peer, request: request, welcome)
+        } else {
+            result = server.send(message, to: peer, request: request)
         }
-        // The worker may know of a commit before this process does.
-        guard (0...machine.committed + 1).contains(evaluation.step) else {
-            return Refusal(
-                .malformed,
-                "an evaluation after step \(evaluation.step), but the last committed one is \(machine.committed)")
+        guard case .unencodable(let error) = result else {
+            if unsendable[message.name] != nil { unsendable[message.name] = nil }
+            return
         }
-        return nil
-    }
-
-    private func record(_ evaluation: Evaluation) {
-        let figures = evaluation.values.sorted { $0.key < $1.key }.map { "\($0.key) \(Units.fixed($0.value, 4))" }
-        log.info("step \(evaluation.step): \(evaluation.name): \(figures.joined(separator: ", "))")
-        let known = ClusterStatus.Evaluation(name: evaluation.name, step: evaluation.step, values: evaluation.values)
-        evaluations[evaluation.name] = known
-        monitor?.note(known)
-        tensorBoard?.append(known)
-        write { try metrics.append(evaluation) }
+        let problem = "\(message.name) cannot be sent: \(error.message)"
+        if unsendable.updateValue(problem, forKey: message.name) != problem { note(.error, problem) }
     }
 
     /// An operator who gets no answer would wait for it.

@@ -2,6 +2,8 @@ import Wire
 
 /// What the coordinator knows of a member besides what the state machine needs.
 struct MemberNotes {
+    /// The connection that it was welcomed on.
+    var peer: PeerID
     var host: String
     var processID: Int
     var threads: Int
@@ -14,7 +16,8 @@ struct MemberNotes {
     var incidents = 0
     var isTornTailNoted = false
 
-    init(_ hello: Hello) {
+    init(_ hello: Hello, _ peer: PeerID) {
+        self.peer = peer
         host = hello.host
         processID = hello.processID
         threads = hello.threads

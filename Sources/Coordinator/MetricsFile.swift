@@ -1,3 +1,4 @@
+package import ClusterStatus
 import Foundation
 import ProcessSupport
 package import StepProtocol
@@ -101,7 +102,7 @@ package struct MetricsFile {
     }
 
     /// Appends an evaluation.
-    package mutating func append(_ evaluation: Evaluation) throws {
+    package mutating func append(_ evaluation: ClusterStatus.Evaluation) throws {
         try append(line: EvaluationLine(step: evaluation.step, evaluation: evaluation.name, values: evaluation.values))
     }
 

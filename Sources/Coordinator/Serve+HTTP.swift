@@ -1,5 +1,6 @@
 import Logging
 import Monitoring
+import ProcessSupport
 
 extension Serve {
     /// Serves HTTP where the option says, or at the usual address or beside it.
@@ -18,7 +19,14 @@ extension Serve {
                 server = try HTTPServer(bind: address, counters: counters, handler: pages.answer)
             }
         }
-        log.info("dashboard at \(server.url)")
+        // In a container: where the engine makes it known, which nothing inside can find out.
+        if let published = EnvironmentDefaults.text("PARTIALFC_HTTP_PUBLISHED"), !published.isEmpty {
+            let address = published.contains(":") ? published : "127.0.0.1:\(published)"
+            let place = address.hasSuffix(":") ? "a port that `docker compose port` names" : "http://\(address)/"
+            log.info("dashboard at \(place) of the host (in the container: \(server.url))")
+        } else {
+            log.info("dashboard at \(server.url)")
+        }
         return server
     }
 }

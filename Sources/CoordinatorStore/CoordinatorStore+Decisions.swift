@@ -70,6 +70,7 @@ extension CoordinatorStore {
         case .paused(let value): try update(db, "is_paused = ?", [value])
         case .stopping(let value): try update(db, "is_stopping = ?", [value])
         case .failed(let reason): try update(db, "failure = ?", [reason])
+        case .results(let step): try update(db, "results_step = ?", [step])
         case .pasts(let pasts):
             try db.execute(sql: "DELETE FROM past")
             for (position, past) in pasts.enumerated() {

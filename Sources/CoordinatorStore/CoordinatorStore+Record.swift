@@ -22,6 +22,7 @@ extension CoordinatorStore {
         record.isPaused = row["is_paused"]
         record.isStopping = row["is_stopping"]
         record.failure = row["failure"]
+        record.resultsStep = row["results_step"]
         record.safe = row["safe"]
         for row in try Row.fetchAll(db, sql: "SELECT kind, number, shard FROM slice") {
             record.owners[SliceName(kind: row["kind"], number: row["number"])] = row["shard"]

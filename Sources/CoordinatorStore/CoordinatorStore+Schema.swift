@@ -96,6 +96,17 @@ extension CoordinatorStore {
                     ALTER TABLE member ADD COLUMN directory INTEGER NOT NULL DEFAULT 0;
                     """)
         }
+        migrator.registerMigration("results and evaluations") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE cluster ADD COLUMN results_step INTEGER;
+                    CREATE TABLE evaluation (
+                        name TEXT PRIMARY KEY,
+                        step INTEGER NOT NULL,
+                        figures TEXT NOT NULL
+                    ) STRICT, WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }

@@ -1,4 +1,4 @@
-/// A set of slices, as ascending ranges that do not touch: what one shard owns.
+/// A set of slices or classes, as ascending ranges that do not touch: what one shard owns, what an operation names.
 public struct SliceSet: Sendable, Hashable, Codable, ExpressibleByArrayLiteral, CustomStringConvertible {
     /// Ascending, none empty, with at least one missing number between two.
     public private(set) var ranges: [Range<Int>]
@@ -30,9 +30,48 @@ public struct SliceSet: Sendable, Hashable, Codable, ExpressibleByArrayLiteral, 
     /// The first and one past the last slice, 0..<0 if there is none.
     public var bounds: Range<Int> { (ranges.first?.lowerBound ?? 0)..<(ranges.last?.upperBound ?? 0) }
 
-    public func contains(_ slice: Int) -> Bool { ranges.contains { $0.contains(slice) } }
+    /// In time logarithmic in the number of ranges.
+    public func contains(_ slice: Int) -> Bool {
+        var (low, high) = (0, ranges.count)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if ranges[middle].upperBound <= slice { low = middle + 1 } else { high = middle }
+        }
+        return low < ranges.count && ranges[low].contains(slice)
+    }
 
-    public func union(_ other: SliceSet) -> SliceSet { SliceSet(ranges + other.ranges) }
+    /// The parts of the ranges that lie in `bounds`, ascending.
+    public func parts(in bounds: Range<Int>) -> [Range<Int>] {
+        var (low, high) = (0, ranges.count)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if ranges[middle].upperBound <= bounds.lowerBound { low = middle + 1 } else { high = middle }
+        }
+        return ranges[low...].prefix { $0.lowerBound < bounds.upperBound }.map { $0.clamped(to: bounds) }
+            .filter { !$0.isEmpty }
+    }
+
+    /// In time linear in the number of ranges of both.
+    public func union(_ other: SliceSet) -> SliceSet {
+        if other.isEmpty { return self }
+        if isEmpty { return other }
+        var union: SliceSet = []
+        union.ranges.reserveCapacity(ranges.count + other.ranges.count)
+        var (mine, others) = (0, 0)
+        while mine < ranges.count || others < other.ranges.count {
+            let isMine =
+                others == other.ranges.count
+                || mine < ranges.count && ranges[mine].lowerBound <= other.ranges[others].lowerBound
+            let next = isMine ? ranges[mine] : other.ranges[others]
+            if isMine { mine += 1 } else { others += 1 }
+            if let last = union.ranges.last, next.lowerBound <= last.upperBound {
+                union.ranges[union.ranges.count - 1] = last.lowerBound..<max(last.upperBound, next.upperBound)
+            } else {
+                union.ranges.append(next)
+            }
+        }
+        return union
+    }
 
     public func subtracting(_ other: SliceSet) -> SliceSet {
         SliceSet(numbers: numbers.filter { !other.contains($0) })

@@ -1,6 +1,6 @@
 internal import CKernels
 public import CenterStore
-internal import Determinism
+public import Determinism
 
 /// Chooses the classes that take part in a step: all positives, and uniform negatives, slice by slice.
 ///
@@ -12,22 +12,24 @@ public struct ClassSampler: Sendable {
     public let seed: UInt64
     public let sampleRate: Double
     public let rule: SamplingRule
-    /// The rows of retired classes in each slice that has some, ascending.
-    private let retiredRows: [Int: [Int64]]
+    /// The rows of retired classes in each slice that has some.
+    private let retiredRows: [Int: SliceSet]
     private let shares: SampleShares
 
-    /// - Parameter retired: classes of the layout that are not chosen, ascending.
+    /// - Parameter retired: classes of the layout that are not chosen.
     public init(
-        layout: SliceLayout, retired: [Int64] = [], seed: UInt64, sampleRate: Double, rule: SamplingRule = .shared
+        layout: SliceLayout, retired: SliceSet = [], seed: UInt64, sampleRate: Double, rule: SamplingRule = .shared
     ) {
         self.layout = layout
         self.seed = seed
         self.sampleRate = sampleRate
         self.rule = rule
         shares = SampleShares(layout: layout, retired: retired, seed: seed)
-        let bySlice = Dictionary(grouping: retired) { layout.slice(ofClass: Int($0)) }
-        retiredRows = Dictionary(
-            uniqueKeysWithValues: bySlice.map { ($0, layout.classes(of: $0).rows(ofSorted: $1)) })
+        var rows: [Int: SliceSet] = [:]
+        if !retired.isEmpty {
+            for slice in 0..<layout.sliceCount { rows[slice] = layout.classes(of: slice).rows(of: retired) }
+        }
+        retiredRows = rows.filter { !$0.value.isEmpty }
     }
 
     /// The chosen classes of a slice.
@@ -73,7 +75,7 @@ public struct ClassSampler: Sendable {
         if wanted <= positives.count && wanted < active { return positives }
         if wanted == active {
             let all = (0..<Int64(count))
-            return retired.isEmpty ? Array(all) : all.filter { !retired.contains(sorted: $0) }
+            return retired.isEmpty ? Array(all) : all.filter { !retired.contains(Int($0)) }
         }
         var key = KeyedRandom(seed: seed, purpose: .negativeSampling, UInt64(step), UInt64(slice))
         let word = key.next()
@@ -90,7 +92,7 @@ public struct ClassSampler: Sendable {
             rows.reserveCapacity(wanted)
             for value in values where rows.count < wanted {
                 let row = Int64(value)
-                if !positives.contains(sorted: row) && !retired.contains(sorted: row) { rows.append(row) }
+                if !positives.contains(sorted: row) && !retired.contains(Int(row)) { rows.append(row) }
             }
             if rows.count == wanted || drawn == count {
                 rows.sort()

@@ -10,12 +10,22 @@ internal import Determinism
 /// as any other.
 struct SampleShares: Sendable {
     let layout: SliceLayout
-    /// Ascending, each once.
-    let retired: [Int64]
     let seed: UInt64
+    /// Retired classes in the slices before each slice, and last in all.
+    private let retiredBefore: [Int]
+
+    init(layout: SliceLayout, retired: SliceSet, seed: UInt64) {
+        self.layout = layout
+        self.seed = seed
+        var before = [0]
+        for slice in 0..<layout.sliceCount {
+            before.append(before[slice] + (retired.isEmpty ? 0 : layout.classes(of: slice).rows(of: retired).count))
+        }
+        retiredBefore = before
+    }
 
     /// Classes that are not retired.
-    var activeCount: Int { layout.classCount - retired.count }
+    var activeCount: Int { layout.classCount - retiredBefore[layout.sliceCount] }
 
     /// What `slice` gives of `total` classes.
     ///
@@ -27,7 +37,7 @@ struct SampleShares: Sendable {
         let start = random.below(UInt64(all))
         func given(before slice: Int) -> Int {
             let classes =
-                layout.classCount(beforeSlice: slice) - count(of: retired, beforeSlice: slice)
+                layout.classCount(beforeSlice: slice) - retiredBefore[slice]
                 - count(of: positives, beforeSlice: slice)
             let (high, low) = UInt64(total).multipliedFullWidth(by: UInt64(classes))
             let (sum, carry) = low.addingReportingOverflow(start)

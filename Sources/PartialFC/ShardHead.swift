@@ -187,7 +187,7 @@ public final class ShardHead {
     ///
     /// - Throws: `HeadError` if the file is missing or damaged, or its tensor `centers` is of another shape or not finite.
     public func initialRows(for operation: ClassOperation) throws(HeadError) -> Tensor? {
-        guard case .add(let count, let path) = operation, !path.isEmpty else { return nil }
+        guard case .add(let count, let path, _) = operation, !path.isEmpty else { return nil }
         let rows: Tensor
         do { rows = try SafeTensorsFile(path).floats("centers") } catch {
             throw HeadError(.centers, "\(error)")
@@ -215,7 +215,7 @@ public final class ShardHead {
         try expect([.idle], "apply")
         var next = registry
         try Self.storing { () throws(CenterStoreError) in try next.apply(operation) }
-        if case .add(let count, let path) = operation {
+        if case .add(let count, let path, _) = operation {
             guard path.isEmpty == (rows == nil) else {
                 throw HeadError(
                     .malformed,

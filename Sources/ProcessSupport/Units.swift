@@ -20,6 +20,9 @@ public enum Units {
         return "\(whole) s"
     }
 
+    /// `1 worker`, `2 workers`.
+    public static func count(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
     /// `value` with `digits` decimals.
     public static func fixed(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
 }

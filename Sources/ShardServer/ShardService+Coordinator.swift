@@ -30,8 +30,8 @@ extension ShardService {
                     classCount: setup.head.classCount, configurationHash: welcome.configurationHash)
             }
         } catch {
-            log.error("the coordinator's configuration cannot be used: \(error)")
-            return end(78)
+            self.welcome = welcome
+            return fail("the coordinator's configuration cannot be used: \(error)", 78)
         }
         self.welcome = welcome
         hello.clusterID = welcome.clusterID
@@ -151,8 +151,7 @@ extension ShardService {
     /// Follows the plan once the model is there and knows the plan's classes.
     func follow(_ plan: Plan) -> Bool {
         if let misfit = setup?.misfit(of: plan) {
-            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
-            return end(70)
+            return fail("the coordinator's plan does not fit its configuration: \(misfit)", 70)
         }
         if let waiting = waitingPlan, !plan.supersedes(waiting) { return true }
         waitingPlan = plan
@@ -194,7 +193,7 @@ extension ShardService {
             machine?.ownsSlices == true
         else { return leave(reason) }
         switch machine?.plan?.activity {
-        case .finished, .failed, nil: return leave(reason)
+        case .finishing, .finished, .failed, nil: return leave(reason)
         case .train, .wait, .task: break
         }
         isToStay = false
@@ -208,10 +207,30 @@ extension ShardService {
     @discardableResult
     func leave(_ reason: String) -> Bool {
         log.info("stopping: \(reason)")
-        if let welcome {
-            coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
+        if let mine = machine?.plan?.shards.first(where: { $0.shard == welcome?.member }) {
+            let moves = machine?.plan?.moves.count { $0.from == mine.shard || $0.to == mine.shard } ?? 0
+            log.warning(
+                "this shard owns slices \(mine.slices) and dense slices \(mine.denseSlices), which are nowhere else: the cluster waits for it to come back with its directory"
+            )
+            if moves > 0 { log.warning("\(moves) slices were on their way to or from it; that begins anew") }
         }
-        return end(0)
+        return goodbye(reason, 0)
+    }
+
+    /// Ends the process for an error, and tells the coordinator.
+    func fail(_ problem: String, _ code: Int32) -> Bool {
+        log.critical("\(problem)")
+        return goodbye(problem, code)
+    }
+
+    /// Tells the coordinator why this shard goes, and ends.
+    private func goodbye(_ reason: String, _ code: Int32) -> Bool {
+        if let welcome {
+            let leave = Leave(
+                member: welcome.member, incarnation: incarnation, reason: reason, exitCode: Int(code))
+            coordinator.send(.leave(leave))
+        }
+        return end(code)
     }
 
     /// Leaves the directory empty, for another shard, and goes.

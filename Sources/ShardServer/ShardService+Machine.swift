@@ -17,9 +17,13 @@ extension ShardService {
             case .transfer(let peer, let request): give(request, to: peer)
             case .acknowledge(let number, let outcome):
                 guard let welcome else { break }
-                coordinator.send(
-                    .taskDone(
-                        TaskDone(member: welcome.member, incarnation: incarnation, number: number, outcome: outcome)))
+                var done = TaskDone(
+                    member: welcome.member, incarnation: incarnation, number: number, outcome: outcome)
+                if case .unencodable(let error) = coordinator.send(.taskDone(done)) {
+                    log.error("task \(number) is done, and what came of it cannot be sent: \(error)")
+                    done.outcome = .failed(message: "it is done, and what came of it cannot be sent: \(error)")
+                    coordinator.send(.taskDone(done))
+                }
             case .prepared(let id):
                 guard let welcome else { break }
                 coordinator.send(

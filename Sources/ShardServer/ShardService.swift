@@ -218,8 +218,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         case .shard(let shard, let event): hear(shard, event)
         case .ready(.success(let ready)): begin(ready)
         case .ready(.failure(let refusal)):
-            log.error("the state cannot be made: \(refusal.message)")
-            return end(70)
+            return fail("the state cannot be made: \(refusal.message)", 70)
         case .computed(let id, let result):
             updateHello()
             drive(.computed(id, result))
@@ -243,8 +242,7 @@ final class ShardService: MemberService, @unchecked Sendable {
             if text.isEmpty { log.info("going on") } else { log.error("\(text); the step waits") }
             beat()
         case .broken(let reason):
-            log.critical("\(reason)")
-            return end(70)
+            return fail(reason, 70)
         case .tidied: break
         case .stop(let reason): return drain(reason)
         }

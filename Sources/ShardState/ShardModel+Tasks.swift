@@ -22,8 +22,9 @@ extension ShardModel {
             switch task.kind {
             case .skip: detail = try skip(task, plan)
             case .checkpoint(let directory): detail = try checkpoint(in: directory, step: task.step, plan)
-            case .restore(nil): detail = try goBack(to: task)
+            case .restore(nil): detail = try goBack(to: task, plan)
             case .restore(let path?): detail = try restore(from: path, task, plan)
+            case .check(let operation): detail = try check(operation)
             case .classes(let operation): detail = try change(operation, task, plan)
             case .handOver(let moves): detail = try takeOver(moves, task)
             }
@@ -82,7 +83,7 @@ extension ShardModel {
         }
         var registry = head.registry
         try registry.apply(operation)
-        let rows = try head.initialRows(for: operation)
+        let rows = try checkedRows(for: operation)
         let header = LogRecord.Header(
             term: plan.id.term, step: committed, attempt: 0, kind: .classes, slices: slices, denseSlices: denseSlices,
             operation: operation.json, classVersion: registry.version)
@@ -90,12 +91,13 @@ extension ShardModel {
         // Pieces of the round have another number of rows than those to come.
         snapshots = nil
         do { try head.apply(operation, rows: rows) } catch { throw Fatal(cause: error) }
+        checked = nil
         return ""
     }
 
-    private func goBack(to task: BoundaryTask) throws -> String {
+    private func goBack(to task: BoundaryTask, _ plan: Plan) throws -> String {
         guard let store else {
-            if ownsSlices, committed != task.step {
+            if ownsSlices, committed != task.step || classVersion > plan.classVersion {
                 throw HeadError(
                     .phase, "this shard logs nothing: it has step \(committed) and cannot go back to \(task.step)")
             }
@@ -115,11 +117,13 @@ extension ShardModel {
                 )
             }
         }
-        try store.truncate(after: task.step)
+        // Operations on the classes come after their step: one that was called off goes too.
+        let isOtherClasses = classVersion > plan.classVersion
+        try store.truncate(after: task.step, classVersion: plan.classVersion)
         attempts.removeAll { $0.step > task.step }
         try store.forgetReceived(store.received.map(\.slice))
         // What is held is that step's already, unless the shard has gone on.
-        if committed != task.step, ownsSlices {
+        if committed != task.step || isOtherClasses, ownsSlices {
             do { try load(upTo: task.step) } catch { throw Fatal(cause: error) }
         }
         for slice in copies.keys.sorted() { try drop(slice) }

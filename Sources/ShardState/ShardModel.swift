@@ -49,6 +49,8 @@ package final class ShardModel {
     /// The last records of a shard that keeps none on disk, for those who receive its slices.
     var recent: [LogRecord] = []
     var snapshots: SnapshotRound?
+    /// The last order that was checked and is not done.
+    var checked: CheckedOrder?
     let snapshotOptions: SnapshotOptions
     var replayCost = ReplayCost()
     /// The step that the plan says nobody goes back behind.

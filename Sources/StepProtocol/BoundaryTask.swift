@@ -18,6 +18,9 @@ public struct BoundaryTask: Sendable, Hashable, Codable {
         /// Make the state that of `step`: from the shard's own log if `checkpoint` is nil, else from that checkpoint; an empty
         /// path stands for the initial state.
         case restore(checkpoint: String?)
+        /// Say whether the operation can be done here: read its file, if it has one, and hold what was read until it is decided.
+        /// The acknowledgement is the hash of the rows, empty without a file. Nothing changes.
+        case check(ClassOperation)
         /// Change the classes. Logged like a step.
         case classes(ClassOperation)
         /// Make everything up to `step` durable; receivers also complete the copies of these moves, durably.
@@ -37,15 +40,4 @@ public enum TaskOutcome: Sendable, Hashable, Codable {
     case done(detail: String)
     /// It cannot be done now (a full disk, a file that is missing); the message says why.
     case failed(message: String)
-}
-
-/// A change of the classes. Operations are numbered 1, 2, … over the life of a run: their count is the *class version*.
-public enum ClassOperation: Sendable, Hashable, Codable {
-    /// Adds `count` classes after the last one. Rows come from the tensor `centers` [count, D] of the safetensors file, or are
-    /// initial random ones if `path` is empty.
-    case add(count: Int, path: String)
-    /// These classes are never sampled again; samples that carry them as their label are replaced.
-    case retire([Int])
-    /// Samples of `from` count as `into` from now on, and `from` is retired. The center of `into` stays as it is.
-    case merge(from: Int, into: Int)
 }

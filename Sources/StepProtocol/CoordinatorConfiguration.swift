@@ -65,6 +65,10 @@ public struct CoordinatorConfiguration: Sendable {
     /// The run pauses once this many steps are committed; 0: it does not.
     public var pauseAfter = 0
     public var origin: Origin?
+    /// Whether a run ends with results that a worker writes: the backbone, its final evaluation.
+    public var writesResults = false
+    /// Steps between two evaluations that rank 0 makes beside the training; 0: none.
+    public var evaluationEvery = 0
     /// Learning rate of a step.
     public var learningRate: @Sendable (Int) -> Float
 

@@ -1,3 +1,5 @@
+internal import Determinism
+
 /// Who is there: numbers, incarnations and leases.
 extension CoordinatorMachine {
     /// A process that passed the handshake.
@@ -9,6 +11,7 @@ extension CoordinatorMachine {
         var state: ShardState
         var place = ""
         var replaces: UInt64?
+        var writesResults = false
     }
 
     /// Gives a number to a process that passed the handshake. Repeating it gives the same number again.
@@ -25,7 +28,7 @@ extension CoordinatorMachine {
             // Only the process itself and what it left where it ran know its incarnation: a stranger cannot say so.
             var actions: [Action] = []
             if let replaces = newcomer.replaces, let dead = worker(of: replaces) {
-                actions += lose(dead, "was started again", forgets: true, now)
+                actions += lose(dead, "was started again", forgets: true, level: .info, now)
             }
             let member = MemberID(.worker, record.nextWorker)
             actions += admit(newcomer, member, now) + [.event(.info, "\(member) joined")]
@@ -60,6 +63,8 @@ extension CoordinatorMachine {
         live[member, default: Live(peer: nil, lastHeard: now)].peer = newcomer.peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
+        live[member]?.goodbye = ""
+        live[member]?.writesResults = newcomer.writesResults
         live[member]?.logsSteps = newcomer.state.logsSteps
         live[member]?.holdings = newcomer.state.holdings
         if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
@@ -79,7 +84,8 @@ extension CoordinatorMachine {
         if let known = record.members[member] { replaced.append(known.incarnation) }
         live[member] = Live(
             peer: newcomer.peer, lastHeard: now, unchecked: member.role == .shard ? newcomer.state : nil,
-            logsSteps: newcomer.state.logsSteps, holdings: newcomer.state.holdings, replaced: replaced.suffix(8))
+            logsSteps: newcomer.state.logsSteps, writesResults: newcomer.writesResults,
+            holdings: newcomer.state.holdings, replaced: replaced.suffix(8))
         settle(member)
         let isDraining = record.members[member]?.isDraining ?? false
         return decide(
@@ -191,6 +197,7 @@ extension CoordinatorMachine {
         live[member]?.peer = peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
+        live[member]?.goodbye = ""
         let event: [Action] = wasAlive ? [] : [.event(.info, "\(member) is back")]
         let more = wasAlive || owns(member) ? [] : returned(member)
         return event + more + body(&self)
@@ -217,29 +224,51 @@ extension CoordinatorMachine {
         safe = max(safe, min(durable, committed))
     }
 
-    mutating func leave(_ member: MemberID, _ incarnation: UInt64, _ now: Duration) -> [Action] {
+    /// A member says goodbye. That is nothing to worry about if its process ends as it should and holds nothing that is missed.
+    mutating func leave(
+        _ member: MemberID, _ incarnation: UInt64, _ reason: String, _ exitCode: Int, _ now: Duration
+    ) -> [Action] {
         guard record.members[member]?.incarnation == incarnation else { return [] }
-        return lose(member, "left", forgets: true, now)
+        var text = reason.isEmpty ? "left" : "left: \(reason)"
+        if exitCode != 0 { text += " (exit code \(exitCode))" }
+        live[member]?.goodbye = reason.isEmpty && exitCode == 0 ? "" : text
+        var actions: [Action] = []
+        if activity == .train, exitCode == 0, ranks.contains(where: { $0.worker == member }) {
+            actions += abort("\(member) leaves", .info)
+        }
+        let isMissed = owns(member) && !isOver
+        return actions
+            + lose(member, text, forgets: true, level: exitCode != 0 ? .error : isMissed ? .warning : .info, now)
     }
 
     mutating func expire(_ now: Duration) -> [Action] {
         let lease = configuration.lease
         return live.filter { $0.value.isAlive && $0.value.lastHeard + lease <= now }.keys.sorted().flatMap {
-            lose($0, "was not heard of for \(lease)", forgets: false, now)
+            // A worker ends when the run does, and may not have been heard.
+            let isExpected = isOver && $0.role == .worker
+            return lose(
+                $0, "was not heard of for \(lease)", forgets: false, level: isExpected ? .info : .warning, now)
         }
     }
 
     /// A shard that owns slices keeps its number, because its state is nowhere else. So does one whose lease has run out: a
     /// hand-over that was called off may have left complete copies in its directory. Anyone else is forgotten.
-    mutating func lose(_ member: MemberID, _ why: String, forgets: Bool, _ now: Duration) -> [Action] {
-        let event = Action.event(.warning, "\(member) \(why)")
+    mutating func lose(
+        _ member: MemberID, _ why: String, forgets: Bool, level: EventLevel, _ now: Duration
+    ) -> [Action] {
+        var text = "\(member) \(why)"
+        if owns(member) {
+            let owned = slices(of: member)
+            text += "; it owns \(Count.slices(owned.centers.count, owned.dense.count)), and is waited for"
+        }
+        let event = Action.event(level, text)
         switch member.role {
         case .worker:
             noteEnd(of: member, now)
             live[member] = nil
             leftOut[member] = nil
             complaints[member] = nil
-            return decide(.gone(member)) + [event]
+            return decide(.gone(member)) + [event] + missEvaluations(of: member)
         case .shard where owns(member):
             live[member]?.isAlive = false
             return [event] + makeRoomForSuccessor(of: member)

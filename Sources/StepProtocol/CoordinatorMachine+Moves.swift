@@ -32,7 +32,7 @@ extension CoordinatorMachine {
     var activeMoves: [SliceMove] {
         switch record.task?.kind {
         case .restore, .classes: []
-        case .skip, .checkpoint, .handOver, nil: Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
+        case .skip, .check, .checkpoint, .handOver, nil: Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
         }
     }
 
@@ -64,8 +64,13 @@ extension CoordinatorMachine {
             planned.append(SliceMove(slice: move.slice, from: MemberID(.shard, owner), to: move.to))
         }
         guard planned != record.moves else { return [] }
-        let event = Action.event(.info, planned.isEmpty ? "no slice moves" : "\(planned.count) slices are to move")
+        let event = Action.event(.info, planned.isEmpty ? "no slice moves" : Self.text(planned))
         return set(planned) + [event] + broadcast()
+    }
+
+    private static func text(_ moves: [SliceMove]) -> String {
+        let dense = moves.count(where: \.slice.isDense)
+        return Count.slices(moves.count - dense, dense) + (moves.count == 1 ? " is to move" : " are to move")
     }
 
     /// Changes the moves. A hand-over of one that is not among them any more is called off.

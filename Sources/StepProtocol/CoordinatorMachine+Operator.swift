@@ -13,6 +13,7 @@ extension CoordinatorMachine {
         case .restore(let checkpoint, let step, let past): restore(checkpoint, step, past)
         case .forget(let member): forget(member)
         case .learningRate(let rule): setLearningRate(rule)
+        case .cancel: cancel()
         default: []
         }
     }
@@ -20,7 +21,7 @@ extension CoordinatorMachine {
     /// Whether there are no more steps to come.
     var isOver: Bool {
         switch activity {
-        case .finished, .failed: true
+        case .finishing, .finished, .failed: true
         case .train, .wait, .task: false
         }
     }
@@ -37,8 +38,10 @@ extension CoordinatorMachine {
 
     /// Leaves the end of the run, if that was reached: what is still to be done is done.
     private mutating func goOn() {
-        guard activity == .finished else { return }
+        guard isAtEnd else { return }
         unconfirmedShards = nil
+        if case .finishing(let writer?) = activity { ending.preferred = writer }
+        ranks = []
         activity = .wait(reason: "")
     }
 
@@ -78,12 +81,6 @@ extension CoordinatorMachine {
         wantsCheckpoint = true
         goOn()
         return []
-    }
-
-    private mutating func order(_ operation: ClassOperation) -> [Action] {
-        if isOver { return [.refuseOperator("the run is over")] }
-        return decide(
-            .operations(record.operations + [.init(operation: operation)], classVersion: record.classVersion))
     }
 
     private mutating func restore(_ directory: String?, _ step: Int?, _ past: UInt64?) -> [Action] {

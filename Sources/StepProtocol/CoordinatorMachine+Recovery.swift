@@ -76,6 +76,7 @@ extension CoordinatorMachine {
         }
         if moves != record.moves { actions += decide(.moves(moves)) }
         if record.failure != nil { actions += decide(.failed(nil)) }
+        actions += forgetResults()
         forgetReports()
         return actions
     }

@@ -3,20 +3,20 @@ extension CoordinatorMachine {
     public func status(at now: Duration) -> CoordinatorStatus {
         let members = live.keys.sorted().map { describe($0, now) }
         var pending: [MemberID] = []
-        if case .task(let task) = activity {
-            pending = participants(of: task).filter { acknowledged[$0] == nil }
-        }
+        if let task = record.task { pending = participants(of: task).filter { acknowledged[$0] == nil } }
         return CoordinatorStatus(
             current: id, committed: committed, safe: safe, totalSteps: configuration.totalSteps,
             mapVersion: record.mapVersion, classVersion: classVersion,
             pendingOperations: record.operations.dropFirst(classVersion).map(\.operation), activity: activity,
-            taskPending: pending, isPaused: record.isPaused, isStopping: record.isStopping,
+            taskPending: pending, task: record.task, taskFailures: taskFailures, order: orders.last,
+            isPaused: record.isPaused, isStopping: record.isStopping,
             exchange: configuration.exchange, members: members,
             moves: record.moves.map {
                 .init(move: $0, received: live[$0.to]?.report?.received[$0.slice].flatMap { $0 < 0 ? nil : $0 })
             }, checkpoints: record.checkpoints, rates: record.rates,
             learningRate: learningRate(min(id.step, max(0, configuration.totalSteps - 1))), skippedSteps: skippedSteps,
-            lastSkipped: lastSkipped, straggler: straggler, waitingFor: waitingFor(now), history: history)
+            lastSkipped: lastSkipped, resultsProblem: ending.problem,
+            missedEvaluations: evaluations.missed, straggler: straggler, waitingFor: waitingFor(now), stepAge: now - lastCommit, history: history)
     }
 
     private func describe(_ id: MemberID, _ now: Duration) -> CoordinatorStatus.Member {
@@ -31,7 +31,7 @@ extension CoordinatorMachine {
             id: id, endpoint: record.members[id]?.endpoint ?? "", age: age, isAlive: isAlive(id),
             isLate: !isDone && (age > configuration.lease / 2 || isLast), slices: owned?.centers,
             denseSlices: owned?.dense,
-            isDraining: isDraining(id), report: member?.report, rank: rank,
+            isDraining: isDraining(id), report: member?.report, goodbye: member?.goodbye ?? "", rank: rank,
             microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult,
             leftOut: whyLeftOut(id, now))
     }

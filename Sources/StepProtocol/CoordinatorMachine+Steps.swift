@@ -9,7 +9,7 @@ extension CoordinatorMachine {
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
             activity = .wait(reason: "")  // whoever lost its state cannot do the task
         }
-        if activity == .finished, let loser = shardBehindTheEnd {
+        if isAtEnd, let loser = shardBehindTheEnd {
             // The last steps were lost: the run is not over yet, or not any more.
             if hasSaidFinished {
                 actions += [.event(.warning, "the run had finished, but \(loser) has come back without its last steps")]
@@ -18,6 +18,7 @@ extension CoordinatorMachine {
             activity = .wait(reason: "")
         }
         actions += completeTask(now)
+        actions += pursueResults(now)
         while case .wait(let oldReason) = activity {
             if let retryAt, retryAt <= now { self.retryAt = nil }
             if record.owners.isEmpty, !isOlder {
@@ -47,7 +48,7 @@ extension CoordinatorMachine {
                 if record.task != nil {
                     // Tried again in a moment.
                 } else if record.isStopping || committed + 1 >= configuration.totalSteps {
-                    return actions + end()
+                    return actions + end(now)
                 }
             }
             if attempts == .fresh, let more = takeUpLearningRate() { actions += more }
@@ -106,10 +107,15 @@ extension CoordinatorMachine {
         guard let first = silent.first else { return nil }
         if silent.count == 1 {
             let endpoint = record.members[first]?.endpoint ?? ""
-            return
-                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
+            if let goodbye = live[first]?.goodbye, !goodbye.isEmpty {
+                return "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(refusal(of: first))"
+            }
+            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
         }
-        let names = silent.map { "\($0)" }.joined(separator: ", ")
+        let names = silent.map { member in
+            let goodbye = live[member]?.goodbye ?? ""
+            return goodbye.isEmpty ? "\(member)" : "\(member) (\(goodbye))"
+        }.joined(separator: ", ")
         let refused = silent.map(refusal).joined()
         return "\(names) do not answer; step \(id.step) waits for them to return\(refused)"
     }
@@ -119,7 +125,7 @@ extension CoordinatorMachine {
         if let taskProblem, retryAt != nil { return "tried again in a moment: \(taskProblem)" }
         let needed = max(1, hasStarted ? 1 : configuration.minimumWorkers)
         let present = workers.count(where: isAlive)
-        if present < needed { return "waiting for \(needed - present) more workers" }
+        if present < needed { return "waiting for \(Count.of(needed - present, "more worker"))" }
         if record.isPaused { return "paused after step \(committed)" }
         if retryAt != nil { return "a shard did not answer a worker; \(id) begins in a moment" }
         return nil
@@ -130,6 +136,7 @@ extension CoordinatorMachine {
         hasSaidFinished = false
         hasBegunInTerm = true
         attempts = .begun
+        skipUsedID()
         results = [:]
         stepStart = stepStart ?? now
         preparedSince = nil
@@ -145,14 +152,14 @@ extension CoordinatorMachine {
     }
 
     /// Ends the running attempt. The next plan has the next attempt's id, so that nothing of this one can be committed.
-    mutating func abort(_ reason: String) -> [Action] {
+    mutating func abort(_ reason: String, _ level: EventLevel = .warning) -> [Action] {
         let aborted = id
         id.attempt += 1
         ranks = []
         results = [:]
         preparedSince = nil
         activity = .wait(reason: "")
-        return [.event(.warning, "\(aborted) is aborted: \(reason)")]
+        return [.event(level, "\(aborted) is aborted: \(reason)")]
     }
 
     // MARK: Results
@@ -210,7 +217,9 @@ extension CoordinatorMachine {
     }
 
     private mutating func finishStep(_ report: StepReport) -> [Action] {
-        var actions = decide(.committed(report.step))
+        var actions = decide(.committed(report.step)) + expectEvaluation(after: report.step)
+        noteLastWorld()
+        lastCommit = lastEvent
         if safe > record.safe { actions += decide(.safe(safe)) }
         if report.step + 1 == configuration.pauseAfter { actions += decide(.paused(true)) }
         noteStep(of: ranks)
@@ -230,6 +239,7 @@ extension CoordinatorMachine {
     mutating func recordFailure(
         of failed: StepID, from member: MemberID, _ code: RefusalCode, _ message: String, _ now: Duration
     ) -> [Action] {
+        if case .finishing(member?) = activity, failed == id { return failResults(message, member, now) }
         guard activity == .train, failed == id, let rank = ranks.firstIndex(where: { $0.worker == member }) else {
             return []
         }
@@ -277,20 +287,14 @@ extension CoordinatorMachine {
             + turn(to: .failed(reason: reason))
     }
 
-    private mutating func end() -> [Action] {
-        retryAt = nil
-        unconfirmedShards = Set(owners.map(\.number))
-        return [.event(.info, "finished after step \(committed)")] + turn(to: .finished)
-    }
-
     /// The shard has heard that the run is finished: it has committed the last step.
     mutating func confirm(_ number: Int) {
-        if activity == .finished { unconfirmedShards?.remove(number) }
+        if isAtEnd { unconfirmedShards?.remove(number) }
     }
 
     /// Says once that the run is over, when no shard that can be reached has still to commit.
     mutating func finish() -> [Action] {
-        guard let unconfirmed = unconfirmedShards else { return [] }
+        guard activity == .finished, let unconfirmed = unconfirmedShards else { return [] }
         if unconfirmed.contains(where: { isAlive(MemberID(.shard, $0)) }) { return [] }
         unconfirmedShards = nil
         hasSaidFinished = true

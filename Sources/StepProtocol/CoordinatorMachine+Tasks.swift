@@ -4,7 +4,7 @@ extension CoordinatorMachine {
     static func mustHappen(_ kind: BoundaryTask.Kind) -> Bool {
         switch kind {
         case .skip, .restore, .classes: true
-        case .checkpoint, .handOver: false
+        case .check, .checkpoint, .handOver: false
         }
     }
 
@@ -12,12 +12,14 @@ extension CoordinatorMachine {
     mutating func begin(_ kind: BoundaryTask.Kind, step: Int) -> [Action] {
         let task = BoundaryTask(number: max(record.nextTask, highestTask + 1), step: step, kind: kind)
         acknowledged = [:]
+        taskFailures = [:]
         return decide(.task(task)) + turn(to: .task(task))
     }
 
     /// No task is under way any more.
     mutating func endTask() -> [Action] {
         acknowledged = [:]
+        taskFailures = [:]
         activity = .wait(reason: "")
         return decide(.task(nil))
     }
@@ -36,9 +38,17 @@ extension CoordinatorMachine {
         switch outcome {
         case .done(let detail):
             acknowledged[member] = detail
+            taskFailures[member] = nil
             live[member]?.unchecked = nil  // it is at the boundary, whatever it held when it joined
             return []
-        case .failed(let message): return fail(task, "\(member): \(message)", now)
+        case .failed(let message):
+            taskFailures[member] = message
+            // Everyone is heard before an order is refused.
+            if case .check = task.kind {
+                acknowledged[member] = ""
+                return []
+            }
+            return fail(task, "\(member): \(message)", now)
         }
     }
 
@@ -76,6 +86,7 @@ extension CoordinatorMachine {
             if checkpoint == nil, let more = goFurtherBack(task, details) { return more }
             attempts = .fresh
             return endTask() + [.event(.info, "every shard holds the state of step \(task.step)")] + replanned()
+        case .check(let operation): return settle(operation, details, taskFailures) + endTask()
         case .classes:
             var operations = record.operations
             if operations.indices.contains(classVersion) { operations[classVersion].afterStep = committed }
@@ -97,6 +108,10 @@ extension CoordinatorMachine {
                 forgetReports()
                 return begin(.classes(next.operation), step: committed)
             }
+        }
+        if let operation = orders.waiting {
+            orders.waiting = nil
+            return begin(.check(operation), step: committed)
         }
         let near = nearMoves
         if !near.isEmpty { return begin(.handOver(near), step: committed) }
@@ -151,6 +166,7 @@ extension BoundaryTask.Kind {
         case .skip: "skip"
         case .checkpoint: "checkpoint"
         case .restore: "restore"
+        case .check: "check"
         case .classes: "classes"
         case .handOver: "handOver"
         }

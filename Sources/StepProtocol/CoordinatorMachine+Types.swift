@@ -7,10 +7,10 @@ extension CoordinatorMachine {
         ///
         /// `incarnation` is drawn at random when a process starts. `previousNumber` is what the process was before, `state` what a
         /// shard holds durably. `place` is where a worker runs, and `replaces` the incarnation of the process that it was there
-        /// before, which is dead.
+        /// before, which is dead. `writesResults`: of a worker, whether it can write the results of the run.
         case joined(
             Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
-            place: String = "", replaces: UInt64? = nil)
+            place: String = "", replaces: UInt64? = nil, writesResults: Bool = false)
         /// A member says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
         /// known). To be told before the rest of its message.
         case knows(term: Int, coordinator: UInt64)
@@ -19,13 +19,17 @@ extension CoordinatorMachine {
             Peer, MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
         /// A shard has prepared the attempt.
         case prepared(Peer, MemberID, incarnation: UInt64, StepID)
-        /// The member says that it goes.
-        case left(MemberID, incarnation: UInt64)
+        /// The member says that it goes, why, and what its process ends with: 0 if that is as it should be.
+        case left(MemberID, incarnation: UInt64, reason: String = "", exitCode: Int = 0)
         /// A worker wants the current plan.
         case ready(Peer, MemberID, incarnation: UInt64)
         /// Every shard is prepared for this worker's rank.
         case stepDone(Peer, MemberID, incarnation: UInt64, StepResult)
         case stepFailed(Peer, MemberID, incarnation: UInt64, StepID, code: RefusalCode, message: String)
+        /// A worker has written the results as the plan of this id asked it to, or could not, and why.
+        case resultsWritten(Peer, MemberID, incarnation: UInt64, StepID, problem: String?)
+        /// A worker has evaluated the parameters after a step beside the training, or will not, and why.
+        case evaluated(Peer, MemberID, incarnation: UInt64, step: Int, problem: String?)
         /// A shard has executed a boundary task, or could not.
         case taskDone(Peer, MemberID, incarnation: UInt64, number: Int, TaskOutcome)
         /// The operator's words: each takes effect at the next step boundary.
@@ -46,6 +50,8 @@ extension CoordinatorMachine {
         /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint. One that owned
         /// nothing is just forgotten.
         case forget(MemberID)
+        /// Call off what is under way, where that is sound: a task, an order that is being checked, the results.
+        case cancel
         /// The rate of the steps that have not begun.
         case learningRate(LearningRateRule)
         /// The manifest of the checkpoint of this task is written, or could not be.
@@ -131,6 +137,8 @@ public struct CoordinatorStatus: Sendable {
         public var isDraining: Bool
         /// Of a shard: its last report.
         public var report: ShardReport?
+        /// Why it left, if it did and is not back; empty otherwise.
+        public var goodbye: String
         /// Of a worker in the running attempt.
         public var rank: Int?
         public var microBatches: Range<Int>?
@@ -144,6 +152,20 @@ public struct CoordinatorStatus: Sendable {
     public struct Move: Sendable {
         public var move: SliceMove
         public var received: Int?
+    }
+
+    /// An order about classes that shards check before it is decided.
+    public struct ClassOrder: Sendable, Hashable {
+        public enum State: Sendable, Hashable {
+            /// Shards are asked, or will be at the next boundary.
+            case checking
+            case decided
+            case refused(String)
+        }
+        /// Ascending, from 1.
+        public var number: Int
+        public var operation: ClassOperation
+        public var state: State
     }
 
     /// A step that was skipped, and what was not finite.
@@ -164,6 +186,12 @@ public struct CoordinatorStatus: Sendable {
     public var activity: Plan.Activity
     /// Shards that have yet to acknowledge the task.
     public var taskPending: [MemberID]
+    /// The task that is decided and not done, also while nobody can do it.
+    public var task: BoundaryTask?
+    /// Why shards could not do it, by shard.
+    public var taskFailures: [MemberID: String]
+    /// The last order about classes that shards had to check; nil: none since this coordinator started.
+    public var order: ClassOrder?
     public var isPaused: Bool
     public var isStopping: Bool
     public var exchange: Exchange
@@ -177,10 +205,16 @@ public struct CoordinatorStatus: Sendable {
     /// Steps that were skipped since this coordinator started.
     public var skippedSteps: Int
     public var lastSkipped: Skipped?
+    /// Why the results could not be written the last time; empty if nothing went wrong.
+    public var resultsProblem: String
+    /// Evaluations beside the training that were due and were not made, since this coordinator started.
+    public var missedEvaluations: Int
     /// The member that the others wait for, step after step.
     public var straggler: String?
     /// For whom the running attempt waits, and for how long already; empty if for nobody in particular.
     public var waitingFor = ""
+    /// Since the last step was committed, or since this coordinator started.
+    public var stepAge: Duration
     /// The last committed steps, oldest first.
     public var history: [StepReport]
 }

@@ -15,6 +15,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         /// Of a shard that has joined and was not compared with the others yet: what it holds.
         var unchecked: ShardState?
         var logsSteps = true
+        /// Of a worker: whether it can write the results of the run.
+        var writesResults = false
         /// Of a shard: what it said when it last joined.
         var holdings: ShardHoldings?
         var report: ShardReport?
@@ -28,6 +30,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         /// Of a worker: steps that it was in, and where it runs.
         var steps = 0
         var place = ""
+        /// Why it left, until it is back.
+        var goodbye = ""
         /// Incarnations that later ones have taken the place of, the latest last: they do not take it back.
         var replaced: [UInt64] = []
     }
@@ -43,6 +47,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var revision = 0
     var live: [MemberID: Live] = [:]
     var lastEvent = Duration.zero
+    /// When the last step was committed, or this coordinator started.
+    var lastCommit = Duration.zero
     /// Whether the record was not compared yet with what shards hold.
     var isRecordUnchecked = true
     var safe = -1
@@ -78,6 +84,11 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var complaints: [MemberID: Int] = [:]
     /// Since when every shard is prepared for the running attempt.
     var preparedSince: Duration?
+    var ending = Ending()
+    var evaluations = DueEvaluations()
+    var orders = ClassOrders()
+    /// Who could not do the task under way, and why, since it was announced first.
+    var taskFailures: [MemberID: String] = [:]
     /// Shards that were told that they may go, by incarnation: they may not have heard it.
     var dismissed: [MemberID: UInt64] = [:]
     /// The newest step that each shard was known to have on its disk, in the present past.
@@ -111,6 +122,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     /// The first thing to call: a new term begins, in which nothing of an earlier one counts.
     public mutating func start(at now: Duration) -> [Action] {
         lastEvent = now
+        lastCommit = now
         lastCheckpointTime = now
         hasStarted = record.committed >= 0
         var actions = beginTerm(committed: record.committed)
@@ -158,10 +170,11 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         var actions: [Action] = []
         switch event {
         case .joined(
-            let peer, let role, let incarnation, let endpoint, let previousNumber, let state, let place, let replaces):
+            let peer, let role, let incarnation, let endpoint, let previousNumber, let state, let place, let replaces,
+            let writesResults):
             let newcomer = Newcomer(
                 peer: peer, incarnation: incarnation, endpoint: endpoint, previousNumber: previousNumber,
-                state: state ?? ShardState(), place: place, replaces: replaces)
+                state: state ?? ShardState(), place: place, replaces: replaces, writesResults: writesResults)
             actions = join(newcomer, role, now)
         case .heartbeat(let peer, let member, let incarnation, let report, let activity):
             actions = heard(peer, member, incarnation, now) { machine in
@@ -173,7 +186,8 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
                 }
                 return [.send(member, peer, machine.plan)]
             }
-        case .left(let member, let incarnation): actions = leave(member, incarnation, now)
+        case .left(let member, let incarnation, let reason, let exitCode):
+            actions = leave(member, incarnation, reason, exitCode, now)
         case .ready(let peer, let member, let incarnation):
             actions = heard(peer, member, incarnation, now) { [.send(member, peer, $0.plan)] }
         case .stepDone(let peer, let member, let incarnation, let result):
@@ -184,6 +198,12 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
             actions = heard(peer, member, incarnation, now) {
                 $0.recordFailure(of: id, from: member, code, message, now) + [.send(member, peer, $0.plan)]
             }
+        case .resultsWritten(let peer, let member, let incarnation, let id, let problem):
+            actions = heard(peer, member, incarnation, now) {
+                $0.settleResults(id, problem, from: member, now) + [.send(member, peer, $0.plan)]
+            }
+        case .evaluated(let peer, let member, let incarnation, let step, let problem):
+            actions = heard(peer, member, incarnation, now) { $0.noteEvaluation(after: step, problem, by: member) }
         case .taskDone(let peer, let member, let incarnation, let number, let outcome):
             actions = heard(peer, member, incarnation, now) { $0.acknowledge(number, outcome, from: member, now) }
         case .knows(let term, let coordinator): actions = hear(ofTerm: term, by: coordinator)

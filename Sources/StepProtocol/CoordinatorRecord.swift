@@ -26,6 +26,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public var isStopping = false
     /// Why the run failed, nil if it did not.
     public var failure: String?
+    /// The last step whose results are settled: written, or given up. Nil: none.
+    public var resultsStep: Int?
     /// What the present is built on, ascending; empty before the first map.
     public var pasts: [Past] = []
     /// The newest step that every owner was known to hold durably.
@@ -103,6 +105,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case paused(Bool)
         case stopping(Bool)
         case failed(String?)
+        /// The results after this step are settled; nil: none are any more.
+        case results(step: Int?)
         case pasts([Past])
         /// Shards know it too.
         case safe(Int)
@@ -139,6 +143,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case .paused(let value): isPaused = value
         case .stopping(let value): isStopping = value
         case .failed(let reason): failure = reason
+        case .results(let step): resultsStep = step
         case .pasts(let pasts): self.pasts = pasts
         case .safe(let step): safe = step
         }

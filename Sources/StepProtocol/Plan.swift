@@ -72,7 +72,10 @@ public struct Plan: Sendable, Hashable {
         case wait(reason: String)
         /// Shards execute the task and acknowledge it; workers wait.
         case task(BoundaryTask)
-        /// All steps are committed; members may leave.
+        /// All steps are committed, and the results of the run are due: `writer` writes them, other workers stand by. Nil: a worker
+        /// is waited for.
+        case finishing(writer: MemberID?)
+        /// All steps are committed and the results are written; members may leave.
         case finished
         /// The run cannot go on.
         case failed(reason: String)
@@ -125,7 +128,12 @@ public struct Plan: Sendable, Hashable {
 
     /// Whether both plans have the same attempt computed in the same way, whatever else has changed.
     func isSameAttempt(as other: Plan) -> Bool {
-        activity == .train && other.activity == .train && id == other.id && mapVersion == other.mapVersion
+        let isComputed =
+            switch activity {
+            case .train, .finishing: true
+            case .wait, .task, .finished, .failed: false
+            }
+        return isComputed && activity == other.activity && id == other.id && mapVersion == other.mapVersion
             && ranks == other.ranks && shards == other.shards
     }
 

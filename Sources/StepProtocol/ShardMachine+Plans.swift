@@ -72,7 +72,7 @@ extension ShardMachine {
         case .restore:
             isReady = true
             isDone = false  // whoever owns nothing may still have logged something
-        case .checkpoint, .classes: break
+        case .check, .checkpoint, .classes: break
         }
         guard isReady else { return [] }
         // A step that every shard has prepared may be the one that the cluster resumes from.
@@ -95,7 +95,7 @@ extension ShardMachine {
         case .skip: committed == task.step
         // One that has adopted another map since has not loaded this one's slices.
         case .restore: committed == task.step && (mapVersion == nil || mapVersion == plan?.mapVersion)
-        case .checkpoint, .classes, .handOver: true
+        case .check, .checkpoint, .classes, .handOver: true
         }
     }
 
@@ -116,7 +116,7 @@ extension ShardMachine {
             }
         case .skip, .restore(nil): (committed, transfersThisStep) = (task.step, 0)
         case .handOver: holdsSlices = true
-        case .checkpoint, .classes: break
+        case .check, .checkpoint, .classes: break
         }
         return [.acknowledge(number: number, outcome)] + actUnless(number)
     }

@@ -99,7 +99,7 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
                 return drops
             default: break
             }
-        case .train, .finished, .failed: break
+        case .train, .finishing, .finished, .failed: break
         }
         var actions: [Action] = []
         let mine = new.shards.first { $0.shard == member }

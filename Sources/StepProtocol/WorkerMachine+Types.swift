@@ -11,6 +11,8 @@ extension WorkerMachine {
         case failed(StepID, WorkerTask, code: RefusalCode, message: String)
         /// Bytes of large messages move between this worker and the shard: what is under way needs no repetition.
         case moving(MemberID)
+        /// The shell has written the results for the attempt, or could not, and why.
+        case resultsWritten(StepID, problem: String?)
         /// `nextDeadline` has passed.
         case tick
     }
@@ -28,6 +30,9 @@ extension WorkerMachine {
         case ask
         /// Append to the computations. The shell executes them one after the other, in the order they were given.
         case compute(StepID, WorkerComputation<Payload>)
+        /// Write the results of the run with the parameters that were installed last, those after step `committed`; answer with
+        /// `resultsWritten`. Doing it again must do no harm.
+        case writeResults(StepID, committed: Int)
         /// The attempt is over: drop its queued computations, except `install`, and its intermediate results.
         case abandon(StepID)
     }
@@ -39,6 +44,8 @@ public enum WorkerReport: Sendable, Hashable {
     case done(StepResult)
     /// It cannot go on. `unresponsive`: a shard does not answer; the worker keeps trying.
     case failed(StepID, code: RefusalCode, message: String)
+    /// The results of the run are written, or could not be, and why.
+    case results(StepID, problem: String?)
 }
 
 /// Work that the worker's shell executes strictly in the order in which it was asked for.

@@ -76,6 +76,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         case .computed(let id, let result): complete(id, result, now)
         case .failed(let id, let task, let code, let message): fail(id, task, code, message, now)
         case .moving(let shard): noteMovement(shard, now)
+        case .resultsWritten(let id, let problem): settleResults(id, problem, now)
         case .tick: tick(now)
         }
     }
@@ -103,6 +104,10 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         switch plan.activity {
         case .finished, .failed: nextAsk = nil
         case .wait, .task: break
+        case .finishing(let writer):
+            guard writer == member, let rank = plan.ranks.firstIndex(where: { $0.worker == member }) else { break }
+            attempt = WorkerAttempt(plan: plan, rank: rank, at: now)
+            actions += start(now)
         case .train:
             if let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
                 attempt = WorkerAttempt(plan: plan, rank: rank, at: now)
@@ -131,6 +136,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
 
     mutating func startComputing(_ now: Duration) -> [Action] {
         guard let microBatches = attempt?.microBatches else { return [] }
+        if case .finishing = plan?.activity { return writeResults() }
         return compute(.labels(microBatches: microBatches), now) + compute(.embed(microBatches: microBatches), now)
     }
 

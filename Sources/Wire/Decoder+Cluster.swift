@@ -39,6 +39,7 @@ extension Decoder {
         case PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_CHECKPOINT:
             let restore = try Field.required(c.restore_checkpoint, "restore_checkpoint")
             kind = .restore(checkpoint: try text(restore.directory, "directory", limit: Bound.textBytes))
+        case PARTIALFC__BOUNDARY_TASK__KIND_CHECK: kind = .check(try classOperation(c.check))
         case PARTIALFC__BOUNDARY_TASK__KIND_CLASSES: kind = .classes(try classOperation(c.classes))
         case PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER:
             let handOver = try Field.required(c.hand_over, "hand_over")
@@ -59,14 +60,24 @@ extension Decoder {
             let add = try Field.required(c.add, "add")
             return .add(
                 count: try Field.number(add.count, "count of added classes"),
-                path: try text(add.path, "path", limit: Bound.textBytes))
+                path: try text(add.path, "path", limit: Bound.textBytes), hash: try text(add.hash, "hash"))
         case PARTIALFC__CLASS_OPERATION__OPERATION_RETIRE:
             let retire = try Field.required(c.retire, "retire")
             let count = try Field.count(retire.n_classes, "retired classes", limit: Bound.classes)
-            return .retire(
-                try UnsafeBufferPointer(start: retire.classes, count: count).map {
-                    try Field.number($0, "retired class")
-                })
+            let list = try UnsafeBufferPointer(start: retire.classes, count: count).map {
+                try Field.number($0, "retired class")
+            }
+            let ranges = try entries(
+                retire.ranges, retire.n_ranges, "ranges of retired classes", limit: Bound.classes
+            ).map { range in
+                let lower: Int = try Field.number(range.lower, "retired class")
+                let upper: Int = try Field.number(range.upper, "retired class")
+                guard lower < upper else {
+                    throw WireError(.field, "retired classes \(lower)..<\(upper) are no range")
+                }
+                return lower..<upper
+            }
+            return .retire(SliceSet(list.map { $0..<$0 + 1 } + ranges))
         case PARTIALFC__CLASS_OPERATION__OPERATION_MERGE:
             let merge = try Field.required(c.merge, "merge")
             return .merge(

@@ -23,6 +23,7 @@ extension Decoder {
             throw WireError(.field, "previous_number is \(hello.previousNumber); at most \(Bound.small) is allowed")
         }
         hello.state = try c.state.map { try shardState($0.pointee) }
+        hello.writesResults = c.writes_results != 0
         hello.term = try Field.number(c.term, "term")
         hello.coordinator = c.coordinator
         hello.replaces = c.replaces
@@ -72,13 +73,27 @@ extension Decoder {
     static func evaluation(_ c: Partialfc__Evaluation) throws -> Evaluation {
         Evaluation(
             member: try member(c.member), incarnation: c.incarnation, step: try Field.number(c.step, "step"),
-            name: try text(c.name, "name"), values: try numbers(c.values, c.n_values, "values"))
+            name: try text(c.name, "name"), values: try numbers(c.values, c.n_values, "values"),
+            problem: try text(c.problem, "problem", limit: Bound.textBytes))
+    }
+
+    static func resultsDone(_ c: Partialfc__ResultsDone) throws -> ResultsDone {
+        var evaluations: [String: [String: Double]] = [:]
+        for set in try entries(c.evaluations, c.n_evaluations, "evaluations", limit: Bound.entries) {
+            let name = try text(set.name, "name")
+            let values = try numbers(set.values, set.n_values, "values")
+            guard evaluations.updateValue(values, forKey: name) == nil else { throw twice(name, "evaluations") }
+        }
+        return ResultsDone(
+            member: try member(c.member), incarnation: c.incarnation, id: try step(c.id),
+            problem: try text(c.problem, "problem", limit: Bound.textBytes), evaluations: evaluations)
     }
 
     static func leave(_ c: Partialfc__Leave) throws -> Leave {
         Leave(
             member: try member(c.member), incarnation: c.incarnation,
-            reason: try text(c.reason, "reason", limit: Bound.textBytes))
+            reason: try text(c.reason, "reason", limit: Bound.textBytes),
+            exitCode: try Field.number(c.exit_code, "exit_code", limit: 255))
     }
 
     static func member(_ pointer: UnsafeMutablePointer<Partialfc__Member>?) throws -> MemberID {

@@ -9,7 +9,12 @@ extension Decoder {
         switch c.activity {
         case 0: activity = .train
         case 1: activity = .wait(reason: reason)
-        case 2: activity = .finished
+        case 2:
+            if let finishing = c.finishing {
+                activity = .finishing(writer: try finishing.pointee.writer.map { try member($0) })
+            } else {
+                activity = .finished
+            }
         case 3: activity = .failed(reason: reason)
         case 4: activity = .task(try task(c.task))
         default: throw WireError(.field, "activity is \(c.activity), which names nothing")

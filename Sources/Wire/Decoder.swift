@@ -110,6 +110,8 @@ enum Decoder {
             return .taskDone(try taskDone(Field.required(header.task_done, "task_done")))
         case PARTIALFC__HEADER__BODY_STEP_PREPARED:
             return .stepPrepared(try stepPrepared(Field.required(header.step_prepared, "step_prepared")))
+        case PARTIALFC__HEADER__BODY_RESULTS_DONE:
+            return .resultsDone(try resultsDone(Field.required(header.results_done, "results_done")))
         case PARTIALFC__HEADER__BODY_STEP_REQUEST:
             return try stepRequest(Field.required(header.step_request, "step_request"), payload: tensors)
         case PARTIALFC__HEADER__BODY_STEP_REPLY:

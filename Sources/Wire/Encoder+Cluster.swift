@@ -55,6 +55,9 @@ extension Encoder {
                     $0.directory = try arena.text(directory, "directory", limit: Bound.textBytes)
                 }
                 $0.kind_case = PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_CHECKPOINT
+            case .check(let operation):
+                $0.check = try classOperation(operation)
+                $0.kind_case = PARTIALFC__BOUNDARY_TASK__KIND_CHECK
             case .classes(let operation):
                 $0.classes = try classOperation(operation)
                 $0.kind_case = PARTIALFC__BOUNDARY_TASK__KIND_CLASSES
@@ -73,16 +76,29 @@ extension Encoder {
     ) throws -> UnsafeMutablePointer<Partialfc__ClassOperation> {
         try arena.make(partialfc__class_operation__init) {
             switch operation {
-            case .add(let count, let path):
+            case .add(let count, let path, let hash):
                 $0.add = try arena.make(partialfc__class_operation__add__init) {
                     $0.count = try Field.number(count, "count of added classes")
                     $0.path = try arena.text(path, "path", limit: Bound.textBytes)
+                    $0.hash = try arena.text(hash, "hash")
                 }
                 $0.operation_case = PARTIALFC__CLASS_OPERATION__OPERATION_ADD
             case .retire(let classes):
                 $0.retire = try arena.make(partialfc__class_operation__retire__init) {
-                    $0.n_classes = try Field.count(classes.count, "retired classes", limit: Bound.classes)
-                    $0.classes = arena.array(try classes.map { try Field.number($0, "retired class") })
+                    if classes.count <= Bound.listedClasses {
+                        $0.n_classes = classes.count
+                        $0.classes = arena.array(try classes.numbers.map { try Field.number($0, "retired class") })
+                    } else {
+                        let ranges = classes.ranges
+                        $0.n_ranges = try Field.count(ranges.count, "ranges of retired classes", limit: Bound.classes)
+                        $0.ranges = arena.messages(
+                            try ranges.map { range in
+                                try arena.make(partialfc__class_operation__retire__range__init) {
+                                    $0.lower = try Field.number(range.lowerBound, "retired class")
+                                    $0.upper = try Field.number(range.upperBound, "retired class")
+                                }
+                            })
+                    }
                 }
                 $0.operation_case = PARTIALFC__CLASS_OPERATION__OPERATION_RETIRE
             case .merge(let from, let into):

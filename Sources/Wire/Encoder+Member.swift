@@ -19,6 +19,7 @@ extension Encoder {
             $0.host = try arena.text(hello.host, "host")
             $0.previous_number = try Field.orNone(hello.previousNumber, "previous_number")
             if let state = hello.state { $0.state = try shardState(state) }
+            $0.writes_results = hello.writesResults ? 1 : 0
             $0.term = try Field.number(hello.term, "term")
             $0.coordinator = hello.coordinator
             $0.replaces = hello.replaces
@@ -87,6 +88,25 @@ extension Encoder {
             $0.name = try arena.text(evaluation.name, "name")
             $0.n_values = evaluation.values.count
             $0.values = try numbers(evaluation.values, "values")
+            $0.problem = try arena.prose(evaluation.problem, "problem")
+        }
+    }
+
+    func resultsDone(_ done: ResultsDone) throws -> UnsafeMutablePointer<Partialfc__ResultsDone> {
+        try arena.make(partialfc__results_done__init) {
+            $0.member = try member(done.member)
+            $0.incarnation = done.incarnation
+            $0.id = try step(done.id)
+            $0.problem = try arena.prose(done.problem, "problem")
+            $0.n_evaluations = try Field.count(done.evaluations.count, "evaluations", limit: Bound.entries)
+            $0.evaluations = arena.messages(
+                try done.evaluations.sorted { $0.key < $1.key }.map { name, values in
+                    try arena.make(partialfc__results_done__set__init) {
+                        $0.name = try arena.text(name, "name")
+                        $0.n_values = values.count
+                        $0.values = try numbers(values, "values")
+                    }
+                })
         }
     }
 
@@ -95,6 +115,7 @@ extension Encoder {
             $0.member = try member(leave.member)
             $0.incarnation = leave.incarnation
             $0.reason = try arena.prose(leave.reason, "reason")
+            $0.exit_code = try Field.small(leave.exitCode, "exit_code", limit: 255)
         }
     }
 

@@ -37,6 +37,12 @@ extension Encoder {
             case .wait(let reason):
                 $0.activity = 1
                 $0.reason = try arena.prose(reason, "reason")
+            case .finishing(let writer):
+                // A process that does not write results may go.
+                $0.activity = 2
+                $0.finishing = try arena.make(partialfc__finishing__init) {
+                    if let writer { $0.writer = try member(writer) }
+                }
             case .finished: $0.activity = 2
             case .failed(let reason):
                 $0.activity = 3

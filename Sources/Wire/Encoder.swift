@@ -81,6 +81,9 @@ struct Encoder {
         case .stepPrepared(let prepared):
             header.step_prepared = try stepPrepared(prepared)
             header.body_case = PARTIALFC__HEADER__BODY_STEP_PREPARED
+        case .resultsDone(let done):
+            header.results_done = try resultsDone(done)
+            header.body_case = PARTIALFC__HEADER__BODY_RESULTS_DONE
         case .stepRequest(let request, let incarnation):
             header.step_request = try stepRequest(request, incarnation: incarnation)
             header.body_case = PARTIALFC__HEADER__BODY_STEP_REQUEST

@@ -29,6 +29,8 @@ public struct Hello: Sendable, Equatable {
     public var previousNumber = -1
     /// What a shard's durable state is; nil for other roles.
     public var state: ShardState?
+    /// Of a worker: whether it can write the results of a run, if the plan asks for it.
+    public var writesResults = false
     /// The newest term that the process knows from a plan, and the coordinator process that this was of; 0 for none.
     public var term = 0
     public var coordinator: UInt64 = 0

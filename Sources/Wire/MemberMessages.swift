@@ -114,13 +114,41 @@ public struct Evaluation: Sendable, Equatable {
     public var name: String
     /// Figures by name; at most 256.
     public var values: [String: Double]
+    /// Why there is no evaluation after this step; empty if there is one.
+    public var problem: String
 
-    public init(member: MemberID, incarnation: UInt64, step: Int, name: String, values: [String: Double]) {
+    public init(
+        member: MemberID, incarnation: UInt64, step: Int, name: String, values: [String: Double], problem: String = ""
+    ) {
         self.member = member
         self.incarnation = incarnation
         self.step = step
         self.name = name
         self.values = values
+        self.problem = problem
+    }
+}
+
+/// A worker has written the results of the run, or could not; answered with the current plan. May be repeated.
+public struct ResultsDone: Sendable, Equatable {
+    public var member: MemberID
+    public var incarnation: UInt64
+    /// That of the plan that asked for them.
+    public var id: StepID
+    /// Why they could not be written; empty if they are.
+    public var problem: String
+    /// Figures of the parameters after the last step, by the name of the evaluation set; at most 256.
+    public var evaluations: [String: [String: Double]]
+
+    public init(
+        member: MemberID, incarnation: UInt64, id: StepID, problem: String = "",
+        evaluations: [String: [String: Double]] = [:]
+    ) {
+        self.member = member
+        self.incarnation = incarnation
+        self.id = id
+        self.problem = problem
+        self.evaluations = evaluations
     }
 }
 
@@ -145,11 +173,15 @@ public struct TaskDone: Sendable, Equatable {
 public struct Leave: Sendable, Equatable {
     public var member: MemberID
     public var incarnation: UInt64
+    /// Why, for people.
     public var reason: String
+    /// What its process ends with, 0 to 255.
+    public var exitCode: Int
 
-    public init(member: MemberID, incarnation: UInt64, reason: String = "") {
+    public init(member: MemberID, incarnation: UInt64, reason: String = "", exitCode: Int = 0) {
         self.member = member
         self.incarnation = incarnation
         self.reason = reason
+        self.exitCode = exitCode
     }
 }

@@ -1,7 +1,7 @@
 /// The commands that a coordinator knows.
 public enum OperatorCommandName: String, Sendable, CaseIterable {
     case status, history, slices, events, pause, resume, stop, set, checkpoint, checkpoints, restore, drain, undrain,
-        rebalance, forget, classes
+        rebalance, forget, classes, cancel
 }
 
 extension OperatorRequest {
@@ -11,7 +11,7 @@ extension OperatorRequest {
         case .status, .history, .slices, .events, .checkpoints: false
         case .classes: arguments["action"] != "list"
         case .rebalance: arguments["dry_run"] != "true"
-        case .pause, .resume, .stop, .set, .checkpoint, .restore, .drain, .undrain, .forget, nil: true
+        case .pause, .resume, .stop, .set, .checkpoint, .restore, .drain, .undrain, .forget, .cancel, nil: true
         }
     }
 }

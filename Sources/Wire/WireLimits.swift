@@ -36,8 +36,10 @@ enum Bound {
     static let members = Plan.memberLimit
     /// Slices of a listing, moves, ranges of a slice set.
     static let slices = 1 << 16
-    /// Classes that one operation retires.
+    /// Classes, or ranges of them, that one operation retires.
     static let classes = 1 << 16
+    /// Retired classes that are listed; of more than these the ranges are.
+    static let listedClasses = 64
     static let lossSums = 1 << 16
     /// Steps whose attempts a shard names.
     static let recent = 64

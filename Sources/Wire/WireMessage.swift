@@ -21,6 +21,7 @@ public enum WireMessage: Sendable {
     case leave(Leave)
     case taskDone(TaskDone)
     case stepPrepared(StepPrepared)
+    case resultsDone(ResultsDone)
 
     // Between workers and shards.
     /// A request of the step protocol and the incarnation of the worker that sends it.
@@ -61,6 +62,7 @@ public enum WireMessage: Sendable {
         case .leave: "leave"
         case .taskDone: "task_done"
         case .stepPrepared: "step_prepared"
+        case .resultsDone: "results_done"
         case .stepRequest: "step_request"
         case .stepReply: "step_reply"
         case .transferRequest: "transfer_request"

@@ -49,7 +49,7 @@ struct ProgressLine {
             parts.append(
                 "[" + String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled) + "]")
         }
-        parts.append("step \(step + 1)/\(totalSteps)")
+        parts.append("\(step + 1)/\(totalSteps) steps")
         if let smoothedLoss { parts.append("loss \(Units.fixed(smoothedLoss, 3))") }
         parts.append("lr \(Units.fixed(Double(learningRate), 4))")
         if let first = recent.first, let last = recent.last, last.step > first.step {

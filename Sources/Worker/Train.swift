@@ -7,9 +7,10 @@ struct Train: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Join a cluster and train.",
         discussion: """
-            The coordinator says what to train; the data are read here. The worker of rank 0 also evaluates, and at the \
-            end writes the backbone and the ROC picture into the run's output directory. Exit codes: 0 when the run is \
-            finished or on SIGTERM, 1 if the run failed, 77 if the coordinator refused this worker, 78 if its data do not fit or \
+            The coordinator says what to train; the data are read here. The worker of rank 0 also evaluates. At the end the \
+            coordinator asks one worker to write the backbone and the ROC picture into the run's output directory; the others stand \
+            by until that is done. Exit codes: 0 when the run is finished or on SIGTERM, 1 if the run failed, 74 or 75 if this \
+            worker could not write, or had not written, the results when it was told to end, 77 if the coordinator refused this worker, 78 if its data do not fit or \
             there is nothing to resume.
             """)
 

@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import Logging
 import MemberSupport
 import PartialFC
@@ -27,9 +28,7 @@ extension WorkerService {
                 classCount: setup.head.classCount, sliceCount: setup.head.sliceCount, operationsJSON: list.operations)
             registry = try setup.classes(after: Array(all.operations.prefix(plan.classVersion)))
         } catch {
-            log.error("the coordinator's class operations do not fit its configuration: \(error)")
-            leave("\(error)")
-            return end(70)
+            return fail("the coordinator's class operations do not fit its configuration: \(error)", 70)
         }
         guard registry.version == plan.classVersion else { return true }
         log.info("classes: \(registry.classCount), \(registry.retired.count) of them retired")

@@ -18,6 +18,11 @@ extension WorkerService {
                 coordinator.send(
                     .ready(Ready(member: welcome.member, incarnation: incarnation, held: machine?.current)))
             case .compute(let id, let computation): perform(id, computation)
+            case .writeResults(let id, let committed):
+                guard let model else { break }
+                let mailbox = mailbox
+                // Behind the computation that installs them.
+                compute.submit { mailbox.post(.due(id, committed: committed, model.value.parameters)) }
             case .abandon:
                 guard let model else { break }
                 compute.submit { model.value.abandon() }
@@ -49,6 +54,7 @@ extension WorkerService {
             coordinator.send(
                 .stepFailed(
                     StepFailed(member: welcome.member, incarnation: incarnation, id: id, code: code, message: message)))
+        case .results(let id, let problem): sendResults(id, problem)
         }
     }
 

@@ -11,103 +11,92 @@ import Tensors
 import Verification
 import Wire
 
-/// Progress, evaluations, and the end of the run.
+/// The results of the run, which this worker writes if the plan asks it to, and how the process ends.
 extension WorkerService {
-    func note(_ id: StepID, _ lossSums: [Double]) {
-        guard let setup, let plan = machine?.plan else { return }
-        let samples = lossSums.count * setup.configuration.batch.microBatch
-        let loss = samples > 0 ? lossSums.reduce(0, +) / Double(samples) : nil
-        progress.update(step: id.step, loss: loss, learningRate: plan.learningRate)
+    /// What was written.
+    struct Results: Sendable {
+        /// For people.
+        var lines: [String]
+        /// Figures by evaluation set.
+        var evaluations: [String: [String: Double]]
     }
 
-    /// Evaluates every so many steps, beside the training, if the last evaluation is done.
-    func installed(_ step: Int, _ parameters: Tensor) {
-        newest = (step, parameters)
-        guard let setup, let evaluator, step >= 0, rank == 0, setup.configuration.evaluation.every > 0,
-            !evaluationIsRunning,
-            (step + 1) % setup.configuration.evaluation.every == 0, step + 1 < setup.configuration.totalSteps
-        else { return }
-        evaluationIsRunning = true
-        let mailbox = mailbox
+    /// Says once what this worker has come to.
+    func noteBeginning(_ plan: Plan) {
+        defer { hasPlan = true }
+        guard !hasPlan else { return }
+        switch plan.activity {
+        case .finished: log.info("the run is finished: its last step is \(plan.committed)")
+        case .finishing: log.info("every step is done, the last is step \(plan.committed); the results are due")
+        case .failed: break
+        case .train, .wait, .task:
+            if plan.committed >= 0 { log.info("the run goes on after step \(plan.committed)") }
+        }
+    }
+
+    /// Evaluates the parameters and writes the files, beside the loop: it may take longer than a lease.
+    func writeResults(_ id: StepID, _ committed: Int, _ parameters: Tensor?) {
+        guard let setup else { return }
+        log.info("writing the results after step \(committed)")
+        let (mailbox, evaluator, summary) = (mailbox, evaluator, options.summary)
         evaluation.submit {
-            mailbox.post(
-                .evaluated(
-                    step: step, Result { try evaluator.evaluate(parameters) }.mapError { Refusal($0) }))
+            let outcome = Result {
+                guard let parameters else {
+                    throw Refusal(.internalError, "the parameters after step \(committed) are not there")
+                }
+                return try ResultFiles(setup: setup, evaluator: evaluator, summary: summary)
+                    .write(parameters, after: committed)
+            }.mapError { Refusal($0) }
+            mailbox.post(.written(id, outcome))
         }
     }
 
-    func report(_ step: Int, _ result: Result<[VerificationReport], Refusal>) {
-        evaluationIsRunning = false
-        guard let welcome else { return }
+    func noteResults(_ id: StepID, _ outcome: Result<Results, Refusal>) {
+        results = (id, outcome)
         progress.interrupt()
-        switch result {
-        case .success(let reports):
-            for report in reports {
-                print("after step \(step + 1): \(report.summary)")
-                coordinator.send(
-                    .evaluation(
-                        Evaluation(
-                            member: welcome.member, incarnation: incarnation, step: step, name: report.name,
-                            values: report.figures)))
-            }
-        case .failure(let refusal): log.error("evaluation after step \(step): \(refusal.message)")
+        switch outcome {
+        case .success(let results):
+            for line in results.lines { log.info("\(line)") }
+            drive(.resultsWritten(id, problem: nil))
+        case .failure(let refusal):
+            log.error("the results cannot be written: \(refusal.message)")
+            drive(.resultsWritten(id, problem: refusal.message))
         }
     }
 
-    /// The end of the run: rank 0 evaluates once more and writes the backbone.
-    ///
-    /// - Returns: the exit code.
-    func finish(_ committed: Int) -> Int32 {
-        // What the last step installed may still be on its way from the compute thread, and the last evaluation beside the training
-        // under way: the evaluator does one at a time.
-        while rank == 0, evaluationIsRunning || newest.map({ $0.step < committed }) ?? true,
-            let event = mailbox.next(within: .seconds(evaluationIsRunning ? 3600 : 10))
-        {
-            switch event {
-            case .installed(let step, let parameters): newest = (step, parameters)
-            case .evaluated(let step, let result): report(step, result)
-            default: break
-            }
+    /// Tells the coordinator what came of the results, with their figures.
+    func sendResults(_ id: StepID, _ problem: String?) {
+        guard let welcome else { return }
+        var done = ResultsDone(
+            member: welcome.member, incarnation: incarnation, id: id, problem: problem ?? "")
+        if problem == nil, let results, results.id == id, case .success(let written) = results.outcome {
+            done.evaluations = written.evaluations
         }
-        guard let setup, rank == 0, committed >= 0, !setup.backbone.isIdentity else { return 0 }
-        health.hold("the run is finished: evaluating, and writing the backbone")
-        guard let newest, newest.step == committed else {
-            log.error("the parameters after step \(committed) did not arrive; no backbone is written")
-            return 74
-        }
-        let output = setup.configuration.output
-        do {
-            try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
-            let file = "\(output)/backbone.safetensors"
-            try BackboneFile.write(
-                newest.parameters, layout: setup.layout, to: file, metadata: ["step": "\(committed)"])
-            var lines = ["backbone: \(file)"]
-            if let evaluator {
-                let reports = try evaluator.evaluate(newest.parameters)
-                let picture = "\(output)/roc.png"
-                try ROCPlot.write(reports, to: picture)
-                report(committed, .success(reports))
-                awaitAcknowledgements(reports.count)
-                lines = reports.map(\.summary) + ["ROC: \(picture)"] + lines
-            }
-            let text = lines.joined(separator: "\n")
-            if let summary = options.summary {
-                try (text + "\n").write(toFile: summary, atomically: true, encoding: .utf8)
-            }
-            log.info("finished; \(lines.joined(separator: "; "))")
-            return 0
-        } catch {
-            log.error("\(error)")
-            return 74
+        if case .unencodable(let error) = coordinator.send(.resultsDone(done)) {
+            // The files are there. What cannot be said of them must not keep the run from ending.
+            log.error("the figures cannot be sent: \(error)")
+            done.evaluations = [:]
+            coordinator.send(.resultsDone(done))
         }
     }
 
-    /// Waits up to a second until the coordinator has taken `count` evaluations: then this process may go.
-    private func awaitAcknowledgements(_ count: Int) {
-        let deadline = ContinuousClock.now + .seconds(1)
-        var open = count
-        while open > 0, let event = mailbox.next(until: deadline) {
-            if case .coordinator(.received(_, .acknowledged)) = event { open -= 1 }
+    // MARK: How the process ends
+
+    /// Every step is committed, and the results are written.
+    func finished(_ plan: Plan) -> Bool {
+        progress.interrupt()
+        log.info("finished after step \(plan.committed)")
+        return goodbye("the run is finished", 0)
+    }
+
+    /// The process is told to end. If it could not write the results it says so by its exit code.
+    func stopped(_ reason: String) -> Bool {
+        var code: Int32 = 0
+        if case .finishing(let writer?) = machine?.plan?.activity, writer == welcome?.member {
+            log.warning("the results are not written")
+            code = 75
         }
+        if let results, case .failure = results.outcome, case .finishing = machine?.plan?.activity { code = 74 }
+        return goodbye(reason, code)
     }
 }

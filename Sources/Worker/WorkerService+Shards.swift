@@ -9,7 +9,11 @@ import Wire
 extension WorkerService {
     /// Connects to the shards of a plan, at the endpoints where they are now, and to no others.
     func connect(_ plan: Plan) {
-        guard plan.activity == .train, let welcome, let setup else { return }
+        switch plan.activity {
+        case .train, .finishing: break
+        case .wait, .task, .finished, .failed: return
+        }
+        guard let welcome, let setup else { return }
         let endpoints = Dictionary(plan.shards.map { ($0.shard, $0.endpoint) }) { first, _ in first }
         for (shard, connection) in shards where endpoints[shard] != connection.endpoint { disconnect(shard) }
         for (member, endpoint) in endpoints where shards[member] == nil {

@@ -37,6 +37,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
         /// The parameters after a step, to evaluate.
         case installed(committed: Int, Tensor)
         case evaluated(step: Int, Result<[VerificationReport], Refusal>)
+        /// The parameters that the results are made of; nil if there are none.
+        case due(StepID, committed: Int, Tensor?)
+        /// The results are written: lines about them, and figures by evaluation set.
+        case written(StepID, Result<Results, Refusal>)
         case stop(String)
     }
 
@@ -72,13 +76,17 @@ final class WorkerService: MemberService, @unchecked Sendable {
     var classes: (registry: ClassRegistry, term: Int)?
     /// A plan that trains with other classes: it is followed once they are known.
     var waitingPlan: Plan?
-    /// The newest parameters and the step they come after.
-    var newest: (step: Int, parameters: Tensor)?
     /// Samples and identities that were left out when the data were opened.
     var leftOut = (samples: 0, identities: 0)
+    /// Evaluations that the coordinator has not acknowledged, by request, and when they are sent again.
+    var unacknowledged: [UInt64: (evaluation: Evaluation, sendAgain: ContinuousClock.Instant)] = [:]
+    /// What came of the results that this worker was asked for.
+    var results: (id: StepID, outcome: Result<Results, Refusal>)?
     /// How many of the replaced images were reported.
     var reportedProblems = 0
     var nextHeartbeat = ContinuousClock.now
+    /// Whether a plan has come since this process was started.
+    var hasPlan = false
     var exitCode: Int32 = 0
 
     /// Lets the compute thread use what only it touches.
@@ -97,6 +105,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         trace = WorkerTrace(
             cluster: "\(options.member.coordinator) \(options.member.name)", incarnation: hello.incarnation)
         hello.replaces = trace?.predecessor ?? 0
+        hello.writesResults = true
         coordinator = try ClientConnection(
             connect: options.member.coordinator, hello: hello, security: security.coordinator, thread: io,
             events: mailbox.sink { .coordinator($0) })
@@ -144,7 +153,9 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.handshakeFailed(let failure)): log.error("\(failure.message); trying on")
-        case .coordinator(.received(_, let message)): return receive(message)
+        case .coordinator(.received(let request, let message)):
+            noteAnswer(message, to: request)
+            return receive(message)
         case .coordinator(.arriving): break
         case .shard(let shard, .arriving(let reply)): arrived(reply, from: shard)
         case .shard(let shard, .received(_, .stepReply(let reply))):
@@ -169,11 +180,12 @@ final class WorkerService: MemberService, @unchecked Sendable {
             drive(.failed(id, task, code: refusal.code, message: refusal.message))
         case .installed(let step, let parameters): installed(step, parameters)
         case .evaluated(let step, let result): report(step, result)
+        case .due(let id, let committed, let parameters): writeResults(id, committed, parameters)
+        case .written(let id, let outcome): noteResults(id, outcome)
         case .stop(let reason):
             progress.interrupt()
             log.info("stopping: \(reason)")
-            leave(reason)
-            return end(0)
+            return stopped(reason)
         }
         return true
     }
@@ -188,21 +200,14 @@ final class WorkerService: MemberService, @unchecked Sendable {
     func join(_ welcome: Welcome) -> Bool {
         if let known = self.welcome, known.clusterID != welcome.clusterID {
             log.error("the coordinator now runs cluster \(welcome.clusterID), this worker trained \(known.clusterID)")
-            return end(70)
+            return end(70)  // It was no member of that cluster.
         }
         self.welcome = welcome
         if setup == nil {
             if options.resume, welcome.committed < 0, welcome.checkpoint.isEmpty {
-                log.error("there is nothing to resume: the run has no committed step and no checkpoint")
-                leave("nothing to resume")
-                return end(78)
+                return fail("there is nothing to resume: the run has no committed step and no checkpoint", 78)
             }
-            if welcome.committed >= 0 { log.info("the run goes on after step \(welcome.committed)") }
-            do { try prepare(welcome) } catch {
-                log.error("\(error)")
-                leave("\(error)")
-                return end(78)
-            }
+            do { try prepare(welcome) } catch { return fail("\(error)", 78) }
         }
         if machine?.member != welcome.member {
             machine = Machine(member: welcome.member, empty: [])
@@ -260,8 +265,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
 
     func follow(_ plan: Plan) -> Bool {
         if let misfit = setup?.misfit(of: plan) {
-            log.error("the coordinator's plan does not fit its configuration: \(misfit)")
-            return end(70)
+            return fail("the coordinator's plan does not fit its configuration: \(misfit)", 70)
         }
         if plan.id.term >= hello.term, plan.id.term != hello.term || plan.coordinator != hello.coordinator {
             (hello.term, hello.coordinator) = (plan.id.term, plan.coordinator)
@@ -275,18 +279,21 @@ final class WorkerService: MemberService, @unchecked Sendable {
             coordinator.send(.readClasses)
             return true
         }
+        noteBeginning(plan)
         connect(plan)
         if let member = welcome?.member, let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
             self.rank = rank
         }
         drive(.plan(plan))
         switch plan.activity {
-        case .finished:
-            return end(finish(plan.committed))
+        case .finished: return finished(plan)
+        case .finishing(let writer):
+            if writer != welcome?.member, let writer { log.info("\(writer) writes the results; standing by") }
+            return true
         case .failed(let reason):
             progress.interrupt()
             log.error("the run failed: \(reason)")
-            return end(1)
+            return goodbye("the run has failed", 1)
         case .train, .wait, .task: return true
         }
     }
@@ -316,11 +323,24 @@ final class WorkerService: MemberService, @unchecked Sendable {
                 Heartbeat(
                     member: welcome.member, incarnation: incarnation, statistics: statistics, activity: activity,
                     term: hello.term, coordinator: hello.coordinator)))
+        repeatEvaluations()
     }
 
-    func leave(_ reason: String) {
+    /// Ends the process for an error, and tells the coordinator.
+    func fail(_ problem: String, _ code: Int32) -> Bool {
+        progress.interrupt()
+        log.error("\(problem)")
+        return goodbye(problem, code)
+    }
+
+    /// Tells the coordinator why this worker goes, and ends.
+    func goodbye(_ reason: String, _ code: Int32) -> Bool {
         trace?.clear()  // the coordinator knows that this process is gone
-        guard let welcome else { return }
-        coordinator.send(.leave(Leave(member: welcome.member, incarnation: incarnation, reason: reason)))
+        if let welcome {
+            let leave = Leave(
+                member: welcome.member, incarnation: incarnation, reason: reason, exitCode: Int(code))
+            coordinator.send(.leave(leave))
+        }
+        return end(code)
     }
 }

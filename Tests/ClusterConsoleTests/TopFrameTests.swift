@@ -83,8 +83,8 @@ import Testing
         let text = lines.joined(separator: "\n")
         #expect(lines.count == 40)
         for part in [
-            "c0ffee  training", "3000 classes × 64", "step 1204 of 2030  59.3 %", "2 min 31 s left", "loss 12.3456",
-            "learning rate 0.0500", "98.70 % held-out, step 1000", "gradient norm 3.250", "950 samples/s",
+            "c0ffee  training", "3000 classes × 64", "1204 of 2030 steps  59.3 %", "2 min 31 s left", "loss 12.3456",
+            "learning rate 0.0500", "98.70 % held-out, after step 999", "gradient norm 3.250", "950 samples/s",
             "backbone 80.0", "exchange 40.0", "update 8.0", "SHARDS  2", "shard-1", "1500", "101 MiB", "7 MiB",
             "tcp://127.0.0.1:7402", "WORKERS  2", "worker-1", "4711@host-a", "EVENTS", "worker-3 left", "q quit",
             "p pause",
@@ -161,7 +161,7 @@ import Testing
     @Test func aRunThatHasNotBegunHasNoFigures() {
         let empty = TopView(status: ClusterStatus(clusterID: "c", state: "waiting"))
         let text = plain(empty, 80, 24).joined(separator: "\n")
-        #expect(text.contains("waiting") && text.contains("step 0 of 0") && text.contains("loss –"))
+        #expect(text.contains("waiting") && text.contains("0 of 0 steps") && text.contains("loss –"))
     }
 
     @Test func valuesThatAreNotFiniteAreShown() {

@@ -70,4 +70,49 @@ import Testing
             #expect(try cluster.run("classes", ["list"]).text.contains("20"))
         }
     }
+
+    /// Rows that no shard can take: the coordinator looks at their shape alone, so this is found where they are read.
+    @Test func anOrderThatShardsCannotFollowIsRefused() throws {
+        try withEndlessTraining(shards: 2) { cluster, directory in
+            let rows = directory.appending(path: "rows.safetensors")
+            try SafeTensors(tensors: [
+                "centers": Tensor((0..<2 * 16).map { $0 == 20 ? Float.nan : 1 }, shape: [2, 16])
+            ]).write(to: rows.path)
+            let (code, text) = try cluster.run("classes", ["add", "2", "--from", rows.path])
+            #expect(code == 65, "\(text)")
+            #expect(text.contains("shard-0") && text.contains("shard-1") && text.contains("not finite"), "\(text)")
+            let step = try cluster.committedStep()
+            try cluster.waitUntilCommitted(step + 5)
+            #expect(try cluster.status().classVersion == 0)
+            #expect(try cluster.run("cancel").code == 65, "nothing is under way")
+        }
+    }
+
+    /// More classes in one order than fit into a message one by one.
+    @Test func manyClassesAreOneRange() throws {
+        try withDirectory { directory in
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            let data = directory.appending(path: "f.safetensors")
+            try SyntheticData.writeFeatures(to: data, samples: 256, size: 8, classes: 64, seed: 1)
+            try cluster.start(
+                configuration: """
+                    data: {kind: features, path: "\(data.path)", classes: 200000}
+                    backbone: {name: none, embedding_size: 8}
+                    head: {sample_rate: 0.001, slices: 4}
+                    batch: {size: 16, micro_batch: 16}
+                    schedule: {steps: 100000}
+                    """, world: .init(shards: 1, workers: 1))
+            let (code, text) = try cluster.run("classes", ["retire", "1000-150999"])
+            #expect(code == 0, "\(text)")
+            try cluster.waitForStatus("it is applied", seconds: 60) { $0.classVersion == 1 }
+            try cluster.waitUntilCommitted(try cluster.committedStep() + 5)
+            let worker = try cluster.addWorker()
+            #expect(try cluster.run("classes", ["list"]).text.contains("150000 of them retired"))
+            try cluster.waitForStatus("a new worker computes with them", seconds: 60) {
+                $0.workers.count { $0.rank != nil } == 2
+            }
+            #expect(worker.isRunning)
+        }
+    }
 }

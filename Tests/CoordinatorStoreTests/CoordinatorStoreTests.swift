@@ -1,4 +1,5 @@
 import CoordinatorStore
+import Determinism
 import Foundation
 import GRDB
 import StepProtocol

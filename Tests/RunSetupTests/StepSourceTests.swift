@@ -1,5 +1,6 @@
 import CenterStore
 import Dataset
+import Determinism
 import RunConfiguration
 import RunSetup
 import StepProtocol
@@ -105,7 +106,7 @@ import Testing
     @Test func someSampleMustHaveAClass() throws {
         let folder = try TemporaryFolder()
         let (source, setup) = try source(classes: Self.labels, [], in: folder)
-        let all: [ClassOperation] = [.add(count: 1, path: ""), .retire(Array(0..<Self.labels))]
+        let all: [ClassOperation] = [.add(count: 1, path: ""), .retire(SliceSet(0..<Self.labels))]
         let error = #expect(throws: DatasetError.self) { try source.adopt(setup.classes(after: all)) }
         #expect(error?.message.contains("belongs to a class") == true)
         // Nothing has changed.

@@ -94,13 +94,14 @@ struct CoordinatorFixture {
 
     @discardableResult
     mutating func join(
-        _ peer: String, incarnation: UInt64? = nil, previous: Int? = nil, state: ShardState? = nil
+        _ peer: String, incarnation: UInt64? = nil, previous: Int? = nil, state: ShardState? = nil,
+        writesResults: Bool = false
     ) -> [String] {
         tell(
             .joined(
                 peer, role: peer.hasPrefix("s") ? .shard : .worker,
                 incarnation: incarnation ?? Self.identity(peer).incarnation, endpoint: "at \(peer)",
-                previousNumber: previous, state: state))
+                previousNumber: previous, state: state, writesResults: writesResults))
     }
 
     /// Shards s0 and s1 and `workers` w0…; the run has started.

@@ -12,7 +12,7 @@ import Testing
         #expect(cluster.plans["w0"]?.activity == .wait(reason: "waiting for 2 of 2 shards"))
         #expect(cluster.join("s0", incarnation: 100) == ["s0 is shard-0"])
         #expect(cluster.join("s1", incarnation: 101) == ["s1 is shard-1"])
-        #expect(cluster.plans["w0"]?.activity == .wait(reason: "waiting for 1 more workers"))
+        #expect(cluster.plans["w0"]?.activity == .wait(reason: "waiting for 1 more worker"))
         #expect(cluster.plans["s0"]?.mapVersion == 1)
         #expect(cluster.join("w1", incarnation: 1) == ["w1 is worker-1"])
         #expect(cluster.plans.keys.sorted() == ["s0", "s1", "w0", "w1"])
@@ -58,8 +58,8 @@ import Testing
         cluster.start(workers: 2)
         let old = cluster.result(0)
         #expect(cluster.tell(cluster.done(0, old)) == [])
-        let actions = cluster.tell(.left(MemberID(.worker, 1), incarnation: 1))
-        #expect(actions == ["warning: worker-1 left", "warning: step 0 is aborted: worker-1 is gone"])
+        #expect(
+            cluster.tell(.left(MemberID(.worker, 1), incarnation: 1)) == [], "whoever goes on purpose is no warning")
         #expect(cluster.plans["w0"]?.id == StepID(term: 1, step: 0, attempt: 1))
         #expect(cluster.plans["w0"]?.ranks.map(\.microBatches) == [0..<4])
         #expect(cluster.tell(cluster.done(0, old)) == [], "a report of the attempt that was aborted")
@@ -69,7 +69,7 @@ import Testing
     @Test mutating func withoutWorkersTheStepWaits() {
         cluster.start(workers: 1)
         cluster.tell(.left(MemberID(.worker, 0), incarnation: 0))
-        #expect(cluster.machine.activity == .wait(reason: "waiting for 1 more workers"))
+        #expect(cluster.machine.activity == .wait(reason: "waiting for 1 more worker"))
         #expect(cluster.machine.id == StepID(term: 1, step: 0, attempt: 1))
         _ = cluster.join("w1", incarnation: 1)
         #expect(cluster.machine.activity == .train)
@@ -363,5 +363,35 @@ import Testing
         #expect(misfit { $0.ranks[0].microBatches = -1..<0 } != nil)
         #expect(misfit { $0.shards[1].slices = SliceSet(4..<9) } == "slices 4–8 of 8 for shard-1")
         #expect(misfit { $0.shards[0].denseSlices = SliceSet(0..<5) } == "dense slices 0–4 of 4 for shard-0")
+    }
+
+    @Test mutating func whoeverLeavesSaysWhy() {
+        cluster.start()
+        let shard = MemberID(.shard, 1)
+        #expect(
+            cluster.tell(.left(shard, incarnation: 7, reason: "in another's name", exitCode: 1)) == [],
+            "another incarnation has not left")
+        let actions = cluster.tell(.left(shard, incarnation: 101, reason: "cannot read /x", exitCode: 70))
+        #expect(
+            actions.first
+                == "error: shard-1 left: cannot read /x (exit code 70); it owns 4 slices and 2 dense slices, and is waited for"
+        )
+        #expect(
+            cluster.waits == "shard-1 at at s1 left: cannot read /x (exit code 70); step 0 waits for it to return")
+        let known = cluster.machine.status(at: cluster.now).members.first { $0.id == shard }
+        #expect(known?.goodbye == "left: cannot read /x (exit code 70)")
+        cluster.join("s1", incarnation: 201, previous: 1, state: CoordinatorFixture.holding(-1))
+        #expect(cluster.machine.status(at: cluster.now).members.first { $0.id == shard }?.goodbye.isEmpty == true)
+        #expect(
+            cluster.tell(.left(MemberID(.worker, 0), incarnation: 0, reason: "bad data", exitCode: 78)).first
+                == "error: worker-0 left: bad data (exit code 78)")
+    }
+
+    @Test mutating func theAgeOfTheLastStepIsKnown() {
+        cluster.start()
+        cluster.now += .seconds(3)
+        cluster.commit()
+        #expect(cluster.machine.status(at: cluster.now).stepAge == .zero)
+        #expect(cluster.machine.status(at: cluster.now + .seconds(4)).stepAge == .seconds(4))
     }
 }

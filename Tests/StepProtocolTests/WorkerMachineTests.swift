@@ -23,6 +23,8 @@ import Testing
                 "\(shard) \(request.phase)?" + (request.query == .answer ? " answer" : "")
             case .report(.done(let result)): "done \(result.id) losses \(result.lossSums) norm \(result.gradientNorm)"
             case .report(.failed(let id, let code, let message)): "failed \(id) \(code) \(message)"
+            case .report(.results(let id, let problem)): "results of \(id) " + (problem ?? "written")
+            case .writeResults(let id, let committed): "write results of \(id) after \(committed)"
             case .ask: "ask"
             case .abandon(let id): "abandon \(id)"
             case .compute(_, .labels(let range)): "labels \(range)"
@@ -350,5 +352,23 @@ import Testing
         #expect(result?.exchangeSeconds == 15, "waited 1 + 2 + 3 + 4 + 5 s")
         #expect(result?.updateSeconds == 5)
         #expect(result?.shardSeconds == [25], "parameters 1, begin 12, forward 3, dense 4, update 5")
+    }
+
+    @Test mutating func resultsAreWrittenWithTheParametersAfterTheLastStep() {
+        let writer = MemberID(.worker, 0)
+        let plan = Plan.test(id: 4, shards: 1, activity: .finishing(writer: writer))
+        #expect(tell(.plan(plan)) == ["shard-0 parameters "])
+        #expect(
+            tell(reply(0, .parameters, "P", step: 4)) == ["install 3 P", "write results of step 4 after 3"])
+        #expect(
+            tell(.resultsWritten(StepID(step: 4, attempt: 0), problem: nil)) == ["results of step 4 written"])
+        #expect(
+            wait(until: now + .seconds(3)).contains { $0.hasSuffix("results of step 4 written") }, "until a newer plan")
+    }
+
+    @Test mutating func otherWorkersStandBy() {
+        let plan = Plan.test(id: 4, shards: 1, activity: .finishing(writer: MemberID(.worker, 7)))
+        #expect(tell(.plan(plan)) == [])
+        #expect(machine.nextDeadline != nil, "and ask for what comes next")
     }
 }

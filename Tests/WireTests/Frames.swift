@@ -59,7 +59,12 @@ func fields(_ message: WireMessage) -> String {
             + "\(String(describing: received))"
     case .evaluation(let evaluation):
         return "\(evaluation.member) \(evaluation.incarnation) \(evaluation.step) \(evaluation.name) "
-            + "\(evaluation.values.sorted { $0.key < $1.key })"
+            + "\(evaluation.values.sorted { $0.key < $1.key }) \(evaluation.problem)"
+    case .resultsDone(let done):
+        let sets = done.evaluations.sorted { $0.key < $1.key }.map {
+            "\($0.key) \($0.value.sorted { $0.key < $1.key })"
+        }
+        return "\(done.member) \(done.incarnation) \(done.id) \(done.problem) \(sets)"
     case .operatorRequest(let request):
         return "\(request.command) \(request.arguments.sorted { $0.key < $1.key })"
     case .sliceHashes(let hashes):

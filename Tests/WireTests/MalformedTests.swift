@@ -1,3 +1,4 @@
+import Determinism
 import StepProtocol
 import Tensors
 import Testing
@@ -293,7 +294,9 @@ import Wire
         }
         #expect(unencodable(plan(.checkpoint(directory: String(repeating: "x", count: 4097)))) == .text)
         #expect(unencodable(plan(.classes(.retire([-1])))) == .field)
-        #expect(unencodable(plan(.classes(.retire([Int](repeating: 1, count: 1 << 16 + 1))))) == .tooLarge)
+        #expect(
+            unencodable(plan(.classes(.retire(SliceSet(numbers: stride(from: 0, through: 2 << 16, by: 2))))))
+                == .tooLarge)
         // A plan may be longer than a request: clients take it.
         #expect(unencodable(plan(.handOver([SliceMove](repeating: Samples.moves[0], count: 1 << 16)))) == nil)
         #expect(unencodable(plan(.handOver([SliceMove](repeating: Samples.moves[0], count: 1 << 16 + 1)))) == .tooLarge)

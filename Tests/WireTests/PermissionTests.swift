@@ -15,6 +15,7 @@ import Wire
         "read_classes": [.shard, .worker, .operator, .reader, .coordinator],
         "heartbeat": [.shard, .worker], "leave": [.shard, .worker],
         "ready": [.worker], "step_done": [.worker], "step_failed": [.worker], "evaluation": [.worker],
+        "results_done": [.worker],
         "step_request": [.worker], "task_done": [.shard], "step_prepared": [.shard], "transfer_request": [.shard],
         "read_rows": [.operator, .reader], "read_slice_hashes": [.operator, .reader],
     ]

@@ -16,6 +16,7 @@ enum Samples {
     static var hello: Hello {
         var hello = Hello(role: .shard, incarnation: .max)
         hello.clusterID = "glyphs"
+        hello.writesResults = true
         hello.name = "shard on the left"
         hello.endpoint = "tcp://127.0.0.1:7000"
         hello.embeddingSize = 512
@@ -85,12 +86,21 @@ enum Samples {
         .stepFailed(
             StepFailed(member: worker, incarnation: 7, id: id, code: .labelOutOfRange, message: "label 6000 of 5530")),
         .evaluation(Evaluation(member: worker, incarnation: 7, step: 9, name: "lfw", values: ["accuracy": 0.99])),
+        .evaluation(
+            Evaluation(member: worker, incarnation: 7, step: 9, name: "", values: [:], problem: "still under way")),
+        .resultsDone(ResultsDone(member: worker, incarnation: 7, id: id, problem: "no space")),
+        .resultsDone(
+            ResultsDone(
+                member: worker, incarnation: 7, id: id,
+                evaluations: ["lfw": ["accuracy": 0.99, "auc": 1], "held-out": [:]])),
         .leave(Leave(member: worker, incarnation: 7, reason: "asked to")),
+        .leave(Leave(member: worker, incarnation: 7, reason: "cannot read /x", exitCode: 70)),
     ]
 
     static let plans: [WireMessage] =
         [
             .plan(plan(.train)), .plan(plan(.wait(reason: "1 of 2 shards"))), .plan(plan(.finished)),
+            .plan(plan(.finishing(writer: worker))), .plan(plan(.finishing(writer: nil))),
             .plan(plan(.failed(reason: "state lost"))),
         ]
         + [
@@ -98,6 +108,7 @@ enum Samples {
             .restore(checkpoint: ""), .restore(checkpoint: "/state/checkpoints/step-60000"),
             .classes(.add(count: 5, path: "/data/new.safetensors")), .classes(.add(count: 5, path: "")),
             .classes(.retire([3, 1, 5529])), .classes(.retire([])), .classes(.merge(from: 8, into: 7)),
+            .classes(.retire(SliceSet([3..<900, 1000..<1 << 40]))), .check(.add(count: 2, path: "/x", hash: "0f")),
             .handOver(moves), .handOver([]),
         ].map { .plan(plan(.task(BoundaryTask(number: 12, step: 69_999, kind: $0)))) }
 

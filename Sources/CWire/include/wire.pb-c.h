@@ -39,6 +39,7 @@ typedef struct Partialfc__ShardWaiting Partialfc__ShardWaiting;
 typedef struct Partialfc__ShardWaiting__Rank Partialfc__ShardWaiting__Rank;
 typedef struct Partialfc__HeartbeatReply Partialfc__HeartbeatReply;
 typedef struct Partialfc__Ready Partialfc__Ready;
+typedef struct Partialfc__Finishing Partialfc__Finishing;
 typedef struct Partialfc__Plan Partialfc__Plan;
 typedef struct Partialfc__Plan__Rank Partialfc__Plan__Rank;
 typedef struct Partialfc__Plan__Shard Partialfc__Plan__Shard;
@@ -48,12 +49,15 @@ typedef struct Partialfc__BoundaryTask__HandOver Partialfc__BoundaryTask__HandOv
 typedef struct Partialfc__ClassOperation Partialfc__ClassOperation;
 typedef struct Partialfc__ClassOperation__Add Partialfc__ClassOperation__Add;
 typedef struct Partialfc__ClassOperation__Retire Partialfc__ClassOperation__Retire;
+typedef struct Partialfc__ClassOperation__Retire__Range Partialfc__ClassOperation__Retire__Range;
 typedef struct Partialfc__ClassOperation__Merge Partialfc__ClassOperation__Merge;
 typedef struct Partialfc__TaskDone Partialfc__TaskDone;
 typedef struct Partialfc__StepPrepared Partialfc__StepPrepared;
 typedef struct Partialfc__StepDone Partialfc__StepDone;
 typedef struct Partialfc__StepFailed Partialfc__StepFailed;
 typedef struct Partialfc__Evaluation Partialfc__Evaluation;
+typedef struct Partialfc__ResultsDone Partialfc__ResultsDone;
+typedef struct Partialfc__ResultsDone__Set Partialfc__ResultsDone__Set;
 typedef struct Partialfc__Leave Partialfc__Leave;
 typedef struct Partialfc__StepRequest Partialfc__StepRequest;
 typedef struct Partialfc__StepReply Partialfc__StepReply;
@@ -94,6 +98,7 @@ typedef enum {
   PARTIALFC__HEADER__BODY_LEAVE = 27,
   PARTIALFC__HEADER__BODY_TASK_DONE = 28,
   PARTIALFC__HEADER__BODY_STEP_PREPARED = 29,
+  PARTIALFC__HEADER__BODY_RESULTS_DONE = 30,
   PARTIALFC__HEADER__BODY_STEP_REQUEST = 32,
   PARTIALFC__HEADER__BODY_STEP_REPLY = 33,
   PARTIALFC__HEADER__BODY_TRANSFER_REQUEST = 34,
@@ -142,6 +147,7 @@ struct  Partialfc__Header
     Partialfc__Leave *leave;
     Partialfc__TaskDone *task_done;
     Partialfc__StepPrepared *step_prepared;
+    Partialfc__ResultsDone *results_done;
     Partialfc__StepRequest *step_request;
     Partialfc__StepReply *step_reply;
     Partialfc__TransferRequest *transfer_request;
@@ -314,6 +320,10 @@ struct  Partialfc__Hello
    */
   Partialfc__ShardState *state;
   /*
+   * of a worker
+   */
+  protobuf_c_boolean writes_results;
+  /*
    * The newest term that the process knows from a plan, and that plan's coordinator; 0: none.
    */
   uint64_t term;
@@ -325,7 +335,7 @@ struct  Partialfc__Hello
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, 0 }
 
 
 struct  Partialfc__ShardState
@@ -577,6 +587,22 @@ struct  Partialfc__Ready
     , NULL, 0, NULL }
 
 
+/*
+ * All steps are committed, and the results of the run are due.
+ */
+struct  Partialfc__Finishing
+{
+  ProtobufCMessage base;
+  /*
+   * who is to write them; absent: a worker is waited for
+   */
+  Partialfc__Member *writer;
+};
+#define PARTIALFC__FINISHING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__finishing__descriptor) \
+    , NULL }
+
+
 struct  Partialfc__Plan__Rank
 {
   ProtobufCMessage base;
@@ -640,6 +666,10 @@ struct  Partialfc__Plan
    */
   Partialfc__BoundaryTask *task;
   /*
+   * of finished: the results are still due
+   */
+  Partialfc__Finishing *finishing;
+  /*
    * the name of what the shards' state is built on; a new one after each going back
    */
   uint64_t past;
@@ -650,7 +680,7 @@ struct  Partialfc__Plan
 };
 #define PARTIALFC__PLAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__descriptor) \
-    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, 0, 0 }
+    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0 }
 
 
 struct  Partialfc__BoundaryTask__Restore
@@ -684,7 +714,8 @@ typedef enum {
   PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_LOG = 5,
   PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_CHECKPOINT = 6,
   PARTIALFC__BOUNDARY_TASK__KIND_CLASSES = 7,
-  PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER = 8
+  PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER = 8,
+  PARTIALFC__BOUNDARY_TASK__KIND_CHECK = 9
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__BOUNDARY_TASK__KIND__CASE)
 } Partialfc__BoundaryTask__KindCase;
 
@@ -704,6 +735,10 @@ struct  Partialfc__BoundaryTask
     Partialfc__BoundaryTask__Restore *restore_checkpoint;
     Partialfc__ClassOperation *classes;
     Partialfc__BoundaryTask__HandOver *hand_over;
+    /*
+     * could it be done?
+     */
+    Partialfc__ClassOperation *check;
   };
 };
 #define PARTIALFC__BOUNDARY_TASK__INIT \
@@ -716,10 +751,25 @@ struct  Partialfc__ClassOperation__Add
   ProtobufCMessage base;
   uint64_t count;
   char *path;
+  /*
+   * of the rows when the order was checked; empty: it was not
+   */
+  char *hash;
 };
 #define PARTIALFC__CLASS_OPERATION__ADD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__add__descriptor) \
-    , 0, (char *)protobuf_c_empty_string }
+    , 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+struct  Partialfc__ClassOperation__Retire__Range
+{
+  ProtobufCMessage base;
+  uint64_t lower;
+  uint64_t upper;
+};
+#define PARTIALFC__CLASS_OPERATION__RETIRE__RANGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__retire__range__descriptor) \
+    , 0, 0 }
 
 
 struct  Partialfc__ClassOperation__Retire
@@ -727,10 +777,15 @@ struct  Partialfc__ClassOperation__Retire
   ProtobufCMessage base;
   size_t n_classes;
   uint64_t *classes;
+  /*
+   * of more than 64 classes, instead
+   */
+  size_t n_ranges;
+  Partialfc__ClassOperation__Retire__Range **ranges;
 };
 #define PARTIALFC__CLASS_OPERATION__RETIRE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__class_operation__retire__descriptor) \
-    , 0,NULL }
+    , 0,NULL, 0,NULL }
 
 
 struct  Partialfc__ClassOperation__Merge
@@ -851,10 +906,50 @@ struct  Partialfc__Evaluation
   char *name;
   size_t n_values;
   Partialfc__NamedNumber **values;
+  /*
+   * why there is none; empty: there is one
+   */
+  char *problem;
 };
 #define PARTIALFC__EVALUATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__evaluation__descriptor) \
-    , NULL, 0, 0, (char *)protobuf_c_empty_string, 0,NULL }
+    , NULL, 0, 0, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string }
+
+
+struct  Partialfc__ResultsDone__Set
+{
+  ProtobufCMessage base;
+  char *name;
+  size_t n_values;
+  Partialfc__NamedNumber **values;
+};
+#define PARTIALFC__RESULTS_DONE__SET__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__results_done__set__descriptor) \
+    , (char *)protobuf_c_empty_string, 0,NULL }
+
+
+/*
+ * The results of the run are written, as the plan of this id has asked for, or could not be.
+ */
+struct  Partialfc__ResultsDone
+{
+  ProtobufCMessage base;
+  Partialfc__Member *member;
+  uint64_t incarnation;
+  Partialfc__StepID *id;
+  /*
+   * empty: they are written
+   */
+  char *problem;
+  /*
+   * of the parameters after the last step
+   */
+  size_t n_evaluations;
+  Partialfc__ResultsDone__Set **evaluations;
+};
+#define PARTIALFC__RESULTS_DONE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__results_done__descriptor) \
+    , NULL, 0, NULL, (char *)protobuf_c_empty_string, 0,NULL }
 
 
 struct  Partialfc__Leave
@@ -863,10 +958,11 @@ struct  Partialfc__Leave
   Partialfc__Member *member;
   uint64_t incarnation;
   char *reason;
+  uint32_t exit_code;
 };
 #define PARTIALFC__LEAVE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__leave__descriptor) \
-    , NULL, 0, (char *)protobuf_c_empty_string }
+    , NULL, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Partialfc__StepRequest
@@ -1559,6 +1655,25 @@ Partialfc__Ready *
 void   partialfc__ready__free_unpacked
                      (Partialfc__Ready *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__Finishing methods */
+void   partialfc__finishing__init
+                     (Partialfc__Finishing         *message);
+size_t partialfc__finishing__get_packed_size
+                     (const Partialfc__Finishing   *message);
+size_t partialfc__finishing__pack
+                     (const Partialfc__Finishing   *message,
+                      uint8_t             *out);
+size_t partialfc__finishing__pack_to_buffer
+                     (const Partialfc__Finishing   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__Finishing *
+       partialfc__finishing__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__finishing__free_unpacked
+                     (Partialfc__Finishing *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__Plan__Rank methods */
 void   partialfc__plan__rank__init
                      (Partialfc__Plan__Rank         *message);
@@ -1612,6 +1727,9 @@ void   partialfc__boundary_task__free_unpacked
 /* Partialfc__ClassOperation__Add methods */
 void   partialfc__class_operation__add__init
                      (Partialfc__ClassOperation__Add         *message);
+/* Partialfc__ClassOperation__Retire__Range methods */
+void   partialfc__class_operation__retire__range__init
+                     (Partialfc__ClassOperation__Retire__Range         *message);
 /* Partialfc__ClassOperation__Retire methods */
 void   partialfc__class_operation__retire__init
                      (Partialfc__ClassOperation__Retire         *message);
@@ -1731,6 +1849,28 @@ Partialfc__Evaluation *
                       const uint8_t       *data);
 void   partialfc__evaluation__free_unpacked
                      (Partialfc__Evaluation *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__ResultsDone__Set methods */
+void   partialfc__results_done__set__init
+                     (Partialfc__ResultsDone__Set         *message);
+/* Partialfc__ResultsDone methods */
+void   partialfc__results_done__init
+                     (Partialfc__ResultsDone         *message);
+size_t partialfc__results_done__get_packed_size
+                     (const Partialfc__ResultsDone   *message);
+size_t partialfc__results_done__pack
+                     (const Partialfc__ResultsDone   *message,
+                      uint8_t             *out);
+size_t partialfc__results_done__pack_to_buffer
+                     (const Partialfc__ResultsDone   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__ResultsDone *
+       partialfc__results_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__results_done__free_unpacked
+                     (Partialfc__ResultsDone *message,
                       ProtobufCAllocator *allocator);
 /* Partialfc__Leave methods */
 void   partialfc__leave__init
@@ -2065,6 +2205,9 @@ typedef void (*Partialfc__HeartbeatReply_Closure)
 typedef void (*Partialfc__Ready_Closure)
                  (const Partialfc__Ready *message,
                   void *closure_data);
+typedef void (*Partialfc__Finishing_Closure)
+                 (const Partialfc__Finishing *message,
+                  void *closure_data);
 typedef void (*Partialfc__Plan__Rank_Closure)
                  (const Partialfc__Plan__Rank *message,
                   void *closure_data);
@@ -2085,6 +2228,9 @@ typedef void (*Partialfc__BoundaryTask_Closure)
                   void *closure_data);
 typedef void (*Partialfc__ClassOperation__Add_Closure)
                  (const Partialfc__ClassOperation__Add *message,
+                  void *closure_data);
+typedef void (*Partialfc__ClassOperation__Retire__Range_Closure)
+                 (const Partialfc__ClassOperation__Retire__Range *message,
                   void *closure_data);
 typedef void (*Partialfc__ClassOperation__Retire_Closure)
                  (const Partialfc__ClassOperation__Retire *message,
@@ -2109,6 +2255,12 @@ typedef void (*Partialfc__StepFailed_Closure)
                   void *closure_data);
 typedef void (*Partialfc__Evaluation_Closure)
                  (const Partialfc__Evaluation *message,
+                  void *closure_data);
+typedef void (*Partialfc__ResultsDone__Set_Closure)
+                 (const Partialfc__ResultsDone__Set *message,
+                  void *closure_data);
+typedef void (*Partialfc__ResultsDone_Closure)
+                 (const Partialfc__ResultsDone *message,
                   void *closure_data);
 typedef void (*Partialfc__Leave_Closure)
                  (const Partialfc__Leave *message,
@@ -2191,6 +2343,7 @@ extern const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_waiting__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__ready__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__finishing__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor;
@@ -2200,12 +2353,15 @@ extern const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__des
 extern const ProtobufCMessageDescriptor partialfc__class_operation__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__class_operation__add__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__class_operation__retire__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__class_operation__retire__range__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__class_operation__merge__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__task_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_prepared__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_done__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_failed__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__evaluation__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__results_done__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__results_done__set__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__leave__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_request__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__step_reply__descriptor;

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterStatus
+import Determinism
 import Foundation
 import StepProtocol
 import Tensors
@@ -22,7 +23,7 @@ final class CenterReader {
     private(set) var slices: [SliceStatus] = []
     /// All classes, retired ones too.
     private(set) var classCount = 0
-    private var retired: Set<Int> = []
+    private var retired: SliceSet = []
     private(set) var embeddingSize = 0
 
     /// - Throws: the exit code of the process if the coordinator does not answer.
@@ -41,7 +42,7 @@ final class CenterReader {
         endpoints = Dictionary(status.shards.map { ($0.name, $0.endpoint) }) { first, _ in first }
         slices = try connection.ask("slices", as: [SliceStatus].self)
         let classes = try connection.ask("classes", ["action": "list"], as: ClassStatus.self)
-        retired = Set(classes.retiredClasses.flatMap { $0[0]..<$0[1] })
+        retired = SliceSet(classes.retiredClasses.filter { $0.count == 2 && $0[0] < $0[1] }.map { $0[0]..<$0[1] })
         guard !slices.isEmpty else {
             connection.complain("no shard owns a class center yet")
             throw ExitCode(69)

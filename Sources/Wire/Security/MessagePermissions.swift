@@ -12,7 +12,7 @@ extension AcceptedKey {
             return "\(described) cannot join as \(hello.role): it is \(role.described)'s"
         case .acknowledged, .readClasses: return nil
         case .heartbeat, .leave: return only([.shard, .worker], message)
-        case .ready, .stepDone, .stepFailed, .evaluation, .stepRequest: return only([.worker], message)
+        case .ready, .stepDone, .stepFailed, .evaluation, .resultsDone, .stepRequest: return only([.worker], message)
         case .taskDone, .stepPrepared, .transferRequest: return only([.shard], message)
         case .readRows, .readSliceHashes: return only([.operator, .reader], message)
         case .operatorRequest(let request): return objection(to: request, from: member)

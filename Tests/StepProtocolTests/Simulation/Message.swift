@@ -5,7 +5,7 @@ enum Message: Sendable {
     // To the coordinator.
     case joined(
         MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
-        place: String = "", replaces: UInt64? = nil)
+        place: String = "", replaces: UInt64? = nil, writesResults: Bool = false)
     /// Goes with a hello or a heartbeat; here it may come before or after it.
     case knows(term: Int, coordinator: UInt64)
     case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
@@ -31,7 +31,7 @@ enum Message: Sendable {
     /// For the trace of a replayed seed.
     var summary: String {
         switch self {
-        case .joined(let role, let incarnation, let endpoint, let number, let state, _, _):
+        case .joined(let role, let incarnation, let endpoint, let number, let state, _, _, _):
             "joined \(role) \(incarnation) at \(endpoint), was \(number as Any), has \(state as Any)"
         case .prepared(let member, _, let id): "\(member) is prepared for \(id)"
         case .heartbeat(let member, let incarnation, let report, _):
@@ -47,6 +47,8 @@ enum Message: Sendable {
         case .ready(let member, _): "ready \(member)"
         case .report(let member, _, .done(let result)): "\(member) done \(result.id)"
         case .report(let member, _, .failed(let id, let code, let message)): "\(member) failed \(id) \(code) \(message)"
+        case .report(let member, _, .results(let id, let problem)):
+            "\(member) results of \(id) \(problem ?? "are written")"
         case .taskDone(let member, _, let number, let outcome): "\(member) task \(number) \(outcome)"
         case .welcome(let member): "welcome \(member)"
         case .refuse(let code, let message): "refuse \(code) \(message)"

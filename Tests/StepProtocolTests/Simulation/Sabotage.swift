@@ -26,6 +26,10 @@ enum Sabotage: String, CaseIterable, Sendable {
     case followsOldMaps
     /// Requests of an attempt that was left are taken for the current one.
     case takesStaleForCurrent
+    /// A shard keeps a change of the classes that was called off.
+    case keepsClassesCalledOff
+    /// A worker says that the results of the run are written, and they are not.
+    case saysResultsAreWritten
     /// A restore that could not read its checkpoint leaves a shard with nothing, and the next try finds nothing to load.
     case forgetsWhatItRestores
     /// The coordinator announces what it has not written.

@@ -138,6 +138,7 @@ struct Scenario {
         configuration.onNotFinite = .skip(limit: 100)
         configuration.movesAtOnce = movesAtOnce
         configuration.stuckAfter = .seconds(4)
+        configuration.writesResults = true
         return configuration
     }
 

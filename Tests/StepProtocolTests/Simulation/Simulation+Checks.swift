@@ -1,3 +1,4 @@
+internal import Determinism
 internal import StepProtocol
 
 /// What must hold.
@@ -50,6 +51,11 @@ extension Simulation {
     /// The coordinator may only say that it has finished when every shard that it can reach has committed the last step.
     func checkFinished() {
         guard let machine = coordinator?.machine else { return }
+        let final = world.oracle.state(after: scenario.steps - 1)
+        check(results?.step == scenario.steps - 1, "finished, and there are results of step \(results?.step as Any)")
+        check(
+            results?.parameters == Words(final[Toy.rows(Toy.slices).lowerBound...]),
+            "the results are not those of the undisturbed run")
         let alive = machine.status(at: instant).members.filter { $0.isAlive && $0.id.role == .shard }.map(\.id)
         for shard in shards.values
         where shard.member.map(alive.contains) == true && isMember(shard) && !shard.shell.owned.isEmpty {
@@ -57,6 +63,19 @@ extension Simulation {
                 shard.machine?.committed == scenario.steps - 1,
                 "finished while \(shard.name) has committed \(shard.machine?.committed as Any)")
         }
+    }
+
+    /// A worker writes the results, whole or not at all.
+    ///
+    /// - Returns: why it could not.
+    func writeResults(_ parameters: Words, after step: Int) -> String? {
+        if !isCalm && random.below(4) == 0 {
+            feats["results not written", default: 0] += 1
+            return "the disk is full"
+        }
+        feats["results written", default: 0] += 1
+        if scenario.sabotage != .saysResultsAreWritten { results = (step, parameters) }
+        return nil
     }
 
     /// Finished, and shards that could not be reached then have heard of it.

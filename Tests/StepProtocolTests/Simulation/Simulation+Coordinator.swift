@@ -26,14 +26,14 @@ extension Simulation {
     func deliverToCoordinator(_ message: Message, from sender: Int) {
         guard let coordinator else { return }
         if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
-        if case .joined(let role, let incarnation, let endpoint, let number, let state, let place, let replaces) =
-            message
+        if case .joined(
+            let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes) = message
         {
             coordinator.greeted.insert(sender)
             tellCoordinator(
                 .joined(
                     sender, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
-                    state: state, place: place, replaces: replaces))
+                    state: state, place: place, replaces: replaces, writesResults: writes))
             return
         }
         if case .knows(let term, let begun) = message {
@@ -58,6 +58,8 @@ extension Simulation {
         case .report(let member, let incarnation, .failed(let id, let code, let message)):
             tellCoordinator(
                 .stepFailed(sender, member, incarnation: incarnation, id, code: code, message: message))
+        case .report(let member, let incarnation, .results(let id, let problem)):
+            tellCoordinator(.resultsWritten(sender, member, incarnation: incarnation, id, problem: problem))
         case .taskDone(let member, let incarnation, let number, let outcome):
             tellCoordinator(.taskDone(sender, member, incarnation: incarnation, number: number, outcome))
         default: break

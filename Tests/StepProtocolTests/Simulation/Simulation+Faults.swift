@@ -8,7 +8,7 @@ extension Simulation {
         queue.insert(.misfortune, at: now + 1 + Int64(random.below(UInt64(2 * scenario.faultInterval))))
         let someWorker = pick(workers.keys.sorted())
         let someShard = pick(shards.keys.sorted())
-        switch random.below(28) {
+        switch random.below(29) {
         case 0, 1:
             guard let someWorker else { return }
             happen("worker dies", someWorker)
@@ -101,14 +101,20 @@ extension Simulation {
             happen("the operator changes classes", nil)
             let operations: [ClassOperation] = [
                 .add(count: 1 + Int(random.below(9)), path: ""), .retire([Int(random.below(9))]),
-                .merge(from: 1, into: 2),
+                .merge(from: 1, into: 2), .add(count: 2, path: "readable"), .add(count: 3, path: "unreadable"),
+                .add(count: 4, path: "removed"),
             ]
-            tellCoordinator(.classes(operations[Int(random.below(3))]))
+            tellCoordinator(.classes(operations[Int(random.below(6))]))
         case 25, 26:
             guard scenario.changesRates else { return }
             happen("the operator sets the learning rate", nil)
             let factor = Float(random.below(8)) / 4
             tellCoordinator(.learningRate(factor == 1 ? .schedule : .scaled(factor)))
+        case 27:
+            // Results that are given up are none: not while they are written.
+            if case .finishing? = coordinator?.machine.activity { return }
+            happen("the operator calls off what is under way", nil)
+            callOff()
         default:
             happen("the operator pauses or takes a checkpoint", nil)
             switch random.below(3) {
@@ -117,6 +123,13 @@ extension Simulation {
             default: tellCoordinator(.resume)
             }
         }
+    }
+
+    private func callOff() {
+        if case .classes? = coordinator?.machine.record.task?.kind { feats["classes called off", default: 0] += 1 }
+        // Shards that log nothing go back to a checkpoint then.
+        if hosts.values.contains(where: { !$0.logs }) { hasLostSteps = true }
+        tellCoordinator(.cancel)
     }
 
     func happen(_ what: String, _ node: Int?) {
@@ -182,6 +195,11 @@ extension Simulation {
         if isOver { return }
         queue.insert(.help, at: now + 10_000)
         tellCoordinator(.resume)
+        if let machine = coordinator?.machine, !machine.status(at: instant).taskFailures.isEmpty,
+            case .classes? = machine.record.task?.kind
+        {
+            callOff()
+        }
         if hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine,
             case .wait(let reason) = machine.plan.activity, reason.contains("restore")
         {

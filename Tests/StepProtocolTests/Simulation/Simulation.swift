@@ -80,6 +80,8 @@ final class Simulation {
     var floor = -1
     var failure: String?
     var violation: String?
+    /// What a worker has written at the end.
+    var results: (step: Int, parameters: Words)?
     var reports: [StepReport] = []
     var commits = 0
     var largestWorld = 1

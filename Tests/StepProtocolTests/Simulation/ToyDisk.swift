@@ -54,8 +54,10 @@ struct ToyDisk {
         return kept < unsynced || log.last?.isTorn == true
     }
 
-    mutating func truncate(after step: Int) {
-        log = effective.filter { $0.step <= step }
+    mutating func truncate(after step: Int, classVersion: Int = .max) {
+        log = effective.filter {
+            $0.step <= step && !($0.step == step && $0.kind == .classes && $0.classVersion > classVersion)
+        }
         sync()
     }
 

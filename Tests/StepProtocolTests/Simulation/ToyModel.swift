@@ -62,7 +62,7 @@ enum Toy {
     static func changed(row: UInt64, by operation: ClassOperation, version: Int) -> UInt64 {
         let kind =
             switch operation {
-            case .add(let count, _): UInt64(count)
+            case .add(let count, _, _): UInt64(count)
             case .retire(let classes): 100 + UInt64(classes.count)
             case .merge(let from, let into): 200 + UInt64(from ^ into)
             }

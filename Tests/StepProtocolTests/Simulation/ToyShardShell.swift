@@ -360,7 +360,15 @@ struct ToyShardShell {
             log(ToyRecord(id: id, kind: .skip, classVersion: classVersion), sync: sabotage != .acknowledgesUnsynced)
             committed = task.step
             try check(&world, plan)
+        case .check(let operation):
+            if case .add(_, "unreadable", _) = operation, isUnlucky {
+                return .failed(message: "\(name) cannot read it")
+            }
+            detail = operation.needsCheck ? "hash" : ""
         case .classes(let operation):
+            if case .add(_, "removed", _) = operation, isUnlucky, classVersion == plan.classVersion {
+                return .failed(message: "\(name) cannot read it any more")
+            }
             if classVersion == plan.classVersion {
                 classVersion += 1
                 let record = ToyRecord(id: id, kind: .classes, operation: operation, classVersion: classVersion)
@@ -374,10 +382,11 @@ struct ToyShardShell {
             detail = "\(owned.count) slices"
         case .restore(nil):
             if logs {
-                disk.truncate(after: task.step)
+                let isOtherClasses = classVersion > plan.classVersion && sabotage != .keepsClassesCalledOff
+                disk.truncate(after: task.step, classVersion: isOtherClasses ? plan.classVersion : .max)
                 disk.receipts = [:]
-                if committed == task.step { copies = [:] } else { try load(upTo: task.step) }
-            } else if committed != task.step, !owned.isEmpty {
+                if committed == task.step && !isOtherClasses { copies = [:] } else { try load(upTo: task.step) }
+            } else if committed != task.step || classVersion > plan.classVersion, !owned.isEmpty {
                 return .failed(message: "\(name) has step \(committed) and cannot go back to \(task.step)")
             }
             note(past: plan.past, mapVersion: mapVersion)
@@ -423,6 +432,9 @@ struct ToyShardShell {
         if logs, detail.isEmpty { disk.lastTask = task.number }
         return .done(detail: detail)
     }
+
+    /// Whether this shard is one of those that cannot read a file that others can.
+    private var isUnlucky: Bool { name.utf8.last.map { $0 % 2 == 1 } ?? false }
 
     // MARK: Transfers
 

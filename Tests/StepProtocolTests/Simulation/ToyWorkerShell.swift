@@ -11,7 +11,8 @@ struct ToyWorkerShell {
     let sabotage: Sabotage?
     /// Whether another attempt has other data.
     let variesInputs: Bool
-    private var parameters: Words = []
+    /// Those that were installed last.
+    private(set) var parameters: Words = []
     private var microBatches = 0..<0
     private var features: Words = []
     private var normalizers: Words = []

@@ -6,7 +6,7 @@ final class WorkerProcess {
     let sabotage: Sabotage?
     var machine: WorkerMachine<Words>?
     var shell: ToyWorkerShell
-    var queue: [(id: StepID, computation: WorkerComputation<Words>, plan: Plan, generation: Int)] = []
+    var queue: [(id: StepID, work: Work, plan: Plan, generation: Int)] = []
     /// Computations of the machine before this one are not its own.
     var generation = 0
     /// Whether this coordinator has answered a greeting.
@@ -19,6 +19,13 @@ final class WorkerProcess {
     var lastLie: StepID?
     /// It dies soon, and again.
     var isCrashing = false
+
+    /// What the shell executes, one after the other.
+    enum Work {
+        case compute(WorkerComputation<Words>)
+        /// The results of the run, with the parameters after this step.
+        case results(committed: Int)
+    }
 
     init(node: Int, scenario: Scenario) {
         self.node = node
@@ -62,12 +69,18 @@ final class WorkerProcess {
                 guard let plan = machine.plan else {
                     return simulation.check(false, "a worker computes without a plan")
                 }
-                queue.append((id, computation, plan, generation))
+                queue.append((id, .compute(computation), plan, generation))
+                simulation.startComputing(node, queueLength: queue.count)
+            case .writeResults(let id, let committed):
+                guard let plan = machine.plan else {
+                    return simulation.check(false, "a worker writes results without a plan")
+                }
+                queue.append((id, .results(committed: committed), plan, generation))
                 simulation.startComputing(node, queueLength: queue.count)
             case .abandon(let id):
                 // The first one is being executed; the others are dropped, but never an install.
                 for index in queue.indices.reversed() where index > 0 && queue[index].id == id {
-                    if case .install = queue[index].computation { continue }
+                    if case .compute(.install) = queue[index].work { continue }
                     queue.remove(at: index)
                 }
             }
@@ -109,7 +122,7 @@ final class WorkerProcess {
         }
         let greeting = Message.joined(
             .worker, incarnation: UInt64(node), endpoint: "worker \(node)", previousNumber: machine?.member.number,
-            state: nil, place: isCrashing ? "where workers crash" : "host of \(node)")
+            state: nil, place: isCrashing ? "where workers crash" : "host of \(node)", writesResults: true)
         simulation.send(greeting, from: node, to: 0)
     }
 
@@ -129,9 +142,15 @@ final class WorkerProcess {
         let isOwn = work.generation == generation
         let scenario = simulation.scenario
         do {
-            let isPoisoned = !scenario.poisonsShards && scenario.poisoned.contains(work.id.step)
-            let result = try shell.execute(work.computation, work.id, plan: work.plan, isPoisoned: isPoisoned)
-            if let result, isOwn { handle(.computed(work.id, result), simulation) }
+            switch work.work {
+            case .compute(let computation):
+                let isPoisoned = !scenario.poisonsShards && scenario.poisoned.contains(work.id.step)
+                let result = try shell.execute(computation, work.id, plan: work.plan, isPoisoned: isPoisoned)
+                if let result, isOwn { handle(.computed(work.id, result), simulation) }
+            case .results(let committed):
+                let problem = simulation.writeResults(shell.parameters, after: committed)
+                if isOwn { handle(.resultsWritten(work.id, problem: problem), simulation) }
+            }
         } catch let refusal as ToyRefusal {
             if isOwn { handle(.failed(work.id, .softmax, code: .notFinite, message: refusal.message), simulation) }
         } catch {
