@@ -1,7 +1,6 @@
 package import ClusterStatus
 import Foundation
 package import StepProtocol
-package import Wire
 
 /// Why the metrics cannot be written.
 package struct MetricsFileError: Error, CustomStringConvertible {

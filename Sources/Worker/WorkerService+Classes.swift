@@ -1,4 +1,5 @@
 import CenterStore
+import Determinism
 import Logging
 import MemberSupport
 import PartialFC
