@@ -200,7 +200,9 @@ final class CoordinatorService: @unchecked Sendable {
                 .heartbeatReply(
                     HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
                 to: peer, request: request)
-            if beat.term > 0 { perform(machine.handle(.knows(term: beat.term, coordinator: beat.coordinator), at: now)) }
+            if beat.term > 0 {
+                perform(machine.handle(.knows(term: beat.term, coordinator: beat.coordinator), at: now))
+            }
             perform(
                 machine.handle(
                     .heartbeat(peer, beat.member, incarnation: beat.incarnation, report: beat.report), at: now))

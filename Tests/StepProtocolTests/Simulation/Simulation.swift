@@ -31,7 +31,8 @@ final class Simulation {
             switch self {
             case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
             case .manifest: 0
-            case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .endCopy, .readable, .powerCutAtTheEnd, .calm,
+            case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .endCopy, .readable, .powerCutAtTheEnd,
+                .calm,
                 .help:
                 nil
             }
@@ -202,7 +203,9 @@ final class Simulation {
             let shard = try ShardProcess(node: nextNode, host: host, scenario: scenario)
             shards[nextNode] = shard
             endpoints[host.endpoint] = nextNode
-            note("\(shard.shell.name) starts on \(host.endpoint) as node \(nextNode) with \(shard.shell.state(of: host))")
+            note(
+                "\(shard.shell.name) starts on \(host.endpoint) as node \(nextNode) with \(shard.shell.state(of: host))"
+            )
             queue.insert(.beat(nextNode), at: now + Int64(random.below(300)))
             nextNode += 1
         } catch {
