@@ -123,7 +123,7 @@ let package = Package(
             name: "ShardState",
             dependencies: [
                 "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
-                "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
+                "PartialFC", "Backbone", "RunConfiguration", "RunSetup", "CKernels",
             ], swiftSettings: settings),
         .target(
             name: "ShardServer",

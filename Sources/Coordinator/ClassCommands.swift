@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterStatus
 import Foundation
 import ProcessSupport
+import Wire
 
 /// `coordinator classes`.
 struct Classes: ParsableCommand {

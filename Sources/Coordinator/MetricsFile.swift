@@ -2,7 +2,6 @@ package import ClusterStatus
 import Foundation
 import ProcessSupport
 package import StepProtocol
-package import Wire
 
 /// Why the metrics cannot be written.
 package struct MetricsFileError: Error, CustomStringConvertible {

@@ -1,4 +1,5 @@
 internal import CKernels
+internal import CenterStore
 internal import Determinism
 internal import PartialFC
 internal import StepProtocol

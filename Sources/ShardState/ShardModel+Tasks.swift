@@ -29,7 +29,7 @@ extension ShardModel {
             case .handOver(let moves): detail = try takeOver(moves, task)
             }
             switch task.kind {
-            case .checkpoint: break  // its files are not remembered: it is written again
+            case .check, .checkpoint: break  // what it gave is not remembered: it is done again
             case .restore(.some): break  // noted with the state itself
             case .restore(nil): try note(task.number, past: ownsSlices ? plan.past : 0)
             case .skip, .classes, .handOver: try note(task.number)

@@ -110,7 +110,8 @@ extension CoordinatorMachine {
             if let goodbye = live[first]?.goodbye, !goodbye.isEmpty {
                 return "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(refusal(of: first))"
             }
-            return "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
+            return
+                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
         }
         let names = silent.map { member in
             let goodbye = live[member]?.goodbye ?? ""
