@@ -184,7 +184,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
                     if let doubt = machine.doubt(report, of: member, peer) { return doubt }
                     machine.take(report, of: member)
                 }
-                return [.send(member, peer, machine.plan)]
+                return machine.planned(for: member, peer)
             }
         case .left(let member, let incarnation, let reason, let exitCode):
             actions = leave(member, incarnation, reason, exitCode, now)
@@ -255,7 +255,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         // Shards first: they take part in nothing but what their own plan announces.
         let receivers = live.keys.sorted { ($0.role == .worker ? 1 : 0, $0) < ($1.role == .worker ? 1 : 0, $1) }
         return receivers.compactMap { member in
-            guard let known = live[member], known.isAlive, let peer = known.peer else { return nil }
+            guard let known = live[member], known.isAlive, mayHear(member), let peer = known.peer else { return nil }
             return .send(member, peer, plan)
         }
     }
