@@ -41,8 +41,10 @@ struct FolderContentTests {
         #expect(set.opening.leftOutSamples == 3 && set.opening.leftOutIdentities == 1)
         #expect(set.problems.map(\.code) == [.unreadFormat, .unreadFormat, .unreadFormat])
         let notes = set.opening.notes.joined(separator: "\n")
-        for part in ["2 folders have no image that is read, and are no identities: c, d", "d/inner", "1 images lie in"]
-        {
+        for part in [
+            "2 folders have no image that is read, and no identity's label: c, d", "1 folder inside", "d/inner",
+            "1 image left out in",
+        ] {
             #expect(notes.contains(part), "\(part) in \(notes)")
         }
     }
