@@ -19,7 +19,7 @@ struct FolderContentTests {
         _ = try folder.write(Array("hello".utf8), to: "e/notes.txt")
         let set = try FolderDataset(root: folder.path)
         #expect(set.classNames == ["a", "b", "c", "d", "e", "f"])
-        for index in 0..<6 { _ = try set.pixels(of: index) }
+        for index in 0..<set.sampleCount { _ = try set.pixels(of: index) }
         #expect(set.opening.notes == ["files that are no pictures were passed over: 1 .txt"])
         #expect(set.opening.leftOutSamples == 0)
     }
@@ -61,7 +61,7 @@ struct FolderContentTests {
         fclose(stream)
         let set = try FolderDataset(root: folder.path, options: gray)
         #expect(set.classCount == 2)
-        #expect(Set(try (0..<2).map { try set.pixels(of: $0)[0] }) == [1, 7])
+        #expect(Set(try (0..<set.sampleCount).map { try set.pixels(of: $0)[0] }) == [1, 7])
     }
 
     /// DVC and git-annex keep the files elsewhere, and links in the folders.
