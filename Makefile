@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos power-cut elastic durability restart move fuzz dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -95,6 +95,10 @@ move: build
 # 100,000 random and mutated messages at a coordinator and at a shard server while they train.
 fuzz: build
 	@$(BIN)/experiments fuzz
+
+# Everything that any peer can do to the servers of a training cluster: steps go on, memory comes back. Under five minutes.
+hostile: build
+	@$(BIN)/experiments hostile
 
 # A small training, its dashboard in headless Chromium at two widths, light and dark: checks, and screenshots in dashboard/.
 dashboard: build

@@ -141,7 +141,7 @@ let package = Package(
             ], swiftSettings: settings),
 
         .executableTarget(
-            name: "Programs", dependencies: ["Coordinator", "ShardServer", "Worker", arguments],
+            name: "Programs", dependencies: ["Coordinator", "ShardServer", "Worker", "ProcessSupport", arguments],
             swiftSettings: settings),
 
         // Clusters of real processes, for tests and experiments.
@@ -227,7 +227,7 @@ let package = Package(
             ], swiftSettings: settings),
         .testTarget(
             name: "WireTests",
-            dependencies: ["NetworkAddress", "Wire", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
+            dependencies: ["NetworkAddress", "Wire", "ClusterHarness", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
             swiftSettings: settings),
     ]
 )

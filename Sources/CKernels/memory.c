@@ -18,9 +18,24 @@ void pfc_keep_freed_memory(void) {
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }
+
+void pfc_give_back_freed_memory(void) { malloc_trim(0); }
 #else
 void pfc_keep_freed_memory(void) {}
+void pfc_give_back_freed_memory(void) {}
 #endif
+
+int64_t pfc_resident_byte_count(void) {
+    char text[128];
+    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t count = read(file, text, sizeof text - 1);
+    close(file);
+    if (count <= 0) return 0;
+    text[count] = 0;
+    long long size, resident;
+    return sscanf(text, "%lld %lld", &size, &resident) == 2 ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
 
 void pfc_copy_past_caches(void *destination, const void *source, ptrdiff_t byte_count) {
     pfc_past_caches(destination, source, byte_count);

@@ -1,3 +1,5 @@
+internal import ProcessSupport
+
 /// How a piece of a line looks, where colours are wanted.
 public enum ConsoleStyle: Sendable, Hashable {
     case plain, bold, faint, good, warning, bad, accent, inverse

@@ -1,3 +1,5 @@
+internal import ProcessSupport
+
 /// A table that leaves out the columns that matter least where the screen is too narrow for all.
 struct ConsoleTable {
     struct Column {

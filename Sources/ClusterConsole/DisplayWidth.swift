@@ -15,14 +15,4 @@ extension Character {
 extension StringProtocol {
     /// Columns that a terminal gives the text.
     var columns: Int { reduce(0) { $0 + $1.columns } }
-
-    /// The text without anything that a terminal would obey: what members say of themselves is shown, not done.
-    var printable: String {
-        String(
-            map { character in
-                character.unicodeScalars.contains {
-                    $0.properties.generalCategory == .control || $0.properties.generalCategory == .format
-                } ? "�" : character
-            })
-    }
 }

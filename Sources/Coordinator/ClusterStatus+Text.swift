@@ -57,7 +57,7 @@ extension ClusterStatus {
         let late = shards.filter(\.late).map(\.name) + workers.filter(\.late).map(\.name)
         if !late.isEmpty { lines.append("late      \(late.joined(separator: ", "))") }
         if let straggler { lines.append("straggler \(straggler)") }
-        return lines.joined(separator: "\n")
+        return lines.map(\.printable).joined(separator: "\n")
     }
 
     /// One line for a log.
@@ -77,7 +77,7 @@ extension ClusterStatus {
         if !obstacle.isEmpty { parts.append(obstacle) }
         if let problem { parts.append(problem) }
         if !reason.isEmpty { parts.append(reason) }
-        return parts.joined(separator: "  ")
+        return parts.map(\.printable).joined(separator: "  ")
     }
 
     /// The shard servers as a table, and what keeps some of them from going on.
@@ -99,7 +99,7 @@ extension ClusterStatus {
         }
         let obstacles = shards.filter { !$0.obstacle.isEmpty }.map { "\($0.name) waits: \($0.obstacle)" }
         let problems = shards.compactMap { shard in shard.problem.map { "\(shard.name): \($0)" } }
-        return ([table.render()] + obstacles + problems).joined(separator: "\n")
+        return ([table.render()] + (obstacles + problems).map(\.printable)).joined(separator: "\n")
     }
 
     /// The workers as a table.

@@ -123,7 +123,8 @@ struct Connection: ParsableArguments {
     /// Prints the answer: JSON if asked for, else `text`.
     func print(_ answer: some Encodable, text: () -> String) {
         guard json else {
-            Swift.print(text())
+            // Line by line: the lines are ours, what they say is not.
+            Swift.print(text().split(separator: "\n", omittingEmptySubsequences: false).map(\.printable).joined(separator: "\n"))
             return
         }
         if let data = try? StatusJSON.encode(answer, pretty: true) {
@@ -141,7 +142,7 @@ struct Connection: ParsableArguments {
     }
 
     /// Writes a line to standard error.
-    func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }
+    func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text.printableLines)\n".utf8)) }
 }
 
 /// The coordinator does not do what it was told.

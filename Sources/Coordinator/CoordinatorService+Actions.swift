@@ -3,6 +3,7 @@ import CoordinatorStore
 import Foundation
 import Logging
 import Monitoring
+import ProcessSupport
 import RunConfiguration
 import RunSetup
 import StepProtocol
@@ -63,7 +64,7 @@ extension CoordinatorService {
         case .persist: break
         case .welcome(let peer, let member): welcome(member, peer, request(peer))
         case .refuse(let peer, let code, let message):
-            log.warning("refused a message: \(message)")
+            if let rest = refusals.next() { log.warning("refused a message: \(message)\(rest)") }
             server.refuse(peer, request: request(peer), Refusal(code, message))
         case .dismiss(let peer, let member):
             members[member] = nil

@@ -19,8 +19,12 @@ extension CoordinatorService {
         status.problem = metrics.problem.isEmpty ? nil : metrics.problem
         status.checkpointProblem = checkpointProblem
         status.evaluations = evaluations.values.sorted { $0.name < $1.name }
-        status.refused = Dictionary(
-            uniqueKeysWithValues: server.counters.rejected.map { ("\($0.key)", $0.value) })
+        let counters = server.counters
+        status.refused = Dictionary(uniqueKeysWithValues: counters.rejected.map { ("\($0.key)", $0.value) })
+        // Peers whose connections were ended, and what nobody looked at, are refused as well.
+        for (reason, count) in counters.endedByName { status.refused["ended: \(reason)", default: 0] += count }
+        if counters.ignored > 0 { status.refused["ignored"] = counters.ignored }
+        if counters.unaccepted > 0 { status.refused["no descriptors"] = counters.unaccepted }
         return status
     }
 

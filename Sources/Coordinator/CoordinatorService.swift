@@ -68,6 +68,8 @@ final class CoordinatorService: @unchecked Sendable {
     let tensorBoard: TensorBoardFile?
     private var nextPublication = ContinuousClock.now
     var inHand: Question?
+    /// For refused peers and messages.
+    var refusals = LogThrottle()
     /// Writes and removes checkpoints' files: the loop must not wait for them.
     let files = ComputeThread(name: "files")
     private let origin = ContinuousClock.now
@@ -154,8 +156,11 @@ final class CoordinatorService: @unchecked Sendable {
                 receiveWhileBlocked(message, peer, request)
             }
         case .server(.dropped(let peer)):
-            log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+            if let rest = refusals.next() {
+                log.warning("a peer does not read what it is sent\(rest)", metadata: ["peer": "\(peer)"])
+            }
         case .server(.security(let event)): log.log(level: event.isWarning ? .warning : .info, "\(event)")
+        case .server(.trouble(let trouble)): note(trouble.isWarning ? .warning : .info, "\(trouble)")
         case .checkpointWritten(let number, let problem):
             if blocked == nil {
                 checkpointProblem = problem ?? ""
@@ -223,10 +228,19 @@ final class CoordinatorService: @unchecked Sendable {
                     .taskDone(peer, done.member, incarnation: done.incarnation, number: done.number, done.outcome),
                     at: now))
         case .leave(let leave):
-            log.info("\(leave.member) leaves: \(leave.reason)")
+            // Of a process that has been replaced it says nothing of the one that is there.
+            if machine.isMember(leave.member, incarnation: leave.incarnation) {
+                log.info("\(leave.member) leaves: \(leave.reason)")
+            } else {
+                log.debug("another process than \(leave.member) says that it leaves: \(leave.reason)")
+            }
             server.send(.acknowledged, to: peer, request: request)
             perform(machine.handle(.left(leave.member, incarnation: leave.incarnation), at: now))
         case .evaluation(let evaluation):
+            if let objection = objection(to: evaluation) {
+                server.refuse(peer, request: request, objection)
+                return
+            }
             guard evaluations[evaluation.name] != nil || evaluations.count < Self.evaluationLimit else {
                 let message = "\(Self.evaluationLimit) evaluation sets are kept, \"\(evaluation.name)\" is one more"
                 server.refuse(peer, request: request, Refusal(.tooLarge, message))
@@ -256,7 +270,9 @@ final class CoordinatorService: @unchecked Sendable {
 
     private func greet(_ hello: Hello, _ peer: PeerID, _ request: UInt64) {
         if case .failure(let refusal) = policy.check(hello) {
-            log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
+            if let rest = refusals.next() {
+                log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)\(rest)")
+            }
             server.refuse(peer, request: request, refusal)
             return
         }
@@ -287,6 +303,21 @@ final class CoordinatorService: @unchecked Sendable {
                     peer, role: hello.role, incarnation: hello.incarnation, endpoint: hello.endpoint,
                     previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state),
                 at: now))
+    }
+
+    /// Why an evaluation is not one of this run's.
+    private func objection(to evaluation: Evaluation) -> Refusal? {
+        let member = evaluation.member
+        guard member.role == .worker, machine.isMember(member, incarnation: evaluation.incarnation) else {
+            return Refusal(.incarnation, "an evaluation in the name of \(member), which another process is, or none")
+        }
+        // The worker may know of a commit before this process does.
+        guard (0...machine.committed + 1).contains(evaluation.step) else {
+            return Refusal(
+                .malformed,
+                "an evaluation after step \(evaluation.step), but the last committed one is \(machine.committed)")
+        }
+        return nil
     }
 
     private func record(_ evaluation: Evaluation) {

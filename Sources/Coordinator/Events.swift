@@ -3,6 +3,7 @@ import ClusterConsole
 import ClusterKeys
 import ClusterStatus
 import Foundation
+import ProcessSupport
 import Wire
 
 /// `coordinator events`.
@@ -110,6 +111,6 @@ struct Events: OperatorCommand {
 
     private static func line(_ event: ClusterEvent) -> String {
         let time = ISO8601DateFormatter().string(from: Date(timeIntervalSince1970: event.time))
-        return "\(time)  \(event.level)  \(event.text)"
+        return "\(time)  \(event.level)  \(event.text)".printable
     }
 }

@@ -52,7 +52,7 @@ struct Health: ParsableCommand {
             throw ExitCode(69)
         }
         // A line, which Docker keeps and `docker inspect` shows.
-        print(answer.text.trimmingCharacters(in: .whitespacesAndNewlines))
+        print(answer.text.trimmingCharacters(in: .whitespacesAndNewlines).printable)
         guard answer.status == 200 else { throw ExitCode(1) }
     }
 }

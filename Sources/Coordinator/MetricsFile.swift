@@ -1,4 +1,5 @@
 import Foundation
+internal import ProcessSupport
 package import StepProtocol
 package import Wire
 
@@ -47,7 +48,7 @@ package struct MetricsFile {
             if !isContinued || !FileManager.default.fileExists(atPath: path) {
                 try Data().write(to: URL(fileURLWithPath: path))
             }
-            file = LineFile(handle: try FileHandle(forUpdating: URL(fileURLWithPath: path)))
+            file = LineFile(handle: try FileHandle(forUpdating: URL(fileURLWithPath: path)).closedOnExecute)
             syncer = MetricsSyncer(descriptor: file.handle.fileDescriptor)
             // A line that was not written to its end.
             end = try file.lineEnd(before: try file.byteCount)

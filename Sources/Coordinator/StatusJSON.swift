@@ -1,4 +1,5 @@
 import Foundation
+import ProcessSupport
 
 /// JSON as the coordinator writes it and operator commands read it.
 ///
@@ -12,7 +13,27 @@ enum StatusJSON {
         if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
         encoder.nonConformingFloatEncodingStrategy = .convertToString(
             positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        return try encoder.encode(value)
+        return escaped(try encoder.encode(value))
+    }
+
+    /// JSON is printed on terminals too: what these would obey is written as \uXXXX, which is the same to whoever reads JSON. Foundation
+    /// does that for the first 32 characters alone.
+    private static func escaped(_ json: Data) -> Data {
+        let text = String(decoding: json, as: UTF8.self)
+        func isHidden(_ scalar: Unicode.Scalar) -> Bool { scalar != "\n" && String(scalar).printable.hasPrefix("\\u{") }
+        guard text.unicodeScalars.contains(where: { $0.value >= 0x7F && isHidden($0) }) else { return json }
+        var escaped = ""
+        for scalar in text.unicodeScalars {
+            guard isHidden(scalar) else {
+                escaped.unicodeScalars.append(scalar)
+                continue
+            }
+            for unit in String(scalar).utf16 {
+                let digits = String(unit, radix: 16)
+                escaped += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            }
+        }
+        return Data(escaped.utf8)
     }
 
     /// - Throws: `DecodingError` if `text` is not a `Value`.

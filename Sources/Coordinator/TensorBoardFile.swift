@@ -36,7 +36,7 @@ final class TensorBoardFile: @unchecked Sendable {
         do {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
             try TensorBoardRecord.version(time: now).write(to: URL(fileURLWithPath: path))
-            handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+            handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path)).closedOnExecute
             try handle.seekToEnd()
         } catch { throw TensorBoardError(description: "\(path) cannot be written: \(error.localizedDescription)") }
         write(TensorBoardRecord.start(time: now, step: committed + 1))

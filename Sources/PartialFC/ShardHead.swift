@@ -85,8 +85,15 @@ public final class ShardHead {
     /// Memory of the table's rows and momentum, in bytes.
     public var memoryByteCount: Int { table.memoryByteCount }
 
-    /// A content hash of every active slice, in hex.
-    public func sliceHashes() -> [Int: String] { table.sliceHashes(of: activeSlices, parallel: blocks.parallel) }
+    /// A content hash of every active slice, or of some of them, in hex.
+    public func sliceHashes(of slices: SliceSet? = nil) -> [Int: String] {
+        table.sliceHashes(of: slices ?? activeSlices, parallel: blocks.parallel)
+    }
+
+    /// Bytes of a slice's rows and momentum; 0 if it is not held here.
+    public func byteCount(ofSlice slice: Int) -> Int {
+        table.memory(of: slice).map { $0.rowCount * ($0.rowByteCount + $0.momentumByteCount) } ?? 0
+    }
 
     /// Rows and momentum f32 [ids.count, D] of classes in active slices, as they are in the table now.
     ///

@@ -8,6 +8,12 @@ public final class ComputeThread: @unchecked Sendable {
     private var queue: [@Sendable () -> Void] = []
     private var head = 0
     private var closed = false
+    /// Work that is done piece by piece while nothing else waits.
+    private var patient: [@Sendable () -> Bool] = []
+    /// Pieces of other work that were done since the last piece of that.
+    private var overtaken = 0
+    /// After so many it has its turn all the same.
+    private static let overtaking = 64
 
     /// Starts the thread.
     public init(name: String) {
@@ -26,11 +32,22 @@ public final class ComputeThread: @unchecked Sendable {
         }
     }
 
+    /// Appends work that is to keep nothing else waiting: `piece` is called again and again, between other work, until it returns
+    /// false. Several such have their turns by rotation. Does nothing after `close`.
+    public func submitInPieces(_ piece: @escaping @Sendable () -> Bool) {
+        condition.withLock {
+            guard !closed else { return }
+            patient.append(piece)
+            condition.signal()
+        }
+    }
+
     /// Lets the work in progress end, drops the rest, and ends the thread.
     public func close() {
         condition.withLock {
             closed = true
             queue.removeAll()
+            patient.removeAll()
             head = 0
             condition.signal()
         }
@@ -39,11 +56,19 @@ public final class ComputeThread: @unchecked Sendable {
     private func run() {
         while true {
             condition.lock()
-            while head == queue.count && !closed { condition.wait() }
+            while head == queue.count && patient.isEmpty && !closed { condition.wait() }
             if closed {
                 condition.unlock()
                 return
             }
+            if !patient.isEmpty, head == queue.count || overtaken >= Self.overtaking {
+                overtaken = 0
+                let piece = patient.removeFirst()
+                condition.unlock()
+                if piece() { submitInPieces(piece) }
+                continue
+            }
+            overtaken += 1
             let work = queue[head]
             head += 1
             if head == queue.count {

@@ -9,6 +9,9 @@ public enum ProcessMemory {
     /// The most bytes that were ever resident; 0 where `/proc` is missing.
     public static var peakResidentBytes: Int { field("VmHWM:") }
 
+    /// Resident bytes of another process now; 0 where there is none.
+    public static func residentBytes(of process: Int32) -> Int { field("VmRSS:", of: "/proc/\(process)/status") }
+
     /// The same of another process; 0 where there is none.
     public static func peakResidentBytes(of process: Int32) -> Int { field("VmHWM:", of: "/proc/\(process)/status") }
 

@@ -21,11 +21,13 @@ public struct StandardErrorLog: LogHandler {
         let fields = metadata.merging(event.metadata ?? [:]) { $1 }
         let tail =
             fields.isEmpty
-            ? "" : " " + fields.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+            ? "" : " " + fields.sorted { $0.key < $1.key }.map { "\($0.key)=\("\($0.value)".printable)" }.joined(separator: " ")
         var seconds = time(nil)
         var parts = tm()
         gmtime_r(&seconds, &parts)
         let clock = String(format: "%02d:%02d:%02d", parts.tm_hour, parts.tm_min, parts.tm_sec)
-        FileHandle.standardError.write(Data("\(clock) \(event.level) \(label): \(event.message)\(tail)\n".utf8))
+        // What others say of themselves is shown, not obeyed, and makes no lines of its own.
+        let message = "\(event.message)".printableLines
+        FileHandle.standardError.write(Data("\(clock) \(event.level) \(label): \(message)\(tail)\n".utf8))
     }
 }

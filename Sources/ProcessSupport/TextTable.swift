@@ -5,11 +5,11 @@ public struct TextTable: Sendable {
 
     public init(_ columns: [String]) { self.columns = columns }
 
-    /// Appends a row of as many cells as there are columns.
+    /// Appends a row of as many cells as there are columns. What a terminal would obey is written out.
     public mutating func add(_ cells: [String]) {
         precondition(
             cells.count == columns.count, "a row of \(cells.count) cells in a table of \(columns.count) columns")
-        rows.append(cells)
+        rows.append(cells.map(\.printable))
     }
 
     /// The lines of the table, without a final newline.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Coordinator
 import Foundation
+import ProcessSupport
 import ShardServer
 import Worker
 
@@ -11,6 +12,7 @@ import Worker
 @main
 enum Programs {
     static func main() {
+        ProcessLimits.prepare()
         let arguments = CommandLine.arguments
         if let program = program(arguments[0]) {
             program.main(Array(arguments.dropFirst()))

@@ -67,6 +67,7 @@ extension ShardService {
             received: counters.received, sent: counters.sent, bytesIn: counters.bytesIn, bytesOut: counters.bytesOut,
             unfinished: counters.unfinished, overfull: counters.overfull,
             refused: Dictionary(uniqueKeysWithValues: counters.rejected.map { ("\($0.key)", $0.value) }),
-            turnedAway: counters.turnedAwayByName)
+            turnedAway: counters.turnedAwayByName, ended: counters.endedByName, unaccepted: counters.unaccepted,
+            ignored: counters.ignored, connections: counters.connections)
     }
 }

@@ -1,6 +1,8 @@
 import Logging
 import MemberSupport
+import PartialFC
 import ProcessSupport
+import RunSetup
 import ShardState
 import StepProtocol
 import Tensors
@@ -23,11 +25,11 @@ extension ShardService {
             drive(.request(peer, request))
         case .transferRequest(let request): drive(.transfer(peer, request))
         case .readRows(let ids):
-            answer(peer) { model throws(Refusal) in
-                let (rows, momentum, steps) = try model.read(ids: ids)
-                return .rows(rows: rows, momentum: momentum, steps: steps)
-            }
-        case .readSliceHashes: answer(peer) { model throws(Refusal) in .sliceHashes(model.hashes()) }
+            guard let setup else { return answer(peer, nil) }
+            do throws(Refusal) {
+                answer(peer, try RowsQuestion(ids: ids, embeddingSize: setup.head.embeddingSize))
+            } catch { server.refuse(peer.peer, request: peer.request, error) }
+        case .readSliceHashes: answer(peer, HashesQuestion())
         default:
             server.refuse(
                 peer.peer, request: peer.request,
@@ -44,7 +46,9 @@ extension ShardService {
             return
         }
         if case .failure(let refusal) = policy.check(hello) {
-            log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
+            if let rest = refusals.next() {
+                log.warning("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)\(rest)")
+            }
             server.refuse(peer.peer, request: peer.request, refusal)
             return
         }
@@ -56,20 +60,29 @@ extension ShardService {
         server.welcome(peer.peer, request: peer.request, answer)
     }
 
-    /// Computes an answer between the computations of the steps.
-    private func answer(
-        _ peer: StepPeer, _ body: @escaping @Sendable (ShardModel) throws(Refusal) -> WireMessage
-    ) {
-        let (mailbox, box) = (mailbox, model)
-        compute.submit {
-            guard let model = box.model else {
-                mailbox.post(
-                    .answer(peer, .failure(Refusal(.notWelcomed, "this shard owns no slices yet; try again later"))))
-                return
-            }
-            do throws(Refusal) { mailbox.post(.answer(peer, .success(try body(model)))) } catch {
-                mailbox.post(.answer(peer, .failure(error)))
-            }
+    /// Computes an answer piece by piece, while there is nothing to compute for a step; not for somebody who is gone.
+    private func answer(_ peer: StepPeer, _ question: (any ShardQuestion)?) {
+        let nothing = Refusal(.notWelcomed, "this shard owns no slices yet; try again later")
+        guard let question else {
+            server.refuse(peer.peer, request: peer.request, nothing)
+            return
+        }
+        let (mailbox, box, server) = (mailbox, model, server)
+        let work = PieceWork(question)
+        compute.submitInPieces {
+            guard server.isConnected(peer.peer) else { return false }
+            do throws(Refusal) {
+                guard let model = box.model else { throw nothing }
+                guard let answer = try work.question.advance(model) else { return true }
+                mailbox.post(.answer(peer, .success(answer)))
+            } catch { mailbox.post(.answer(peer, .failure(error))) }
+            return false
         }
     }
+}
+
+/// A question under way. Touched on the compute thread only.
+private final class PieceWork: @unchecked Sendable {
+    var question: any ShardQuestion
+    init(_ question: any ShardQuestion) { self.question = question }
 }

@@ -88,6 +88,8 @@ final class ShardService: MemberService, @unchecked Sendable {
     /// The version of the classes that was asked for.
     var askedClasses: Int?
     var obstacle = ""
+    /// For refused peers.
+    var refusals = LogThrottle()
     /// Connections to the owners of slices on their way here, requests under way, and those that wait for the handshake.
     var shards: [MemberID: ClientConnection] = [:]
     var asked: [MemberID: [UInt64: TransferRequest]] = [:]
@@ -198,8 +200,11 @@ final class ShardService: MemberService, @unchecked Sendable {
         case .server(.received(let peer, let request, let message)):
             serve(message, StepPeer(peer: peer, request: request))
         case .server(.dropped(let peer)):
-            log.warning("a peer does not read what it is sent", metadata: ["peer": "\(peer)"])
+            if let rest = refusals.next() {
+                log.warning("a peer does not read what it is sent\(rest)", metadata: ["peer": "\(peer)"])
+            }
         case .server(.security(let event)): log.log(level: event.isWarning ? .warning : .info, "\(event)")
+        case .server(.trouble(let trouble)): log.log(level: trouble.isWarning ? .warning : .info, "\(trouble)")
         case .shard(let shard, let event): hear(shard, event)
         case .ready(.success(let ready)): begin(ready)
         case .ready(.failure(let refusal)):
@@ -248,7 +253,7 @@ final class ShardService: MemberService, @unchecked Sendable {
             "snapshot_step": Double(values.snapshotStep),
             "resident_bytes": Double(ProcessMemory.residentBytes),
             "peak_resident_bytes": Double(ProcessMemory.peakResidentBytes),
-            "refused": Double(server.counters.rejectedTotal),
+            "refused": Double(server.counters.refusedTotal),
         ]
         if let tail = store?.tornTail { statistics["torn_bytes"] = Double(tail.byteCount) }
         if values.restoring.loadSeconds > 0 {

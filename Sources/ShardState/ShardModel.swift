@@ -225,28 +225,29 @@ package final class ShardModel {
 
     // MARK: Reading
 
+    package var embeddingSize: Int { setup.head.embeddingSize }
+
     /// Hashes of everything that is owned.
     package func hashes() -> SliceHashes {
-        SliceHashes(
-            step: committed, slices: head.sliceHashes(),
-            denseSlices: Dictionary(uniqueKeysWithValues: zip(dense.slices.numbers, dense.contentHashes())))
+        SliceHashes(step: committed, slices: head.sliceHashes(), denseSlices: denseHashes())
     }
 
-    /// Rows and momentum of some classes.
+    /// Hashes of slices of class centers that are owned.
+    func sliceHashes(of slices: SliceSet) -> [Int: String] { head.sliceHashes(of: slices) }
+
+    /// Hashes of the dense slices that are owned.
+    func denseHashes() -> [Int: String] {
+        Dictionary(uniqueKeysWithValues: zip(dense.slices.numbers, dense.contentHashes()))
+    }
+
+    /// Bytes of a slice of class centers.
+    func byteCount(ofSlice slice: Int) -> Int { head.byteCount(ofSlice: slice) }
+
+    /// Rows and momentum of some classes, and when they took part in a step.
     ///
-    /// - Throws: `Refusal` if a class is not held here, or the answer would be longer than a message may be.
-    package func read(ids: Tensor) throws(Refusal) -> (rows: Tensor, momentum: Tensor, steps: Tensor) {
-        guard ids.dtype == .i64, ids.shape.count == 1 else {
-            throw Refusal(.malformed, "class ids are \(ids.dtype) \(ids.shape), expected i64 [n]")
-        }
-        // A row is hundreds of times as long as its id: checked before any memory is asked for.
-        let rowBytes = 2 * setup.head.embeddingSize * MemoryLayout<Float>.stride
-        let limit = (TransportOptions().messageByteCount - WireLimits.server.headerByteCount) / rowBytes
-        guard ids.count <= limit else {
-            throw Refusal(.tooLarge, "\(ids.count) rows are asked for at once; at most \(limit) fit into a message")
-        }
+    /// - Throws: `Refusal` if a class is not held here.
+    func read(ids: [Int64]) throws(Refusal) -> (rows: Tensor, momentum: Tensor, steps: Tensor) {
         do {
-            let ids = ids.array(Int64.self)
             let (rows, momentum) = try head.read(ids: ids)
             return (rows, momentum, head.lastSteps(ids: ids))
         } catch { throw Refusal(error) }

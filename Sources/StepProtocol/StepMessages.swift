@@ -97,4 +97,6 @@ public enum RefusalCode: UInt16, Sendable, Hashable, Codable, CaseIterable {
     case drained = 18
     /// The key of the peer does not allow it.
     case forbidden = 19
+    /// The peer, or others of its kind, have asked for more than is answered at a time.
+    case busy = 20
 }

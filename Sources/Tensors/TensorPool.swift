@@ -21,6 +21,9 @@ public final class TensorPool: Sendable {
         return TensorStorage(foreign: block.base, byteCount: byteCount) { [blocks] in blocks.giveBack(block) }
     }
 
+    /// Gives back to the system what nobody has used for `duration`.
+    public func giveBack(idleFor duration: Duration) { blocks.giveBack(idleSince: .now - duration) }
+
     /// Bytes that wait to be used again.
     public var idleByteCount: Int { blocks.idleByteCount }
 
@@ -33,6 +36,8 @@ private final class PoolBlocks: @unchecked Sendable {
     struct Block: @unchecked Sendable {
         let base: UnsafeMutableRawPointer
         let capacity: Int
+        /// When it came back.
+        var idleSince = ContinuousClock.now
     }
 
     /// A huge page.
@@ -85,7 +90,7 @@ private final class PoolBlocks: @unchecked Sendable {
             lentBytes -= block.capacity
             // The others need not make room for what is too large to be kept.
             guard block.capacity <= idleByteCapacity else { return [block] }
-            idle.append(block)
+            idle.append(Block(base: block.base, capacity: block.capacity))
             idleBytes += block.capacity
             var surplus: [Block] = []
             while idleBytes > idleByteCapacity {
@@ -93,6 +98,18 @@ private final class PoolBlocks: @unchecked Sendable {
                 idleBytes -= oldest.capacity
                 surplus.append(oldest)
             }
+            return surplus
+        }
+        for block in surplus { munmap(block.base, block.capacity) }
+    }
+
+    func giveBack(idleSince time: ContinuousClock.Instant) {
+        let surplus: [Block] = withLock {
+            // The one that came back first is the first.
+            let count = idle.prefix { $0.idleSince <= time }.count
+            let surplus = Array(idle.prefix(count))
+            idle.removeFirst(count)
+            idleBytes -= surplus.reduce(0) { $0 + $1.capacity }
             return surplus
         }
         for block in surplus { munmap(block.base, block.capacity) }

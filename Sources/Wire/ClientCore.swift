@@ -181,8 +181,8 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
 
     func receive() {
         for _ in 0..<256 where wantsMessages {
-            guard let frames = socket.receive(limit: Bound.tensors + 2)?.frames else { return }
-            let byteCount = frames.reduce(0) { $0 + $1.byteCount }
+            guard let received = socket.receive(limit: Bound.tensors + 2) else { return }
+            let (frames, byteCount) = (received.frames, received.byteCount)
             state.withLock { $0.counters.bytesIn += byteCount }
             do {
                 let (request, part) = try WireCodec.decode(frames[...], limits: limits) {
@@ -274,7 +274,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
                 family?.lost(at: .now)
                 failed(reason)
             case .disconnected: family?.lost(at: .now)
-            case .accepted: break
+            case .accepted, .acceptFailed: break
             }
         }
     }

@@ -12,10 +12,32 @@
 /// The capacity bounds what sockets bring in: while the mailbox is full they are not read, and senders feel it through TCP.
 /// `post` itself always succeeds, so that a computation can hand in its result.
 public final class Mailbox<Event: Sendable>: Sendable {
-    private struct State {
+    /// Events in the order in which they came.
+    private struct Lane {
         /// What was taken is nil, so that it is not kept alive until the array is shortened.
         var events: [(event: Event, byteCount: Int)?] = []
         var first = 0
+
+        var count: Int { events.count - first }
+
+        mutating func take() -> (event: Event, byteCount: Int)? {
+            guard first < events.count, let taken = events[first] else { return nil }
+            events[first] = nil
+            first += 1
+            if first == events.count || first > 512 {
+                events.removeFirst(first)
+                first = 0
+            }
+            return taken
+        }
+    }
+
+    private struct State {
+        var prompt = Lane()
+        /// Those that wait until there are no others.
+        var patient = Lane()
+        /// How many others were taken since the last one of these.
+        var overtaken = 0
         var byteCount = 0
         var isClosed = false
         var whenDrained: [@Sendable () -> Void] = []
@@ -36,13 +58,26 @@ public final class Mailbox<Event: Sendable>: Sendable {
     /// Appends an event. Does nothing once the mailbox is closed.
     public func post(_ event: Event) { post(event, byteCount: 0) }
 
-    func post(_ event: Event, byteCount: Int) {
+    /// - Parameter isPatient: whether it waits until nothing else does, or much else has gone before it.
+    func post(_ event: Event, byteCount: Int, isPatient: Bool = false) {
         monitor.withLock { state in
             guard !state.isClosed else { return }
-            state.events.append((event, byteCount))
+            if isPatient { state.patient.events.append((event, byteCount)) } else { state.prompt.events.append((event, byteCount)) }
             state.byteCount += byteCount
         }
         monitor.signal()
+    }
+
+    /// One of those that wait has its turn after so many others at the latest.
+    private static var overtaking: Int { 256 }
+
+    private func take(_ state: inout State) -> (event: Event, byteCount: Int)? {
+        if state.overtaken < Self.overtaking || state.patient.count == 0, let event = state.prompt.take() {
+            state.overtaken += 1
+            return event
+        }
+        state.overtaken = 0
+        return state.patient.take() ?? state.prompt.take()
     }
 
     /// Takes the oldest event; waits for one until the deadline.
@@ -51,17 +86,9 @@ public final class Mailbox<Event: Sendable>: Sendable {
     public func next(until deadline: ContinuousClock.Instant) -> Event? {
         var drained: [@Sendable () -> Void] = []
         let event: Event?? = monitor.wait(until: deadline) { state in
-            guard state.first < state.events.count, let (event, byteCount) = state.events[state.first] else {
-                return state.isClosed ? .some(nil) : nil
-            }
             let wasFull = isFull(state)
-            state.events[state.first] = nil
-            state.first += 1
+            guard let (event, byteCount) = take(&state) else { return state.isClosed ? .some(nil) : nil }
             state.byteCount -= byteCount
-            if state.first == state.events.count || state.first > 512 {
-                state.events.removeFirst(state.first)
-                state.first = 0
-            }
             if wasFull && !isFull(state) { drained = state.whenDrained }
             return .some(event)
         }
@@ -73,7 +100,7 @@ public final class Mailbox<Event: Sendable>: Sendable {
     public func next(within duration: Duration) -> Event? { next(until: .now + duration) }
 
     /// Number of events that wait.
-    public var count: Int { monitor.withLock { $0.events.count - $0.first } }
+    public var count: Int { monitor.withLock { $0.prompt.count + $0.patient.count } }
 
     public var isClosed: Bool { monitor.withLock { $0.isClosed } }
 
@@ -90,20 +117,22 @@ public final class Mailbox<Event: Sendable>: Sendable {
     /// An entrance for events of another type.
     public func sink<Input: Sendable>(_ transform: @escaping @Sendable (Input) -> Event) -> Sink<Input> {
         Sink(
-            post: { self.post(transform($0), byteCount: $1) },
+            deliver: { self.post(transform($0), byteCount: $1, isPatient: $2) },
             isFull: { self.monitor.withLock { self.isFull($0) } },
             whenDrained: { wake in self.monitor.withLock { $0.whenDrained.append(wake) } })
     }
 
     private func isFull(_ state: State) -> Bool {
-        !state.isClosed && (state.events.count - state.first >= capacity || state.byteCount >= byteCapacity)
+        !state.isClosed && (state.prompt.count >= capacity || state.byteCount >= byteCapacity)
     }
 }
 
 /// An entrance of a mailbox, as sockets see it.
 public struct Sink<Input: Sendable>: Sendable {
-    let post: @Sendable (Input, _ byteCount: Int) -> Void
+    let deliver: @Sendable (Input, _ byteCount: Int, _ isPatient: Bool) -> Void
     let isFull: @Sendable () -> Bool
     /// Registers what to call when the mailbox is no longer full.
     let whenDrained: @Sendable (@escaping @Sendable () -> Void) -> Void
+
+    func post(_ input: Input, _ byteCount: Int, isPatient: Bool = false) { deliver(input, byteCount, isPatient) }
 }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The bytes that wait for one peer, from the moment they are queued until ZeroMQ has sent them.
+/// The bytes that wait for one peer, or for all peers of a kind, from the moment they are queued until ZeroMQ has sent them.
 final class SendAccount: Sendable {
     /// What a message costs beyond its frames, so that a bound on bytes bounds their number too.
     static let messageOverhead = 256
@@ -11,14 +11,27 @@ final class SendAccount: Sendable {
     private let used = Atomic(0)
 
     /// Reserves room for a message; nil when there is none. A message always fits when nothing else waits.
-    func charge(_ message: EncodedMessage, capacity: Int) -> SendCharge? {
+    ///
+    /// - Parameters:
+    ///   - capacity: for this peer.
+    ///   - common: what its kind has together, and how much that may be.
+    func charge(
+        _ message: EncodedMessage, capacity: Int, common: (account: SendAccount, capacity: Int)? = nil
+    ) -> SendCharge? {
         let byteCount = message.byteCount + SendAccount.messageOverhead
-        let (before, _) = used.add(byteCount, ordering: .relaxed)
-        guard before == 0 || before + byteCount <= capacity else {
-            used.subtract(byteCount, ordering: .relaxed)
+        guard reserve(byteCount, capacity) else { return nil }
+        if let common, !common.account.reserve(byteCount, common.capacity) {
+            release(byteCount)
             return nil
         }
-        return SendCharge(account: self, byteCount: byteCount)
+        return SendCharge(accounts: [self] + (common.map { [$0.account] } ?? []), byteCount: byteCount)
+    }
+
+    private func reserve(_ byteCount: Int, _ capacity: Int) -> Bool {
+        let (before, _) = used.add(byteCount, ordering: .relaxed)
+        if before == 0 || before + byteCount <= capacity { return true }
+        used.subtract(byteCount, ordering: .relaxed)
+        return false
     }
 
     fileprivate func release(_ byteCount: Int) { used.subtract(byteCount, ordering: .relaxed) }
@@ -29,15 +42,15 @@ final class SendAccount: Sendable {
 
 /// Room that a message takes; given back when the last frame is gone.
 final class SendCharge: Sendable {
-    private let account: SendAccount
+    private let accounts: [SendAccount]
     private let byteCount: Int
 
-    fileprivate init(account: SendAccount, byteCount: Int) {
-        self.account = account
+    fileprivate init(accounts: [SendAccount], byteCount: Int) {
+        self.accounts = accounts
         self.byteCount = byteCount
     }
 
-    deinit { account.release(byteCount) }
+    deinit { for account in accounts { account.release(byteCount) } }
 }
 
 /// A message in a send queue.

@@ -4,7 +4,7 @@ import Tensors
 
 /// The part of a `ServerEndpoint` that its thread drives.
 final class ServerCore: SocketDriver, @unchecked Sendable {
-    private struct Peer {
+    struct Peer {
         let account: SendAccount
         var isWelcomed = false
         /// What it was welcomed as.
@@ -12,41 +12,87 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         /// The key that it came with; nil where none is asked for.
         var key: AcceptedKey?
         var lastHeard: Int
+        /// The descriptor of its connection; nil if there is none to be known.
+        var connection: Int32?
+        /// Whether the connection that it had has ended.
+        var isGone = false
+        /// The question that it waits for the answer to.
+        var question: Question?
+        /// Questions of it that were refused meanwhile.
+        var refusedQuestions = 0
+        /// The hello that it waits for the answer to.
+        var hello: Question?
+
+        var share: PeerShare { isWelcomed ? PeerShare(member) : .stranger }
     }
 
-    private struct State {
+    /// What a peer waits for the answer to.
+    struct Question {
+        var request: UInt64
+        var since = ContinuousClock.now
+        var byteCount = 0
+    }
+
+    struct State {
         var queue: [(peer: PeerID, message: OutgoingMessage)] = []
         var peers: [PeerID: Peer] = [:]
         var counters = WireCounters()
         var isClosed = false
         /// Counts messages; orders peers by when they were heard last.
         var clock = 0
+        /// Questions that are open, of all peers.
+        var openQuestions = 0
+        /// Their bytes.
+        var openByteCount = 0
+        /// Peers whose connections are to be ended.
+        var toEnd: [PeerID] = []
     }
 
     let socket: ZMQSocket
-    private let gate: Gatekeeper?
-    private let options: TransportOptions
-    private let limits: WireLimits
-    private let events: Sink<ServerEvent>
-    private let state = Monitor(State())
-    /// Touched by the socket's thread alone.
-    private var unfinished: UnfinishedMessages
+    let gate: Gatekeeper?
+    let options: TransportOptions
+    let limits: WireLimits
+    let events: Sink<ServerEvent>
+    let state = Monitor(State())
+    /// What waits for all peers of a kind.
+    let accounts = Dictionary(uniqueKeysWithValues: PeerShare.allCases.map { ($0, SendAccount()) })
+    // Touched by the socket's thread alone.
+    var unfinished: UnfinishedMessages
+    let observer: SocketMonitor
+    var watch: ConnectionWatch
+    var throttle = TroubleThrottle()
+    var spares = SpareDescriptors()
+    /// When a connection could not be accepted last, and when that was told.
+    var lastUnaccepted: ContinuousClock.Instant?
+    var toldUnaccepted: ContinuousClock.Instant?
+    var keeper = MemoryKeeper()
     /// Set once, before the thread knows the socket.
     var wake: @Sendable () -> Void = {}
 
     init(
-        thread: IOCore, options: TransportOptions, security: ServerSecurity, events: Sink<ServerEvent>
+        thread: IOCore, isLocal: Bool, options: TransportOptions, security: ServerSecurity, events: Sink<ServerEvent>
     ) throws(WireError) {
         self.options = options
         self.events = events
         unfinished = UnfinishedMessages(options)
+        watch = ConnectionWatch(options)
         limits = WireLimits(
             headerByteCount: WireLimits.server.headerByteCount, messageByteCount: options.messageByteCount)
         socket = try ZMQSocket(ZMQ_ROUTER, context: thread.context, options: options)
         try socket.set(ZMQ_ROUTER_MANDATORY, Int32(1))
         // A client that reconnects before its old connection is known to be dead takes its identity over.
         try socket.set(ZMQ_ROUTER_HANDOVER, Int32(1))
-        gate = try Gatekeeper(of: socket, security, thread: thread) { events.post(.security($0), 0) }
+        try socket.set(ZMQ_MAXMSGSIZE, number: min(options.frameByteCount, options.messageByteCount))
+        // ZeroMQ's input must never be stopped by its own high-water mark: libzmq 4.3.4 ends the process if such a connection breaks, and a
+        // PING of the peer is found behind what was read (`!_io_error`). What it holds of a peer is bounded by `watch`, which knows TCP.
+        if !isLocal { try socket.set(ZMQ_RCVHWM, Int32(0)) }
+        observer = try SocketMonitor(of: socket, context: thread.context)
+        do throws(WireError) {
+            gate = try Gatekeeper(of: socket, security, thread: thread) { events.post(.security($0), 0) }
+        } catch {
+            observer.close()
+            throw error
+        }
     }
 
     // MARK: Any thread
@@ -56,6 +102,8 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         counters.turnedAway = gate?.turnedAway ?? [:]
         return counters
     }
+
+    func isConnected(_ peer: PeerID) -> Bool { state.withLock { !($0.peers[peer]?.isGone ?? true) } }
 
     func setWelcomed(_ peer: PeerID, as member: MemberID) {
         state.withLock { state in
@@ -75,7 +123,13 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         return send(.refused(refusal), to: peer, request: request)
     }
 
-    func send(_ message: WireMessage, to peer: PeerID, request: UInt64) -> SendResult {
+    /// The socket's thread refuses what the owner never sees: that answers no question of the peer's that the owner has.
+    func object(_ peer: PeerID, request: UInt64, _ refusal: Refusal) {
+        state.withLock { $0.counters.reject(refusal.code) }
+        _ = send(.refused(refusal), to: peer, request: request, isAnswer: false)
+    }
+
+    func send(_ message: WireMessage, to peer: PeerID, request: UInt64, isAnswer: Bool = true) -> SendResult {
         let encoded: EncodedMessage
         do { encoded = try WireCodec.encode(message, request: request, series: ReceiveMemory.nextSeries()) } catch {
             state.withLock { $0.counters.unencodable += 1 }
@@ -86,9 +140,11 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         var wasWelcomed = false
         let result: SendResult = state.withLock { state in
             guard !state.isClosed else { return .closed }
+            if isAnswer { answered(&state, request, by: peer) }
             guard let known = state.peers[peer], known.isWelcomed || isRefusal else { return .notWelcomed }
-            let capacity = known.isWelcomed ? options.sendByteCapacity : SendAccount.strangerCapacity
-            guard let charge = known.account.charge(encoded, capacity: capacity) else {
+            let room = options.room(of: known.share).answers
+            let common = accounts[known.share].map { (account: $0, capacity: room.together) }
+            guard let charge = known.account.charge(encoded, capacity: room.each, common: common) else {
                 guard known.isWelcomed else {
                     state.counters.unanswered += 1
                     return .full
@@ -97,6 +153,8 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
                 state.counters.overfull += 1
                 state.peers[peer]?.isWelcomed = false
                 state.queue.removeAll { $0.peer == peer }
+                // What waits in ZeroMQ goes with the connection.
+                state.toEnd.append(peer)
                 return .full
             }
             state.queue.append((peer, OutgoingMessage(encoded: encoded, charge: charge)))
@@ -104,7 +162,9 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         }
         switch result {
         case .queued: wake()
-        case .full where wasWelcomed: events.post(.dropped(peer: peer), 0)
+        case .full where wasWelcomed:
+            events.post(.dropped(peer: peer), 0)
+            wake()
         default: break
         }
         return result
@@ -120,8 +180,11 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
             return state.queue
         }
         if let gate, gate.look(now) { dropRevoked(gate) }
-        let (dropped, next) = unfinished.dropOverdue(now, isReading: wantsMessages)
+        let (dropped, nextDrop) = unfinished.dropOverdue(now, isReading: wantsMessages)
         if dropped > 0 { state.withLock { $0.counters.unfinished += dropped } }
+        tend(now)
+        keeper.turn(now, pool: options.memory)
+        let next = [nextDrop, watch.nextDeadline].compactMap(\.self).min()
         guard !queue.isEmpty else { return next }
         var counters = WireCounters()
         for (peer, message) in queue {
@@ -140,141 +203,14 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
         return next
     }
 
-    func receive() {
-        // A bound, so that answers go out and other sockets have their turn.
-        for _ in 0..<256 where wantsMessages {
-            guard let received = socket.receive(limit: Bound.tensors + 3) else { return }
-            accept(received.frames, of: received.user)
-        }
-    }
-
-    private func accept(_ frames: [TensorStorage], of user: String?) {
-        guard let identity = frames.first else { return }
-        let peer = PeerID(bytes: Array(UnsafeRawBufferPointer(start: identity.base, count: identity.byteCount)))
-        let byteCount = frames.dropFirst().reduce(0) { $0 + $1.byteCount }
-        let isWelcomed = heard(peer, of: user, byteCount: byteCount)
-        do {
-            let (request, part) = try WireCodec.decode(frames.dropFirst(), limits: limits) {
-                isWelcomed ? options.memory.storage(byteCount: $0) : ReceiveMemory.placeholder(byteCount: $0)
-            }
-            var isHello = false
-            if case .message(.hello) = part { isHello = true }
-            guard isWelcomed || isHello else {
-                _ = refuse(peer, request: request, Refusal(.notWelcomed, "say hello before \(part.name)"))
-                return
-            }
-            if let (request, message, byteCount) = try complete(part, request, byteCount, of: peer) {
-                state.withLock { $0.counters.received += 1 }
-                events.post(.received(peer: peer, request: request, message: message), byteCount)
-            }
-        } catch {
-            let error = error as? WireError ?? WireError(.header, "\(error)")
-            _ = refuse(peer, request: error.request, Refusal(error.refusalCode, error.message))
-        }
-    }
-
-    /// Puts a large message together; returns what is whole.
-    private func complete(
-        _ part: WirePart, _ request: UInt64, _ byteCount: Int, of peer: PeerID
-    ) throws -> (request: UInt64, message: WireMessage, byteCount: Int)? {
-        if case .fragment(let fragment) = part {
-            let finished = try unfinished.add(fragment, of: peer)
-            state.withLock { $0.counters.parts += 1 }
-            return finished.map { ($0.request, $0.message, $0.byteCount) }
-        }
-        // The fragments of a message follow it at once: its sender has given up what is not finished by now.
-        if let dropped = unfinished.drop(peer) {
-            _ = refuse(peer, request: dropped.request, dropped.interruption)
-        }
-        guard let message = part.message else { return nil }
-        guard message.isForServers else {
-            throw WireError(.unknownMessage, "a server does not take \(message.name)", request: request)
-        }
-        if let gate { try check(message, request, of: peer, gate) }
-        guard case .announcement(let announced) = part else { return (request, message, byteCount) }
-        try unfinished.begin(announced, of: peer)
-        state.withLock { $0.counters.parts += 1 }
-        return nil
-    }
-
-    /// Notes that a peer is there, and under which key; says whether it was welcomed.
-    private func heard(_ peer: PeerID, of user: String?, byteCount: Int) -> Bool {
-        let key = gate?.key(of: user)
-        return state.withLock { state in
-            state.clock += 1
-            state.counters.bytesIn += byteCount
-            if state.peers[peer] == nil {
-                if state.peers.count >= options.peerCapacity {
-                    let oldest = state.peers.min {
-                        ($0.value.isWelcomed ? 1 : 0, $0.value.lastHeard) < (
-                            $1.value.isWelcomed ? 1 : 0, $1.value.lastHeard
-                        )
-                    }
-                    if let oldest { state.peers[oldest.key] = nil }
-                }
-                state.peers[peer] = Peer(account: SendAccount(), lastHeard: state.clock)
-            }
-            state.peers[peer]?.lastHeard = state.clock
-            if state.peers[peer]?.key?.key != key?.key {
-                // Who comes with another's routing id is not that other, and whose key was revoked is nobody.
-                state.peers[peer]?.isWelcomed = false
-                state.peers[peer]?.member = nil
-            }
-            state.peers[peer]?.key = key
-            return state.peers[peer]?.isWelcomed ?? false
-        }
-    }
-
-    /// Whether the peer's key allows the message.
-    private func check(_ message: WireMessage, _ request: UInt64, of peer: PeerID, _ gate: Gatekeeper) throws {
-        let (key, member) = state.withLock { ($0.peers[peer]?.key, $0.peers[peer]?.member) }
-        guard let key else {
-            gate.noteRevoked(nil)
-            throw WireError(.forbidden, "the key of this process was revoked", request: request)
-        }
-        if let objection = key.objection(to: message, from: member) {
-            throw WireError(.forbidden, objection, request: request)
-        }
-    }
-
-    /// Peers whose keys are not accepted any more get nothing from now on.
-    private func dropRevoked(_ gate: Gatekeeper) {
-        state.withLock { state in
-            for (peer, known) in state.peers {
-                if let key = known.key, gate.key(of: key.key.text) == key { continue }
-                state.peers[peer]?.key = nil
-                state.peers[peer]?.member = nil
-                state.peers[peer]?.isWelcomed = false
-                state.queue.removeAll { $0.peer == peer }
-            }
-        }
-    }
-
-    var monitor: SocketMonitor? { gate?.monitor }
-
-    func observe() { gate?.observe() }
-
     func detach() {
         gate?.close()
+        spares.closeAll()
         unfinished.dropAll()
         state.withLock { state in
             state.isClosed = true
             state.queue = []
             state.peers = [:]
-        }
-    }
-}
-
-extension WireMessage {
-    /// Whether a server takes the message. Answers it does not: refusing a refusal would never end.
-    var isForServers: Bool {
-        switch self {
-        case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .taskDone,
-            .stepRequest, .transferRequest, .operatorRequest, .readRows, .readSliceHashes, .readClasses:
-            true
-        case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
-            .sliceHashes, .classes:
-            false
         }
     }
 }

@@ -24,6 +24,8 @@ public enum ServerEvent: Sendable {
     case dropped(peer: PeerID)
     /// What a server with keys has to tell, to be logged.
     case security(SecurityEvent)
+    /// What a server has to tell of connections that it ended, to be logged.
+    case trouble(ConnectionTrouble)
 }
 
 /// A socket that many peers connect to.
@@ -55,7 +57,9 @@ public final class ServerEndpoint: Sendable {
         self.thread = io
         ownsThread = thread == nil
         isOpen = security.accepted == nil
-        core = try ServerCore(thread: io.core, options: options, security: security, events: events)
+        core = try ServerCore(
+            thread: io.core, isLocal: !endpoint.hasPrefix("tcp://"), options: options, security: security,
+            events: events)
         core.wake = { [weak io = io.core] in io?.wake() }
         do throws(WireError) {
             address = try core.socket.bind(Endpoint(checked: endpoint, to: .listen))
@@ -105,6 +109,9 @@ public final class ServerEndpoint: Sendable {
     public func send(_ message: WireMessage, to peer: PeerID, request: UInt64 = 0) -> SendResult {
         core.send(message, to: peer, request: request)
     }
+
+    /// Whether a peer is there, as far as the server knows: whoever is gone need not be answered.
+    public func isConnected(_ peer: PeerID) -> Bool { core.isConnected(peer) }
 
     /// Makes a peer say hello again before anything else of it is delivered.
     public func forget(_ peer: PeerID) { core.forget(peer) }

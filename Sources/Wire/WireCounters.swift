@@ -26,8 +26,25 @@ public struct WireCounters: Sendable, Equatable {
     /// Peers that a server with keys did not let in, by reason.
     public var turnedAway: [HandshakeFailure.Reason: Int] = [:]
 
+    /// Connections that the server has ended, by reason.
+    public var ended: [ConnectionTrouble.Reason: Int] = [:]
+    /// How often no connection could be accepted.
+    public var unaccepted = 0
+    /// Messages that nobody looked at: of peers that are gone, or that ask without waiting for answers.
+    public var ignored = 0
+    /// Connections that are open now.
+    public var connections = 0
+
+    /// Connections that were ended, by the name of the reason in metrics.
+    public var endedByName: [String: Int] {
+        Dictionary(uniqueKeysWithValues: ended.map { ($0.key.rawValue, $0.value) })
+    }
+
     /// All rejections.
     public var rejectedTotal: Int { rejected.values.reduce(0, +) }
+
+    /// All rejections, connections that were ended, and messages that nobody looked at.
+    public var refusedTotal: Int { rejectedTotal + ended.values.reduce(0, +) + ignored }
 
     /// Peers that were not let in, by the name of the reason in metrics.
     public var turnedAwayByName: [String: Int] {

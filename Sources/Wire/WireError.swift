@@ -31,6 +31,8 @@ public struct WireError: Error, Sendable, Equatable, CustomStringConvertible {
         case closed
         /// The deadline passed.
         case overdue
+        /// The server has too much to do for others, or for the same peer.
+        case busy
         /// The server refused.
         case refused
         /// Keys do not fit, or do not allow what was asked for.
@@ -47,6 +49,7 @@ public struct WireError: Error, Sendable, Equatable, CustomStringConvertible {
     public var refusalCode: RefusalCode {
         switch code {
         case .tooLarge: .tooLarge
+        case .busy: .busy
         case .unknownMessage: .unknownRequest
         case .forbidden: .forbidden
         case .header, .frameCount, .frameSize, .tensor, .field, .text: .malformed

@@ -8,6 +8,8 @@ final class ZMQSocket: @unchecked Sendable {
     let handle: UnsafeMutableRawPointer
     /// Whether what is received comes with the user id that its peer was let in under.
     var readsUser = false
+    /// Whether everything is encrypted (CURVE).
+    var isEncrypted = false
     private(set) var isClosed = false
 
     /// A message that came.
@@ -15,6 +17,12 @@ final class ZMQSocket: @unchecked Sendable {
         var frames: [TensorStorage]
         /// What `ZAPHandler` called the peer; nil where nobody was asked.
         var user: String?
+        /// The descriptor of the connection; -1 where there is none.
+        var descriptor: Int32 = -1
+        /// Bytes of all frames, those that were thrown away too, without the routing id.
+        var byteCount = 0
+        /// Bytes that they took on the wire, with what ZeroMQ puts before each.
+        var wireByteCount = 0
     }
 
     enum SendOutcome {
@@ -28,12 +36,19 @@ final class ZMQSocket: @unchecked Sendable {
     init(_ type: Int32, context: ZMQContext, options: TransportOptions) throws(WireError) {
         handle = try context.openSocket(type)
         try set(ZMQ_LINGER, context.linger.milliseconds)
-        try set(ZMQ_HEARTBEAT_IVL, options.keepAlive.milliseconds)
-        try set(ZMQ_HEARTBEAT_TIMEOUT, options.keepAliveTimeout.milliseconds)
+        try set(ZMQ_TCP_KEEPALIVE, Int32(1))
+        try set(ZMQ_TCP_KEEPALIVE_IDLE, options.keepAlive.idle.wholeSeconds)
+        try set(ZMQ_TCP_KEEPALIVE_INTVL, options.keepAlive.interval.wholeSeconds)
+        try set(ZMQ_TCP_KEEPALIVE_CNT, Int32(options.keepAlive.count))
+        try set(ZMQ_TCP_MAXRT, options.unacknowledged.milliseconds)
         // Bytes are bounded by SendAccount, so messages need not be. What is received waits in TCP rather than here.
         try set(ZMQ_SNDHWM, 0)
         try set(ZMQ_RCVHWM, 32)
-        try set(ZMQ_MAXMSGSIZE, bytes: withUnsafeBytes(of: Int64(options.messageByteCount)) { Array($0) })
+        try set(ZMQ_MAXMSGSIZE, number: options.messageByteCount)
+    }
+
+    func set(_ option: Int32, number: Int) throws(WireError) {
+        try set(option, bytes: withUnsafeBytes(of: Int64(number)) { Array($0) })
     }
 
     func set(_ option: Int32, _ value: Int32) throws(WireError) {
@@ -140,9 +155,11 @@ final class ZMQSocket: @unchecked Sendable {
     }
 
     /// The next message, or nil when there is none now. Frames after the first `limit` are thrown away.
-    func receive(limit: Int) -> Received? {
-        var frames: [TensorStorage] = []
-        var user: String?
+    ///
+    /// - Parameter hasIdentity: whether the first frame is the routing id that a ROUTER puts there.
+    func receive(limit: Int, hasIdentity: Bool = false) -> Received? {
+        var received = Received(frames: [])
+        var isFirst = true
         while true {
             let message = UnsafeMutablePointer<zmq_msg_t>.allocate(capacity: 1)
             zmq_msg_init(message)
@@ -155,16 +172,39 @@ final class ZMQSocket: @unchecked Sendable {
             }
             // Asked first: a frame beyond the limit is let go at once, and the message with it.
             let more = zmq_msg_more(message) != 0
-            if readsUser, user == nil, let text = zmq_msg_gets(message, "User-Id") { user = String(cString: text) }
+            if readsUser, received.user == nil, let text = zmq_msg_gets(message, "User-Id") {
+                received.user = String(cString: text)
+            }
+            if hasIdentity, received.descriptor < 0 { received.descriptor = zmq_msg_get(message, ZMQ_SRCFD) }
+            let byteCount = zmq_msg_size(message)
+            if !(isFirst && hasIdentity) {
+                received.byteCount += byteCount
+                received.wireByteCount += ZMQSocket.wireByteCount(ofFrame: byteCount, isEncrypted: isEncrypted)
+            }
+            isFirst = false
             let address = UInt(bitPattern: message)
-            let frame = TensorStorage(foreign: base, byteCount: zmq_msg_size(message)) {
+            let frame = TensorStorage(foreign: base, byteCount: byteCount) {
                 guard let message = UnsafeMutablePointer<zmq_msg_t>(bitPattern: address) else { return }
                 zmq_msg_close(message)
                 message.deallocate()
             }
-            if frames.count < limit { frames.append(frame) }
-            if !more { return Received(frames: frames, user: user) }
+            if received.frames.count < limit { received.frames.append(frame) }
+            if !more { return received }
         }
+    }
+
+    /// Bytes of a frame on the wire (ZMTP 3): its flags and length, and with CURVE the command around it.
+    private static func wireByteCount(ofFrame byteCount: Int, isEncrypted: Bool) -> Int {
+        let body = isEncrypted ? byteCount + 33 : byteCount
+        return body + (body > 255 ? 9 : 2)
+    }
+
+    /// Whether a message waits to be read.
+    var hasMessage: Bool {
+        var events: Int32 = 0
+        var size = MemoryLayout<Int32>.size
+        guard zmq_getsockopt(handle, ZMQ_EVENTS, &events, &size) == 0 else { return false }
+        return events & ZMQ_POLLIN != 0
     }
 
     /// Sends a small message of bytes; one that ZeroMQ does not take is lost.

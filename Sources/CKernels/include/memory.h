@@ -1,8 +1,15 @@
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 /// Makes the allocator keep freed memory (up to 1 GiB at the top of the heap) and map only blocks above 32 MiB anew.
 void pfc_keep_freed_memory(void);
+
+/// Gives memory that was freed, and that the allocator keeps, back to the system.
+void pfc_give_back_freed_memory(void);
+
+/// Resident bytes of this process; 0 if the system does not tell.
+int64_t pfc_resident_byte_count(void);
 
 /// Copies bytes that nobody reads soon, past the caches as far as `destination` is a multiple of 64. The two do not overlap.
 void pfc_copy_past_caches(void *destination, const void *source, ptrdiff_t byte_count);

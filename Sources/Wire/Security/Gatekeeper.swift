@@ -5,7 +5,6 @@ final class Gatekeeper: @unchecked Sendable {
         var throttle = TurnedAwayThrottle()
     }
 
-    let monitor: SocketMonitor
     private let security: ServerSecurity
     private let accepted: AcceptedKeys
     private let handler: ZAPHandler
@@ -37,12 +36,10 @@ final class Gatekeeper: @unchecked Sendable {
         self.accepted = accepted
         self.post = post
         handler = try thread.zapHandler()
-        monitor = try SocketMonitor(of: socket, context: thread.context)
         let domain = handler.add { [weak self] in self?.admit($0) }
         self.domain = domain
         do throws(WireError) { try socket.secure(security, domain: domain) } catch {
             handler.remove(domain)
-            monitor.close()
             throw error
         }
     }
@@ -91,20 +88,18 @@ final class Gatekeeper: @unchecked Sendable {
     /// Notes that a peer whose key was revoked is still there.
     func noteRevoked(_ key: PublicKey?) { note(.revoked, address: nil, key: key) }
 
-    /// Reads what ZeroMQ tells of connections.
-    func observe() {
-        while let event = monitor.next() {
-            switch event {
-            case .accepted(let descriptor): addresses[descriptor] = SocketMonitor.address(of: descriptor)
-            case .succeeded: break
-            // These were counted when ZeroMQ asked.
-            case .failed(.key): failing = nil
-            case .failed(let reason): failing = reason
-            case .disconnected(let descriptor):
-                let address = addresses.removeValue(forKey: descriptor)
-                if let reason = failing { note(reason, address: address, key: nil) }
-                failing = nil
-            }
+    /// Takes what ZeroMQ tells of a connection.
+    func observe(_ event: SocketMonitor.Event) {
+        switch event {
+        case .accepted(let descriptor): addresses[descriptor] = SocketMonitor.address(of: descriptor)
+        case .succeeded, .acceptFailed: break
+        // These were counted when ZeroMQ asked.
+        case .failed(.key): failing = nil
+        case .failed(let reason): failing = reason
+        case .disconnected(let descriptor):
+            let address = addresses.removeValue(forKey: descriptor)
+            if let reason = failing { note(reason, address: address, key: nil) }
+            failing = nil
         }
     }
 

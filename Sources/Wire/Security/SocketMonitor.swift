@@ -10,6 +10,8 @@ final class SocketMonitor: @unchecked Sendable {
         case succeeded
         case failed(HandshakeFailure.Reason)
         case disconnected(Int32)
+        /// A connection could not be accepted; the error.
+        case acceptFailed(Int32)
     }
 
     /// The end that is read.
@@ -26,7 +28,7 @@ final class SocketMonitor: @unchecked Sendable {
         }
         let endpoint = "inproc://monitor-\(number)"
         let events =
-            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED
+            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED
             | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
             | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
         guard zmq_socket_monitor(observed.handle, endpoint, events) == 0 else {
@@ -54,6 +56,7 @@ final class SocketMonitor: @unchecked Sendable {
             switch kind {
             case ZMQ_EVENT_ACCEPTED: return .accepted(value)
             case ZMQ_EVENT_DISCONNECTED: return .disconnected(value)
+            case ZMQ_EVENT_ACCEPT_FAILED: return .acceptFailed(value)
             case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .succeeded
             case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return .failed(.key)
             case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return .failed(.broken)

@@ -59,6 +59,7 @@ extension ZMQSocket {
         }
         try set(ZMQ_ZAP_DOMAIN, bytes: Array(domain.utf8))
         readsUser = true
+        if case .encrypted = security { isEncrypted = true }
     }
 
     /// Before it connects.
