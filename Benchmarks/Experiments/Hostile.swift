@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterHarness
+import ClusterStatus
 import Foundation
 import ProcessSupport
 
@@ -39,8 +40,9 @@ struct Hostile: ParsableCommand {
                 cluster: {lease_seconds: 10}
                 """, world: TrainingRun.World(shards: 2, workers: 1))
         try cluster.waitUntilCommitted(20, seconds: 120)
-        let owned = try cluster.status().shards.first { $0.endpoint == (try cluster.shardEndpoint(0)) }
-        let ids = (owned?.classes.first?.first).map { [Int64($0)] } ?? [0]
+        let place = try cluster.shardEndpoint(0)
+        let owned = try cluster.status().shards.first { $0.endpoint == place }
+        let ids: [Int64] = (owned?.classes.first?.first).map { [Int64($0)] } ?? [0]
         Thread.sleep(forTimeInterval: 10)
         let servers = [cluster.coordinator].compactMap(\.self) + cluster.shards
         let before = servers.map(Self.resident)
@@ -51,7 +53,7 @@ struct Hostile: ParsableCommand {
                 let endpoint = target == .coordinator ? cluster.endpoint : try cluster.shardEndpoint(0)
                 let victim = target == .coordinator ? servers[0] : servers[1]
                 let calm = rate(cluster, seconds: 2)
-                if deed == .descriptors { Self.limit(victim, descriptors) }
+                if deed == .descriptors { try victim.limitDescriptors(to: descriptors) }
                 var most = 0
                 let during = rate(cluster, seconds: seconds) { end in
                     let done = DispatchSemaphore(value: 0)
@@ -62,7 +64,7 @@ struct Hostile: ParsableCommand {
                     }
                     while done.wait(timeout: .now() + 0.02) == .timedOut { most = max(most, Self.resident(victim)) }
                 }
-                if deed == .descriptors { Self.limit(victim, 4096) }
+                if deed == .descriptors { try victim.limitDescriptors(to: 4096) }
                 let after = rate(cluster, seconds: 3)
                 let ended = servers.filter { !$0.isRunning }.map(\.name)
                 table.add([
@@ -99,14 +101,6 @@ struct Hostile: ParsableCommand {
 
     private static func resident(_ process: ClusterProcess) -> Int {
         ProcessMemory.residentBytes(of: process.processIdentifier)
-    }
-
-    /// Lets a running process have so many descriptors.
-    private static func limit(_ process: ClusterProcess, _ count: Int) {
-        var limit = rlimit(rlim_cur: rlim_t(count), rlim_max: rlim_t(max(count, 4096)))
-        if prlimit(process.processIdentifier, RLIMIT_NOFILE, &limit, nil) != 0 {
-            Experiments.note("the descriptors of \(process.name) cannot be limited: \(String(cString: strerror(errno)))")
-        }
     }
 
     /// Steps per second while something is done.

@@ -53,3 +53,15 @@ import Testing
         #expect(TensorPool().storage(byteCount: 1 << 60) == nil)
     }
 }
+
+@Suite struct IdleMemoryTests {
+    @Test func whatNobodyUsesGoesBack() throws {
+        let pool = TensorPool()
+        do { _ = try #require(pool.storage(byteCount: 4 << 20)) }
+        #expect(pool.idleByteCount >= 4 << 20)
+        pool.giveBack(idleFor: .seconds(3600))
+        #expect(pool.idleByteCount >= 4 << 20)
+        pool.giveBack(idleFor: .zero)
+        #expect(pool.idleByteCount == 0)
+    }
+}
