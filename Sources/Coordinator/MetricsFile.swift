@@ -1,5 +1,5 @@
 import Foundation
-internal import ProcessSupport
+import ProcessSupport
 package import StepProtocol
 package import Wire
 
