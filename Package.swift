@@ -227,7 +227,9 @@ let package = Package(
             ], swiftSettings: settings),
         .testTarget(
             name: "WireTests",
-            dependencies: ["NetworkAddress", "Wire", "ClusterHarness", "StepProtocol", "Determinism", "Tensors", "CZeroMQ"],
+            dependencies: [
+                "NetworkAddress", "Wire", "ClusterHarness", "StepProtocol", "Determinism", "Tensors", "CZeroMQ",
+            ],
             swiftSettings: settings),
     ]
 )

@@ -72,7 +72,9 @@ public enum HostileDeed: String, CaseIterable, Sendable {
     private func connections(_ endpoint: String, _ count: Int, _ role: MemberRole?) -> [RawConnection] {
         (0..<count).compactMap { _ in
             guard let connection = try? RawConnection(endpoint) else { return nil }
-            if let role { connection.send(Self.message(.hello(Hello(role: role, incarnation: .random(in: 1 ... .max))))) }
+            if let role {
+                connection.send(Self.message(.hello(Hello(role: role, incarnation: .random(in: 1 ... .max)))))
+            }
             return connection
         }
     }
@@ -126,7 +128,9 @@ public enum HostileDeed: String, CaseIterable, Sendable {
         let peers = connections(endpoint, 8, .worker)
         let ids = Tensor([Int64](repeating: 0, count: 8 << 20))
         guard let encoded = try? WireCodec.encode(.readRows(ids: ids), request: 5, series: 9) else { return }
-        let announcement = encoded.parts[0].map { Array(UnsafeRawBufferPointer(start: $0.rawPointer, count: $0.byteCount)) }
+        let announcement = encoded.parts[0].map {
+            Array(UnsafeRawBufferPointer(start: $0.rawPointer, count: $0.byteCount))
+        }
         for peer in peers {
             peer.send(announcement.enumerated().flatMap { RawConnection.frame($1, more: $0 + 1 < announcement.count) })
         }

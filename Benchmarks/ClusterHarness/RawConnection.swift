@@ -29,7 +29,8 @@ public final class RawConnection {
         guard greets else { return }
         send([0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 3, 0] + Array("NULL".utf8) + [UInt8](repeating: 0, count: 48))
         guard receive(64) != nil else { throw HarnessError("\(endpoint) does not greet") }
-        let body = [5] + Array("READY".utf8) + Self.property("Socket-Type", Array("DEALER".utf8))
+        let body =
+            [5] + Array("READY".utf8) + Self.property("Socket-Type", Array("DEALER".utf8))
             + Self.property("Identity", identity)
         send([4, UInt8(body.count)] + body)
         guard let head = receive(2), receive(Int(head[1])) != nil else {
@@ -87,7 +88,9 @@ public final class RawConnection {
         var bytes = [UInt8](repeating: 0, count: count)
         var received = 0
         while received < count {
-            let more = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress?.advanced(by: received), count - received, 0) }
+            let more = bytes.withUnsafeMutableBytes {
+                recv(descriptor, $0.baseAddress?.advanced(by: received), count - received, 0)
+            }
             if more < 0 && errno == EINTR { continue }
             guard more > 0 else { return nil }
             received += more

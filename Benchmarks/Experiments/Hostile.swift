@@ -45,13 +45,15 @@ struct Hostile: ParsableCommand {
         let ids: [Int64] = (owned?.classes.first?.first).map { [Int64($0)] } ?? [0]
         Thread.sleep(forTimeInterval: 10)
         let servers = [cluster.coordinator].compactMap(\.self) + cluster.shards
+        let attacked = try cluster.status().shards.first { $0.endpoint == place }?.processID ?? 0
+        let shard = cluster.shards.first { Int($0.processIdentifier) == attacked } ?? cluster.shards[0]
         let before = servers.map(Self.resident)
         var table = TextTable(["deed", "to", "before", "during", "after", "most MiB", "ended"])
         var problems: [String] = []
         for deed in HostileDeed.allCases {
             for target in deed.targets {
                 let endpoint = target == .coordinator ? cluster.endpoint : try cluster.shardEndpoint(0)
-                let victim = target == .coordinator ? servers[0] : servers[1]
+                let victim = target == .coordinator ? servers[0] : shard
                 let calm = rate(cluster, seconds: 2)
                 if deed == .descriptors { try victim.limitDescriptors(to: descriptors) }
                 var most = 0
@@ -71,7 +73,8 @@ struct Hostile: ParsableCommand {
                     deed.rawValue, target.rawValue, Units.fixed(calm, 1), Units.fixed(during, 1), Units.fixed(after, 1),
                     Units.fixed(Double(most) / 1_048_576, 0), ended.joined(separator: " "),
                 ])
-                Experiments.note("\(deed.rawValue) (\(target.rawValue)): \(Units.fixed(calm, 1)) \(Units.fixed(during, 1)) \(Units.fixed(after, 1)) steps/s, \(most >> 20) MiB")
+                let rates = [calm, during, after].map { Units.fixed($0, 1) }.joined(separator: " ")
+                Experiments.note("\(deed.rawValue) (\(target.rawValue)): \(rates) steps/s, \(most >> 20) MiB")
                 if !ended.isEmpty { problems.append("\(deed.rawValue): \(ended.joined(separator: " ")) ended") }
                 if after == 0 { problems.append("\(deed.rawValue) (\(target.rawValue)): no step after it") }
                 guard ended.isEmpty else { break }

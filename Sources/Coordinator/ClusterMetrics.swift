@@ -23,7 +23,8 @@ enum ClusterMetrics {
         let counters = snapshot.counters
         text.addMessages(
             received: counters.received, sent: counters.sent, bytesIn: counters.bytesIn, bytesOut: counters.bytesOut,
-            unfinished: counters.unfinished, overfull: counters.overfull, refused: Dictionary(uniqueKeysWithValues: counters.rejected.map { ("\($0.key)", $0.value) }),
+            unfinished: counters.unfinished, overfull: counters.overfull,
+            refused: Dictionary(uniqueKeysWithValues: counters.rejected.map { ("\($0.key)", $0.value) }),
             turnedAway: counters.turnedAwayByName, ended: counters.endedByName, unaccepted: counters.unaccepted,
             ignored: counters.ignored, connections: counters.connections)
         text.addHTTP(http)

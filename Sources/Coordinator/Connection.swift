@@ -124,7 +124,9 @@ struct Connection: ParsableArguments {
     func print(_ answer: some Encodable, text: () -> String) {
         guard json else {
             // Line by line: the lines are ours, what they say is not.
-            Swift.print(text().split(separator: "\n", omittingEmptySubsequences: false).map(\.printable).joined(separator: "\n"))
+            Swift.print(
+                text().split(separator: "\n", omittingEmptySubsequences: false).map(\.printable).joined(separator: "\n")
+            )
             return
         }
         if let data = try? StatusJSON.encode(answer, pretty: true) {

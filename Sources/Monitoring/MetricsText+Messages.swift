@@ -7,7 +7,8 @@ extension MetricsText {
     ///   - ended: connections that the server has ended, by the name of the reason.
     public mutating func addMessages(
         received: Int, sent: Int, bytesIn: Int, bytesOut: Int, unfinished: Int, overfull: Int, refused: [String: Int],
-        turnedAway: [String: Int], ended: [String: Int] = [:], unaccepted: Int = 0, ignored: Int = 0, connections: Int = 0
+        turnedAway: [String: Int], ended: [String: Int] = [:], unaccepted: Int = 0, ignored: Int = 0,
+        connections: Int = 0
     ) {
         add(
             "partialfc_messages_total", .counter, "Messages of the cluster's protocol that came in and went out.",

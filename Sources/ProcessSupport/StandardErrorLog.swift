@@ -21,7 +21,10 @@ public struct StandardErrorLog: LogHandler {
         let fields = metadata.merging(event.metadata ?? [:]) { $1 }
         let tail =
             fields.isEmpty
-            ? "" : " " + fields.sorted { $0.key < $1.key }.map { "\($0.key)=\("\($0.value)".printable)" }.joined(separator: " ")
+            ? ""
+            : " "
+                + fields.sorted { $0.key < $1.key }.map { "\($0.key)=\("\($0.value)".printable)" }.joined(
+                    separator: " ")
         var seconds = time(nil)
         var parts = tm()
         gmtime_r(&seconds, &parts)

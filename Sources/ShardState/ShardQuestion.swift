@@ -32,7 +32,8 @@ package struct RowsQuestion: ShardQuestion {
         let limit = Self.limit(embeddingSize: embeddingSize)
         guard ids.count <= limit else {
             throw Refusal(
-                .tooLarge, "\(ids.count) rows are asked for at once; at most \(limit) are answered: ask for the rest later")
+                .tooLarge,
+                "\(ids.count) rows are asked for at once; at most \(limit) are answered: ask for the rest later")
         }
         self.ids = ids.array(Int64.self)
     }
@@ -99,7 +100,8 @@ package struct HashesQuestion: ShardQuestion {
             guard attempts < Self.attemptLimit else {
                 throw Refusal(
                     .busy,
-                    "the state has changed \(attempts) times while it was hashed: pause the run first (`coordinator pause`)")
+                    "the state has changed \(attempts) times while it was hashed: pause the run first (`coordinator pause`)"
+                )
             }
             attempts += 1
             moment = now

@@ -76,7 +76,9 @@ struct ConnectionWatch {
         // The number may have been given to the next connection before this was told.
         var known = pfc_connection()
         guard let connection = connections[descriptor] else { return nil }
-        if pfc_connection_look(descriptor, &known), known.cookie == connection.cookie, !connection.isEnded { return nil }
+        if pfc_connection_look(descriptor, &known), known.cookie == connection.cookie, !connection.isEnded {
+            return nil
+        }
         connections[descriptor] = nil
         return connection.peer
     }

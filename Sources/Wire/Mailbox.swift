@@ -62,7 +62,11 @@ public final class Mailbox<Event: Sendable>: Sendable {
     func post(_ event: Event, byteCount: Int, isPatient: Bool = false) {
         monitor.withLock { state in
             guard !state.isClosed else { return }
-            if isPatient { state.patient.events.append((event, byteCount)) } else { state.prompt.events.append((event, byteCount)) }
+            if isPatient {
+                state.patient.events.append((event, byteCount))
+            } else {
+                state.prompt.events.append((event, byteCount))
+            }
             state.byteCount += byteCount
         }
         monitor.signal()

@@ -51,7 +51,8 @@ extension TransportOptions {
                 answers: (min(64 << 20, sendByteCapacity), observerAnswerByteCapacity), patience: observerPatience)
         case .member:
             PeerRoom(
-                incomplete: (frameByteCount + WireLimits.longestFragment, 512 << 20), unread: messageByteCount + 256 << 20,
+                incomplete: (frameByteCount + WireLimits.longestFragment, 512 << 20),
+                unread: messageByteCount + 256 << 20,
                 unfinished: (messageByteCount, unfinishedByteCapacity),
                 answers: (sendByteCapacity, 8 * sendByteCapacity), patience: unfinishedDeadline)
         }

@@ -8,18 +8,22 @@ extension ServerCore {
     /// - Throws: `WireError` if the peer, or too many others, wait for an answer already.
     func admit(_ message: WireMessage, _ request: UInt64, of peer: PeerID) throws(WireError) {
         let refusal: String? = state.withLock { state in
-            guard let known = state.peers[peer], known.isWelcomed, message.isQuestion(of: known.share) else { return nil }
+            guard let known = state.peers[peer], known.isWelcomed, message.isQuestion(of: known.share) else {
+                return nil
+            }
             let now = ContinuousClock.now
             if let question = known.question {
                 guard now - question.since > options.questionDeadline else {
-                    return "one question at a time: \(message.name) came before request \(question.request) was answered"
+                    return
+                        "one question at a time: \(message.name) came before request \(question.request) was answered"
                 }
                 close(&state, questionOf: peer)
             }
             if state.openQuestions >= options.openQuestions {
                 closeOverdue(&state, now)
             }
-            guard state.openQuestions < options.openQuestions, state.openByteCount < options.openQuestionByteCapacity else {
+            guard state.openQuestions < options.openQuestions, state.openByteCount < options.openQuestionByteCapacity
+            else {
                 return "\(state.openQuestions) questions of others wait to be answered: ask again later"
             }
             let room = options.room(of: known.share).answers

@@ -35,7 +35,8 @@ struct UnfinishedMessages {
     /// - Throws: `WireError` if there is no room for more.
     @discardableResult
     mutating func begin(
-        _ message: UnfinishedMessage, of peer: PeerID, _ share: PeerShare = .member, _ now: ContinuousClock.Instant = .now
+        _ message: UnfinishedMessage, of peer: PeerID, _ share: PeerShare = .member,
+        _ now: ContinuousClock.Instant = .now
     ) throws(WireError) -> [(peer: PeerID, message: UnfinishedMessage)] {
         let room = options.room(of: share).unfinished
         guard message.byteCount <= room.each else {

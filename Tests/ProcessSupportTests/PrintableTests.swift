@@ -6,7 +6,9 @@ import Testing
     @Test func whatATerminalWouldObeyIsWrittenOut() {
         #expect("shard-0 at größe 中 ✓".printable == "shard-0 at größe 中 ✓")
         #expect("a\u{1B}[2Jb\tc\r\nd".printable == "a\\u{1B}[2Jb\\tc\\r\\nd")
-        #expect("\u{9B}31m \u{7F} \u{202E}x\u{200B} \u{2028}".printable == "\\u{9B}31m \\u{7F} \\u{202E}x\\u{200B} \\u{2028}")
+        #expect(
+            "\u{9B}31m \u{7F} \u{202E}x\u{200B} \u{2028}".printable
+                == "\\u{9B}31m \\u{7F} \\u{202E}x\\u{200B} \\u{2028}")
         #expect("two\nlines\u{7}".printableLines == "two\n    lines\\u{7}")
     }
 

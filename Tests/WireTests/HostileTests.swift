@@ -152,7 +152,9 @@ import Wire
         options.strangerPatience = .milliseconds(300)
         let server = try TestServer(options: options, policy: nil)
         defer { server.close() }
-        let silent = [try RawConnection(server.server.endpoint), try RawConnection(server.server.endpoint, greets: false)]
+        let silent = [
+            try RawConnection(server.server.endpoint), try RawConnection(server.server.endpoint, greets: false),
+        ]
         let honest = try welcomed(server, .worker)
         // The second one has not begun to shake hands, which ZeroMQ itself waits for.
         wait("they are ended") { silent.allSatisfy(\.isEnded) }
