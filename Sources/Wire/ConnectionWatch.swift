@@ -42,6 +42,8 @@ struct ConnectionWatch {
     }
 
     private(set) var connections: [Int32: Connection] = [:]
+    /// Peers whose connections were found to be gone, until somebody takes note.
+    private var vanished: [(peer: PeerID, descriptor: Int32)] = []
     /// Messages that were read of all.
     private var messages = 0
     private var messagesAtLook = 0
@@ -68,6 +70,7 @@ struct ConnectionWatch {
         var known = pfc_connection()
         guard descriptor >= 0, pfc_connection_look(descriptor, &known) else { return }
         if connections[descriptor]?.cookie == known.cookie { return }
+        forget(descriptor)
         connections[descriptor] = Connection(cookie: known.cookie, since: now, lastRead: now)
         nextLook = min(nextLook, now + Self.shortInterval)
     }
@@ -77,10 +80,23 @@ struct ConnectionWatch {
         var known = pfc_connection()
         guard let connection = connections[descriptor] else { return nil }
         if pfc_connection_look(descriptor, &known), known.cookie == connection.cookie, !connection.isEnded {
+            // Or ZeroMQ is about to close it: the next look tells.
+            nextLook = .now
             return nil
         }
         connections[descriptor] = nil
         return connection.peer
+    }
+
+    private mutating func forget(_ descriptor: Int32) {
+        guard let connection = connections.removeValue(forKey: descriptor), let peer = connection.peer else { return }
+        vanished.append((peer, descriptor))
+    }
+
+    /// Peers whose connections were found to be gone since this was asked last.
+    mutating func takeVanished() -> [(peer: PeerID, descriptor: Int32)] {
+        defer { vanished = [] }
+        return vanished
     }
 
     /// A message was read. Returns the connection that the peer had before, if that is another one and still there.
@@ -129,7 +145,7 @@ struct ConnectionWatch {
         for (descriptor, connection) in connections {
             var known = pfc_connection()
             guard pfc_connection_look(descriptor, &known), known.cookie == connection.cookie else {
-                connections[descriptor] = nil
+                forget(descriptor)
                 continue
             }
             let bytes = known.is_tcp ? Int(known.received) - Int(known.waiting) - connection.read : 0

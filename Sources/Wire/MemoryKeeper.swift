@@ -14,10 +14,10 @@ struct MemoryKeeper {
 
     mutating func turn(_ now: ContinuousClock.Instant, pool: TensorPool) {
         guard now >= next else { return }
-        next = now + .seconds(isDue ? 2 : 10)
+        next = now + .seconds(isDue ? 2 : 5)
         pool.giveBack(idleFor: Self.idle)
         let resident = Int(pfc_resident_byte_count())
-        let limit = base.map { $0 + max(32 << 20, $0 / 10) } ?? 0
+        let limit = base.map { $0 + max(6 << 20, $0 / 10) } ?? 0
         guard isDue || resident > limit else {
             base = min(base ?? resident, resident)
             return

@@ -52,6 +52,7 @@ extension ServerCore {
         }
         let verdicts = watch.look(
             now, isReading: wantsMessages, hasMessage: { socket.hasMessage }, standing: standing)
+        for (peer, descriptor) in watch.takeVanished() { gone(peer, descriptor) }
         for verdict in verdicts { end(verdict.descriptor, verdict.reason, now) }
         state.withLock { $0.counters.connections = watch.connections.count }
     }

@@ -5,7 +5,8 @@ extension WireMessage {
     var isForServers: Bool {
         switch self {
         case .hello, .acknowledged, .heartbeat, .ready, .stepDone, .stepFailed, .evaluation, .leave, .taskDone,
-            .stepPrepared, .resultsDone, .stepRequest, .transferRequest, .operatorRequest, .readRows, .readSliceHashes, .readClasses:
+            .stepPrepared, .resultsDone, .stepRequest, .transferRequest, .operatorRequest, .readRows,
+            .readSliceHashes, .readClasses:
             true
         case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
             .sliceHashes, .classes:
