@@ -1,6 +1,6 @@
-package import ClusterStatus
 import Foundation
 package import StepProtocol
+package import Wire
 
 /// Why the metrics cannot be written.
 package struct MetricsFileError: Error, CustomStringConvertible {
@@ -100,7 +100,7 @@ package struct MetricsFile {
     }
 
     /// Appends an evaluation.
-    package mutating func append(_ evaluation: ClusterStatus.Evaluation) throws {
+    package mutating func append(_ evaluation: Evaluation) throws {
         try append(line: EvaluationLine(step: evaluation.step, evaluation: evaluation.name, values: evaluation.values))
     }
 

@@ -59,6 +59,22 @@ extension CoordinatorMachine {
         return actions + [.event(.warning, text)]
     }
 
+    /// Whether the member is told plans: not a shard while the record is older than the cluster. It would drop what an old map and
+    /// moves that are long over do not give to it.
+    func mayHear(_ member: MemberID) -> Bool { !isOlder || member.role != .shard }
+
+    func planned(for member: MemberID, _ peer: Peer) -> [Action] {
+        mayHear(member) ? [.send(member, peer, plan)] : []
+    }
+
+    /// The operator lets everyone load a checkpoint: it does not matter any more what shards hold. Their maps are replaced by a later one.
+    mutating func giveUpMakingGood() -> [Action] {
+        guard isOlder else { return [] }
+        isOlder = false
+        let known = live.values.compactMap { $0.holdings?.mapVersion }.max() ?? 0
+        return decide(.map(version: max(known, record.mapVersion) + 1, owners: record.owners))
+    }
+
     /// Who owns what, as the shards that are there have it.
     private struct Claims {
         var owners: [SliceName: Int] = [:]

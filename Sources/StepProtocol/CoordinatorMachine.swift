@@ -166,7 +166,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
                     if let doubt = machine.doubt(report, of: member, peer) { return doubt }
                     machine.take(report, of: member)
                 }
-                return [.send(member, peer, machine.plan)]
+                return machine.planned(for: member, peer)
             }
         case .left(let member, let incarnation, let reason, let exitCode):
             actions = leave(member, incarnation, reason, exitCode)
@@ -232,7 +232,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         revision += 1
         let plan = plan
         return live.sorted { $0.key < $1.key }.compactMap { member, live in
-            live.isAlive ? live.peer.map { .send(member, $0, plan) } : nil
+            live.isAlive && mayHear(member) ? live.peer.map { .send(member, $0, plan) } : nil
         }
     }
 

@@ -378,8 +378,25 @@ import Testing
             cluster.waits?.hasPrefix(
                 "the database is older than the cluster, and no shard that is there has slice 4 and 5 more: start every"
             ) == true)
+        #expect(cluster.plans["s0"] == nil, "an old map would only do harm")
         cluster.join("s1", incarnation: 301, previous: 1, state: holding(1, 9) { $0.mapVersion += 4 })
         #expect(cluster.task?.step == 9)
+        #expect(cluster.plans["s0"]?.mapVersion ?? 0 > 4)
+    }
+
+    @Test mutating func whenShardsAreOfDifferentPastsTheOperatorGoesBackToACheckpoint() {
+        start()
+        _ = takeCheckpoint()
+        cluster.restart()
+        for shard in 0..<2 {
+            let held = holding(shard, 9) { ($0.mapVersion, $0.past) = ($0.mapVersion + 4, 1 << 30 + UInt64(shard)) }
+            cluster.join("s\(shard)", incarnation: UInt64(300 + shard), previous: shard, state: held)
+        }
+        #expect(cluster.waits?.contains("its shards are of different pasts") == true)
+        let map = cluster.database.mapVersion
+        cluster.tell(.restore(checkpoint: nil, step: nil))
+        #expect(cluster.task?.kind == .restore(checkpoint: "/c/step-00000002"))
+        #expect(cluster.database.mapVersion > map + 4)
     }
 
     @Test mutating func operationsOnTheClassesThatADatabaseDoesNotKnowAreNotGuessed() {

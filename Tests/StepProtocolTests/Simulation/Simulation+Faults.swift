@@ -200,7 +200,7 @@ extension Simulation {
         {
             callOff()
         }
-        if hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine,
+        if scenario.putsDatabaseBack || hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine,
             case .wait(let reason) = machine.plan.activity, reason.contains("restore")
         {
             note("the operator restores: \(reason)")
