@@ -18,7 +18,7 @@ struct PowerCut: ParsableCommand {
     var rounds = 20
 
     @Option(help: "Steps of a run for each cut; the cut comes after a random part of them.")
-    var stepsPerRound = 60
+    var stepsPerRound = 200
 
     @Option(help: "Where the random parts come from.")
     var seed = UInt64.random(in: 0...1_000_000)

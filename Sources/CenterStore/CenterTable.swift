@@ -238,13 +238,11 @@ public final class CenterTable {
 
     private func load(_ slices: [HeldSlice], path: String) throws(CenterStoreError) {
         do {
-            let file = try SafeTensors(contentsOf: path)
-            try copy(
-                file.tensor("centers", .f32, in: path), named: "centers", path: path, to: slices, \.rows, format.rows)
-            if file.tensors["momentum"] != nil {
+            let file = try SafeTensorsFile(path)
+            try copy(file.floats("centers"), named: "centers", path: path, to: slices, \.rows, format.rows)
+            if file.shape("momentum") != nil {
                 try copy(
-                    file.tensor("momentum", .f32, in: path), named: "momentum", path: path, to: slices, \.momentum,
-                    format.momentum)
+                    file.floats("momentum"), named: "momentum", path: path, to: slices, \.momentum, format.momentum)
             }
         } catch let error as SafeTensorsError {
             throw CenterStoreError(.file, error.description)

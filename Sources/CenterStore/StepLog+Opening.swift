@@ -1,7 +1,7 @@
 /// Opening a log: what is there, and what of it counts.
 ///
 /// A power cut leaves anything of what was not synced: a part of it, zeros, holes between whole records, whole files missing.
-/// That is a *torn tail*, which is cut off. What was synced must be as it was written, or the log is *damaged*, which is
+/// That is a *torn tail*, which is cut off. A record that is there in full with other bytes is none. What was synced must be as it was written, or the log is *damaged*, which is
 /// refused; only that its end is missing altogether is taken for a tail, for the cluster knows how to go back. Where it is not
 /// known what was synced, a tail is what has no whole record after it.
 extension StepLog {
@@ -73,7 +73,8 @@ extension StepLog {
                 return true
             }
         }
-        let isTail = synced.map { LogPosition(segment: number, offset: offset) >= $0 } ?? false
+        let isAfterMark = synced.map { LogPosition(segment: number, offset: offset) >= $0 } ?? false
+        let isTail = isAfterMark ? try isUnfinished(file, from: offset, to: end, later: later) : false
         if !isTail, try !isMissing(file, from: offset, to: end, later: later, isKnown: synced != nil) {
             throw offset == 0 ? Self.unknownBeginning(path) : Self.damage(path, offset)
         }
@@ -89,6 +90,52 @@ extension StepLog {
             nextNumber = number + 1
         }
         return false
+    }
+
+    /// Whether what is broken at `start`, and was not synced, is what a power cut leaves: the end of the log, or a hole in it. A sector that
+    /// did not reach the disk reads as zeros; a record that is there in full with other bytes was damaged.
+    private func isUnfinished(
+        _ file: StoreFile, from start: Int, to end: Int, later: [Int]
+    ) throws(CenterStoreError) -> Bool {
+        let next = try Self.firstRecord(in: file, from: start == 0 ? 0 : start + 8, to: end)
+        if next == nil {
+            var isLast = true
+            for number in later where isLast {
+                let file = try StoreFile(path(number), .read)
+                isLast = try Self.firstRecord(in: file, from: 0, to: file.byteCount) == nil
+            }
+            if isLast || start + StepLogFrame.byteCount > end { return true }
+            if let frame = try Self.frame(in: file, at: start),
+                frame.bodyByteCount > end - start - StepLogFrame.byteCount
+            {
+                return true
+            }
+        }
+        return try Self.hasHole(file, start..<(next ?? end))
+    }
+
+    /// Whether there is a sector of zeros, or nothing but zeros.
+    private static func hasHole(_ file: StoreFile, _ range: Range<Int>) throws(CenterStoreError) -> Bool {
+        let sector = 512
+        var bytes = [UInt8](repeating: 1, count: 1 << 20)
+        var position = range.lowerBound
+        var isAllZero = true
+        while position < range.upperBound {
+            // Pieces end at sectors.
+            let end = min(range.upperBound, (position + bytes.count) / sector * sector)
+            let count = end - position
+            try bytes.withMutableBytes { (target) throws(CenterStoreError) in
+                try file.read(into: UnsafeMutableRawBufferPointer(rebasing: target[..<count]), at: position)
+            }
+            var first = (position + sector - 1) / sector * sector - position
+            if isAllZero { isAllZero = bytes[..<count].allSatisfy { $0 == 0 } }
+            while first + sector <= count {
+                if bytes[first..<first + sector].allSatisfy({ $0 == 0 }) { return true }
+                first += sector
+            }
+            position = end
+        }
+        return isAllZero
     }
 
     /// Whether nothing is left of what came at `start` and after it.

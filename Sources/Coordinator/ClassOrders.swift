@@ -19,7 +19,7 @@ enum ClassOrders {
             let count = try number("count")
             let path = arguments["from"] ?? ""
             if !path.isEmpty {
-                let shape = try SafeTensorsFile(path).entry("centers", .f32).shape
+                let shape = try SafeTensorsFile(path).reals("centers").shape
                 guard shape == [count, embeddingSize] else {
                     throw OfflineError("\(path): centers is \(shape), expected [\(count), \(embeddingSize)]")
                 }

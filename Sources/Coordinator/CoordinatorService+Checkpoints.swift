@@ -40,7 +40,9 @@ extension CoordinatorService {
                 if let aside = try CheckpointReader.moveAside(checkpoint.directory) {
                     log.warning("\(checkpoint.directory) is \(aside) now: it is of what the cluster went back behind")
                 }
-            } catch { log.warning("\(checkpoint.directory) does not count any more, but cannot be moved aside: \(error)") }
+            } catch {
+                log.warning("\(checkpoint.directory) does not count any more, but cannot be moved aside: \(error)")
+            }
         }
     }
 

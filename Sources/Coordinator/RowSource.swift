@@ -6,7 +6,7 @@ import Tensors
 struct RowSource {
     private struct Part {
         var file: SafeTensorsFile
-        var entry: SafeTensorsFile.Entry
+        var entry: SafeTensorsFile.RealEntry
         /// The rows of it among all.
         var rows: Range<Int>
     }
@@ -69,8 +69,8 @@ struct RowSource {
     }
 
     private static func matrix(of file: SafeTensorsFile, _ stem: String) throws -> String {
-        if let name = [stem, "weight"].first(where: { file.entries[$0] != nil }) { return name }
-        let matrices = file.entries.filter { $0.value.shape.count == 2 && $0.value.dtype == .f32 }.keys.sorted()
+        if let name = [stem, "weight"].first(where: { file.shape($0) != nil }) { return name }
+        let matrices = file.names.filter { (try? file.reals($0))?.shape.count == 2 }.sorted()
         guard matrices.count == 1 else {
             throw OfflineError(
                 "\(file.path) has no tensor \(stem) or weight, and \(matrices.count) others that could be it")
@@ -79,7 +79,7 @@ struct RowSource {
     }
 
     private mutating func add(_ file: SafeTensorsFile, _ name: String) throws {
-        let entry = try file.entry(name, .f32)
+        let entry = try file.reals(name)
         guard entry.shape.count == 2, parts.isEmpty || entry.shape[1] == width else {
             throw OfflineError("\(file.path): \(name) has shape \(entry.shape), which does not fit the others")
         }
@@ -103,7 +103,7 @@ struct RowSource {
         precondition(target.count >= (first + rows.count) * size, "rows of another shape")
         for start in stride(from: rows.lowerBound, to: rows.upperBound, by: count) {
             let part = start..<min(start + count, rows.upperBound)
-            try read(part, into: UnsafeMutableRawBufferPointer(start: base, count: 4 * part.count * width))
+            try read(part, into: UnsafeMutableBufferPointer(start: base, count: part.count * width))
             if let bad = format.firstNonFinite(base, count: part.count * width) {
                 let place = parts.first { $0.rows.contains(start + bad / width) }
                 throw OfflineError(
@@ -117,15 +117,15 @@ struct RowSource {
     /// Reads rows into memory of as many rows.
     ///
     /// - Throws: `SafeTensorsError` if they cannot be read. Traps if there are no such rows.
-    private func read(_ rows: Range<Int>, into target: UnsafeMutableRawBufferPointer) throws {
-        precondition(rows.upperBound <= rowCount && target.count == rows.count * width * 4, "rows of another shape")
+    private func read(_ rows: Range<Int>, into target: UnsafeMutableBufferPointer<Float>) throws {
+        precondition(rows.upperBound <= rowCount && target.count == rows.count * width, "rows of another shape")
         for part in parts {
             let wanted = part.rows.clamped(to: rows)
             if wanted.isEmpty { continue }
-            let start = (wanted.lowerBound - rows.lowerBound) * width * 4
+            let start = (wanted.lowerBound - rows.lowerBound) * width
             try part.file.read(
-                part.entry, from: (wanted.lowerBound - part.rows.lowerBound) * width * 4,
-                into: UnsafeMutableRawBufferPointer(rebasing: target[start..<start + wanted.count * width * 4]))
+                part.entry, from: (wanted.lowerBound - part.rows.lowerBound) * width,
+                into: UnsafeMutableBufferPointer(rebasing: target[start..<start + wanted.count * width]))
         }
     }
 }

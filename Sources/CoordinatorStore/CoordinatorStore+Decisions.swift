@@ -53,7 +53,8 @@ extension CoordinatorStore {
             try db.execute(sql: "DELETE FROM checkpoint")
             for (position, checkpoint) in checkpoints.enumerated() {
                 try db.execute(
-                    sql: "INSERT INTO checkpoint (position, step, directory, class_version, past) VALUES (?, ?, ?, ?, ?)",
+                    sql:
+                        "INSERT INTO checkpoint (position, step, directory, class_version, past) VALUES (?, ?, ?, ?, ?)",
                     arguments: [
                         position, checkpoint.step, checkpoint.directory, checkpoint.classVersion,
                         checkpoint.past.map { Int64(bitPattern: $0) },

@@ -141,17 +141,17 @@ struct FolderScan {
     private mutating func describe() {
         if emptyFolderCount > 0 {
             problems.report.note(
-                "\(emptyFolderCount) folders have no image that is read, and are no identities: \(Self.list(emptyFolders, emptyFolderCount))"
+                "\(counted(emptyFolderCount, "folder has", "folders have")) no image that is read, and no identity's label: \(Self.list(emptyFolders, emptyFolderCount))"
             )
         }
         if nestedCount > 0 {
             problems.report.note(
-                "\(nestedCount) folders inside the folders of identities were not looked into: \(Self.list(nested, nestedCount))"
+                "\(counted(nestedCount, "folder", "folders")) inside the folders of identities not looked into: \(Self.list(nested, nestedCount))"
             )
         }
         if rootImages > 0 {
             problems.report.note(
-                "\(rootImages) images lie in \(root) itself, in no identity's folder, and were left out")
+                "\(counted(rootImages, "image", "images")) left out in \(root) itself, in no identity's folder")
         }
         if !otherFiles.isEmpty {
             let kinds = otherFiles.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.value) \($0.key)" }

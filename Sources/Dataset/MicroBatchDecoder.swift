@@ -96,6 +96,7 @@ final class ReplacedSamples: @unchecked Sendable {
     private var errors: [DatasetError] = []
     private var unreadable: Set<Int> = []
     private var siblings: [Int: Int] = [:]
+    private var named: Set<Int> = []
 
     var count: Int { lock.withLock { total } }
     var first: [DatasetError] { lock.withLock { errors } }
@@ -104,7 +105,8 @@ final class ReplacedSamples: @unchecked Sendable {
     func record(_ error: DatasetError) {
         lock.withLock {
             total += 1
-            keep(error)
+            // Named once, however often its turn comes.
+            if named.count < 100, error.index.map({ named.insert($0).inserted }) ?? true { keep(error) }
         }
     }
 

@@ -26,7 +26,8 @@ public struct OpeningReport: Sendable, Hashable {
         var lines = problems.prefix(10).map { "left out: \($0)" }
         if leftOutSamples > 10 { lines.append("\(leftOutSamples) samples were left out in all") }
         if leftOutIdentities > 0 {
-            lines.append("\(leftOutIdentities) identities have no sample that is read, and were left out")
+            lines.append(
+                "\(counted(leftOutIdentities, "identity has", "identities have")) no sample that is read: left out")
         }
         return lines + notes
     }
@@ -66,3 +67,6 @@ struct ProblemList {
         report.note("\(error)")
     }
 }
+
+/// A number and what it counts.
+func counted(_ number: Int, _ one: String, _ many: String) -> String { "\(number) \(number == 1 ? one : many)" }

@@ -18,7 +18,8 @@ final class RecordFile: Sendable {
 
     init(path raw: RawPath) throws(DatasetError) {
         path = raw.description
-        descriptor = raw.withCString { open($0, O_RDONLY | O_CLOEXEC) }
+        // A pipe would keep the caller waiting for its other end; on files O_NONBLOCK means nothing.
+        descriptor = raw.withCString { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard descriptor >= 0 else {
             throw DatasetError(.missingFile, path: path, "cannot be opened: \(String(cString: strerror(errno)))")
         }

@@ -182,7 +182,7 @@ public final class ShardHead {
     public func initialRows(for operation: ClassOperation) throws(HeadError) -> Tensor? {
         guard case .add(let count, let path) = operation, !path.isEmpty else { return nil }
         let rows: Tensor
-        do { rows = try SafeTensors(contentsOf: path).tensor("centers", .f32, in: path) } catch {
+        do { rows = try SafeTensorsFile(path).floats("centers") } catch {
             throw HeadError(.centers, "\(error)")
         }
         guard rows.shape == [count, configuration.embeddingSize] else {

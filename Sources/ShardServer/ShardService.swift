@@ -297,7 +297,9 @@ final class ShardService: MemberService, @unchecked Sendable {
 
     /// What is said of the state when the coordinator comes back must not be older than what it has been told.
     func updateHello() {
-        let state = figures.values.state
+        var state = figures.values.state
+        // Also of tasks that the directory need not remember.
+        if let machine, let held = state.holdings { state.holdings?.lastTask = max(held.lastTask, machine.newestTask) }
         guard state != hello.state else { return }
         hello.state = state
         coordinator.update(hello)

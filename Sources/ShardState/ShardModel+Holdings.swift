@@ -44,7 +44,9 @@ extension ShardModel {
     /// name of its past when its steps go on.
     package func hear(_ plan: Plan) {
         noteSafe(plan.safe)
-        guard past == 0, plan.past != 0, ownsSlices, plan.activity == .train, plan.committed == committed else { return }
+        guard past == 0, plan.past != 0, ownsSlices, plan.activity == .train, plan.committed == committed else {
+            return
+        }
         if let store {
             guard var notes = try? StoreNotes(store.extra) else { return }
             notes.past = plan.past

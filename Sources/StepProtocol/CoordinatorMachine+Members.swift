@@ -52,7 +52,7 @@ extension CoordinatorMachine {
     }
 
     func welcome(_ newcomer: Newcomer, _ member: MemberID) -> [Action] {
-        [.welcome(newcomer.peer, member), .send(member, newcomer.peer, plan)]
+        [.welcome(newcomer.peer, member)] + planned(for: member, newcomer.peer)
     }
 
     private mutating func welcomeBack(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {

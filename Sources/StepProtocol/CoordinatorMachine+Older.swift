@@ -54,8 +54,25 @@ extension CoordinatorMachine {
         if case .failed = activity { return actions }
         unconfirmedShards = nil
         activity = .wait(reason: "")
-        let text = "\(member) holds more than the database knows of: it is older than the cluster, as one put back from a copy is"
+        let text =
+            "\(member) holds more than the database knows of: that is older than the cluster, as one that was put back from a copy is"
         return actions + [.event(.warning, text)]
+    }
+
+    /// Whether the member is told plans: not a shard while the record is older than the cluster. It would drop what an old map and
+    /// moves that are long over do not give to it.
+    func mayHear(_ member: MemberID) -> Bool { !isOlder || member.role != .shard }
+
+    func planned(for member: MemberID, _ peer: Peer) -> [Action] {
+        mayHear(member) ? [.send(member, peer, plan)] : []
+    }
+
+    /// The operator lets everyone load a checkpoint: it does not matter any more what shards hold. Their maps are replaced by a later one.
+    mutating func giveUpMakingGood() -> [Action] {
+        guard isOlder else { return [] }
+        isOlder = false
+        let known = live.values.compactMap { $0.holdings?.mapVersion }.max() ?? 0
+        return decide(.map(version: max(known, record.mapVersion) + 1, owners: record.owners))
     }
 
     /// Who owns what, as the shards that are there have it.
@@ -95,11 +112,15 @@ extension CoordinatorMachine {
         if let first = missing.min() {
             let others = missing.count > 1 ? " and \(missing.count - 1) more" : ""
             return .wait(
-                reason: "the database is older than the cluster, and no shard that is there has \(first)\(others): \(advice)")
+                reason:
+                    "the database is older than the cluster, and no shard that is there has \(first)\(others): \(advice)"
+            )
         }
         if let first = claims.disputed.min() {
             return .wait(
-                reason: "the database is older than the cluster, and more than one shard has \(first): end all but the right one")
+                reason:
+                    "the database is older than the cluster, and more than one shard has \(first): end all but the right one"
+            )
         }
         let owners = Set(claims.owners.values)
         let theirs = there.filter { owners.contains($0.0.number) }.map(\.1)
@@ -114,7 +135,8 @@ extension CoordinatorMachine {
             return .wait(
                 reason:
                     "the database is older than the cluster: it knows \(classVersion) operations on the classes, the shards have done "
-                    + "\(version): put a newer database back, or begin a new run from a checkpoint with `serve --resume`")
+                    + "\(version): put a newer database back, or begin a new run from a checkpoint with `serve --resume`"
+            )
         }
         return .act(adopt(claims.owners, theirs, past: pasts.first))
     }
@@ -127,7 +149,8 @@ extension CoordinatorMachine {
         if !record.moves.isEmpty { actions += decide(.moves([])) }
         if record.task == nil, record.nextTask <= highestTask {
             // Numbers of tasks go on above those that shards know.
-            actions += decide(.task(BoundaryTask(number: highestTask, step: committed, kind: .skip))) + decide(.task(nil))
+            actions +=
+                decide(.task(BoundaryTask(number: highestTask, step: committed, kind: .skip))) + decide(.task(nil))
         }
         if let past, past != record.pasts.present {
             actions += decide(.pasts([Past(name: past, since: -1)]))

@@ -102,7 +102,7 @@ extension CoordinatorMachine {
         }
         guard let checkpoint else { return [.refuseOperator("there is no checkpoint to go back to")] }
         if record.owners.isEmpty { return [.refuseOperator("the slices are not divided yet")] }
-        return goBack(to: checkpoint)
+        return giveUpMakingGood() + goBack(to: checkpoint)
     }
 
     private mutating func forget(_ member: MemberID) -> [Action] {

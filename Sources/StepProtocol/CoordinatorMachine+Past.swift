@@ -29,7 +29,8 @@ extension CoordinatorMachine {
     }
 
     /// Whether a checkpoint is one that the present is built on.
-    private func counts(_ checkpoint: CoordinatorRecord.CheckpointRecord, after step: Int, _ classVersion: Int) -> Bool {
+    private func counts(_ checkpoint: CoordinatorRecord.CheckpointRecord, after step: Int, _ classVersion: Int) -> Bool
+    {
         if checkpoint.step == step && checkpoint.classVersion > classVersion { return false }
         guard let past = checkpoint.past else { return checkpoint.step <= step }
         return record.pasts.contains(past, upTo: checkpoint.step)

@@ -68,7 +68,8 @@ extension CoordinatorMachine {
         case .skip: return commitSkipped(task.step, now) + endTask()
         case .checkpoint(let directory):
             let checkpoint = CoordinatorRecord.CheckpointRecord(
-                step: task.step, directory: directory.removingSuffix(CoordinatorRecord.CheckpointRecord.partialSuffix), classVersion: classVersion, past: record.pasts.last?.name)
+                step: task.step, directory: directory.removingSuffix(CoordinatorRecord.CheckpointRecord.partialSuffix),
+                classVersion: classVersion, past: record.pasts.last?.name)
             checkpointsBeingWritten[task.number] = checkpoint
             return endTask() + [.writeCheckpoint(number: task.number, checkpoint, details: details)]
         case .restore(let checkpoint):

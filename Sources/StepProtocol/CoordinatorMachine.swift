@@ -171,7 +171,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
                     if let doubt = machine.doubt(report, of: member, peer) { return doubt }
                     machine.take(report, of: member)
                 }
-                return [.send(member, peer, machine.plan)]
+                return machine.planned(for: member, peer)
             }
         case .left(let member, let incarnation): actions = leave(member, incarnation, now)
         case .ready(let peer, let member, let incarnation):
@@ -235,7 +235,7 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
         // Shards first: they take part in nothing but what their own plan announces.
         let receivers = live.keys.sorted { ($0.role == .worker ? 1 : 0, $0) < ($1.role == .worker ? 1 : 0, $1) }
         return receivers.compactMap { member in
-            guard let known = live[member], known.isAlive, let peer = known.peer else { return nil }
+            guard let known = live[member], known.isAlive, mayHear(member), let peer = known.peer else { return nil }
             return .send(member, peer, plan)
         }
     }

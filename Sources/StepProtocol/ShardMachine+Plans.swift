@@ -55,7 +55,7 @@ extension ShardMachine {
     // MARK: Boundary tasks
 
     private mutating func begin(_ task: BoundaryTask, isOwner: Bool) -> [Action] {
-        if task.number <= lastTask.number, isStillDone(task) {
+        if lastDone.map({ $0 == task }) ?? (task.number <= lastTask.number), isStillDone(task) {
             return [.acknowledge(number: task.number, lastTask.outcome)]
         }
         // An owner that has lost its state has not adopted the map: it can only be restored.
@@ -80,7 +80,7 @@ extension ShardMachine {
         if case .restore(nil) = task.kind { actions += learn(committed: task.step) }
         actions += undo()
         if isDone {
-            lastTask = (task.number, .done(detail: ""))
+            (lastTask, lastDone) = ((task.number, .done(detail: "")), task)
             return actions + [.acknowledge(number: task.number, .done(detail: ""))]
         }
         runningTask = task
@@ -106,7 +106,7 @@ extension ShardMachine {
             // The coordinator decides whether it is tried again: with the next plan that still asks for it.
             return [.acknowledge(number: number, outcome)] + actUnless(number)
         }
-        lastTask = (number, outcome)
+        (lastTask, lastDone) = ((number, outcome), task)
         switch task.kind {
         case .restore(.some):
             (committed, transfersThisStep) = (task.step, 0)

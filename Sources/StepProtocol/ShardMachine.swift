@@ -30,6 +30,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     /// The map under which it was begun, and whether that gives this shard slices.
     var runningMap: (version: Int, owns: Bool)?
     var lastTask: (number: Int, outcome: TaskOutcome)
+    /// That task itself; nil if it is from before a restart. A coordinator whose database was put back may use a number again.
+    var lastDone: BoundaryTask?
     /// The last task whose copies are complete.
     var completedCopies = 0
     /// Requests of other shards that wait for a boundary, oldest first.
@@ -76,6 +78,9 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
 
     /// The step that is applied and waits for the coordinator's word, or nil.
     public var prepared: StepID? { restored ?? attempt.flatMap { $0.isPrepared ? $0.id : nil } }
+
+    /// The number of the newest task that is done.
+    public var newestTask: Int { lastTask.number }
 
     /// Payloads held, for limits and tests: at most five per rank and four.
     public var payloadCount: Int { attempt?.payloadCount ?? 0 }

@@ -55,9 +55,10 @@ public final class SafeTensorsFile: @unchecked Sendable {
     ///
     /// - Throws: `SafeTensorsError` if it is missing or of another type.
     public func entry(_ name: String, _ dtype: DType) throws(SafeTensorsError) -> Entry {
-        guard let entry = entries[name] else { throw missing(name, expected: "\(dtype)") }
-        guard entry.dtype == dtype else {
-            throw SafeTensorsError(path: path, problem: "tensor \(name) is \(entry.dtype), expected \(dtype)")
+        guard let found = description(of: name) else { throw missing(name) }
+        guard let entry = entries[name], entry.dtype == dtype else {
+            throw SafeTensorsError(
+                path: path, problem: "tensor \(name) is \(found.type), expected \(dtype.safeTensorsName)")
         }
         return entry
     }
@@ -68,31 +69,13 @@ public final class SafeTensorsFile: @unchecked Sendable {
     /// The shape of the tensor `name`, of whatever type, or nil if there is none.
     public func shape(_ name: String) -> [Int]? { entries[name]?.shape ?? others[name]?.shape }
 
-    /// The tensor `name` as f32, if it is of type F32, F16, BF16 or F64.
-    ///
-    /// - Throws: `SafeTensorsError` if it is missing, of another type, or cannot be read.
-    public func floats(_ name: String) throws(SafeTensorsError) -> Tensor {
-        if let entry = entries[name] {
-            let stored = try tensor(entry)
-            switch entry.dtype {
-            case .f32: return stored
-            case .f64: return Tensor(stored.array(Double.self).map { Float($0) }, shape: entry.shape)
-            case .bf16:
-                return Tensor(
-                    stored.array(UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }, shape: entry.shape)
-            case .i32, .i64, .u8:
-                throw SafeTensorsError(path: path, problem: "tensor \(name) is \(entry.dtype), expected real numbers")
-            }
-        }
-        guard let entry = others[name], entry.type == "F16" else { throw missing(name, expected: "real numbers") }
-        let stored = try tensor(Entry(dtype: .bf16, shape: entry.shape, bytes: entry.bytes))
-        return Tensor(stored.array(UInt16.self).map { Float(Float16(bitPattern: $0)) }, shape: entry.shape)
+    /// Type, shape and place of the tensor `name`, of whatever type, or nil if there is none.
+    func description(of name: String) -> OtherEntry? {
+        entries[name].map { OtherEntry(type: $0.dtype.safeTensorsName, shape: $0.shape, bytes: $0.bytes) }
+            ?? others[name]
     }
 
-    private func missing(_ name: String, expected: String) -> SafeTensorsError {
-        if let other = others[name] {
-            return SafeTensorsError(path: path, problem: "tensor \(name) is \(other.type), expected \(expected)")
-        }
+    func missing(_ name: String) -> SafeTensorsError {
         let sorted = names.sorted()
         let list = sorted.prefix(20).joined(separator: ", ") + (sorted.count > 20 ? ", … (\(sorted.count))" : "")
         return SafeTensorsError(path: path, problem: "has no tensor \(name); it has \(list)")
@@ -106,6 +89,10 @@ public final class SafeTensorsFile: @unchecked Sendable {
     ) throws(SafeTensorsError) {
         precondition(offset >= 0 && offset + target.count <= entry.bytes.count, "bytes outside of a tensor")
         try Self.read(descriptor, entry.bytes.lowerBound + offset, target, path)
+    }
+
+    func read(bytesAt offset: Int, into target: UnsafeMutableRawBufferPointer) throws(SafeTensorsError) {
+        try Self.read(descriptor, offset, target, path)
     }
 
     /// A whole tensor.

@@ -94,7 +94,7 @@ import Testing
             all.map {
                 $0.name == "bn2.bias" ? ($0.name, "I64", $0.shape, bytes([Int64](repeating: 1, count: 32))) : $0
             }, to: path)
-        #expect(refusal().contains("bn2.bias is i64"))
+        #expect(refusal().contains("bn2.bias is I64"))
         try write([("features.0.weight", "F32", [1], bytes([Float(1)]))], to: path)
         #expect(refusal().contains("not those of InsightFace's iresnet"))
         try write(all.filter { !$0.name.hasPrefix("fc.") }, to: path)

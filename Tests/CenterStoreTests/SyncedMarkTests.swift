@@ -18,7 +18,7 @@ import Testing
         var starts: [Int] = []
         for step in 0..<6 {
             starts.append(max(16, store.logByteCount))
-            try store.append(Fixture.record(step))
+            try store.append(Fixture.record(step, size: 500))
             if step == 2 { try store.sync() }
         }
         return (try Fixture.bytes(directory + segment), starts)
@@ -42,6 +42,22 @@ import Testing
                 #expect(store.newestStep == hole)
             }
         }
+    }
+
+    /// A record that is all there with another bit, and has others after it, was not left so by a power cut.
+    @Test func aFlippedBitAfterTheMarkIsDamage() throws {
+        let folder = try TemporaryFolder()
+        var (bytes, starts) = try halfSynced(folder.path)
+        bytes[starts[4] + 400] ^= 16
+        try Fixture.overwrite(folder.path + segment, bytes)
+        let error = Fixture.error { _ = try Fixture.store(folder.path) }
+        #expect(error?.code == .damaged)
+        #expect(error?.message.contains("offset \(starts[4]) ") == true)
+        // The last one cannot be told from a write that was interrupted.
+        bytes[starts[4] + 400] ^= 16
+        bytes[starts[5] + 400] ^= 16
+        try Fixture.overwrite(folder.path + segment, bytes)
+        #expect(try Fixture.names(Fixture.store(folder.path)).count == 5)
     }
 
     /// What was synced and is another record now was damaged, also where nothing comes after it.
@@ -76,7 +92,7 @@ import Testing
                 #expect(try Fixture.names(store) == ["0.0"])
                 #expect(store.tornTail?.wasSynced == true)
                 #expect(store.tornTail?.description.contains("although it was synced") == true)
-                for step in 1..<4 { try store.append(Fixture.record(step)) }
+                for step in 1..<4 { try store.append(Fixture.record(step, size: 500)) }
             }
             // The mark was taken back: what was appended since is a tail.
             var torn = try Fixture.bytes(folder.path + segment)
@@ -119,7 +135,7 @@ import Testing
             let store = try Fixture.store(folder.path)
             try store.sync()
             try store.truncate(after: 0)
-            for step in 1..<5 { try store.append(Fixture.record(step, attempt: 1)) }
+            for step in 1..<5 { try store.append(Fixture.record(step, attempt: 1, size: 500)) }
         }
         var bytes = try Fixture.bytes(folder.path + segment)
         bytes.replaceSubrange(starts[2] + 8..<starts[3], with: repeatElement(0, count: starts[3] - starts[2] - 8))
@@ -133,7 +149,8 @@ import Testing
         let (bytes, starts) = try halfSynced(folder.path)
         try Fixture.overwrite(folder.path + "/synced", [UInt8](repeating: 7, count: 5000))
         var damaged = bytes
-        damaged[starts[4] + 60] ^= 1
+        damaged.replaceSubrange(
+            starts[4] + 8..<starts[5], with: repeatElement(0, count: starts[5] - starts[4] - 8))
         try Fixture.overwrite(folder.path + segment, damaged)
         #expect(Fixture.code { _ = try Fixture.store(folder.path) } == .damaged)
         try Fixture.overwrite(folder.path + segment, bytes)

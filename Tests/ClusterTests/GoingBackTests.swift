@@ -33,7 +33,7 @@ import Testing
     }
 
     private func waitUntilPaused(_ cluster: LocalCluster) throws {
-        try cluster.waitForStatus("the run pauses", seconds: 60) { $0.state == "paused" }
+        try cluster.waitForStatus("the run pauses", seconds: 60) { $0.reason.hasPrefix("paused after") }
     }
 
     private func hashes(_ cluster: LocalCluster) throws -> Data { try cluster.query("hashes") }
@@ -56,9 +56,7 @@ import Testing
             try cluster.waitForStatus("the restore fails", seconds: 30) { $0.reason.contains("cannot be read") }
             #expect(Set(try cluster.status().shards.map(\.slices)) == [[[0, 4]], [[4, 8]]])
             try FileManager.default.moveItem(at: away, to: file)
-            try cluster.waitForStatus("the restore succeeds", seconds: 30) {
-                $0.state == "paused" && !$0.reason.contains("again")
-            }
+            try waitUntilPaused(cluster)
             #expect(try hashes(cluster) == before)
         }
     }
@@ -122,7 +120,9 @@ import Testing
             }
             _ = try cluster.query("set", ["lr=0.5"])
             _ = try cluster.query("resume")
-            try cluster.waitForStatus("the run pauses again", seconds: 60) { $0.state == "paused" && $0.committed == 19 }
+            try cluster.waitForStatus("the run pauses again", seconds: 60) {
+                $0.state == "paused" && $0.committed == 19
+            }
             _ = try cluster.query("checkpoint")
             #expect(try steps().last == 19)
             #expect(try cluster.status().checkpoints.last?.directory == last)
@@ -146,7 +146,9 @@ import Testing
             cluster.shards[1].kill()
             try copy(left, to: cluster.shardDirectory(1))
             try cluster.shards[1].start()
-            try cluster.waitForStatus("the loss is noticed", seconds: 60) { $0.state != "finished" && $0.committed < 29 }
+            try cluster.waitForStatus("the loss is noticed", seconds: 60) {
+                $0.state != "finished" && $0.committed < 29
+            }
             let (_, events) = try cluster.run("events")
             #expect(events.contains("the run had finished, but"), "\(events)")
             try cluster.addWorker()

@@ -19,7 +19,7 @@ struct FolderContentTests {
         _ = try folder.write(Array("hello".utf8), to: "e/notes.txt")
         let set = try FolderDataset(root: folder.path)
         #expect(set.classNames == ["a", "b", "c", "d", "e", "f"])
-        for index in 0..<6 { _ = try set.pixels(of: index) }
+        for index in 0..<set.sampleCount { _ = try set.pixels(of: index) }
         #expect(set.opening.notes == ["files that are no pictures were passed over: 1 .txt"])
         #expect(set.opening.leftOutSamples == 0)
     }
@@ -41,8 +41,10 @@ struct FolderContentTests {
         #expect(set.opening.leftOutSamples == 3 && set.opening.leftOutIdentities == 1)
         #expect(set.problems.map(\.code) == [.unreadFormat, .unreadFormat, .unreadFormat])
         let notes = set.opening.notes.joined(separator: "\n")
-        for part in ["2 folders have no image that is read, and are no identities: c, d", "d/inner", "1 images lie in"]
-        {
+        for part in [
+            "2 folders have no image that is read, and no identity's label: c, d", "1 folder inside", "d/inner",
+            "1 image left out in",
+        ] {
             #expect(notes.contains(part), "\(part) in \(notes)")
         }
     }
@@ -59,7 +61,7 @@ struct FolderContentTests {
         fclose(stream)
         let set = try FolderDataset(root: folder.path, options: gray)
         #expect(set.classCount == 2)
-        #expect(Set(try (0..<2).map { try set.pixels(of: $0)[0] }) == [1, 7])
+        #expect(Set(try (0..<set.sampleCount).map { try set.pixels(of: $0)[0] }) == [1, 7])
     }
 
     /// DVC and git-annex keep the files elsewhere, and links in the folders.

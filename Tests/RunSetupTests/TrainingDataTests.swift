@@ -76,7 +76,7 @@ import Testing
         #expect(found.resolved.data.classes == 2 && found.resolved.data.samples == 4)
         #expect(found.said.count { $0.contains("kind TIFF") } == 10)
         #expect(found.said.contains { $0.contains("20 samples were left out in all") })
-        #expect(found.said.contains { $0.contains("no identities: c") })
+        #expect(found.said.contains { $0.contains("no identity's label: c") })
         #expect(throws: DatasetError.self) { try said(folderConfiguration(folder.path, "data.corrupt_images=fail")) }
     }
 

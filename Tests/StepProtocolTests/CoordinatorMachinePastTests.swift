@@ -76,7 +76,8 @@ import Testing
         let copy = holding(0, 2) { ($0.place, $0.identity) = ("host:/copy", 9) }
         let words = cluster.join("s7", incarnation: 900, previous: 0, state: copy)
         #expect(words.count == 2)
-        #expect(words.last?.hasPrefix("s7 refused incarnation: the directory host:/copy at at s7 is not that of") == true)
+        #expect(
+            words.last?.hasPrefix("s7 refused incarnation: the directory host:/copy at at s7 is not that of") == true)
         #expect(words.last?.contains("it ends with step 2, and shard-0 had step 5 on its disk") == true)
         #expect(words.last?.contains("shard-0 is the process at at s0, with the directory host:/s0: use that") == true)
         #expect(cluster.machine.activity == .train, "nobody is disturbed")
@@ -179,7 +180,8 @@ import Testing
         let words = cluster.tell(.restore(checkpoint: "/c/step-00000002", step: nil))
         #expect(words.filter { $0.hasPrefix("abandon") } == ["abandon /c/step-00000004", "abandon /c/step-00000006"])
         #expect(cluster.machine.checkpoints.map(\.step) == [1])
-        #expect(cluster.decisions.contains { if case .checkpoints = $0 { true } else { false } }, "in the same transaction")
+        #expect(
+            cluster.decisions.contains { if case .checkpoints = $0 { true } else { false } }, "in the same transaction")
         acknowledge()
         cluster.beat("w0")
         cluster.commit(through: 4)
@@ -241,7 +243,8 @@ import Testing
         cluster.restart()
         cluster.join("s0", incarnation: 300, previous: 0, state: attempts(0, 3, 0))
         let words = cluster.join("s1", incarnation: 301, previous: 1, state: attempts(1, 3, 1))
-        #expect(words.contains { $0.hasPrefix("warning: shards hold different attempts of step 3 (shard-0 attempt 0 of") })
+        #expect(
+            words.contains { $0.hasPrefix("warning: shards hold different attempts of step 3 (shard-0 attempt 0 of") })
         #expect(cluster.task?.kind == .restore(checkpoint: nil))
         #expect(cluster.task?.step == 2, "one step back")
     }
@@ -320,7 +323,9 @@ import Testing
         cluster.beat("s0", "s1")
         #expect(cluster.machine.activity == .finished)
         cluster.join("s1", incarnation: 301, state: memory)
-        #expect(cluster.waits?.hasPrefix("the run had finished, and shard-1 has lost its state: `coordinator restore`") == true)
+        #expect(
+            cluster.waits?.hasPrefix("the run had finished, and shard-1 has lost its state: `coordinator restore`")
+                == true)
         #expect(cluster.machine.committed == 3)
     }
 
@@ -330,7 +335,8 @@ import Testing
         start()
         cluster.commit(through: 3)
         let words = cluster.tell(.knows(term: 7, coordinator: 5))
-        #expect(words.last?.hasPrefix("warning: members know term 7, the database 1: it is older than the cluster") == true)
+        #expect(
+            words.last?.hasPrefix("warning: members know term 7, the database 1: it is older than the cluster") == true)
         #expect(cluster.database.term == 8)
         #expect(cluster.plans["w0"]?.id.term == 8)
         #expect(cluster.tell(.knows(term: 7, coordinator: 5)) == [])
@@ -370,9 +376,27 @@ import Testing
         cluster.join("s0", incarnation: 300, previous: 0, state: held)
         #expect(
             cluster.waits?.hasPrefix(
-                "the database is older than the cluster, and no shard that is there has slice 4 and 5 more: start every") == true)
+                "the database is older than the cluster, and no shard that is there has slice 4 and 5 more: start every"
+            ) == true)
+        #expect(cluster.plans["s0"] == nil, "an old map would only do harm")
         cluster.join("s1", incarnation: 301, previous: 1, state: holding(1, 9) { $0.mapVersion += 4 })
         #expect(cluster.task?.step == 9)
+        #expect(cluster.plans["s0"]?.mapVersion ?? 0 > 4)
+    }
+
+    @Test mutating func whenShardsAreOfDifferentPastsTheOperatorGoesBackToACheckpoint() {
+        start()
+        _ = takeCheckpoint()
+        cluster.restart()
+        for shard in 0..<2 {
+            let held = holding(shard, 9) { ($0.mapVersion, $0.past) = ($0.mapVersion + 4, 1 << 30 + UInt64(shard)) }
+            cluster.join("s\(shard)", incarnation: UInt64(300 + shard), previous: shard, state: held)
+        }
+        #expect(cluster.waits?.contains("its shards are of different pasts") == true)
+        let map = cluster.database.mapVersion
+        cluster.tell(.restore(checkpoint: nil, step: nil))
+        #expect(cluster.task?.kind == .restore(checkpoint: "/c/step-00000002"))
+        #expect(cluster.database.mapVersion > map + 4)
     }
 
     @Test mutating func operationsOnTheClassesThatADatabaseDoesNotKnowAreNotGuessed() {

@@ -103,6 +103,17 @@ import Testing
         #expect(tell(request(.begin, step: 4, term: 1)) == ["sample"])
     }
 
+    @Test mutating func aNumberThatComesAgainWithAnotherTaskIsNotTakenForDone() {
+        tell(plan(0, revision: 1))
+        let first = BoundaryTask(number: 3, step: -1, kind: .checkpoint(directory: "a"))
+        #expect(tell(plan(0, task: first, revision: 2)) == ["task 3"])
+        #expect(tell(.taskDone(number: 3, .done(detail: "files of a"))).count == 1)
+        #expect(tell(plan(0, task: first, revision: 3)) == ["acknowledge 3 \(TaskOutcome.done(detail: "files of a"))"])
+        // The coordinator's database was put back: it counts again from there.
+        let second = BoundaryTask(number: 3, step: -1, kind: .checkpoint(directory: "b"))
+        #expect(tell(plan(0, task: second, term: 1, revision: 1)) == ["task 3"])
+    }
+
     @Test mutating func aShardWithoutSlicesFollowsTheCommittedStep() {
         machine = Machine(member: MemberID(.shard, 7), microBatchCount: 4, empty: "")
         #expect(tell(plan(5, revision: 1)) == ["own – / – map 1"])

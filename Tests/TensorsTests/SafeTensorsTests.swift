@@ -88,10 +88,14 @@ import Testing
             #expect(brain.shape == [1, 2] && brain.array(Float.self) == [1.5, -.infinity])
             #expect(try file.floats("double").array(Float.self) == [0.1])
             #expect(try file.floats("float").array(Float.self) == [7])
-            for (name, word) in [("mask", "BOOL"), ("steps", "i64"), ("nothing", "has no tensor")] {
+            for (name, word) in [("mask", "BOOL"), ("steps", "I64"), ("nothing", "has no tensor")] {
                 let error = #expect(throws: SafeTensorsError.self) { try file.floats(name) }
                 #expect(error?.problem.contains(word) == true)
             }
+            let part = UnsafeMutableBufferPointer<Float>.allocate(capacity: 1)
+            defer { part.deallocate() }
+            try file.read(file.reals("half"), from: 1, into: part)
+            #expect(part[0] == -4)
             #expect(throws: SafeTensorsError.self) { try file.entry("half", .f32) }
         }
     }

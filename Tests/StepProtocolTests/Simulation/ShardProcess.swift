@@ -166,7 +166,7 @@ final class ShardProcess {
             let greeting = Message.joined(
                 .shard, incarnation: incarnation, endpoint: host.endpoint,
                 previousNumber: shell.disk.number ?? member?.number,
-                state: shell.state(of: host))
+                state: shell.state(of: host, newestTask: machine?.newestTask ?? 0))
             simulation.send(greeting, from: node, to: 0)
             return
         }

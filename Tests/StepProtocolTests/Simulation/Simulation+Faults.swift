@@ -182,7 +182,7 @@ extension Simulation {
         if isOver { return }
         queue.insert(.help, at: now + 10_000)
         tellCoordinator(.resume)
-        if hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine,
+        if scenario.putsDatabaseBack || hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine,
             case .wait(let reason) = machine.plan.activity, reason.contains("restore")
         {
             note("the operator restores: \(reason)")

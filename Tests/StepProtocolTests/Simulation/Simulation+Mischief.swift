@@ -82,7 +82,9 @@ extension Simulation {
 
     /// The run is over; then a host loses what it had not synced.
     func cutPowerAtTheEnd() {
-        guard let shard = someShard(where: { !$0.shell.owned.isEmpty && isMember($0) && !$0.host.isCopy }) else { return }
+        guard let shard = someShard(where: { !$0.shell.owned.isEmpty && isMember($0) && !$0.host.isCopy }) else {
+            return
+        }
         suffer("power is lost at the end")
         cutPower(shard.node)
     }

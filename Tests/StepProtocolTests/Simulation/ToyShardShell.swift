@@ -54,23 +54,25 @@ struct ToyShardShell {
     private func words(_ slices: [Int]) -> Words { rows(slices).map { words[$0] } }
 
     /// What the shard says when it joins.
-    func state(of host: ShardHost) -> ShardState {
+    func state(of host: ShardHost, newestTask: Int = 0) -> ShardState {
         if logs {
             var state = ShardState(
                 newest: disk.newest, oldest: disk.newestSnapshot, logsSteps: true,
                 hasSlices: !disk.owned.isEmpty || !disk.receipts.isEmpty)
-            state.holdings = holdings(disk.owned.keys.sorted(), Array(disk.receipts.keys), host)
+            state.holdings = holdings(disk.owned.keys.sorted(), Array(disk.receipts.keys), host, newestTask)
             return state
         }
         var state = ShardState(
             newest: owned.isEmpty ? -1 : prepared?.step ?? committed, oldest: owned.isEmpty ? 0 : committed,
             logsSteps: false,
             hasSlices: !owned.isEmpty)
-        state.holdings = holdings(owned, [], host)
+        state.holdings = holdings(owned, [], host, newestTask)
         return state
     }
 
-    private func holdings(_ owned: [Int], _ received: [Int], _ host: ShardHost) -> ShardHoldings {
+    private func holdings(
+        _ owned: [Int], _ received: [Int], _ host: ShardHost, _ newestTask: Int
+    ) -> ShardHoldings {
         func set(_ slices: [Int], isDense: Bool) -> SliceSet {
             SliceSet(numbers: slices.map(Toy.name).filter { $0.isDense == isDense }.map(\.number))
         }
@@ -78,7 +80,8 @@ struct ToyShardShell {
             place: host.endpoint, identity: UInt64(host.index + 1), slices: set(owned, isDense: false),
             denseSlices: set(owned, isDense: true), received: set(received, isDense: false),
             receivedDense: set(received, isDense: true), mapVersion: logs ? disk.mapVersion : mapVersion,
-            classVersion: classVersion, past: logs ? disk.past : past, lastTask: disk.lastTask, isSynced: logs,
+            classVersion: classVersion, past: logs ? disk.past : past, lastTask: max(disk.lastTask, newestTask),
+            isSynced: logs,
             recent: logs ? recentAttempts : [])
     }
 
