@@ -11,7 +11,6 @@ import Wire
 private final class LyingWorker: Sendable {
     private let connection: ClientConnection
     private let mailbox = Mailbox<ClientEvent>()
-    private let thread = Mutex<Thread?>(nil)
     /// Its number, once it has one, and how often it has lied and was answered.
     let member = Mutex<MemberID?>(nil)
     let answers = Mutex(0)
@@ -19,9 +18,7 @@ private final class LyingWorker: Sendable {
     init(_ endpoint: String) throws {
         let hello = Hello(role: .worker, incarnation: .random(in: 1 ... .max))
         connection = try ClientConnection(connect: endpoint, hello: hello, events: mailbox.sink { $0 })
-        let thread = Thread { [self] in run(hello.incarnation) }
-        self.thread.withLock { $0 = thread }
-        thread.start()
+        Thread { [self] in run(hello.incarnation) }.start()  // until `close`
     }
 
     private func run(_ incarnation: UInt64) {
