@@ -16,7 +16,8 @@ extension CoordinatorMachine {
             }, checkpoints: record.checkpoints, rates: record.rates,
             learningRate: learningRate(min(id.step, max(0, configuration.totalSteps - 1))), skippedSteps: skippedSteps,
             lastSkipped: lastSkipped, resultsProblem: ending.problem,
-            missedEvaluations: evaluations.missed, straggler: straggler, waitingFor: waitingFor(now), stepAge: now - lastCommit, history: history)
+            missedEvaluations: evaluations.missed, straggler: straggler, waitingFor: waitingFor(now),
+            stepAge: now - lastCommit, history: history)
     }
 
     private func describe(_ id: MemberID, _ now: Duration) -> CoordinatorStatus.Member {

@@ -27,7 +27,8 @@ extension Simulation {
         guard let coordinator else { return }
         if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
         if case .joined(
-            let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes) = message
+            let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes) =
+            message
         {
             coordinator.greeted.insert(sender)
             tellCoordinator(
