@@ -106,7 +106,8 @@ let package = Package(
 
         .target(
             name: "CoordinatorStore",
-            dependencies: ["StepProtocol", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: settings),
+            dependencies: ["ProcessSupport", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: settings),
         .target(
             name: "Coordinator",
             dependencies: [
@@ -141,7 +142,8 @@ let package = Package(
             ], swiftSettings: settings),
 
         .executableTarget(
-            name: "Programs", dependencies: ["Coordinator", "ShardServer", "Worker", "ProcessSupport", arguments],
+            name: "Programs",
+            dependencies: ["Coordinator", "ProcessSupport", "RunConfiguration", "ShardServer", "Worker", arguments],
             swiftSettings: settings),
 
         // Clusters of real processes, for tests and experiments.

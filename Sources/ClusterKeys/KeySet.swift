@@ -1,4 +1,5 @@
 internal import Foundation
+internal import ProcessSupport
 public import Wire
 
 /// The directory that `coordinator keys` keeps: a directory for every holder.
@@ -155,7 +156,7 @@ public struct KeySet: Sendable {
     private func holderNames() throws -> [String] {
         let names: [String]
         do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch {
-            throw KeyError("\(path) cannot be read: \(error.localizedDescription)")
+            throw KeyError("\(path) cannot be read: \(SystemProblem.reason(error))")
         }
         return names.filter {
             $0 != Self.coordinatorName && KeyStorage.exists("\(path)/\($0)/\(KeyDirectory.keyName)")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Monitoring
+import NetworkAddress
 import ProcessSupport
 
 /// `coordinator health`.
@@ -36,8 +37,10 @@ struct Health: ParsableCommand {
         guard timeout > 0, timeout < 86_400 else {
             throw ValidationError("--timeout \(timeout) is not a number of seconds")
         }
-        guard case .at(let address) = HTTPBinding(binding), address.port != 0 else {
-            throw ValidationError("\(binding) is not ADDRESS:PORT, such as 127.0.0.1:7480, [::1]:7481 or *:7482")
+        do {
+            if try HTTPAddress(parsing: binding).port == 0 { throw AddressError(binding, "the port is not named") }
+        } catch {
+            throw ValidationError("\(error); ADDRESS:PORT is wanted, such as 127.0.0.1:7480, [::1]:7481 or *:7482")
         }
     }
 

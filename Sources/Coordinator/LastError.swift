@@ -1,4 +1,5 @@
 import Foundation
+import ProcessSupport
 
 /// Why the last `coordinator serve` in a state directory ended before it could serve: a file that a health check in the same container
 /// shows, since nothing else is left to ask there.
@@ -18,7 +19,7 @@ struct LastError {
     func write(_ error: any Error) {
         try? FileManager.default.createDirectory(
             atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-        try? Data("\(error)".utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+        try? Data(SystemProblem.text(error).utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
     }
 
     func remove() { try? FileManager.default.removeItem(atPath: path) }

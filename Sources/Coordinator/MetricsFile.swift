@@ -62,7 +62,7 @@ package struct MetricsFile {
                 (position, count) = (line.range.lowerBound, count + 1)
             }
         } catch {
-            throw MetricsFileError(path: path, problem: error.localizedDescription)
+            throw MetricsFileError(path: path, problem: SystemProblem.reason(error))
         }
     }
 
@@ -126,7 +126,7 @@ package struct MetricsFile {
             lastStep = step
             if !unwritten.isEmpty { try flush() }
         } catch {
-            throw MetricsFileError(path: path, problem: error.localizedDescription)
+            throw MetricsFileError(path: path, problem: SystemProblem.reason(error))
         }
     }
 
@@ -184,7 +184,7 @@ package struct MetricsFile {
             if unwritten.count > Self.unwrittenLimit { unwritten.removeAll() }
             try flush()
         } catch {
-            throw MetricsFileError(path: path, problem: error.localizedDescription)
+            throw MetricsFileError(path: path, problem: SystemProblem.reason(error))
         }
     }
 

@@ -100,6 +100,9 @@ struct Serve: ParsableCommand {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
         if let problem = httpBinding.flatMap(HTTPBinding.problem) { throw ValidationError(problem) }
+        if let key = accept.first, resume == nil {
+            throw ValidationError("--accept \(key) needs --resume: it lets a key differ from the checkpoint's")
+        }
     }
 
     func run() throws {
@@ -108,6 +111,9 @@ struct Serve: ParsableCommand {
         var lastError = stateDirectory.map(LastError.init(stateDirectory:))
         do {
             try Endpoint.check("--bind", bind, to: .listen)
+            if let problem = endpointFile.flatMap(WritablePlace.problem(ofFile:)) {
+                throw OutputDirectoryError(description: "--endpoint-file cannot be written: \(problem)")
+            }
             let security = try keyOptions.security(as: .coordinator)
             let configuration = try RunConfiguration(
                 file: configurationFile ?? "", settings: settings,
@@ -119,6 +125,8 @@ struct Serve: ParsableCommand {
                 directory: state, setup: RunSetup(configuration), resume: resume, accepted: accept)
             let setup = run.setup
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
+            let output = try OutputDirectory(
+                setup.configuration.output, isContinued: run.isContinued, log: log)
             let monitor = httpBinding == "off" ? nil : ClusterMonitor(setup.configuration)
             let tensorBoard = try tensorboard.map {
                 try TensorBoardFile(
@@ -136,9 +144,9 @@ struct Serve: ParsableCommand {
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
             service.run()
             pages?.close()
-            withExtendedLifetime(signals) {}
+            withExtendedLifetime((signals, output)) {}
         } catch {
-            log.error("\(error)")
+            log.error("\(SystemProblem.text(error))")
             lastError?.write(error)
             throw ExitCode(Self.exitCode(error))
         }
@@ -147,6 +155,7 @@ struct Serve: ParsableCommand {
     private static func exitCode(_ error: any Error) -> Int32 {
         switch error {
         case is AddressError: 64
+        case is OutputDirectoryError: 73
         case is ConfigurationError, is StoredRunError, is KeyError: 78
         case let error as CoordinatorStoreError where error.code == .locked || error.code == .diskFull: 75
         default: 70

@@ -38,7 +38,7 @@ final class TensorBoardFile: @unchecked Sendable {
             try TensorBoardRecord.version(time: now).write(to: URL(fileURLWithPath: path))
             handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path)).closedOnExecute
             try handle.seekToEnd()
-        } catch { throw TensorBoardError(description: "\(path) cannot be written: \(error.localizedDescription)") }
+        } catch { throw TensorBoardError(description: "\(path) cannot be written: \(SystemProblem.reason(error))") }
         write(TensorBoardRecord.start(time: now, step: committed + 1))
     }
 
@@ -100,7 +100,7 @@ final class TensorBoardFile: @unchecked Sendable {
             do { try handle.write(contentsOf: record) } catch {
                 // Half a record would spoil all that come after it.
                 hasFailed = true
-                log.error("\(path) cannot be written any more: \(error.localizedDescription); training goes on")
+                log.error("\(path) cannot be written any more: \(SystemProblem.reason(error)); training goes on")
             }
         }
     }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CenterStore
 import Foundation
+import ProcessSupport
 
 /// `coordinator verify`.
 struct Verify: ParsableCommand {
@@ -41,7 +42,7 @@ struct Verify: ParsableCommand {
 /// Runs a command that needs no cluster: what goes wrong ends the process with code 66 and a line.
 func offline(_ body: () throws -> Void) throws {
     do { try body() } catch let code as ExitCode { throw code } catch {
-        FileHandle.standardError.write(Data("coordinator: \(error)\n".utf8))
+        FileHandle.standardError.write(Data("coordinator: \(SystemProblem.text(error))\n".utf8))
         throw ExitCode(66)
     }
 }

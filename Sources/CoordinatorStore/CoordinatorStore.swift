@@ -1,5 +1,6 @@
 internal import Foundation
 internal import GRDB
+internal import ProcessSupport
 public import StepProtocol
 
 /// The coordinator's decisions on disk: an SQLite database in a directory that one coordinator uses at a time.
@@ -45,7 +46,7 @@ public final class CoordinatorStore {
         do {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         } catch {
-            throw CoordinatorStoreError(.io, "\(directory) cannot be made: \(error.localizedDescription)")
+            throw CoordinatorStoreError(.io, "\(directory) cannot be made: \(SystemProblem.reason(error))")
         }
         lock = try StateLock(path: directory + "/lock")
         var configuration = Configuration()

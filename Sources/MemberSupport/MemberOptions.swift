@@ -77,6 +77,10 @@ public struct MemberOptions: ParsableArguments {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
         if let problem = HTTPBinding.problem(of: http) { throw ValidationError(problem) }
+        let isPlain = name.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7F..<0xA0).contains($0.value) }
+        guard isPlain, !name.isEmpty, name.utf8.count <= 200 else {
+            throw ValidationError("--name has control characters, or not 1 to 200 bytes")
+        }
     }
 
     /// Makes a service, runs it until it ends or the process gets SIGTERM, and ends the process.
@@ -89,7 +93,9 @@ public struct MemberOptions: ParsableArguments {
         // Before there is any other thread, and before the number of threads is asked for.
         if let cores, let list = ProcessorCores(list: cores), !list.keepThreadHere() {
             FileHandle.standardError.write(
-                Data("--cores \(cores): this process may not run on any of them (\(ProcessorCores.allowed))\n".utf8))
+                Data(
+                    "--cores \(cores): this process may not run on any of them (\(ProcessorCores.allowed.numbers.map(String.init).joined(separator: ",")) are allowed)\n"
+                        .utf8))
             throw ExitCode(64)
         }
         let level = Logger.Level(rawValue: logLevel) ?? .info

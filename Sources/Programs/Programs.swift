@@ -13,7 +13,14 @@ import Worker
 enum Programs {
     static func main() {
         ProcessLimits.prepare()
-        let arguments = CommandLine.arguments
+        let arguments: [String]
+        do {
+            try HomePaths.expandEnvironment()
+            arguments = try HomePaths.expand(CommandLine.arguments)
+        } catch {
+            FileHandle.standardError.write(Data("\(error)\n".utf8))
+            exit(64)
+        }
         if let program = program(arguments[0]) {
             program.main(Array(arguments.dropFirst()))
         } else if arguments.count > 1, let program = program(arguments[1]) {

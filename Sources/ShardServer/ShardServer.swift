@@ -150,6 +150,9 @@ struct StorageOptions: ParsableArguments {
         if chosen.directory != nil && chosen.pool != nil {
             throw ValidationError("a directory and a pool of directories exclude each other: name one")
         }
+        if let directory = chosen.table, let problem = WritablePlace.problem(ofDirectory: directory) {
+            throw ValidationError("--table-file cannot be used: \(problem)")
+        }
         guard copyBytes ?? 1 > 0 else {
             throw ValidationError("--copy-bytes \(copyBytes ?? 0) is not a number above 0")
         }

@@ -52,6 +52,9 @@ struct Evaluate: ParsableCommand {
     func validate() throws {
         guard !bins.isEmpty || pairs != nil else { throw ValidationError("name what to evaluate on: --bin or --pairs") }
         guard (pairs == nil) == (images == nil) else { throw ValidationError("--pairs and --images go together") }
+        if let problem = roc.flatMap(WritablePlace.problem(ofFile:)) {
+            throw ValidationError("--roc cannot be written: \(problem)")
+        }
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
     }
 

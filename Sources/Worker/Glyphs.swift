@@ -28,7 +28,15 @@ struct Glyphs: ParsableCommand {
     var seed: UInt64 = 1
 
     @Option(help: "Threads that render.")
-    var threads = ProcessInfo.processInfo.activeProcessorCount
+    var threads = min(1024, ProcessInfo.processInfo.activeProcessorCount)
+
+    func validate() throws {
+        // The recipe knows its limits; this keeps the arithmetic before them inside 64 bits.
+        guard (1...65536).contains(imageSize) else {
+            throw ValidationError("--image-size \(imageSize) is not in 8...256")
+        }
+        guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
+    }
 
     func run() throws {
         var recipe = GlyphRecipe()

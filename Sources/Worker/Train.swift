@@ -29,6 +29,15 @@ struct Train: ParsableCommand {
     @Option(help: "Write the final figures to this file as well.", completion: .file())
     var summary: String?
 
+    func validate() throws {
+        if let problem = summary.flatMap(WritablePlace.problem(ofFile:)) {
+            throw ValidationError("--summary cannot be written: \(problem)")
+        }
+        if let problem = record.flatMap(WritablePlace.problem(ofDirectoryToBe:)) {
+            throw ValidationError("--record cannot be used: \(problem)")
+        }
+    }
+
     func run() throws {
         try member.run("worker", version: WorkerCommand.configuration.version) {
             try WorkerService(
