@@ -94,6 +94,8 @@ struct Scenario {
         if random.below(4) == 0 { poisoned = Set((0..<steps).filter { _ in random.below(5) == 0 }) }
         var yetMore = KeyedRandom(seed: seed, purpose: .test, 6)
         malice = Malice(&yetMore)
+        // What a liar says must be true: figures that depend on the attempt it cannot know.
+        if variesInputs { malice.lies = false }
     }
 
     /// Takes a fault into its shells, and whatever that needs to do harm.
