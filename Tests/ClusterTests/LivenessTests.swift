@@ -71,8 +71,8 @@ private final class LyingWorker: Sendable {
             // It is let in again and left out again, longer each time.
             try cluster.waitUntil("it is shown as left out", seconds: 60) {
                 let worker = try cluster.status().workers.first { $0.name == "\(name)" }
-                return worker?.alive == true && worker?.leftOut?.contains("has not come to shard-0") == true
-                    && (try cluster.run("status").text.contains("left out  \(name)"))
+                let isShown = try cluster.run("status").text.contains("left out  \(name)")
+                return worker?.alive == true && worker?.leftOut?.contains("has not come to shard-0") == true && isShown
             }
         }
     }
