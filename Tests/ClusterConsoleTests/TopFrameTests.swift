@@ -154,7 +154,7 @@ import Testing
         let text = plain(troubled, 140, 40).joined(separator: "\n")
         for part in [
             "lost 42 s", "blocked", "shard-1: the disk is full", "waits for worker-1", "slow", "+1", "-1", "13",
-            "1 slices on their way", "(*0.1 since step 900)",
+            "1 slice on their way", "(*0.1 since step 900)",
         ] { #expect(text.contains(part), "\(part) is not in\n\(text)") }
     }
 

@@ -30,11 +30,11 @@ import Testing
 
     @Test func placesAreLookedAtBeforeTheWork() throws {
         #expect(WritablePlace.problem(ofFile: "/tmp") != nil)
-        #expect(WritablePlace.problem(ofFile: "/tmp/a") == nil)
+        #expect(WritablePlace.problem(ofFile: "/tmp/partialfc-not-there") == nil)
         #expect(WritablePlace.problem(ofFile: "/no/where") != nil)
         #expect(WritablePlace.problem(ofFile: "a") == nil)
         #expect(WritablePlace.problem(ofDirectory: "/dev/null") != nil)
-        #expect(WritablePlace.problem(ofDirectoryToBe: "/tmp/a/b/c") == nil)
+        #expect(WritablePlace.problem(ofDirectoryToBe: "/tmp/partialfc-not-there/b/c") == nil)
         #expect(WritablePlace.problem(ofDirectoryToBe: "/dev/null/b") != nil)
     }
 }

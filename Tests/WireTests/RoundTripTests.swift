@@ -19,7 +19,7 @@ import Wire
     }
 
     @Test func samplesCoverEveryMessage() {
-        #expect(Set(Samples.all().map(\.name)).count == 26)
+        #expect(Set(Samples.all().map(\.name)).count == 27)
     }
 
     @Test func misalignedFramesBecomeAlignedTensors() throws {
