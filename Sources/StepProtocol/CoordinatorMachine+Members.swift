@@ -28,7 +28,7 @@ extension CoordinatorMachine {
             // Only the process itself and what it left where it ran know its incarnation: a stranger cannot say so.
             var actions: [Action] = []
             if let replaces = newcomer.replaces, let dead = worker(of: replaces) {
-                actions += lose(dead, "was started again", forgets: true, level: .info, now)
+                actions += lose(dead, "was started again", forgets: true, level: .warning, now)
             }
             let member = MemberID(.worker, record.nextWorker)
             actions += admit(newcomer, member, now) + [.event(.info, "\(member) joined")]
