@@ -38,8 +38,9 @@ final class OutputDirectory {
     private static func moveAside(_ path: String, _ log: Logger) throws {
         let manager = FileManager.default
         let found = results.filter { name in
-            let size = try? manager.attributesOfItem(atPath: "\(path)/\(name)")[.size] as? Int
-            return size ?? 0 > 0
+            let attributes = try? manager.attributesOfItem(atPath: "\(path)/\(name)")
+            // A directory of such a name is no result: that it is in the way is said when the file is to be written.
+            return attributes?[.type] as? FileAttributeType == .typeRegular && attributes?[.size] as? Int ?? 0 > 0
         }
         guard !found.isEmpty else { return }
         var number = 1

@@ -126,6 +126,17 @@ public struct Plan: Sendable, Hashable {
         return nil
     }
 
+    /// Whether a shard that follows this plan takes part in the request: a step is computed while the plan says so, and who writes the
+    /// results gets the parameters.
+    func announces<Payload>(_ request: StepRequest<Payload>) -> Bool {
+        guard request.id == id else { return false }
+        switch activity {
+        case .train: return true
+        case .finishing: return request.phase == .parameters
+        case .wait, .task, .finished, .failed: return false
+        }
+    }
+
     /// Whether both plans have the same attempt computed in the same way, whatever else has changed.
     func isSameAttempt(as other: Plan) -> Bool {
         let isComputed =

@@ -208,7 +208,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
             let message = "slice map \(request.mapVersion) is not in use any more; the shard has \(mapVersion)"
             return [reply(request, peer, .refused(code: .mapVersion, message: message))]
         }
-        guard plan.activity == .train, request.id == plan.id else { return [notReady] + askForPlan() }
+        guard plan.announces(request) else { return [notReady] + askForPlan() }
         if let objection = plan.objection(to: request, from: sender) {
             return [reply(request, peer, .refused(code: objection.code, message: objection.message))]
         }

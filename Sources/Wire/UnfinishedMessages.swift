@@ -23,6 +23,8 @@ struct UnfinishedMessages {
     private var entries: [PeerID: Entry] = [:]
     /// Bytes that they will have when they are finished.
     private var byteCounts: [PeerShare: Int] = [:]
+    /// Whether no messages were taken when that was last asked.
+    private var isPaused = false
 
     init(_ options: TransportOptions) { self.options = options }
 
@@ -108,8 +110,11 @@ struct UnfinishedMessages {
     mutating func dropOverdue(
         _ now: ContinuousClock.Instant, isReading: Bool
     ) -> (count: Int, next: ContinuousClock.Instant?) {
+        // What came while nothing was read is read next: until then it is not missing.
+        let hasPaused = !isReading || isPaused
+        isPaused = !isReading
         guard !entries.isEmpty else { return (0, nil) }
-        guard isReading else {
+        guard !hasPaused else {
             for peer in entries.keys { restart(peer, now) }
             return (0, now + window)
         }

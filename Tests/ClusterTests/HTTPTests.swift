@@ -211,7 +211,7 @@ import Testing
             let data = try writeFolderDataset(to: directory)
             let wrong = try LocalCluster.run("shard-server", ["--http", "7480", "--directory", directory.path])
             #expect(wrong.code == 64)
-            #expect(wrong.text.contains("neither ADDRESS:PORT"), "\(wrong.text)")
+            #expect(wrong.text.contains("ADDRESS:PORT is wanted"), "\(wrong.text)")
 
             let cluster = try LocalCluster(directory: directory)
             defer { cluster.stop() }

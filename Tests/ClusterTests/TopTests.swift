@@ -18,7 +18,7 @@ import Testing
     }
 
     private func step(in frame: [String]) -> Int? {
-        frame.lazy.compactMap { $0.firstMatch(of: #/step (\d+) of/#).flatMap { Int($0.1) } }.first
+        frame.lazy.compactMap { $0.firstMatch(of: #/(\d+) of \d+ steps/#).flatMap { Int($0.1) } }.first
     }
 
     @Test func itShowsTheRunAndTakesKeys() throws {
