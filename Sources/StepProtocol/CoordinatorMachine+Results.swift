@@ -96,6 +96,7 @@ extension CoordinatorMachine {
         if let problem { return failResults(problem, member, now) }
         resetEnding()
         ranks = []
+        retryAt = nil  // of a worker that could not: nobody would clear it any more, and its time would come again and again
         return decide(.results(step: committed))
             + [.event(.info, "\(member) has written the results after step \(committed)")] + turn(to: .finished)
     }
