@@ -6,8 +6,9 @@ extension CoordinatorMachine {
         var couldBeWritten: Bool?
         /// The worker that was rank 0 of the last step: it holds the parameters.
         var preferred: MemberID?
-        /// The id under which a worker was asked last.
+        /// The id under which a worker was asked last, and when.
         var asked: StepID?
+        var askedAt = Duration.zero
         /// Workers that could not, since the last one that was asked.
         var failed: Set<MemberID> = []
         /// How often it failed in a row, and why the last time.
@@ -55,28 +56,47 @@ extension CoordinatorMachine {
         guard case .finishing(let writer) = activity else { return [] }
         if let retryAt, retryAt <= now { self.retryAt = nil }
         if let writer {
-            if live[writer] != nil { return [] }
+            if live[writer] != nil { return replaceIdleWriter(writer, now) }
             return [.event(.warning, "\(writer) is gone and has not written the results")] + assignResults(now)
         }
-        guard retryAt == nil, candidate != nil else { return [] }
+        guard retryAt == nil, candidate(now) != nil else { return [] }
         return assignResults(now)
     }
 
-    /// Who is to write them: rank 0 of the last step if it is there, then whoever has not failed yet, then whoever has.
-    private var candidate: MemberID? {
-        let able = workers.filter { isAlive($0) && live[$0]?.writesResults == true }
+    /// Who is to write them: rank 0 of the last step if it is there, then whoever has not failed yet, then whoever has. Workers that are
+    /// left out of steps come last.
+    private func candidate(_ now: Duration) -> MemberID? {
+        let able = ableWriters
         let fresh = able.filter { !ending.failed.contains($0) }
-        return fresh.first { $0 == ending.preferred } ?? fresh.first ?? able.first
+        let useful = fresh.filter { !isLeftOut($0, now) }
+        return useful.first { $0 == ending.preferred } ?? useful.first ?? fresh.first ?? able.first
+    }
+
+    private var ableWriters: [MemberID] { workers.filter { isAlive($0) && live[$0]?.writesResults == true } }
+
+    /// One that lives and does not say that it writes is not waited for while there is another. Writing may take long: who says that it
+    /// does is left to it.
+    private mutating func replaceIdleWriter(_ writer: MemberID, _ now: Duration) -> [Action] {
+        guard configuration.stuckAfter > .zero, ableWriters.contains(where: { $0 != writer }) else { return [] }
+        var since = ending.askedAt
+        if let known = live[writer]?.activity, known.said.id == id {
+            if known.said.computes { return [] }
+            since = max(since, known.changed)
+        }
+        let idle = now - since
+        guard idle >= configuration.stuckAfter * Self.unknownFactor else { return [] }
+        return failResults("it has done nothing for \(Int(idle / .seconds(1))) s", writer, now)
     }
 
     private mutating func assignResults(_ now: Duration) -> [Action] {
         let isRepeated = ending.failed.count >= workers.count(where: { live[$0]?.writesResults == true })
         let mayBegin = retryAt == nil || !isRepeated
-        let writer = mayBegin ? candidate : nil
+        let writer = mayBegin ? candidate(now) : nil
         if let writer {
             // Whoever is asked is asked under an id of its own: what an earlier one says counts for nothing.
             skipUsedID()
             ending.asked = id
+            ending.askedAt = now
             if isRepeated { ending.failed = [] }
             let everything = 0..<configuration.microBatchCount
             ranks = [Plan.Rank(worker: writer, microBatches: everything)]

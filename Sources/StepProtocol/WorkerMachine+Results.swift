@@ -1,7 +1,9 @@
 /// The results of a run: written by the worker that the plan names, with the parameters that it holds or gets from the shards.
 extension WorkerMachine {
-    mutating func writeResults() -> [Action] {
+    mutating func writeResults(_ now: Duration) -> [Action] {
         guard let plan, let attempt else { return [] }
+        // Its heartbeats say so: who writes is not taken for one that does nothing.
+        self.attempt?.clock.queued(at: now)
         // Nothing can be asked until they are written, which may take minutes.
         return [.writeResults(attempt.id, committed: plan.committed)]
     }

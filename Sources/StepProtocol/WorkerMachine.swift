@@ -136,7 +136,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
 
     mutating func startComputing(_ now: Duration) -> [Action] {
         guard let microBatches = attempt?.microBatches else { return [] }
-        if case .finishing = plan?.activity { return writeResults() }
+        if case .finishing = plan?.activity { return writeResults(now) }
         return compute(.labels(microBatches: microBatches), now) + compute(.embed(microBatches: microBatches), now)
     }
 

@@ -83,6 +83,21 @@ import Testing
         #expect(cluster.machine.status(at: cluster.now).resultsProblem.isEmpty)
     }
 
+    @Test mutating func thePauseAfterAFailureEndsWithTheResults() {
+        written(0, problem: "no space")
+        cluster.beat("s0", "s1")
+        #expect(written(1) == ["finished"])
+        cluster.pass(60, alive: ["s0", "s1", "w0", "w1"])
+        #expect((cluster.machine.nextDeadline ?? .zero) > cluster.now, "its time would come again and again")
+    }
+
+    @Test mutating func aWriterThatDoesNothingIsReplaced() {
+        cluster.pass(60, alive: ["s0", "s1", "w0", "w1"])
+        #expect(writer == MemberID(.worker, 0))
+        cluster.pass(90, alive: ["s0", "s1", "w0", "w1"])
+        #expect(writer == MemberID(.worker, 1), "it lives, and does not say that it writes")
+    }
+
     @Test mutating func whoeverGoesOnAfterAStopWritesAgain() {
         cluster = CoordinatorFixture(CoordinatorFixture.configuration(steps: 10) { $0.writesResults = true })
         for shard in 0..<2 { cluster.join("s\(shard)") }
