@@ -116,7 +116,8 @@ extension CoordinatorMachine {
         if let problem { return failResults(problem, member, now) }
         resetEnding()
         ranks = []
-        retryAt = nil  // of a worker that could not: nobody would clear it any more, and its time would come again and again
+        // The pause after a worker that could not: nobody would clear it any more, and its time would come again and again.
+        retryAt = nil
         return decide(.results(step: committed))
             + [.event(.info, "\(member) has written the results after step \(committed)")] + turn(to: .finished)
     }
