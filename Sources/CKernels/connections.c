@@ -19,6 +19,20 @@ static bool cookie_of(int descriptor, uint64_t *cookie) {
     return getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, cookie, &size) == 0;
 }
 
+uint64_t pfc_connection_cookie(int descriptor) {
+    uint64_t cookie;
+    return cookie_of(descriptor, &cookie) ? cookie : 0;
+}
+
+static uint16_t port_of(int descriptor) {
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (getsockname(descriptor, (struct sockaddr *)&address, &size) != 0) return 0;
+    if (address.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&address)->sin_port);
+    if (address.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return 0;
+}
+
 bool pfc_connection_look(int descriptor, pfc_connection *connection) {
     uint64_t after;
     memset(connection, 0, sizeof *connection);
@@ -29,6 +43,7 @@ bool pfc_connection_look(int descriptor, pfc_connection *connection) {
     int waiting = 0, unsent = 0;
     connection->is_tcp = getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
     if (connection->is_tcp) {
+        connection->port = port_of(descriptor);
         // What waits is asked for last: it is a part of what was received by then, or less.
         ioctl(descriptor, SIOCOUTQ, &unsent);
         ioctl(descriptor, SIOCINQ, &waiting);

@@ -50,6 +50,8 @@ struct ConnectionWatch {
     private var nextLook = ContinuousClock.now
     private let options: TransportOptions
     let capacity: Int
+    /// Where the server listens; 0 if that is no port of TCP. Set before the first connection.
+    var port: UInt16 = 0
 
     /// Heartbeats of ZeroMQ are bytes that are never read; an old client may send some.
     private static let commandAllowance = 16 << 10
@@ -69,6 +71,11 @@ struct ConnectionWatch {
     mutating func accepted(_ descriptor: Int32, _ now: ContinuousClock.Instant = .now) {
         var known = pfc_connection()
         guard descriptor >= 0, pfc_connection_look(descriptor, &known) else { return }
+        // Told late: something else of this process has the number by now.
+        guard port == 0 || known.port == port else {
+            forget(descriptor)
+            return
+        }
         if connections[descriptor]?.cookie == known.cookie { return }
         forget(descriptor)
         connections[descriptor] = Connection(cookie: known.cookie, since: now, lastRead: now)
@@ -96,7 +103,8 @@ struct ConnectionWatch {
     /// Peers whose connections were found to be gone since this was asked last.
     mutating func takeVanished() -> [(peer: PeerID, descriptor: Int32)] {
         defer { vanished = [] }
-        return vanished
+        // One that has come back under the same number is there.
+        return vanished.filter { connections[$0.descriptor]?.peer != $0.peer }
     }
 
     /// A message was read. Returns the connection that the peer had before, if that is another one and still there.
@@ -105,7 +113,9 @@ struct ConnectionWatch {
     ) -> Int32? {
         messages += 1
         let descriptor = received.descriptor
-        if connections[descriptor] == nil { accepted(descriptor, now) }
+        // A number is used again at once, before anybody has told of the end of the connection that had it.
+        let cookie = descriptor >= 0 ? pfc_connection_cookie(descriptor) : 0
+        if connections[descriptor]?.cookie != cookie { accepted(descriptor, now) }
         connections[descriptor]?.read += received.wireByteCount
         connections[descriptor]?.messages += 1
         connections[descriptor]?.lastRead = now

@@ -63,6 +63,7 @@ public final class ServerEndpoint: Sendable {
         core.wake = { [weak io = io.core] in io?.wake() }
         do throws(WireError) {
             address = try core.socket.bind(Endpoint(checked: endpoint, to: .listen))
+            if case .tcp(let place) = address { core.watch.port = place.port ?? 0 }
             try io.core.add(core)
         } catch {
             // The thread's end waits for its sockets.

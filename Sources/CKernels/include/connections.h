@@ -8,6 +8,8 @@ typedef struct {
     uint64_t cookie;
     /// Whether the other fields are known: it is a TCP connection.
     bool is_tcp;
+    /// The port of this end.
+    uint16_t port;
     /// Bytes of the peer that TCP has taken since the connection was made.
     uint64_t received;
     /// Of these, bytes that nobody has read yet.
@@ -20,6 +22,9 @@ typedef struct {
 
 /// Looks at a socket. Returns false if the descriptor is none.
 bool pfc_connection_look(int descriptor, pfc_connection *connection);
+
+/// The cookie of the socket that has this descriptor now; 0 if there is none.
+uint64_t pfc_connection_cookie(int descriptor);
 
 /// Ends a connection both ways if the descriptor is still the socket with this cookie. Whoever owns the descriptor sees an end, and
 /// closes it. Returns whether it did.
