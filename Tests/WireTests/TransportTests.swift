@@ -151,6 +151,7 @@ import Wire
         defer { server.close() }
         // A peer that says hello and then reads nothing.
         let peer = RawPeer(server.endpoint)
+        defer { withExtendedLifetime(peer) {} }
         peer.send(try Frames(.hello(worker())).frames)
         guard case .received(let id, let request, .hello) = mailbox.next(within: .seconds(20)) else {
             throw WireError(.overdue, "no hello")
@@ -181,6 +182,7 @@ import Wire
         let server = try ServerEndpoint(bind: "tcp://127.0.0.1:*", events: mailbox.sink { $0 })
         defer { server.close() }
         let peer = RawPeer(server.endpoint)
+        defer { withExtendedLifetime(peer) {} }
         peer.send(try Frames(.hello(worker())).frames)
         guard case .received(let id, let request, .hello) = mailbox.next(within: .seconds(20)) else {
             throw WireError(.overdue, "no hello")
@@ -201,6 +203,7 @@ import Wire
         let server = try ServerEndpoint(bind: "tcp://127.0.0.1:*", events: mailbox.sink { $0 })
         defer { server.close() }
         let peer = RawPeer(server.endpoint)
+        defer { withExtendedLifetime(peer) {} }
         let deadline = ContinuousClock.now + .seconds(60)
         var sent = 0
         while server.counters.unanswered == 0, .now < deadline {
