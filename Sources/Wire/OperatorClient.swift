@@ -33,7 +33,14 @@ public final class OperatorClient: Sendable {
             }
         }
         if let failure { throw WireError(.forbidden, failure.message) }
-        throw WireError(.overdue, "no answer from \(endpoint) within \(deadline)")
+        throw WireError(.overdue, "no answer from \(endpoint) within \(deadline): \(silence)")
+    }
+
+    /// What is known of a server that has not answered.
+    private var silence: String {
+        let counters = connection.counters
+        if connection.waitingByteCount > 0 { return "nobody takes what is sent there; is it the right address?" }
+        return "it was sent \(counters.sent) hellos, \(counters.bytesIn) bytes came back"
     }
 
     /// Sends a message and waits for the answer.
