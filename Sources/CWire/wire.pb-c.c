@@ -874,6 +874,12 @@ void   partialfc__shard_waiting__rank__init
   static const Partialfc__ShardWaiting__Rank init_value = PARTIALFC__SHARD_WAITING__RANK__INIT;
   *message = init_value;
 }
+void   partialfc__shard_waiting__failure__init
+                     (Partialfc__ShardWaiting__Failure         *message)
+{
+  static const Partialfc__ShardWaiting__Failure init_value = PARTIALFC__SHARD_WAITING__FAILURE__INIT;
+  *message = init_value;
+}
 void   partialfc__shard_waiting__init
                      (Partialfc__ShardWaiting         *message)
 {
@@ -3417,7 +3423,7 @@ const ProtobufCMessageDescriptor partialfc__shard_state__descriptor =
   (ProtobufCMessageInit) partialfc__shard_state__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_holdings__field_descriptors[12] =
+static const ProtobufCFieldDescriptor partialfc__shard_holdings__field_descriptors[13] =
 {
   {
     "place",
@@ -3563,6 +3569,18 @@ static const ProtobufCFieldDescriptor partialfc__shard_holdings__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "received_class_version",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardHoldings, received_class_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_holdings__field_indices_by_name[] = {
   7,   /* field[7] = class_version */
@@ -3573,6 +3591,7 @@ static const unsigned partialfc__shard_holdings__field_indices_by_name[] = {
   8,   /* field[8] = past */
   0,   /* field[0] = place */
   4,   /* field[4] = received */
+  12,   /* field[12] = received_class_version */
   5,   /* field[5] = received_dense */
   11,   /* field[11] = recent */
   2,   /* field[2] = slices */
@@ -3581,7 +3600,7 @@ static const unsigned partialfc__shard_holdings__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__shard_holdings__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor =
 {
@@ -3591,7 +3610,7 @@ const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor =
   "Partialfc__ShardHoldings",
   "partialfc",
   sizeof(Partialfc__ShardHoldings),
-  12,
+  13,
   partialfc__shard_holdings__field_descriptors,
   partialfc__shard_holdings__field_indices_by_name,
   1,  partialfc__shard_holdings__number_ranges,
@@ -4303,7 +4322,71 @@ const ProtobufCMessageDescriptor partialfc__shard_waiting__rank__descriptor =
   (ProtobufCMessageInit) partialfc__shard_waiting__rank__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_waiting__field_descriptors[3] =
+static const ProtobufCFieldDescriptor partialfc__shard_waiting__failure__field_descriptors[3] =
+{
+  {
+    "code",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting__Failure, code),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "message",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting__Failure, message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ranks",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Partialfc__ShardWaiting__Failure, n_ranks),
+    offsetof(Partialfc__ShardWaiting__Failure, ranks),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__shard_waiting__failure__field_indices_by_name[] = {
+  0,   /* field[0] = code */
+  1,   /* field[1] = message */
+  2,   /* field[2] = ranks */
+};
+static const ProtobufCIntRange partialfc__shard_waiting__failure__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__shard_waiting__failure__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.ShardWaiting.Failure",
+  "Failure",
+  "Partialfc__ShardWaiting__Failure",
+  "partialfc",
+  sizeof(Partialfc__ShardWaiting__Failure),
+  3,
+  partialfc__shard_waiting__failure__field_descriptors,
+  partialfc__shard_waiting__failure__field_indices_by_name,
+  1,  partialfc__shard_waiting__failure__number_ranges,
+  (ProtobufCMessageInit) partialfc__shard_waiting__failure__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__shard_waiting__field_descriptors[4] =
 {
   {
     "id",
@@ -4341,8 +4424,21 @@ static const ProtobufCFieldDescriptor partialfc__shard_waiting__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "failure",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__ShardWaiting, failure),
+    &partialfc__shard_waiting__failure__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_waiting__field_indices_by_name[] = {
+  3,   /* field[3] = failure */
   0,   /* field[0] = id */
   1,   /* field[1] = is_busy */
   2,   /* field[2] = ranks */
@@ -4350,7 +4446,7 @@ static const unsigned partialfc__shard_waiting__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__shard_waiting__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor =
 {
@@ -4360,7 +4456,7 @@ const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor =
   "Partialfc__ShardWaiting",
   "partialfc",
   sizeof(Partialfc__ShardWaiting),
-  3,
+  4,
   partialfc__shard_waiting__field_descriptors,
   partialfc__shard_waiting__field_indices_by_name,
   1,  partialfc__shard_waiting__number_ranges,
@@ -5742,7 +5838,7 @@ const ProtobufCMessageDescriptor partialfc__step_done__descriptor =
   (ProtobufCMessageInit) partialfc__step_done__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_failed__field_descriptors[5] =
+static const ProtobufCFieldDescriptor partialfc__step_failed__field_descriptors[6] =
 {
   {
     "member",
@@ -5804,6 +5900,18 @@ static const ProtobufCFieldDescriptor partialfc__step_failed__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "refused_by",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepFailed, refused_by),
+    &partialfc__member__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_failed__field_indices_by_name[] = {
   3,   /* field[3] = code */
@@ -5811,11 +5919,12 @@ static const unsigned partialfc__step_failed__field_indices_by_name[] = {
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   4,   /* field[4] = message */
+  5,   /* field[5] = refused_by */
 };
 static const ProtobufCIntRange partialfc__step_failed__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor partialfc__step_failed__descriptor =
 {
@@ -5825,7 +5934,7 @@ const ProtobufCMessageDescriptor partialfc__step_failed__descriptor =
   "Partialfc__StepFailed",
   "partialfc",
   sizeof(Partialfc__StepFailed),
-  5,
+  6,
   partialfc__step_failed__field_descriptors,
   partialfc__step_failed__field_indices_by_name,
   1,  partialfc__step_failed__number_ranges,

@@ -89,7 +89,8 @@ extension ShardStore {
             place: place.text, identity: place.identity, slices: owned.set(isDense: false),
             denseSlices: owned.set(isDense: true), received: received.set(isDense: false),
             receivedDense: received.set(isDense: true), mapVersion: mapVersion,
-            lastTask: lastTask, isSynced: syncMode != .never, recent: recent)
+            receivedClassVersion: self.received.map(\.snapshot.classVersion).min(), lastTask: lastTask,
+            isSynced: syncMode != .never, recent: recent)
     }
 
     /// Where the directory is, for people.

@@ -60,12 +60,20 @@ extension CoordinatorMachine {
                 return "it is of a past that the cluster has left: it went back to step \(since) since then"
             }
         }
-        // Before the first step a slice has its initial values.
-        if committed >= 0 {
+        // An operation on the classes is done when every owner has it on its disk: what it changed has the same step as before.
+        if !held.owned.isEmpty, held.classVersion < classVersion {
+            return "it has seen \(held.classVersion) operations on the classes, and \(member) has done \(classVersion)"
+        }
+        // Before the first step a slice has its initial values, as long as the classes are those of the beginning.
+        if committed >= 0 || classVersion > 0 {
             let mine = Set(record.owners.filter { $0.value == member.number }.keys)
-            let missing = mine.subtracting(held.owned).subtracting(held.copies)
+            let isOfOtherClasses = held.receivedClassVersion.map { $0 < classVersion } ?? false
+            let missing = mine.subtracting(held.owned).subtracting(isOfOtherClasses ? [] : held.copies)
             if let first = missing.min() {
                 let others = missing.count > 1 ? " and \(missing.count - 1) more" : ""
+                if held.copies.contains(first) {
+                    return "its copy of \(first)\(others) is from before an operation on the classes"
+                }
                 return "it lacks \(first)\(others), of which \(member) became the owner later"
             }
         }

@@ -13,7 +13,10 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
     public var receivedDense: SliceSet
     /// The slice map that these are of.
     public var mapVersion: Int
+    /// Operations on the classes that what it owns has seen.
     public var classVersion: Int
+    /// The fewest operations on the classes that any of its copies has seen; nil if it does not say, or has none.
+    public var receivedClassVersion: Int?
     /// The past that its state is of (`Past.name`); 0 if it does not say.
     public var past: UInt64
     /// The last boundary task that it has done.
@@ -26,7 +29,8 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
     public init(
         place: String = "", identity: UInt64 = 0, slices: SliceSet = [], denseSlices: SliceSet = [],
         received: SliceSet = [], receivedDense: SliceSet = [], mapVersion: Int = 0, classVersion: Int = 0,
-        past: UInt64 = 0, lastTask: Int = 0, isSynced: Bool = true, recent: [StepID] = []
+        receivedClassVersion: Int? = nil, past: UInt64 = 0, lastTask: Int = 0, isSynced: Bool = true,
+        recent: [StepID] = []
     ) {
         self.place = place
         self.identity = identity
@@ -36,6 +40,7 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
         self.receivedDense = receivedDense
         self.mapVersion = mapVersion
         self.classVersion = classVersion
+        self.receivedClassVersion = receivedClassVersion
         self.past = past
         self.lastTask = lastTask
         self.isSynced = isSynced

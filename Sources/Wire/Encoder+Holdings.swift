@@ -18,6 +18,9 @@ extension Encoder {
             $0.received_dense = try ranges(holdings.receivedDense, "received_dense")
             $0.map_version = try Field.number(holdings.mapVersion, "map_version")
             $0.class_version = try Field.number(holdings.classVersion, "class_version")
+            if let version = holdings.receivedClassVersion {
+                $0.received_class_version = try Field.number(version, "received_class_version") + 1
+            }
             $0.past = holdings.past
             $0.last_task = try Field.number(holdings.lastTask, "last_task")
             $0.synced = holdings.isSynced ? 1 : 0
@@ -36,7 +39,9 @@ extension Decoder {
             received: try slices(c.received, c.n_received, "received"),
             receivedDense: try slices(c.received_dense, c.n_received_dense, "received_dense"),
             mapVersion: try Field.number(c.map_version, "map_version"),
-            classVersion: try Field.number(c.class_version, "class_version"), past: c.past,
+            classVersion: try Field.number(c.class_version, "class_version"),
+            receivedClassVersion: c.received_class_version == 0
+                ? nil : try Field.number(c.received_class_version - 1, "received_class_version"), past: c.past,
             lastTask: try Field.number(c.last_task, "last_task"), isSynced: c.synced != 0,
             recent: try entries(c.recent, c.n_recent, "recent", limit: Bound.recent).map { id in
                 StepID(

@@ -37,6 +37,7 @@ typedef struct Partialfc__ShardReport Partialfc__ShardReport;
 typedef struct Partialfc__ShardReport__Received Partialfc__ShardReport__Received;
 typedef struct Partialfc__ShardWaiting Partialfc__ShardWaiting;
 typedef struct Partialfc__ShardWaiting__Rank Partialfc__ShardWaiting__Rank;
+typedef struct Partialfc__ShardWaiting__Failure Partialfc__ShardWaiting__Failure;
 typedef struct Partialfc__HeartbeatReply Partialfc__HeartbeatReply;
 typedef struct Partialfc__Ready Partialfc__Ready;
 typedef struct Partialfc__Finishing Partialfc__Finishing;
@@ -396,10 +397,14 @@ struct  Partialfc__ShardHoldings
    */
   size_t n_recent;
   Partialfc__StepID **recent;
+  /*
+   * 1 + operations on the classes that every copy has seen; 0: it does not say
+   */
+  uint64_t received_class_version;
 };
 #define PARTIALFC__SHARD_HOLDINGS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_holdings__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0,NULL }
+    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0,NULL, 0 }
 
 
 struct  Partialfc__Welcome
@@ -547,6 +552,22 @@ struct  Partialfc__ShardWaiting__Rank
     , 0, 0, 0 }
 
 
+struct  Partialfc__ShardWaiting__Failure
+{
+  ProtobufCMessage base;
+  uint32_t code;
+  char *message;
+  /*
+   * whose input is to blame; empty: not known, or nobody in particular
+   */
+  size_t n_ranks;
+  uint32_t *ranks;
+};
+#define PARTIALFC__SHARD_WAITING__FAILURE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_waiting__failure__descriptor) \
+    , 0, (char *)protobuf_c_empty_string, 0,NULL }
+
+
 struct  Partialfc__ShardWaiting
 {
   ProtobufCMessage base;
@@ -554,10 +575,14 @@ struct  Partialfc__ShardWaiting
   protobuf_c_boolean is_busy;
   size_t n_ranks;
   Partialfc__ShardWaiting__Rank **ranks;
+  /*
+   * absent: the shard has not refused the attempt
+   */
+  Partialfc__ShardWaiting__Failure *failure;
 };
 #define PARTIALFC__SHARD_WAITING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_waiting__descriptor) \
-    , NULL, 0, 0,NULL }
+    , NULL, 0, 0,NULL, NULL }
 
 
 struct  Partialfc__HeartbeatReply
@@ -891,10 +916,14 @@ struct  Partialfc__StepFailed
   Partialfc__StepID *id;
   uint32_t code;
   char *message;
+  /*
+   * the shard that has refused the rank's part; absent: none has
+   */
+  Partialfc__Member *refused_by;
 };
 #define PARTIALFC__STEP_FAILED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_failed__descriptor) \
-    , NULL, 0, NULL, 0, (char *)protobuf_c_empty_string }
+    , NULL, 0, NULL, 0, (char *)protobuf_c_empty_string, NULL }
 
 
 struct  Partialfc__Evaluation
@@ -1598,6 +1627,9 @@ void   partialfc__shard_report__free_unpacked
 /* Partialfc__ShardWaiting__Rank methods */
 void   partialfc__shard_waiting__rank__init
                      (Partialfc__ShardWaiting__Rank         *message);
+/* Partialfc__ShardWaiting__Failure methods */
+void   partialfc__shard_waiting__failure__init
+                     (Partialfc__ShardWaiting__Failure         *message);
 /* Partialfc__ShardWaiting methods */
 void   partialfc__shard_waiting__init
                      (Partialfc__ShardWaiting         *message);
@@ -2196,6 +2228,9 @@ typedef void (*Partialfc__ShardReport_Closure)
 typedef void (*Partialfc__ShardWaiting__Rank_Closure)
                  (const Partialfc__ShardWaiting__Rank *message,
                   void *closure_data);
+typedef void (*Partialfc__ShardWaiting__Failure_Closure)
+                 (const Partialfc__ShardWaiting__Failure *message,
+                  void *closure_data);
 typedef void (*Partialfc__ShardWaiting_Closure)
                  (const Partialfc__ShardWaiting *message,
                   void *closure_data);
@@ -2341,6 +2376,7 @@ extern const ProtobufCMessageDescriptor partialfc__shard_report__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_waiting__rank__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__shard_waiting__failure__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__ready__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__finishing__descriptor;

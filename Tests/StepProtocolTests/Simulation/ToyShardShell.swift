@@ -80,7 +80,9 @@ struct ToyShardShell {
             place: host.endpoint, identity: UInt64(host.index + 1), slices: set(owned, isDense: false),
             denseSlices: set(owned, isDense: true), received: set(received, isDense: false),
             receivedDense: set(received, isDense: true), mapVersion: logs ? disk.mapVersion : mapVersion,
-            classVersion: classVersion, past: logs ? disk.past : past, lastTask: max(disk.lastTask, newestTask),
+            classVersion: classVersion,
+            receivedClassVersion: received.compactMap { disk.receipts[$0]?.classVersion }.min(),
+            past: logs ? disk.past : past, lastTask: max(disk.lastTask, newestTask),
             isSynced: logs,
             recent: logs ? recentAttempts : [])
     }
