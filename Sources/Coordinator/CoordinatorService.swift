@@ -226,7 +226,7 @@ final class CoordinatorService: @unchecked Sendable {
                 machine.handle(
                     .stepFailed(
                         peer, failed.member, incarnation: failed.incarnation, failed.id, code: failed.code,
-                        message: failed.message), at: now))
+                        message: failed.message, by: failed.refusedBy), at: now))
         case .taskDone(let done):
             server.send(.acknowledged, to: peer, request: request)
             if case .failed(let message) = done.outcome, case .task(let task) = machine.activity,

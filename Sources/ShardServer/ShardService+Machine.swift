@@ -28,7 +28,7 @@ extension ShardService {
                 guard let welcome else { break }
                 coordinator.send(
                     .stepPrepared(StepPrepared(member: welcome.member, incarnation: incarnation, id: id)))
-            case .askForPlan: beat()
+            case .report, .askForPlan: beat()
             }
         }
     }
@@ -48,7 +48,8 @@ extension ShardService {
                 if model.isLogLost {
                     mailbox.post(.broken(model.diskProblem))
                 } else if let task = computation.task {
-                    mailbox.post(.failed(id, task, error))
+                    let ranks = error.code == .notFinite ? computation.ranksNotFinite : []
+                    mailbox.post(.failed(id, task, error, blaming: ranks))
                 } else {
                     mailbox.post(.broken("\(id): \(error.message); its state cannot be trusted"))
                 }

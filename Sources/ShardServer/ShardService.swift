@@ -33,7 +33,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         /// The state is made, or could not be.
         case ready(Result<Ready, Refusal>)
         case computed(StepID, ShardResult<[Tensor]>)
-        case failed(StepID, ShardTask, Refusal)
+        case failed(StepID, ShardTask, Refusal, blaming: [Int])
         case taskDone(number: Int, TaskOutcome)
         case received(Receiver.Event)
         /// Something that was computed for a peer outside the step protocol.
@@ -222,9 +222,9 @@ final class ShardService: MemberService, @unchecked Sendable {
         case .computed(let id, let result):
             updateHello()
             drive(.computed(id, result))
-        case .failed(let id, let task, let refusal):
+        case .failed(let id, let task, let refusal, let ranks):
             log.error("\(id): \(refusal.message)")
-            drive(.failed(id, task, code: refusal.code, message: refusal.message))
+            drive(.failed(id, task, code: refusal.code, message: refusal.message, blaming: ranks))
         case .taskDone(let number, let outcome):
             updateHello()
             if case .failed(let message) = outcome { log.error("task \(number): \(message)") }

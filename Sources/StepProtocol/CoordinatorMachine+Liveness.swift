@@ -123,8 +123,10 @@ extension CoordinatorMachine {
         let reports = owners.compactMap { shard in
             live[shard]?.report?.waiting.flatMap { $0.id == id ? (shard: shard, waiting: $0) : nil }
         }
-        // While a shard computes, whoever waits for its answer is not to blame.
-        guard reports.count == owners.count, !reports.contains(where: \.waiting.isBusy) else { return [] }
+        // While a shard computes, whoever waits for its answer is not to blame. Nobody is waited for who was refused.
+        guard reports.count == owners.count,
+            !reports.contains(where: { $0.waiting.isBusy || $0.waiting.failure != nil })
+        else { return [] }
         let missing = reports.flatMap { report in report.waiting.ranks.map { (shard: report.shard, missing: $0) } }
         guard let phase = missing.map(\.missing.phase).min() else { return [] }
         let behind = Set(missing.filter { $0.missing.phase == phase }.map(\.missing.rank))
@@ -181,6 +183,9 @@ extension CoordinatorMachine {
     /// For whom the attempt waits, in words, once that takes long.
     func waitingFor(_ now: Duration) -> String {
         guard activity == .train else { return "" }
+        if let (shard, refused) = refusedByShards.first {
+            return "\(shard) has refused \(id): \(refused.message); no worker has reported it yet"
+        }
         let slow = waitedFor(now).filter { $0.seconds >= 5 }
         return slow.prefix(4).map { text($0, now) }.joined(separator: ", ")
     }

@@ -216,6 +216,7 @@ extension CoordinatorMachine {
             (report.durable, report.received) = (-1, [:])
         }
         live[member]?.report = report
+        noteSilence(of: member, report)
         mark(report, of: member)
         live[member]?.tellsPrepared = report.prepared != nil
         live[member]?.prepared = report.prepared

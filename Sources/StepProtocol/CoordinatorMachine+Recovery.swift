@@ -13,6 +13,7 @@ extension CoordinatorMachine {
         retryAt = nil
         unresponsiveAttempts = 0
         complaints = [:]
+        suspects = nil
         preparedSince = nil
         toSkip = nil
         acknowledged = [:]

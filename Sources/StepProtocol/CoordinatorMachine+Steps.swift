@@ -5,6 +5,7 @@ extension CoordinatorMachine {
         var actions: [Action] = []
         if activity == .train, let lost = lostMember { actions += abort("\(lost) is gone") }
         if activity == .train, isPrepared(now) { actions += commit(now) }
+        if activity == .train { actions += judgeFailure(now) }
         if activity == .train { actions += leaveOutWhoIsStuck(now) }
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
             activity = .wait(reason: "")  // whoever lost its state cannot do the task
@@ -141,6 +142,7 @@ extension CoordinatorMachine {
         results = [:]
         stepStart = stepStart ?? now
         preparedSince = nil
+        failure = AttemptFailure()
         let present = world(now)
         let count = configuration.microBatchCount
         ranks = present.indices.map { rank in
@@ -193,7 +195,8 @@ extension CoordinatorMachine {
         let loss = losses.reduce(0, +) / Double(configuration.batchSize)
         let norm = results[0].gradientNorm
         if !loss.isFinite || !norm.isFinite {
-            return refuseStep("the loss is \(loss), the gradient norm \(norm)")
+            let culprits = results.indices.filter { rank in !results[rank].lossSums.allSatisfy(\.isFinite) }
+            return suspect(culprits, "the loss is \(loss), the gradient norm \(norm)", now)
         }
         skippedInARow = 0
         note(committed: id)
@@ -233,22 +236,26 @@ extension CoordinatorMachine {
         stepStart = nil
         unresponsiveAttempts = 0
         complaints = [:]
+        suspects = nil
         activity = .wait(reason: "")
         return actions + [.committed(report)]
     }
 
     mutating func recordFailure(
-        of failed: StepID, from member: MemberID, _ code: RefusalCode, _ message: String, _ now: Duration
+        of failed: StepID, from member: MemberID, _ code: RefusalCode, _ message: String, by shard: MemberID? = nil,
+        _ now: Duration
     ) -> [Action] {
         if case .finishing(member?) = activity, failed == id { return failResults(message, member, now) }
         guard activity == .train, failed == id, let rank = ranks.firstIndex(where: { $0.worker == member }) else {
             return []
         }
         let what = "rank \(rank) (\(member)): \(message)"
-        if code == .notFinite { return refuseStep(what) }
         guard [.unresponsive, .incarnation, .notWelcomed].contains(code) else {
-            // It would be so again with this worker. If with every other too, the run fails.
-            return leaveOut([rank], message, now) ?? fail("\(id): \(what)")
+            let refusal = AttemptFailure.Refusal(rank: rank, code: code, message: message, shard: shard)
+            // A shard refuses all ranks for what one of them sent: it knows which, and says so.
+            guard let shard, owners.contains(shard) else { return act(on: refusal, now) }
+            failure.refusal = failure.refusal ?? refusal
+            return judgeFailure(now)
         }
         // A shard whose disk is full keeps its answer back, and says why: that is not silence.
         if owners.contains(where: { live[$0]?.report?.obstacle.isEmpty == false }) { return [] }
@@ -268,7 +275,7 @@ extension CoordinatorMachine {
     }
 
     /// Something in the step is not finite: it would be so again.
-    private mutating func refuseStep(_ message: String) -> [Action] {
+    mutating func refuseStep(_ message: String) -> [Action] {
         let what = "\(id): \(message)"
         lastSkipped = .init(step: id.step, message: message)
         guard case .skip(let limit) = configuration.onNotFinite else { return fail(what) }

@@ -25,7 +25,9 @@ extension CoordinatorMachine {
         case ready(Peer, MemberID, incarnation: UInt64)
         /// Every shard is prepared for this worker's rank.
         case stepDone(Peer, MemberID, incarnation: UInt64, StepResult)
-        case stepFailed(Peer, MemberID, incarnation: UInt64, StepID, code: RefusalCode, message: String)
+        /// `by`: the shard that has refused the worker's part, if one has.
+        case stepFailed(
+            Peer, MemberID, incarnation: UInt64, StepID, code: RefusalCode, message: String, by: MemberID? = nil)
         /// A worker has written the results as the plan of this id asked it to, or could not, and why.
         case resultsWritten(Peer, MemberID, incarnation: UInt64, StepID, problem: String?)
         /// A worker has evaluated the parameters after a step beside the training, or will not, and why.

@@ -82,6 +82,10 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
     var crashes: [String: Crashes] = [:]
     /// Workers that gave an attempt of this step up because a shard did not answer, and how often.
     var complaints: [MemberID: Int] = [:]
+    /// What members say of why the running attempt fails.
+    var failure = AttemptFailure()
+    /// Workers that were left out of the step in hand because something of theirs was not finite.
+    var suspects: (step: Int, workers: [MemberID])?
     /// Since when every shard is prepared for the running attempt.
     var preparedSince: Duration?
     var ending = Ending()
@@ -194,9 +198,9 @@ public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
             actions = heard(peer, member, incarnation, now) { $0.record(result, from: member, peer, now) }
         case .prepared(let peer, let member, let incarnation, let id):
             actions = heard(peer, member, incarnation, now) { $0.note(prepared: id, of: member) }
-        case .stepFailed(let peer, let member, let incarnation, let id, let code, let message):
+        case .stepFailed(let peer, let member, let incarnation, let id, let code, let message, let shard):
             actions = heard(peer, member, incarnation, now) {
-                $0.recordFailure(of: id, from: member, code, message, now) + [.send(member, peer, $0.plan)]
+                $0.recordFailure(of: id, from: member, code, message, by: shard, now) + [.send(member, peer, $0.plan)]
             }
         case .resultsWritten(let peer, let member, let incarnation, let id, let problem):
             actions = heard(peer, member, incarnation, now) {

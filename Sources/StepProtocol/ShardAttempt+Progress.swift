@@ -58,10 +58,13 @@ extension ShardAttempt {
         }
     }
 
-    /// Refuses everyone who waits, now and until a newer attempt begins.
-    mutating func fail(_ code: RefusalCode, _ message: String) -> [Action] {
-        failure = (code, message)
+    /// Refuses everyone who waits, now and until a newer attempt begins, and tells the coordinator: it must not depend on those who
+    /// are refused to say so.
+    mutating func fail(_ code: RefusalCode, _ message: String, blaming ranks: [Int] = []) -> [Action] {
+        let blamed = ranks.filter(self.ranks.indices.contains).prefix(ShardWaiting.rankLimit)
+        failure = .init(code: code, message: message, ranks: Array(blamed))
         dropPayloads()
-        return StepPhase.allCases.flatMap { answer(ranks.indices, $0, .refused(code: code, message: message)) }
+        return [.report]
+            + StepPhase.allCases.flatMap { answer(self.ranks.indices, $0, .refused(code: code, message: message)) }
     }
 }

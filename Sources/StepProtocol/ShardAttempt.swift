@@ -34,7 +34,7 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     var denseReply: Payload?
     var updateInput: Payload?
     var updateReply: Payload?
-    var failure: (code: RefusalCode, message: String)?
+    var failure: ShardWaiting.Failure?
     /// The time of the event in hand.
     var clock: Duration
 

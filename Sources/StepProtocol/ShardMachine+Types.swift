@@ -10,7 +10,8 @@ extension ShardMachine {
         /// The shell has executed a computation.
         case computed(StepID, ShardResult<Payload>)
         /// A computation refused its input and changed nothing.
-        case failed(StepID, ShardTask, code: RefusalCode, message: String)
+        /// `blaming`: the ranks whose input it was, if that is known and not every rank.
+        case failed(StepID, ShardTask, code: RefusalCode, message: String, blaming: [Int] = [])
         /// The coordinator's plan, in any order and any number of times.
         case plan(Plan)
         /// The shell has executed the computation `.task` with this number.
@@ -36,6 +37,8 @@ extension ShardMachine {
         case acknowledge(number: Int, TaskOutcome)
         /// Tell the coordinator at once that the attempt is prepared: it commits nothing that a shard has not said.
         case prepared(StepID)
+        /// Send the coordinator a report at once: the attempt has failed.
+        case report
         /// Ask the coordinator for its plan: a request was of an attempt that no plan has announced.
         case askForPlan
     }

@@ -107,7 +107,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
             receive(request, from: peer, sender) + releaseTransfers()
         case .moving(let worker): noteMovement(worker)
         case .computed(let id, let result): complete(id, result)
-        case .failed(let id, let task, let code, let message): fail(id, task, code, message)
+        case .failed(let id, let task, let code, let message, let ranks): fail(id, task, code, message, ranks)
         case .plan(let plan): follow(plan) + releaseTransfers()
         case .taskDone(let number, let outcome): finish(number, outcome) + releaseTransfers()
         case .copiesComplete(let task): completeCopies(task)
@@ -333,11 +333,15 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         }
     }
 
-    private mutating func fail(_ id: StepID, _ task: ShardTask, _ code: RefusalCode, _ message: String) -> [Action] {
+    private mutating func fail(
+        _ id: StepID, _ task: ShardTask, _ code: RefusalCode, _ message: String, _ ranks: [Int]
+    ) -> [Action] {
         guard attempt?.id == id, attempt?.failure == nil else { return [] }
         if case .parameters(let rank) = task {
             return attempt?.answer([rank], .parameters, .refused(code: code, message: message)) ?? []
         }
-        return attempt?.fail(code, message) ?? []
+        var blamed = ranks
+        if case .forward(let rank) = task { blamed = [rank] }
+        return attempt?.fail(code, message, blaming: blamed) ?? []
     }
 }

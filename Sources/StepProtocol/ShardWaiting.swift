@@ -18,15 +18,32 @@ public struct ShardWaiting: Sendable, Hashable, Codable {
         }
     }
 
+    /// Why nothing can come of the attempt at this shard.
+    public struct Failure: Sendable, Hashable, Codable {
+        public var code: RefusalCode
+        public var message: String
+        /// The ranks whose input is to blame; empty if it is not known, or none in particular.
+        public var ranks: [Int]
+
+        public init(code: RefusalCode, message: String, ranks: [Int] = []) {
+            self.code = code
+            self.message = message
+            self.ranks = ranks
+        }
+    }
+
     public var id: StepID
     /// Whether the shard computes something itself: then nobody waits for a rank alone.
     public var isBusy: Bool
     public var ranks: [Rank]
+    /// What the shard has refused: it waits for the next attempt.
+    public var failure: Failure?
 
-    public init(id: StepID, isBusy: Bool, ranks: [Rank]) {
+    public init(id: StepID, isBusy: Bool, ranks: [Rank], failure: Failure? = nil) {
         self.id = id
         self.isBusy = isBusy
         self.ranks = ranks
+        self.failure = failure
     }
 }
 
@@ -34,8 +51,11 @@ extension ShardMachine {
     /// Whom the shard waits for, or nil while it takes no part in an attempt.
     public func waiting(at now: Duration) -> ShardWaiting? {
         guard let plan, plan.activity == .train, plan.id == current, plan.committed == committed, runningTask == nil,
-            plan.shards.contains(where: { $0.shard == member }), attempt?.failure == nil
+            plan.shards.contains(where: { $0.shard == member })
         else { return nil }
+        if let failure = attempt?.failure {
+            return ShardWaiting(id: plan.id, isBusy: false, ranks: [], failure: failure)
+        }
         let missing = plan.ranks.indices.compactMap { rank -> ShardWaiting.Rank? in
             guard let phase = attempt.map({ $0.missing(rank) }) ?? .begin else { return nil }
             let since = max(announcedAt, attempt?.ranks[rank].lastHeard ?? .zero)

@@ -43,7 +43,7 @@ extension WorkerMachine {
             self.attempt?.shards[index].outstanding[reply.phase]?.postpone(now, timing)
             return send(reply.phase, to: index, outstanding.payload, query: .answer)
         case .refused(let code, let message):
-            return report(.failed(attempt.id, code: code, message: "\(shard): \(message)"), now)
+            return report(.failed(attempt.id, code: code, message: "\(shard): \(message)", by: shard), now)
         }
     }
 

@@ -43,7 +43,8 @@ public enum WorkerReport: Sendable, Hashable {
     /// Every shard is prepared.
     case done(StepResult)
     /// It cannot go on. `unresponsive`: a shard does not answer; the worker keeps trying.
-    case failed(StepID, code: RefusalCode, message: String)
+    /// `by`: the shard that has refused the rank's part; nil if the worker could not compute it, or was not answered.
+    case failed(StepID, code: RefusalCode, message: String, by: MemberID? = nil)
     /// The results of the run are written, or could not be, and why.
     case results(StepID, problem: String?)
 }

@@ -10,7 +10,15 @@ extension Decoder {
                 ShardWaiting.Rank(
                     rank: try Field.number($0.rank, "rank"), phase: try Field.value(StepPhase.self, $0.phase, "phase"),
                     seconds: try Field.measure($0.seconds, "seconds"))
-            })
+            }, failure: try c.failure.map { try shardFailure($0.pointee) })
+    }
+
+    private static func shardFailure(_ c: Partialfc__ShardWaiting__Failure) throws -> ShardWaiting.Failure {
+        let count = try Field.count(c.n_ranks, "ranks", limit: ShardWaiting.rankLimit)
+        return ShardWaiting.Failure(
+            code: try Field.value(RefusalCode.self, c.code, "code"),
+            message: try text(c.message, "message", limit: Bound.textBytes),
+            ranks: try UnsafeBufferPointer(start: c.ranks, count: count).map { try Field.number($0, "rank") })
     }
 
     static func workerActivity(_ c: Partialfc__WorkerActivity) throws -> WorkerActivity {

@@ -63,7 +63,8 @@ extension Decoder {
         StepFailed(
             member: try member(c.member), incarnation: c.incarnation, id: try step(c.id),
             code: try Field.value(RefusalCode.self, c.code, "code"),
-            message: try text(c.message, "message", limit: Bound.textBytes))
+            message: try text(c.message, "message", limit: Bound.textBytes),
+            refusedBy: c.refused_by == nil ? nil : try member(c.refused_by))
     }
 
     static func stepRequest(_ c: Partialfc__StepRequest, payload: [Tensor]) throws -> WireMessage {

@@ -16,6 +16,18 @@ extension Encoder {
                         $0.seconds = try Field.measure(rank.seconds, "seconds")
                     }
                 })
+            if let failure = waiting.failure { $0.failure = try shardFailure(failure) }
+        }
+    }
+
+    private func shardFailure(
+        _ failure: ShardWaiting.Failure
+    ) throws -> UnsafeMutablePointer<Partialfc__ShardWaiting__Failure> {
+        try arena.make(partialfc__shard_waiting__failure__init) {
+            $0.code = UInt32(failure.code.rawValue)
+            $0.message = try arena.prose(failure.message, "message")
+            $0.n_ranks = try Field.count(failure.ranks.count, "ranks", limit: ShardWaiting.rankLimit)
+            $0.ranks = arena.array(try failure.ranks.map { try Field.small($0, "rank") })
         }
     }
 

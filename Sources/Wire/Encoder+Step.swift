@@ -88,6 +88,7 @@ extension Encoder {
             $0.id = try step(failed.id)
             $0.code = UInt32(failed.code.rawValue)
             $0.message = try arena.prose(failed.message, "message")
+            if let shard = failed.refusedBy { $0.refused_by = try member(shard) }
         }
     }
 

@@ -94,8 +94,14 @@ public struct StepFailed: Sendable, Equatable {
     public var id: StepID
     public var code: RefusalCode
     public var message: String
+    /// The shard that has refused the rank's part; nil if none has.
+    public var refusedBy: MemberID?
 
-    public init(member: MemberID, incarnation: UInt64, id: StepID, code: RefusalCode, message: String) {
+    public init(
+        member: MemberID, incarnation: UInt64, id: StepID, code: RefusalCode, message: String,
+        refusedBy: MemberID? = nil
+    ) {
+        self.refusedBy = refusedBy
         self.member = member
         self.incarnation = incarnation
         self.id = id

@@ -50,10 +50,12 @@ extension WorkerService {
         case .done(let result):
             figures.note(result)
             coordinator.send(.stepDone(StepDone(member: welcome.member, incarnation: incarnation, result: result)))
-        case .failed(let id, let code, let message):
+        case .failed(let id, let code, let message, let shard):
             coordinator.send(
                 .stepFailed(
-                    StepFailed(member: welcome.member, incarnation: incarnation, id: id, code: code, message: message)))
+                    StepFailed(
+                        member: welcome.member, incarnation: incarnation, id: id, code: code, message: message,
+                        refusedBy: shard)))
         case .results(let id, let problem): sendResults(id, problem)
         }
     }

@@ -12,6 +12,7 @@ import Testing
     private mutating func tell(_ event: Machine.Event) -> [String] {
         machine.handle(event, at: .zero).filter { if case .prepared = $0 { false } else { true } }.map { action in
             switch action {
+            case .report: "report"
             case .prepared, .askForPlan: "ask"
             case .reply(let peer, let reply):
                 switch reply.outcome {

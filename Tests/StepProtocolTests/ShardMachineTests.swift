@@ -20,6 +20,7 @@ import Testing
             case .transfer(let peer, let request): "\(peer) < \(request.slice) \(request.part)"
             case .prepared(let id): "prepared \(id)"
             case .askForPlan: "ask"
+            case .report: "report"
             case .acknowledge(let number, .done): "task \(number) done"
             case .acknowledge(let number, .failed(let message)): "task \(number) failed: \(message)"
             }
@@ -339,7 +340,7 @@ import Testing
         tell(announce(0, attempt: 1, microBatches: [first, second]))
         tell(request(.begin, 0, attempt: 1, microBatches: first))
         let answers = tell(request(.begin, 1, attempt: 1, microBatches: second))
-        #expect(answers == ["w0 < begin refused malformed", "w1 < begin refused malformed"])
+        #expect(answers == ["report", "w0 < begin refused malformed", "w1 < begin refused malformed"])
         #expect(tell(request(.begin, 0, attempt: 1, microBatches: first)) == ["w0 < begin refused malformed"])
         tell(announce(0, attempt: 2, ranks: 1))
         #expect(tell(request(.begin, 0, attempt: 2, world: 1)) == ["step 0 attempt 2: sample 0..<4"])
@@ -361,7 +362,10 @@ import Testing
         tell(request(.forward, 1, "nan"))
         let failed = Machine.Event.failed(
             StepID(step: 0, attempt: 0), .forward(rank: 1), code: .notFinite, message: "feature 3 is nan")
-        #expect(tell(failed) == ["w0 < forward refused notFinite", "w1 < forward refused notFinite"])
+        #expect(tell(failed) == ["report", "w0 < forward refused notFinite", "w1 < forward refused notFinite"])
+        let waiting = machine.waiting(at: .zero)
+        #expect(waiting?.failure == .init(code: .notFinite, message: "feature 3 is nan", ranks: [1]))
+        #expect(waiting?.ranks == [], "it waits for nobody but the coordinator")
         #expect(tell(computed(.forward(rank: 0, "p"))) == [])
         #expect(tell(request(.forward, 0, "f")) == ["w0 < forward refused notFinite"])
         #expect(tell(failed) == [])

@@ -22,7 +22,7 @@ import Testing
             case .query(let shard, let request):
                 "\(shard) \(request.phase)?" + (request.query == .answer ? " answer" : "")
             case .report(.done(let result)): "done \(result.id) losses \(result.lossSums) norm \(result.gradientNorm)"
-            case .report(.failed(let id, let code, let message)): "failed \(id) \(code) \(message)"
+            case .report(.failed(let id, let code, let message, _)): "failed \(id) \(code) \(message)"
             case .report(.results(let id, let problem)): "results of \(id) " + (problem ?? "written")
             case .writeResults(let id, let committed): "write results of \(id) after \(committed)"
             case .ask: "ask"

@@ -31,7 +31,8 @@ enum Samples {
             newest: 69_999, oldest: 60_000, logsSteps: true, hasSlices: true,
             holdings: ShardHoldings(
                 place: "host:/data/shard-1", identity: 1 << 63, slices: [0, 1, 5], denseSlices: [2], received: [7],
-                receivedDense: [], mapVersion: 4, classVersion: 1, past: 0xF00_0000_0001, lastTask: 12, isSynced: true,
+                receivedDense: [], mapVersion: 4, classVersion: 1, receivedClassVersion: 0, past: 0xF00_0000_0001,
+                lastTask: 12, isSynced: true,
                 recent: [.skipped(69_998), StepID(term: 9, step: 69_999, attempt: 1)]))
         (hello.term, hello.coordinator) = (9, .max)
         hello.replaces = .max - 1
@@ -85,6 +86,18 @@ enum Samples {
                     exchangeSeconds: 0.25, totalSeconds: 1, updateSeconds: 0.125, shardSeconds: [0.5, 0.75]))),
         .stepFailed(
             StepFailed(member: worker, incarnation: 7, id: id, code: .labelOutOfRange, message: "label 6000 of 5530")),
+        .stepFailed(
+            StepFailed(
+                member: worker, incarnation: 7, id: id, code: .notFinite, message: "shard-0: a feature",
+                refusedBy: MemberID(.shard, 0))),
+        .heartbeat(
+            Heartbeat(
+                member: MemberID(.shard, 2), incarnation: 7,
+                report: ShardReport(
+                    committed: 9, durable: 8, prepared: .nothing,
+                    waiting: ShardWaiting(
+                        id: id, isBusy: false, ranks: [],
+                        failure: .init(code: .notFinite, message: "a feature of rank 3", ranks: [3, 0]))))),
         .evaluation(Evaluation(member: worker, incarnation: 7, step: 9, name: "lfw", values: ["accuracy": 0.99])),
         .evaluation(
             Evaluation(member: worker, incarnation: 7, step: 9, name: "", values: [:], problem: "still under way")),

@@ -46,7 +46,8 @@ enum Message: Sendable {
         case .drain(let member, _): "drain \(member)"
         case .ready(let member, _): "ready \(member)"
         case .report(let member, _, .done(let result)): "\(member) done \(result.id)"
-        case .report(let member, _, .failed(let id, let code, let message)): "\(member) failed \(id) \(code) \(message)"
+        case .report(let member, _, .failed(let id, let code, let message, _)):
+            "\(member) failed \(id) \(code) \(message)"
         case .report(let member, _, .results(let id, let problem)):
             "\(member) results of \(id) \(problem ?? "are written")"
         case .taskDone(let member, _, let number, let outcome): "\(member) task \(number) \(outcome)"

@@ -96,10 +96,6 @@ struct Scenario {
         malice = Malice(&yetMore)
         // What a liar says must be true: figures that depend on the attempt it cannot know.
         if variesInputs { malice.lies = false }
-        // A liar does not report what a shard refused, and nobody else knows of it: the attempt waits for it (seed 2368).
-        if !poisoned.isEmpty { malice.lies = false }
-        // A copy of a slice in an old directory says up to which step it is complete, and not with which classes (seed 1719).
-        if changesClasses { hasCopies = false }
     }
 
     /// Takes a fault into its shells, and whatever that needs to do harm.

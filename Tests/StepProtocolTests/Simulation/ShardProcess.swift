@@ -117,7 +117,7 @@ final class ShardProcess {
                 let message = Message.taskDone(member, incarnation: incarnation, number: number, outcome)
                 simulation.send(message, from: node, to: 0)
             case .prepared(let id): simulation.send(.prepared(member, incarnation: incarnation, id), from: node, to: 0)
-            case .askForPlan: report(simulation)
+            case .report, .askForPlan: report(simulation)
             }
         }
         let limit = 5 * simulation.largestWorld + 4

@@ -56,9 +56,9 @@ extension Simulation {
         case .ready(let member, let incarnation): tellCoordinator(.ready(sender, member, incarnation: incarnation))
         case .report(let member, let incarnation, .done(let result)):
             tellCoordinator(.stepDone(sender, member, incarnation: incarnation, result))
-        case .report(let member, let incarnation, .failed(let id, let code, let message)):
+        case .report(let member, let incarnation, .failed(let id, let code, let message, let shard)):
             tellCoordinator(
-                .stepFailed(sender, member, incarnation: incarnation, id, code: code, message: message))
+                .stepFailed(sender, member, incarnation: incarnation, id, code: code, message: message, by: shard))
         case .report(let member, let incarnation, .results(let id, let problem)):
             tellCoordinator(.resultsWritten(sender, member, incarnation: incarnation, id, problem: problem))
         case .taskDone(let member, let incarnation, let number, let outcome):
