@@ -229,8 +229,12 @@ import Testing
 
             cluster.stop()
             try cluster.startCoordinator(configuration: folderTraining(data, steps: 10), arguments: ["--http", "off"])
-            let last = cluster.log("coordinator", lines: 1000).components(separatedBy: "stopping").last ?? ""
-            #expect(last.contains("listening at") && !last.contains("dashboard"), "\(last)")
+            func last() -> String {
+                cluster.log("coordinator", lines: 1000).components(separatedBy: "stopping").last ?? ""
+            }
+            // It listens before it says so, and a dashboard would have been told of before.
+            try cluster.waitUntil("it says so", seconds: 30) { last().contains("listening at") }
+            #expect(!last().contains("dashboard"), "\(last())")
         }
     }
 }
