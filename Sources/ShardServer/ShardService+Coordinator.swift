@@ -101,7 +101,7 @@ extension ShardService {
         let values = figures.values
         machine = Machine(
             member: welcome.member, microBatchCount: setup.configuration.microBatchCount, committed: ready.committed,
-            prepared: ready.prepared, lastTask: ready.lastTask, holdsSlices: values.state.hasSlices, empty: [])
+            prepared: ready.prepared, lastTask: ready.lastTask, holdings: values.state.holdings, empty: [])
         receiver = Receiver(member: welcome.member, completedTask: ready.lastTask, handedOver: ready.handedOver)
         log.info(
             "ready: \(Units.bytes(values.memoryBytes)) after step \(ready.prepared?.step ?? ready.committed), loaded in \(Units.fixed(values.restoring.loadSeconds, 2)) s, \(values.restoring.replayedSteps) steps replayed in \(Units.fixed(values.restoring.replaySeconds, 2)) s"

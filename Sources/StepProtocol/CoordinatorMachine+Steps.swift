@@ -124,13 +124,19 @@ extension CoordinatorMachine {
 
     /// Why no attempt can begin now, or nil.
     private var pause: String? {
-        if let taskProblem, retryAt != nil { return "tried again in a moment: \(taskProblem)" }
+        if let taskProblem, retryAt != nil { return "tried again in a moment: \(taskProblem)\(alternative)" }
         let needed = max(1, hasStarted ? 1 : configuration.minimumWorkers)
         let present = workers.count(where: isAlive)
         if present < needed { return "waiting for \(Count.of(needed - present, "more worker"))" }
         if record.isPaused { return "paused after step \(committed)" }
         if retryAt != nil { return "a shard did not answer a worker; \(id) begins in a moment" }
         return nil
+    }
+
+    /// What an operator can do if the task fails again and again.
+    private var alternative: String {
+        guard case .restore(.some)? = record.task?.kind else { return "" }
+        return ". If it is gone, `coordinator restore CHECKPOINT` goes back to another one"
     }
 
     private mutating func begin(_ now: Duration) -> [Action] {

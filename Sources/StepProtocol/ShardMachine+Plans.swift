@@ -20,16 +20,17 @@ extension ShardMachine {
             committed = plan.committed
         }
         // What a checkpoint is loaded into is adopted with it, when it is there.
-        if mapVersion != plan.mapVersion, !plan.isLoadingCheckpoint, isFit(for: plan) {
+        if mapVersion != plan.mapVersion, !plan.isLoadingCheckpoint, isFit(for: plan, mine) {
             actions += undo()
             let (slices, denseSlices) = (mine?.slices ?? [], mine?.denseSlices ?? [])
             actions.append(
                 .compute(plan.id, .own(slices: slices, denseSlices: denseSlices, mapVersion: plan.mapVersion)))
             mapVersion = plan.mapVersion
             ownsSlices = mine != nil
-            holdsSlices = holdsSlices || ownsSlices
+            owned = mine?.names ?? []
+            copies.subtract(owned)
         }
-        if case .task(let task) = plan.activity { return actions + begin(task, isOwner: mine != nil) }
+        if case .task(let task) = plan.activity { return actions + begin(task, mine) }
         if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
             actions += adopt(plan.id)
         }
@@ -38,8 +39,12 @@ extension ShardMachine {
 
     /// Whether the shard's state is that of the boundary, or will be restored there.
     ///
-    /// A shard that lost its state must not take slices as its own that it does not have: it would say so when it joins.
-    private func isFit(for plan: Plan) -> Bool {
+    /// A shard must not take slices as its own that it does not have: it would say so when it joins. It may have lost its state, or it
+    /// waits for what it is to load from a checkpoint. Then it has nothing to go back by either.
+    private func isFit(for plan: Plan, _ mine: Plan.Shard?) -> Bool {
+        // Before the first step, with the classes of the beginning, a slice that is nowhere has its initial values.
+        let isBeginning = max(plan.committed, committed) == -1 && plan.classVersion == 0
+        if !isBeginning, let mine, !mine.names.isSubset(of: owned.union(copies)) { return false }
         if case .task(let task) = plan.activity {
             switch task.kind {
             case .restore: return true
@@ -47,30 +52,30 @@ extension ShardMachine {
             default: break
             }
         }
-        // Before the first step a shard that lost its state looks like a new one: unless the classes have changed.
-        if committed == -1 && plan.classVersion > 0 && !holdsSlices { return false }
         return plan.committed == committed
     }
 
     // MARK: Boundary tasks
 
-    private mutating func begin(_ task: BoundaryTask, isOwner: Bool) -> [Action] {
+    private mutating func begin(_ task: BoundaryTask, _ mine: Plan.Shard?) -> [Action] {
+        let isOwner = mine != nil
         if lastDone.map({ $0 == task }) ?? (task.number <= lastTask.number), isStillDone(task) {
             return [.acknowledge(number: task.number, lastTask.outcome)]
         }
-        // An owner that has lost its state has not adopted the map: it can only be restored.
-        var isReady = committed == task.step && isOwner == ownsSlices
+        // An owner that has lost its state has not adopted the map: it can only load a checkpoint.
+        let hasItsSlices = mapVersion == plan?.mapVersion
+        var isReady = committed == task.step && hasItsSlices
         var isDone = !isOwner
         switch task.kind {
         case .skip:
             isDone = isDone || committed == task.step  // found so in its directory
-            isReady = isOwner == ownsSlices && (committed == task.step || committed == task.step - 1)
+            isReady = hasItsSlices && (committed == task.step || committed == task.step - 1)
         case .handOver(let moves):
             let isReceiving = moves.contains { $0.to == member }
             isDone = isDone && !isReceiving
             isReady = isReady && (!isReceiving || completedCopies == task.number)
-        case .restore:
-            isReady = true
+        case .restore(let checkpoint):
+            isReady = checkpoint != nil || hasItsSlices
             isDone = false  // whoever owns nothing may still have logged something
         case .check, .checkpoint, .classes: break
         }
@@ -84,7 +89,7 @@ extension ShardMachine {
             return actions + [.acknowledge(number: task.number, .done(detail: ""))]
         }
         runningTask = task
-        runningMap = plan.map { ($0.mapVersion, isOwner) }
+        runningMap = plan.map { ($0.mapVersion, mine) }
         let id = StepID(term: plan?.id.term ?? 0, step: task.step, attempt: 0)
         return actions + [.compute(id, .task(task))]
     }
@@ -111,11 +116,12 @@ extension ShardMachine {
         case .restore(.some):
             (committed, transfersThisStep) = (task.step, 0)
             if let runningMap {
-                (mapVersion, ownsSlices) = runningMap
-                holdsSlices = ownsSlices
+                (mapVersion, ownsSlices) = (runningMap.version, runningMap.mine != nil)
+                (owned, copies) = (runningMap.mine?.names ?? [], [])
             }
-        case .skip, .restore(nil): (committed, transfersThisStep) = (task.step, 0)
-        case .handOver: holdsSlices = true
+        case .skip: (committed, transfersThisStep) = (task.step, 0)
+        case .restore(nil): (committed, transfersThisStep, copies) = (task.step, 0, [])
+        case .handOver(let moves): for move in moves where move.to == member { copies.insert(move.slice) }
         case .check, .checkpoint, .classes: break
         }
         return [.acknowledge(number: number, outcome)] + actUnless(number)
@@ -131,6 +137,12 @@ extension ShardMachine {
         completedCopies = max(completedCopies, task)
         guard case .task(let wanted)? = plan?.activity, wanted.number == task, lastTask.number < task else { return [] }
         return act()
+    }
+}
+
+extension Plan.Shard {
+    fileprivate var names: Set<SliceName> {
+        Set(slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense))
     }
 }
 

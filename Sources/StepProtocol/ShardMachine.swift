@@ -15,8 +15,9 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     public internal(set) var plan: Plan?
     /// Whether the adopted slice map gives the shard any slices.
     public internal(set) var ownsSlices = false
-    /// Whether the shell has slices, or copies that were handed over, whatever the map says.
-    var holdsSlices: Bool
+    /// The slices that the shell has, and those of which it has copies that were handed over, whatever the map says.
+    var owned: Set<SliceName>
+    var copies: Set<SliceName>
 
     private let microBatchCount: Int
     private let maximumWorldSize: Int
@@ -27,8 +28,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     var restored: StepID?
     /// The task that the shell is executing.
     var runningTask: BoundaryTask?
-    /// The map under which it was begun, and whether that gives this shard slices.
-    var runningMap: (version: Int, owns: Bool)?
+    /// The map under which it was begun, and what that gives to this shard; nil: nothing.
+    var runningMap: (version: Int, mine: Plan.Shard?)?
     var lastTask: (number: Int, outcome: TaskOutcome)
     /// That task itself; nil if it is from before a restart. A coordinator whose database was put back may use a number again.
     var lastDone: BoundaryTask?
@@ -53,18 +54,19 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     ///   - committed: the step whose state the shard holds, -1 for a new one.
     ///   - prepared: the last step in the log, applied on top of that state; nil if there is none.
     ///   - lastTask: the last task that needs no other acknowledgement than that it is done; 0 does them again.
-    ///   - holdsSlices: whether the shell has slices from before (`ShardState.hasSlices`).
+    ///   - holdings: what the shell has from before; nil: nothing.
     ///   - transfersPerStep: chunks that are given to other shards between two commits while the cluster trains.
     ///   - maximumWorldSize: requests that claim more ranks are refused.
     ///   - empty: the payload of an answer that carries nothing (`backward`).
     public init(
         member: MemberID, microBatchCount: Int, committed: Int = -1, prepared: StepID? = nil, lastTask: Int = 0,
-        holdsSlices: Bool = false, transfersPerStep: Int = 8, maximumWorldSize: Int = Plan.memberLimit, empty: Payload
+        holdings: ShardHoldings? = nil, transfersPerStep: Int = 8, maximumWorldSize: Int = Plan.memberLimit,
+        empty: Payload
     ) {
         self.member = member
         self.microBatchCount = microBatchCount
         self.committed = committed
-        self.holdsSlices = holdsSlices
+        (owned, copies) = (holdings?.owned ?? [], holdings?.copies ?? [])
         self.transfersPerStep = transfersPerStep
         self.maximumWorldSize = maximumWorldSize
         self.empty = empty

@@ -74,6 +74,7 @@ import Testing
     }
 
     private let done = "done(detail: \"\")"
+    private static let everything = ShardHoldings(slices: SliceSet(0..<8), denseSlices: SliceSet(0..<4))
 
     @Test mutating func aMapIsAdoptedOnceWithTheSlicesOfTheShard() {
         #expect(tell(plan(0, revision: 1)) == ["own 0–7 / 0–3 map 1"])
@@ -102,6 +103,53 @@ import Testing
         #expect(machine.mapVersion == 1)
         #expect(tell(plan(4, term: 1, revision: 4)) == [])
         #expect(tell(request(.begin, step: 4, term: 1)) == ["sample"])
+    }
+
+    @Test mutating func aShardThatLostItsStateDoesNotGoBackByItsLog() {
+        // It was announced before the coordinator knew what this shard came with.
+        let log = BoundaryTask(number: 2, step: 0, kind: .restore(checkpoint: nil))
+        #expect(tell(plan(1, task: log, term: 1, revision: 1)) == [])
+        #expect(machine.mapVersion == nil)
+        #expect(tell(plan(1, term: 1, revision: 2)) == [], "nor is the step that it did not go back to its own")
+        let beginning = BoundaryTask(number: 3, step: -1, kind: .restore(checkpoint: ""))
+        #expect(tell(plan(0, task: beginning, term: 2, revision: 1)) == ["task 3"])
+        #expect(tell(.taskDone(number: 3, .done(detail: ""))) == ["acknowledge 3 \(done)"])
+        #expect(tell(request(.begin, step: 0, term: 2)) == ["w < begin notReady", "ask"])
+        #expect(tell(plan(0, term: 2, revision: 2)) == [])
+        #expect(tell(request(.begin, step: 0, term: 2)) == ["sample"])
+    }
+
+    @Test mutating func aShardWithItsSlicesGoesBackByItsLog() {
+        machine = Machine(
+            member: MemberID(.shard, 0), microBatchCount: 4, committed: 5, holdings: Self.everything, empty: "")
+        let log = BoundaryTask(number: 2, step: 3, kind: .restore(checkpoint: nil))
+        #expect(tell(plan(4, task: log, term: 1, revision: 1)) == ["own 0–7 / 0–3 map 1", "task 2"])
+    }
+
+    @Test mutating func aShardTakesNothingOfWhichItHasNoCopyWhileACheckpointIsLoaded() {
+        machine = Machine(member: MemberID(.shard, 1), microBatchCount: 4, empty: "")
+        #expect(tell(plan(6, revision: 1)) == ["own – / – map 1"])
+        #expect(machine.committed == 5)
+        // Another shard was given up. Its slices are to come from the checkpoint of this very step, which cannot be read for a moment.
+        let wait = Plan.Activity.wait(reason: "tried again in a moment")
+        #expect(
+            tell(.plan(.test(id: 6, shards: 2, activity: wait, term: 1, revision: 1, mapVersion: 2))) == [],
+            "what is in them comes with the task")
+        let load = BoundaryTask(number: 1, step: 5, kind: .restore(checkpoint: "c"))
+        #expect(tell(plan(6, task: load, term: 1, revision: 2, mapVersion: 2, shards: 2)) == ["task 1"])
+        #expect(tell(.taskDone(number: 1, .done(detail: ""))) == ["acknowledge 1 \(done)"])
+        #expect(machine.mapVersion == 2)
+        #expect(tell(plan(6, term: 1, revision: 3, mapVersion: 3, shards: 2)) == ["own 4–7 / 2–3 map 3"])
+    }
+
+    @Test mutating func copiesThatWereHandedOverStayWhileAnOlderMapIsFollowed() {
+        let copies = ShardHoldings(received: SliceSet(4..<8), receivedDense: SliceSet(2..<4))
+        machine = Machine(
+            member: MemberID(.shard, 1), microBatchCount: 4, committed: 5, lastTask: 3, holdings: copies, empty: "")
+        #expect(tell(plan(6, revision: 1)) == ["own – / – map 1"])
+        #expect(tell(plan(6, revision: 2, mapVersion: 2, shards: 2)) == ["own 4–7 / 2–3 map 2"])
+        #expect(tell(plan(6, revision: 3, mapVersion: 3)) == ["own – / – map 3"])
+        #expect(tell(plan(6, revision: 4, mapVersion: 4, shards: 2)) == [], "they are gone")
     }
 
     @Test mutating func aNumberThatComesAgainWithAnotherTaskIsNotTakenForDone() {
@@ -190,7 +238,8 @@ import Testing
     mutating func theLastStepInTheLogIsCommittedOrUndone(_ isCommitted: Bool) {
         let logged = StepID(term: 0, step: 3, attempt: 1)
         machine = Machine(
-            member: MemberID(.shard, 0), microBatchCount: 4, committed: 2, prepared: logged, empty: "")
+            member: MemberID(.shard, 0), microBatchCount: 4, committed: 2, prepared: logged, holdings: Self.everything,
+            empty: "")
         #expect(machine.prepared == logged)
         #expect(tell(request(.update, step: 3, attempt: 1)) == ["w < update notReady", "ask"])
         if isCommitted {

@@ -77,7 +77,7 @@ final class ShardProcess {
         machine = Machine(
             member: welcomed, microBatchCount: scenario.microBatches, committed: shell.committed,
             prepared: shell.prepared,
-            lastTask: shell.disk.lastTask, holdsSlices: shell.state(of: host).hasSlices, transfersPerStep: 2, empty: [])
+            lastTask: shell.disk.lastTask, holdings: shell.state(of: host).holdings, transfersPerStep: 2, empty: [])
         receiver = SliceReceiver(
             member: welcomed, completedTask: shell.disk.lastTask,
             handedOver: Set(shell.disk.receipts.keys.map(Toy.name)), window: 3, retryInterval: .milliseconds(400))
