@@ -9,6 +9,11 @@ extension Simulation {
         commits += 1
         let step = report.step
         reports.removeAll { $0.step >= step }
+        check(step > trained || hasLostSteps, "step \(step) is done again, and nothing was lost")
+        check(
+            step > floor || scenario.durability != .steps,
+            "step \(step) is done again, behind the task after step \(floor)")
+        trained = step
         if scenario.variesInputs, report.loss != nil { world.oracle.set(inputs: Toy.inputs(of: attempted), of: step) }
         check(step < scenario.steps, "step \(step) of \(scenario.steps) is committed")
         check(report.learningRate == world.oracle.learningRate(step), "wrong learning rate at step \(step)")

@@ -95,6 +95,9 @@ extension Simulation {
                 let flaw = world.flaw(checkpoint.partialDirectory, step: checkpoint.step)
                 check(flaw == nil, "a checkpoint is not whole: \(flaw ?? "")")
                 world.rename(checkpoint.partialDirectory, checkpoint.directory)
+                if scenario.variesInputs {
+                    world.note(attempts: world.oracle.attempts(upTo: checkpoint.step), in: checkpoint.directory)
+                }
                 queue.insert(
                     .manifest(number: number), at: now + 1 + Int64(random.below(200)))
             case .deleteCheckpoint(let checkpoint): world.delete(checkpoint.directory)
@@ -127,10 +130,10 @@ extension Simulation {
             check(
                 committed >= old?.committed ?? -1 || hasLostSteps || scenario.durability != .steps,
                 "the cluster goes back from step \(old?.committed ?? -1) to \(committed), and nothing was lost")
-            // Who follows the advice to restore after the database was put back goes to a checkpoint that it knows, or to the beginning.
-            if scenario.durability == .steps, !scenario.losesDisks, !scenario.putsDatabaseBack {
-                check(committed >= floor, "the cluster goes back to \(committed), behind the task after step \(floor)")
-            }
+            // A record that was put back may begin behind it, but nothing may be done again from there (`checkCommit`).
+            check(
+                committed >= floor || committed >= old?.committed ?? -1 || scenario.durability != .steps,
+                "the cluster goes back to \(committed), behind the task after step \(floor)")
             if committed < old?.committed ?? -1 { feats["gone back", default: 0] += 1 }
             if committed > old?.committed ?? -1 { observeAttempts((old?.committed ?? -1) + 1...committed) }
             world.term = term
@@ -140,13 +143,20 @@ extension Simulation {
             check(step == last + 1, "step \(step) is committed after \(last)")
         case .map(let version, let owners):
             if version > 1 { feats["slices moved", default: 0] += 1 }
-            floor = max(floor, database.record?.committed ?? -1)
+            // The map of a hand-over and that of other classes: every shard has made durable what was before it.
+            switch database.record?.task?.kind {
+            case .handOver where !isOrderedBack, .classes where !isOrderedBack:
+                floor = max(floor, database.record?.committed ?? -1)
+            default: break
+            }
             check(owners.count == Toy.sliceCount, "\(owners.count) of \(Toy.sliceCount) slices have an owner")
         case .task(let task?):
             switch task.kind {
             case .skip: feats["step skipped", default: 0] += 1
             case .restore(nil): feats["restored from logs", default: 0] += 1
-            case .restore: feats["restored from a checkpoint", default: 0] += 1
+            case .restore(let directory?):
+                feats["restored from a checkpoint", default: 0] += 1
+                if let attempts = world.attempts(in: directory) { world.oracle.set(attempts: attempts) }
             default: break
             }
         default: break

@@ -200,12 +200,39 @@ extension Simulation {
         {
             callOff()
         }
-        if scenario.putsDatabaseBack || hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine,
-            case .wait(let reason) = machine.plan.activity, reason.contains("restore")
-        {
-            note("the operator restores: \(reason)")
-            let isFirst = machine.checkpoints.isEmpty
-            tellCoordinator(.restore(checkpoint: isFirst ? "" : nil, step: isFirst ? -1 : nil))
+        if scenario.putsDatabaseBack || hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine {
+            restore(machine)
         }
+    }
+
+    /// The operator goes back to a checkpoint where the cluster asks for that: to the newest that it knows, or, if that is gone, as one
+    /// may be that only an old database names, to the newest that is there.
+    private func restore(_ machine: CoordinatorMachine<Int>) {
+        let task = machine.record.task
+        if case .restore(let directory?)? = task?.kind, world.flaw(directory, step: task?.step ?? -1) != nil,
+            !machine.status(at: instant).taskFailures.isEmpty
+        {
+            let found = world.newestCheckpoint
+            feats["restored from another checkpoint", default: 0] += 1
+            goBack(to: found?.directory ?? "", of: found?.step ?? -1, "\(directory) is gone")
+        } else if case .wait(let reason) = machine.plan.activity, reason.contains("`coordinator restore`") {
+            let newest = machine.checkpoints.max { $0.step < $1.step }
+            goBack(to: newest?.directory ?? "", of: newest?.step ?? -1, reason)
+        }
+    }
+
+    private func goBack(to directory: String, of step: Int, _ reason: String) {
+        note("the operator restores \(directory): \(reason)")
+        orderToGoBack(to: directory, of: step)
+    }
+
+    /// Nobody but the operator may have the cluster go behind a task that it has done.
+    func orderToGoBack(to directory: String, of step: Int) {
+        guard coordinator != nil else { return }
+        hasLostSteps = true
+        floor = min(floor, step)
+        isOrderedBack = true
+        tellCoordinator(.restore(checkpoint: directory, step: step))
+        isOrderedBack = false
     }
 }

@@ -16,9 +16,7 @@ extension Simulation {
             guard let checkpoints = coordinator?.machine.checkpoints, !checkpoints.isEmpty else { return }
             let checkpoint = checkpoints[Int(otherRandom.below(UInt64(checkpoints.count)))]
             suffer("the operator goes back")
-            hasLostSteps = true
-            floor = min(floor, checkpoint.step)
-            tellCoordinator(.restore(checkpoint: checkpoint.directory, step: nil))
+            orderToGoBack(to: checkpoint.directory, of: checkpoint.step)
             guard otherRandom.below(2) == 0 else { return }
             suffer("a checkpoint cannot be read for a while")
             world.unreadableFrom = Int(otherRandom.below(UInt64(Toy.sliceCount)))
@@ -30,8 +28,10 @@ extension Simulation {
             suffer("the coordinator's database is put back")
             stopCoordinator()
             database = copiedDatabase
-            hasLostSteps = true
-            floor = -1
+            // What has been done since must be found at the shards, but for the last step: nobody but the old record could tell it from one
+            // that was prepared and not committed.
+            trained = max(-1, trained - 1)
+            floor = max(-1, floor - 1)
             queue.insert(.startCoordinator, at: now + 1 + Int64(otherRandom.below(3_000)))
         default: break
         }

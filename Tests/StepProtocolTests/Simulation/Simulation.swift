@@ -78,6 +78,10 @@ final class Simulation {
     var hasLostSteps = false
     /// The last step behind which nobody may go back: what every shard has acknowledged there no power cut undoes.
     var floor = -1
+    /// While the coordinator obeys an operator who goes back.
+    var isOrderedBack = false
+    /// The last step that was committed. Where nothing was lost it is not done again.
+    var trained = -1
     var failure: String?
     var violation: String?
     /// What a worker has written at the end.

@@ -176,6 +176,14 @@ struct ToyRun {
         if inputs.updateValue(new, forKey: step) != new { forget(from: step) }
     }
 
+    /// Which attempts the state after `step` is made of.
+    func attempts(upTo step: Int) -> [Int: UInt64] { inputs.filter { $0.key <= step } }
+
+    /// The cluster goes back to a state that is made of these attempts.
+    mutating func set(attempts: [Int: UInt64]) {
+        for (step, attempt) in attempts { set(inputs: attempt, of: step) }
+    }
+
     func learningRate(_ step: Int) -> Float {
         Toy.learningRate(step) * (rates.last { $0.step <= step }?.factor ?? 1)
     }

@@ -383,6 +383,9 @@ struct ToyShardShell {
             for slice in owned { world.write(words([slice]), slice, directory, step: committed, classVersion) }
             detail = "\(owned.count) slices"
         case .restore(nil):
+            if owned.isEmpty, plan.shards.contains(where: { "\($0.shard)" == name }) {
+                throw Violation("\(name) is to go back by its log and has nothing")
+            }
             if logs {
                 let isOtherClasses = classVersion > plan.classVersion && sabotage != .keepsClassesCalledOff
                 disk.truncate(after: task.step, classVersion: isOtherClasses ? plan.classVersion : .max)

@@ -15,6 +15,7 @@ struct ToyWorld {
     var unreadableFrom = Int.max
     /// Checkpoints on a shared disk: the rows of each slice, and when they were written.
     private var checkpoints: [String: [Int: (words: Words, step: Int, classVersion: Int)]] = [:]
+    private var madeOf: [String: [Int: UInt64]] = [:]
 
     init(_ oracle: ToyRun) { self.oracle = oracle }
 
@@ -30,11 +31,27 @@ struct ToyWorld {
         return found.words
     }
 
-    mutating func delete(_ directory: String) { checkpoints[directory] = nil }
+    mutating func delete(_ directory: String) { (checkpoints[directory], madeOf[directory]) = (nil, nil) }
+
+    /// Notes which attempts a checkpoint is made of, if attempts differ.
+    mutating func note(attempts: [Int: UInt64], in directory: String) { madeOf[directory] = attempts }
+    func attempts(in directory: String) -> [Int: UInt64]? { madeOf[directory] }
+
+    /// The newest that is whole and counts, as its directory says.
+    var newestCheckpoint: (directory: String, step: Int)? {
+        checkpoints.compactMap { directory, slices in
+            guard !directory.hasSuffix(".partial"), !directory.hasSuffix(" abandoned"),
+                let step = slices.first?.value.step,
+                flaw(directory, step: step) == nil
+            else { return nil }
+            return (directory, step)
+        }.max { ($0.1, $0.0) < ($1.1, $1.0) }
+    }
 
     /// Gives a checkpoint another name; one that has it is gone.
     mutating func rename(_ directory: String, _ name: String) {
         if let found = checkpoints.removeValue(forKey: directory) { checkpoints[name] = found }
+        madeOf[name] = madeOf.removeValue(forKey: directory)
     }
 
     /// The slices that a checkpoint lacks or has of another step, or nil if it is whole.
