@@ -1,4 +1,5 @@
 public import ArgumentParser
+import ProcessSupport
 
 /// The coordinator and the operator's commands.
 public struct CoordinatorCommand: ParsableCommand {
@@ -9,7 +10,7 @@ public struct CoordinatorCommand: ParsableCommand {
             `serve` runs the coordinator; the other commands ask or tell a running one. They exit with 0 on success, 1 \
             if the run has failed, and 69 if no coordinator answers.
             """,
-        version: "0.1.0",
+        version: programVersion,
         subcommands: [
             Serve.self, Status.self, Top.self, Watch.self, Shards.self, Workers.self, Alive.self, Health.self,
             Slices.self, Hashes.self, Events.self, Pause.self, Resume.self, Stop.self, SetValue.self,

@@ -17,7 +17,7 @@ public struct ShardServerCommand: ParsableCommand {
             slices over to other shards, if there are any, and ends with exit code 0; a second SIGTERM ends it at once. \
             Refused by the coordinator: 77. Its directory or its part of the run cannot be used: 70.
             """,
-        version: "0.2.0")
+        version: programVersion)
 
     @OptionGroup var member: MemberOptions
     @OptionGroup var storage: StorageOptions

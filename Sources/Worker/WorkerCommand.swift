@@ -1,11 +1,12 @@
 public import ArgumentParser
+import ProcessSupport
 
 /// The worker and the tools that go with it.
 public struct WorkerCommand: ParsableCommand {
     public static let configuration = CommandConfiguration(
         commandName: "worker",
         abstract: "Train a backbone with a sharded margin-softmax head, and evaluate what was trained.",
-        version: "0.1.0",
+        version: programVersion,
         subcommands: [Train.self, Evaluate.self, Glyphs.self])
 
     public init() {}
