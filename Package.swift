@@ -45,39 +45,39 @@ let package = Package(
         // JPEG and PNG, whose libraries report errors by longjmp.
         .target(name: "CPictures", dependencies: ["CJPEG", "CPNG"], cSettings: [.unsafeFlags(["-O2"])]),
 
+        // The words that all rooms share.
+        .target(name: "Cluster", swiftSettings: settings),
         .target(name: "Tensors", dependencies: ["CKernels"], swiftSettings: settings),
-        .target(name: "Determinism", dependencies: ["CKernels"], swiftSettings: settings),
+        .target(name: "Determinism", dependencies: ["CKernels", "Cluster"], swiftSettings: settings),
         .target(
-            name: "Dataset",
-            dependencies: ["Tensors", "Determinism", "CFreeType", "CPictures", "CWebP", "CKernels"],
+            name: "Dataset", dependencies: ["CFreeType", "CKernels", "CPictures", "CWebP", "Determinism", "Tensors"],
             swiftSettings: settings),
         .target(
-            name: "Verification", dependencies: ["Tensors", "Determinism", "Dataset", "CFreeType", "CPNG"],
+            name: "Verification", dependencies: ["CFreeType", "CPNG", "Dataset", "Determinism", "Tensors"],
             swiftSettings: settings),
         .target(
-            name: "Backbone", dependencies: ["Tensors", "Determinism", "COneDNN", "CKernels"], swiftSettings: settings),
+            name: "Backbone", dependencies: ["CKernels", "COneDNN", "Cluster", "Determinism", "Tensors"],
+            swiftSettings: settings),
         .target(
             name: "CenterStore",
-            dependencies: ["Tensors", "Determinism", "StepProtocol", "ProcessSupport", "CKernels", "CISAL"],
+            dependencies: ["CISAL", "CKernels", "Cluster", "Determinism", "ProcessSupport", "Tensors"],
             swiftSettings: settings),
         .target(
             name: "PartialFC",
-            dependencies: ["Tensors", "Determinism", "StepProtocol", "CenterStore", "COpenBLAS", "CKernels"],
+            dependencies: ["CKernels", "COpenBLAS", "CenterStore", "Cluster", "Determinism", "Tensors"],
             swiftSettings: settings),
-        .target(name: "StepProtocol", dependencies: ["Determinism"], swiftSettings: settings),
+        .target(name: "StepProtocol", dependencies: ["Cluster", "Determinism"], swiftSettings: settings),
         // Endpoints, hosts and ports: one parser for every option, and one printer.
         .target(name: "NetworkAddress", swiftSettings: settings),
         .target(
             name: "Wire",
-            dependencies: [
-                "NetworkAddress", "Tensors", "Determinism", "StepProtocol", "CKernels", "CZeroMQ", "CWire",
-            ],
+            dependencies: ["CKernels", "CWire", "CZeroMQ", "Cluster", "NetworkAddress", "StepProtocol", "Tensors"],
             exclude: ["PROTOCOL.md"],
             swiftSettings: settings),
 
-        .target(name: "ProcessSupport", dependencies: [logging, "CKernels"], swiftSettings: settings),
+        .target(name: "ProcessSupport", dependencies: ["CKernels", logging], swiftSettings: settings),
         // Key files and key sets, and the options that name them.
-        .target(name: "ClusterKeys", dependencies: ["Wire", "ProcessSupport", arguments], swiftSettings: settings),
+        .target(name: "ClusterKeys", dependencies: ["ProcessSupport", "Wire", arguments], swiftSettings: settings),
         .target(
             name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
 
@@ -91,31 +91,28 @@ let package = Package(
         .target(
             name: "RunSetup",
             dependencies: [
-                "RunConfiguration", "PartialFC", "CenterStore", "Backbone", "Dataset", "Determinism", "StepProtocol",
-                "Tensors", "COpenBLAS",
+                "Backbone", "COpenBLAS", "CenterStore", "Cluster", "Dataset", "PartialFC", "RunConfiguration",
+                "StepProtocol", "Tensors",
             ],
             swiftSettings: settings),
 
         .target(
             name: "MemberSupport",
             dependencies: [
-                "Backbone", "ClusterKeys", "Monitoring", "NetworkAddress", "PartialFC", "ProcessSupport", "RunSetup",
-                "StepProtocol", "Wire",
-                arguments, logging,
+                "Backbone", "Cluster", "ClusterKeys", "Monitoring", "NetworkAddress", "PartialFC", "ProcessSupport",
+                "RunSetup", "Wire", arguments, logging,
             ], swiftSettings: settings),
 
         .target(
             name: "CoordinatorStore",
-            dependencies: ["ProcessSupport", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: ["Cluster", "ProcessSupport", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: settings),
         .target(
             name: "Coordinator",
             dependencies: [
-                "ProcessSupport", "Wire", "StepProtocol", "PartialFC", "Backbone", "RunConfiguration", "RunSetup",
-                "ClusterConsole", "ClusterKeys", "ClusterStatus", "CoordinatorStore", "CenterStore", "Monitoring",
-                "NetworkAddress",
-                "Tensors", "Determinism", "COpenBLAS",
-                arguments, logging,
+                "Backbone", "COpenBLAS", "CenterStore", "Cluster", "ClusterConsole", "ClusterKeys", "ClusterStatus",
+                "CoordinatorStore", "Determinism", "Monitoring", "NetworkAddress", "PartialFC", "ProcessSupport",
+                "RunConfiguration", "RunSetup", "StepProtocol", "Tensors", "Wire", arguments, logging,
             ],
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
             swiftSettings: settings),
@@ -123,22 +120,22 @@ let package = Package(
         .target(
             name: "ShardState",
             dependencies: [
-                "MemberSupport", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism", "CenterStore",
-                "PartialFC", "Backbone", "RunConfiguration", "RunSetup", "CKernels",
+                "Backbone", "CKernels", "CenterStore", "Cluster", "MemberSupport", "PartialFC", "ProcessSupport",
+                "RunConfiguration", "RunSetup", "StepProtocol", "Tensors", "Wire",
             ], swiftSettings: settings),
         .target(
             name: "ShardServer",
             dependencies: [
-                "ShardState", "MemberSupport", "Monitoring", "NetworkAddress", "ProcessSupport", "Wire", "StepProtocol",
-                "Tensors",
-                "Determinism", "CenterStore", "PartialFC", "RunConfiguration", "RunSetup", arguments, logging,
+                "CenterStore", "Cluster", "MemberSupport", "Monitoring", "NetworkAddress", "PartialFC",
+                "ProcessSupport", "RunConfiguration", "RunSetup", "ShardState", "StepProtocol", "Tensors", "Wire",
+                arguments, logging,
             ], swiftSettings: settings),
         .target(
             name: "Worker",
             dependencies: [
-                "MemberSupport", "Monitoring", "ProcessSupport", "Wire", "StepProtocol", "Tensors", "Determinism",
-                "CenterStore", "PartialFC", "Backbone", "Dataset", "Verification",
-                "RunConfiguration", "RunSetup", arguments, logging,
+                "Backbone", "CenterStore", "Cluster", "Dataset", "Determinism", "MemberSupport", "Monitoring",
+                "PartialFC", "ProcessSupport", "RunConfiguration", "RunSetup", "StepProtocol", "Tensors",
+                "Verification", "Wire", arguments, logging,
             ], swiftSettings: settings),
 
         .executableTarget(
@@ -150,88 +147,90 @@ let package = Package(
         .target(
             name: "ClusterHarness",
             dependencies: [
-                "ClusterKeys", "ClusterStatus", "Tensors", "Determinism", "Wire", "StepProtocol", "CZeroMQ",
-                "ProcessSupport",
+                "CZeroMQ", "Cluster", "ClusterKeys", "ClusterStatus", "Determinism", "ProcessSupport", "Tensors",
+                "Wire",
             ],
             path: "Benchmarks/ClusterHarness", swiftSettings: settings),
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "ClusterHarness", "ClusterKeys", "ClusterStatus", "CenterStore", "PartialFC", "Wire", "StepProtocol",
-                "Determinism",
-                "Tensors", "ProcessSupport", "CKernels", "COneDNN", "COpenBLAS", arguments,
+                "CKernels", "COneDNN", "COpenBLAS", "CenterStore", "Cluster", "ClusterHarness", "ClusterKeys",
+                "ClusterStatus", "Determinism", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors", "Wire",
+                arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
         .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
         .testTarget(
             name: "ClusterTests",
-            dependencies: ["ClusterHarness", "ClusterKeys", "ClusterStatus", "StepProtocol", "Tensors", "Wire"],
+            dependencies: [
+                "Cluster", "ClusterHarness", "ClusterKeys", "ClusterStatus", "StepProtocol", "Tensors", "Wire",
+            ],
             swiftSettings: settings),
         .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
         .testTarget(
-            name: "CenterStoreTests",
-            dependencies: ["CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
+            name: "CenterStoreTests", dependencies: ["CenterStore", "Cluster", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "CoordinatorStoreTests",
             dependencies: [
-                "CoordinatorStore", "StepProtocol", "Determinism", .product(name: "GRDB", package: "GRDB.swift"),
-                "TestFiles",
+                "Cluster", "CoordinatorStore", "StepProtocol", "TestFiles",
+                .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: settings),
         .testTarget(
             name: "CoordinatorTests",
             dependencies: [
-                "Coordinator", "Monitoring", "ClusterStatus", "StepProtocol", "Wire", "Determinism", "TestFiles",
+                "Cluster", "ClusterStatus", "Coordinator", "Determinism", "Monitoring", "StepProtocol", "TestFiles",
+                "Wire",
             ],
             swiftSettings: settings),
-        .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Determinism"], swiftSettings: settings),
+        .testTarget(name: "TensorsTests", dependencies: ["Determinism", "Tensors"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests",
-            dependencies: ["PartialFC", "CenterStore", "StepProtocol", "Determinism", "Tensors", "TestFiles"],
+            dependencies: ["CenterStore", "Cluster", "Determinism", "PartialFC", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
-            name: "DatasetTests", dependencies: ["Dataset", "Tensors", "Determinism", "TestFiles"],
+            name: "DatasetTests", dependencies: ["Dataset", "Determinism", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
-            name: "VerificationTests",
-            dependencies: ["Verification", "Dataset", "Tensors", "Determinism", "TestFiles"],
+            name: "VerificationTests", dependencies: ["Dataset", "Tensors", "TestFiles", "Verification"],
             swiftSettings: settings),
         .testTarget(
-            name: "BackboneTests", dependencies: ["Backbone", "Tensors", "Determinism", "TestFiles"],
+            name: "BackboneTests", dependencies: ["Backbone", "Cluster", "Determinism", "Tensors", "TestFiles"],
             exclude: ["Reference"],
             swiftSettings: settings),
         .testTarget(
             name: "RunSetupTests",
             dependencies: [
-                "RunSetup", "RunConfiguration", "PartialFC", "CenterStore", "Dataset", "Determinism", "StepProtocol",
+                "CenterStore", "Cluster", "Dataset", "PartialFC", "RunConfiguration", "RunSetup", "StepProtocol",
                 "Tensors", "TestFiles",
             ], swiftSettings: settings),
         .testTarget(
             name: "ShardStateTests",
             dependencies: [
-                "ShardState", "RunSetup", "RunConfiguration", "PartialFC", "CenterStore", "Determinism", "StepProtocol",
-                "Tensors", "Wire", "TestFiles",
+                "CenterStore", "Cluster", "Determinism", "PartialFC", "RunConfiguration", "RunSetup", "ShardState",
+                "StepProtocol", "Tensors", "TestFiles",
             ], swiftSettings: settings),
         .testTarget(
-            name: "MonitoringTests", dependencies: ["Monitoring", "ClusterHarness", "ClusterStatus"],
+            name: "MonitoringTests", dependencies: ["ClusterHarness", "ClusterStatus", "Monitoring"],
             swiftSettings: settings),
         .testTarget(
             name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "ClusterStatus"], swiftSettings: settings),
         .testTarget(name: "NetworkAddressTests", dependencies: ["NetworkAddress"], swiftSettings: settings),
         .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
         .testTarget(
-            name: "StepProtocolTests", dependencies: ["StepProtocol", "Determinism"], swiftSettings: settings),
+            name: "StepProtocolTests", dependencies: ["Cluster", "Determinism", "StepProtocol"], swiftSettings: settings
+        ),
         .testTarget(name: "ProcessSupportTests", dependencies: ["ProcessSupport"], swiftSettings: settings),
         .testTarget(
             name: "WorkerTests",
-            dependencies: [
-                "Wire", "StepProtocol", "RunConfiguration", "Determinism", "Tensors", "TestFiles",
-            ], swiftSettings: settings),
+            dependencies: ["Cluster", "RunConfiguration", "StepProtocol", "Tensors", "TestFiles", "Wire"],
+            swiftSettings: settings),
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "NetworkAddress", "Wire", "ClusterHarness", "StepProtocol", "Determinism", "Tensors", "CZeroMQ",
+                "CZeroMQ", "Cluster", "ClusterHarness", "Determinism", "NetworkAddress", "StepProtocol", "Tensors",
+                "Wire",
             ],
             swiftSettings: settings),
     ]

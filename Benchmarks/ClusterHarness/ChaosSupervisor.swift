@@ -1,7 +1,6 @@
 internal import ClusterStatus
 internal import Determinism
 internal import Foundation
-internal import Wire
 
 /// Kills, stops, starts, adds and drains processes of a cluster at random moments while it trains, as a bad day would.
 ///

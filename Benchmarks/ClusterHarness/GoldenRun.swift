@@ -1,6 +1,5 @@
 internal import ClusterStatus
 public import Foundation
-internal import StepProtocol
 internal import Tensors
 internal import Wire
 

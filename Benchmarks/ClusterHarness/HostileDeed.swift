@@ -1,6 +1,6 @@
+internal import Cluster
 internal import Foundation
 internal import Glibc
-internal import StepProtocol
 internal import Tensors
 internal import Wire
 

@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 public import Tensors
 
 extension DenseShard {

@@ -1,5 +1,5 @@
 internal import CKernels
-public import Determinism
+public import Cluster
 public import Tensors
 
 /// The dense optimiser: any set of dense slices of the backbone's flat vector, with their momentum.

@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 
 /// Where every tensor of a backbone lies in one flat vector of P floats.
 ///

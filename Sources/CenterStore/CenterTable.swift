@@ -1,4 +1,5 @@
 internal import CKernels
+public import Cluster
 public import Determinism
 public import Tensors
 

@@ -1,4 +1,4 @@
-internal import StepProtocol
+internal import Cluster
 
 /// The layout of a checkpoint's file: `centers` and `momentum`, each of the type and extent of its `NumberFormat`, and
 /// `ids` i64 [R], the class of each row; or `parameters` and `momentum` f32 [N] of the backbone.

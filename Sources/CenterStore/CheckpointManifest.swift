@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// What a checkpoint is: the cut of a whole cluster at one step, in files that any number of shards can load.
 ///

@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// What becomes of a checkpoint's directory: written beside, published, moved aside.
 extension CheckpointReader {

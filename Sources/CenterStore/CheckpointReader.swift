@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// Reads a complete checkpoint.
 public struct CheckpointReader: Sendable {

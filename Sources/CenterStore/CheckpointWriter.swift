@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 public import Tensors
 
 /// Writes the files of a checkpoint: one per slice, straight from the memory that the slice is in.

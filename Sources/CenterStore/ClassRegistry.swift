@@ -1,6 +1,5 @@
-public import Determinism
+public import Cluster
 internal import Foundation
-public import StepProtocol
 
 /// Which classes there are: those a run began with, and every change since.
 ///

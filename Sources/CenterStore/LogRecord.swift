@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 public import Tensors
 
 /// One entry of a shard's log: the inputs of a step, from which the same state can be computed again.

@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// What `manifest.json` of a shard's directory says: which files count.
 struct ShardManifest: Codable {

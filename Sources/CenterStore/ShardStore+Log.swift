@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// The log of steps.
 extension ShardStore {

@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// Snapshots, and slices that come and go.
 extension ShardStore {

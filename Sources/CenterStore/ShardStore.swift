@@ -1,4 +1,4 @@
-internal import StepProtocol
+internal import Cluster
 
 /// The durable state of one shard: a directory with a manifest, snapshots of slices, and a log of steps.
 ///

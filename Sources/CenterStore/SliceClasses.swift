@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 
 /// The classes of one slice, and the rows they lie in: row 0 is the smallest class id, ids ascend with the rows.
 public struct SliceClasses: Sendable, Hashable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// The files of a slice on its way to this shard: its pieces, and the records of the steps since.
 ///

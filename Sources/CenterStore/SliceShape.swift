@@ -1,4 +1,4 @@
-internal import StepProtocol
+internal import Cluster
 
 /// Size of a slice, how its numbers are kept, and how it is cut into pieces for copying.
 public struct SliceShape: Sendable, Hashable, Codable {

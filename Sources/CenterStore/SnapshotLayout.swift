@@ -1,5 +1,5 @@
+internal import Cluster
 internal import Foundation
-internal import StepProtocol
 
 /// The layout of a snapshot: a safetensors file with the tensors `rows` and `momentum` of class centers, each of the type
 /// and extent of its `NumberFormat`, or `parameters` and `momentum` f32 [N] of the backbone, then `chunk_steps` i64 [n],

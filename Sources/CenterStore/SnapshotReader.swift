@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// Reads a snapshot piece by piece into memory that the caller gives, and checks what it reads.
 ///

@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// Writes a snapshot of one slice piece by piece, in any order, under a temporary name.
 ///

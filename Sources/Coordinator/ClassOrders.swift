@@ -1,6 +1,5 @@
 import CenterStore
-import Determinism
-import StepProtocol
+import Cluster
 import Tensors
 
 /// What an operator writes about classes, as operations.

@@ -1,6 +1,6 @@
 import CenterStore
+import Cluster
 import ClusterStatus
-import Determinism
 import PartialFC
 import RunConfiguration
 import RunSetup

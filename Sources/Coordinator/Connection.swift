@@ -1,10 +1,10 @@
 import ArgumentParser
+import Cluster
 import ClusterKeys
 import ClusterStatus
 import Foundation
 import NetworkAddress
 import ProcessSupport
-import StepProtocol
 import Wire
 
 /// A command that asks or tells a running coordinator.

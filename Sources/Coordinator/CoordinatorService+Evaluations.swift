@@ -1,3 +1,4 @@
+import Cluster
 import ClusterStatus
 import CoordinatorStore
 import Foundation

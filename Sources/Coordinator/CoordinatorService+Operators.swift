@@ -1,4 +1,5 @@
 import CenterStore
+import Cluster
 import ClusterStatus
 import CoordinatorStore
 import Foundation

@@ -1,7 +1,7 @@
 import CenterStore
+import Cluster
 import ClusterStatus
 import CoordinatorStore
-import Determinism
 import Foundation
 import PartialFC
 import RunSetup

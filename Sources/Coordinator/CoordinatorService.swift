@@ -1,5 +1,6 @@
 import Backbone
 import CenterStore
+import Cluster
 import ClusterStatus
 import CoordinatorStore
 import Foundation

@@ -1,11 +1,11 @@
 import ArgumentParser
 import Backbone
 import CenterStore
+import Cluster
 import ClusterStatus
 import Foundation
 import RunConfiguration
 import RunSetup
-import StepProtocol
 import Tensors
 
 /// `coordinator export`.

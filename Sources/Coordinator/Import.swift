@@ -1,12 +1,12 @@
 import ArgumentParser
 import Backbone
 import CenterStore
+import Cluster
 import Determinism
 import Foundation
 import PartialFC
 import RunConfiguration
 import RunSetup
-import StepProtocol
 import Tensors
 
 /// `coordinator import`.

@@ -1,6 +1,6 @@
 import ArgumentParser
+import Cluster
 import ClusterStatus
-import StepProtocol
 
 /// `coordinator set`.
 struct SetValue: OperatorCommand {

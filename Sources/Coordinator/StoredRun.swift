@@ -1,4 +1,5 @@
 import CenterStore
+import Cluster
 import CoordinatorStore
 import Foundation
 import PartialFC

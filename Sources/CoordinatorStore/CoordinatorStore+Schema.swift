@@ -1,5 +1,5 @@
+internal import Cluster
 internal import GRDB
-internal import StepProtocol
 
 extension CoordinatorStore {
     /// The tables. What has parts of its own that nobody asks for by SQL (a task's kind, an operation) is JSON.

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// The fixed binary tree along which results are combined, over slices or over micro-batches.
 ///
 /// Floating-point sums depend on their order, so the order is that of this tree, whoever computes which part. Node

@@ -1,6 +1,6 @@
+public import Cluster
 internal import Foundation
 internal import RunSetup
-public import StepProtocol
 public import Wire
 
 extension Hello {

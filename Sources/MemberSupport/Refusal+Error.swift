@@ -1,7 +1,6 @@
 internal import Backbone
+public import Cluster
 internal import PartialFC
-internal import StepProtocol
-public import Wire
 
 extension Refusal {
     /// The refusal that tells a peer of an error of the arithmetic or the data.

@@ -1,6 +1,7 @@
 internal import CKernels
 public import CenterStore
-public import Determinism
+public import Cluster
+internal import Determinism
 
 /// Chooses the classes that take part in a step: all positives, and uniform negatives, slice by slice.
 ///

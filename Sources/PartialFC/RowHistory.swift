@@ -1,5 +1,5 @@
 internal import CenterStore
-internal import Determinism
+internal import Cluster
 
 /// In which step each held row took part last, as far as this process has seen: for people who look at a center.
 ///

@@ -1,6 +1,6 @@
 internal import CKernels
 package import CenterStore
-package import Determinism
+package import Cluster
 package import Dispatch
 internal import Synchronization
 

@@ -1,6 +1,7 @@
 internal import CKernels
 internal import CenterStore
-public import Determinism
+public import Cluster
+internal import Determinism
 public import Tensors
 
 /// A `rows` exchange in hand on a worker: the partial softmax over the shards' rows, computed slice by slice as they come in.

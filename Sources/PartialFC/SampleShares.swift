@@ -1,4 +1,5 @@
 internal import CenterStore
+internal import Cluster
 internal import Determinism
 
 /// Shares the negatives of a step out among slices.

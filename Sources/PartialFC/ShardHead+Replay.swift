@@ -1,5 +1,5 @@
 internal import CenterStore
-public import Determinism
+public import Cluster
 internal import Tensors
 
 extension ShardHead {

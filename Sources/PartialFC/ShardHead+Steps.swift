@@ -1,5 +1,6 @@
 internal import CKernels
 internal import CenterStore
+internal import Cluster
 internal import Determinism
 internal import Tensors
 

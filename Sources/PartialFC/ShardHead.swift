@@ -1,7 +1,7 @@
 internal import CKernels
 public import CenterStore
-public import Determinism
-public import StepProtocol
+public import Cluster
+internal import Determinism
 public import Tensors
 
 /// The head's part of a step on one shard: samples its slices, answers a worker's forward, collects the backward, updates

@@ -1,5 +1,5 @@
 public import CenterStore
-public import Determinism
+public import Cluster
 public import Tensors
 
 /// What the rows of a step are updated from: enough, with the rows themselves, to do the step again, on any slice.

@@ -1,6 +1,7 @@
 internal import CKernels
 internal import CenterStore
-public import Determinism
+public import Cluster
+internal import Determinism
 public import Tensors
 
 extension WorkerHead {

@@ -1,6 +1,6 @@
 public import Backbone
 public import CenterStore
-internal import Determinism
+public import Cluster
 public import PartialFC
 public import RunConfiguration
 public import StepProtocol

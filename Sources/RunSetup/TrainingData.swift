@@ -1,5 +1,4 @@
 public import Dataset
-internal import Determinism
 public import RunConfiguration
 internal import Tensors
 

@@ -1,4 +1,5 @@
 import CenterStore
+import Cluster
 import Foundation
 import Logging
 import MemberSupport

@@ -1,3 +1,4 @@
+import Cluster
 import ShardState
 import StepProtocol
 import Tensors

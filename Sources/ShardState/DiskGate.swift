@@ -1,11 +1,10 @@
 internal import Backbone
 internal import CenterStore
-internal import Determinism
+package import Cluster
 internal import PartialFC
 internal import ProcessSupport
 internal import RunConfiguration
 internal import RunSetup
-package import StepProtocol
 internal import Tensors
 
 /// Where a computation waits while the disk does not take what it must write, and where it is told to give up.

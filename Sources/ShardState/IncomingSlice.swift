@@ -1,10 +1,8 @@
 internal import Backbone
 internal import CenterStore
-internal import Determinism
 internal import PartialFC
 internal import RunConfiguration
 internal import RunSetup
-internal import StepProtocol
 internal import Tensors
 
 /// A slice that is being received, or was received and is not owned yet. The rows of centers lie in the head's table.

@@ -1,8 +1,7 @@
 internal import CKernels
 internal import CenterStore
-internal import Determinism
+internal import Cluster
 internal import PartialFC
-internal import StepProtocol
 internal import Tensors
 
 /// Orders about classes are checked before they are decided: whoever says that it can do one must be able to do it then.

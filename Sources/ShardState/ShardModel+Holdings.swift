@@ -1,6 +1,6 @@
 internal import Backbone
 package import CenterStore
-internal import Determinism
+internal import Cluster
 internal import Foundation
 internal import PartialFC
 internal import RunConfiguration

@@ -1,10 +1,9 @@
 internal import Backbone
 internal import CenterStore
-internal import Determinism
+internal import Cluster
 internal import PartialFC
 internal import RunConfiguration
 internal import RunSetup
-internal import StepProtocol
 internal import Tensors
 
 /// Steps done again from what was kept of them.

@@ -1,6 +1,6 @@
 internal import Backbone
 internal import CenterStore
-internal import Determinism
+package import Cluster
 internal import PartialFC
 internal import RunConfiguration
 internal import RunSetup

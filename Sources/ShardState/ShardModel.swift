@@ -1,13 +1,12 @@
 internal import Backbone
 package import CenterStore
-package import Determinism
+package import Cluster
 internal import MemberSupport
 internal import PartialFC
 internal import RunConfiguration
 package import RunSetup
 package import StepProtocol
 package import Tensors
-package import Wire
 
 /// The numbers of a shard and the directory that keeps them: executes what the state machine asks for, in order.
 ///

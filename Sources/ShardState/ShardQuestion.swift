@@ -1,5 +1,4 @@
-internal import Determinism
-internal import StepProtocol
+package import Cluster
 package import Tensors
 package import Wire
 

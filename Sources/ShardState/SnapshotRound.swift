@@ -1,12 +1,11 @@
 internal import Backbone
 internal import CenterStore
-internal import Determinism
+internal import Cluster
 internal import Foundation
 internal import PartialFC
 internal import ProcessSupport
 internal import RunConfiguration
 internal import RunSetup
-internal import StepProtocol
 internal import Tensors
 
 /// When snapshots are taken.

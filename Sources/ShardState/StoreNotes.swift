@@ -1,11 +1,10 @@
 internal import Backbone
 internal import CenterStore
-internal import Determinism
+internal import Cluster
 internal import Foundation
 internal import PartialFC
 internal import RunConfiguration
 internal import RunSetup
-internal import StepProtocol
 internal import Tensors
 
 /// What the model keeps in the manifest of its store.

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// Something that every shard does at a step boundary, while no step is computed.
 ///
 /// The plan carries it until every shard has acknowledged its number. A shard executes a number once, and acknowledges

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// What a coordinator must know of a run.
 public struct CoordinatorConfiguration: Sendable {
     /// What happens to a step whose gradient is not finite.

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// Calling off what is under way and cannot end.
 extension CoordinatorMachine {
     mutating func cancel() -> [Action] {

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// Directories that contradict what is known: older copies, and a second process with the state of a member that is alive.
 extension CoordinatorMachine {
     /// Whether a process that comes with the state of a member may be that member.

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// Orders about classes: what shards must read is checked by all of them before it is decided.
 extension CoordinatorMachine {
     struct ClassOrders: Sendable {

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// Evaluations beside the training: rank 0 makes one every so many steps, and those that nobody makes are counted.
 extension CoordinatorMachine {
     struct DueEvaluations: Sendable {

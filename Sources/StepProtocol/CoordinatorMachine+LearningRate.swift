@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// The operator's changes of the learning rate, which belong to steps: whoever does a step again does it with the same rate.
 extension CoordinatorMachine {
     /// What is known of attempts of the step `id.step`.

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// Workers that keep their lease and hold the others up. They are named and left out, so that a run never stops, and never
 /// fails, because of one member while others can go on.
 extension CoordinatorMachine {

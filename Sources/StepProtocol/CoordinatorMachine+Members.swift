@@ -1,4 +1,4 @@
-internal import Determinism
+public import Cluster
 
 /// Who is there: numbers, incarnations and leases.
 extension CoordinatorMachine {

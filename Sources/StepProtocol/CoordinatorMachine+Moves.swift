@@ -1,4 +1,4 @@
-internal import Determinism
+internal import Cluster
 
 /// Who owns which slice, and slices on their way.
 extension CoordinatorMachine {

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// A database that is older than the cluster: one that was put back from a copy while members live, or while their directories went
 /// on.
 extension CoordinatorMachine {

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// What the operator orders.
 extension CoordinatorMachine {
     mutating func obey(_ event: Event, _ now: Duration) -> [Action] {

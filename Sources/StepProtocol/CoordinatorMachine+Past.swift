@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// The pasts that the cluster went back behind, and what is left of them: checkpoints, and attempts of a step that were mixed.
 extension CoordinatorMachine {
     /// Names the past of a cluster that begins, or of one whose record has no names yet.

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// Going back: what members hold is compared with what is known to be committed.
 extension CoordinatorMachine {
     /// A term begins: ids of earlier ones are stale.

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// The end of a run: its results are written by a worker, whichever is there, and the run is finished when they are.
 extension CoordinatorMachine {
     /// What is known of the results besides the record.

@@ -1,3 +1,5 @@
+internal import Cluster
+
 extension CoordinatorMachine {
     /// A snapshot of the run for an operator.
     public func status(at now: Duration) -> CoordinatorStatus {

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// What the world does: attempts, commits, waiting, and the end of the run.
 extension CoordinatorMachine {
     /// Goes on as far as the members allow: aborts an attempt that lost a member, begins what can begin.

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// What every shard does at a step boundary.
 extension CoordinatorMachine {
     /// Whether a task must not be given up: some shards may have done it already.

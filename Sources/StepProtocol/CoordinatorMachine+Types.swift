@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 
 extension CoordinatorMachine {
     /// What happens to the coordinator. `Peer` names the connection that a message came over, so that it can be answered.

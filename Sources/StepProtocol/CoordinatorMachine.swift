@@ -1,4 +1,4 @@
-internal import Determinism
+public import Cluster
 
 /// The coordinator's side of the step protocol: who is alive, who owns and computes what, and which step is committed.
 ///

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// Everything that a coordinator must not forget: its decisions, in sum. The shell keeps them in SQLite.
 public struct CoordinatorRecord: Sendable, Hashable, Codable {
     /// The term of the coordinator that wrote last.

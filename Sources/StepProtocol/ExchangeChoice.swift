@@ -1,3 +1,5 @@
+public import Cluster
+
 /// Chooses the exchange of a run by the bytes it moves.
 ///
 /// The choice is made once, from the configuration and not from the world of the moment: both exchanges give the same

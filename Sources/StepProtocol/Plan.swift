@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 
 /// The coordinator's answer at a step boundary: what the world does next.
 public struct Plan: Sendable, Hashable {

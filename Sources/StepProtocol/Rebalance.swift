@@ -1,3 +1,4 @@
+public import Cluster
 internal import Determinism
 
 /// Which shard should own which slice.

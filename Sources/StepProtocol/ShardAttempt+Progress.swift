@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// The computations that need every rank, each started once.
 extension ShardAttempt {
     typealias Action = ShardMachine<Peer, Payload>.Action

@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// What a shard knows of the attempt that it is computing.
 struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     /// How far a computation that needs every rank is.

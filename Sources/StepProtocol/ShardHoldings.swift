@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 
 /// What a shard's directory holds, so that the coordinator can tell it from an older copy of it.
 public struct ShardHoldings: Sendable, Hashable, Codable {
@@ -59,12 +59,4 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
     public var copies: Set<SliceName> {
         Set(received.numbers.map(SliceName.centers) + receivedDense.numbers.map(SliceName.dense))
     }
-}
-
-extension StepID {
-    /// What stands for a step that was skipped: all skips of a step are equal, whoever logged them in which term.
-    public static func skipped(_ step: Int) -> StepID { StepID(term: 0, step: step, attempt: 0) }
-
-    /// As text, for acknowledgements: `term.step.attempt`.
-    public var code: String { "\(term).\(step).\(attempt)" }
 }

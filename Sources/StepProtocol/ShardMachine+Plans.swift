@@ -1,4 +1,4 @@
-internal import Determinism
+internal import Cluster
 
 /// What a shard does with a plan: commit, adopt a slice map, execute a boundary task, leave an attempt behind.
 extension ShardMachine {

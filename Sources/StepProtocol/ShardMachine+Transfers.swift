@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// What a shard gives of its slices to the shards that receive them.
 extension ShardMachine {
     /// Requests that are held at most; the newest win.

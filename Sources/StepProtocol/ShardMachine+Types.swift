@@ -1,4 +1,4 @@
-public import Determinism
+public import Cluster
 
 extension ShardMachine {
     /// What happens to a shard.

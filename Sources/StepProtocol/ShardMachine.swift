@@ -1,3 +1,5 @@
+public import Cluster
+
 /// The shard's side of the step protocol: collects every rank's part of a step, answers each request once computed,
 /// keeps the update undoable until the step is committed, and executes boundary tasks.
 ///

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// What a shard says of its durable state when it joins.
 public struct ShardState: Sendable, Hashable, Codable {
     /// The newest step in its log, prepared or committed; -1 for a fresh shard.

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// Whom a shard waits for in the running attempt: the ranks whose next request it needs before it can go on.
 public struct ShardWaiting: Sendable, Hashable, Codable {
     /// Ranks that a report names at most: those that are waited for the longest.

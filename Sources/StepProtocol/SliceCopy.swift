@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// How far the copy of one slice is.
 struct SliceCopy: Sendable {
     enum Progress: Sendable, Hashable {

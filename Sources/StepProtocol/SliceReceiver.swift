@@ -1,4 +1,4 @@
-internal import Determinism
+public import Cluster
 
 /// The receiving side of a move: copies slices from their owners while training goes on, and catches up with their logs.
 ///

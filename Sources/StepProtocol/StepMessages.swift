@@ -1,3 +1,5 @@
+public import Cluster
+
 /// The requests a worker makes of every shard during a step, in this order (Sources/Wire/PROTOCOL.md).
 public enum StepPhase: UInt8, Sendable, Hashable, Codable, CaseIterable, Comparable {
     /// Read the backbone parameters of the last committed step. Only when the worker does not hold them.
@@ -89,32 +91,4 @@ public struct StepReply<Payload: Sendable>: Sendable {
         self.phase = phase
         self.outcome = outcome
     }
-}
-
-/// Why a message was refused, with the number it has on the wire.
-public enum RefusalCode: UInt16, Sendable, Hashable, Codable, CaseIterable {
-    case malformed = 1
-    case protocolVersion = 2
-    case clusterID = 3
-    case embeddingSize = 4
-    case classCount = 5
-    case configuration = 6
-    case labelOutOfRange = 7
-    case notFinite = 8
-    case mapVersion = 9
-    case incarnation = 10
-    case tooLarge = 11
-    case notWelcomed = 12
-    case stateLost = 13
-    case instructionSet = 14
-    case unknownRequest = 15
-    case internalError = 16
-    /// A shard has not answered for too long.
-    case unresponsive = 17
-    /// A shard that was drained owns nothing any more and may go.
-    case drained = 18
-    /// The key of the peer does not allow it.
-    case forbidden = 19
-    /// The peer, or others of its kind, have asked for more than is answered at a time.
-    case busy = 20
 }

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// A worker's report that every shard is prepared for a step.
 public struct StepResult: Sendable, Hashable, Codable {
     public var id: StepID

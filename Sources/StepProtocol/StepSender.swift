@@ -1,3 +1,5 @@
+public import Cluster
+
 /// Who sent a request, as the hello of its connection said.
 public struct StepSender: Sendable, Hashable {
     public var member: MemberID

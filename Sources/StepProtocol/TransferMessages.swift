@@ -1,3 +1,5 @@
+public import Cluster
+
 /// What the receiver of a slice asks its owner for.
 public struct TransferRequest: Sendable, Hashable {
     public var slice: SliceName

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// What a worker says of itself with its heartbeats: whether it does something, and for whom it waits.
 public struct WorkerActivity: Sendable, Hashable, Codable {
     /// The attempt that it computes, nil if none.

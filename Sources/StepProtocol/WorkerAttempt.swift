@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// What a worker knows of the attempt that it is computing.
 struct WorkerAttempt<Payload: Sendable>: Sendable {
     /// A request that waits for its answer.

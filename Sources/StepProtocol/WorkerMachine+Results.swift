@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// The results of a run: written by the worker that the plan names, with the parameters that it holds or gets from the shards.
 extension WorkerMachine {
     mutating func writeResults(_ now: Duration) -> [Action] {

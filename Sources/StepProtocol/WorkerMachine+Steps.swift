@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// The flow of an attempt: replies and computations, each leading to the next request.
 extension WorkerMachine {
     mutating func receive(_ reply: StepReply<Payload>, from shard: MemberID, _ now: Duration) -> [Action] {

@@ -1,3 +1,5 @@
+public import Cluster
+
 extension WorkerMachine {
     /// What happens to a worker.
     public enum Event: Sendable {

@@ -1,3 +1,5 @@
+public import Cluster
+
 /// The worker's side of the step protocol: computes its rank of each planned step with every shard.
 ///
 /// A value without I/O or clock. The shell feeds it events and executes its actions; it never looks into a payload.

@@ -1,5 +1,4 @@
 internal import CWire
-import StepProtocol
 
 /// Owns the C structs of one message while protobuf-c packs it.
 final class Arena {

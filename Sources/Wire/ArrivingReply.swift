@@ -1,3 +1,4 @@
+public import Cluster
 public import StepProtocol
 public import Tensors
 

@@ -1,5 +1,5 @@
+public import Cluster
 import NetworkAddress
-import StepProtocol
 
 /// What happens at a client's socket.
 public enum ClientEvent: Sendable {

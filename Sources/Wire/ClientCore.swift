@@ -1,6 +1,6 @@
 internal import CZeroMQ
+internal import Cluster
 import NetworkAddress
-import StepProtocol
 import Tensors
 
 /// The part of a `ClientConnection` that its thread drives.

@@ -1,5 +1,5 @@
 internal import CWire
-import StepProtocol
+internal import Cluster
 
 extension Decoder {
     static func hello(_ c: Partialfc__Hello) throws -> Hello {

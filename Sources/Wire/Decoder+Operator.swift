@@ -1,4 +1,5 @@
 internal import CWire
+internal import Cluster
 
 extension Decoder {
     static func operatorRequest(_ c: Partialfc__OperatorRequest) throws -> OperatorRequest {

@@ -1,4 +1,5 @@
 internal import CWire
+internal import Cluster
 import StepProtocol
 import Tensors
 

@@ -1,6 +1,5 @@
 internal import CWire
 import Glibc
-import StepProtocol
 import Tensors
 
 /// The C structs that protobuf-c unpacked, checked, to Swift messages.

@@ -1,5 +1,5 @@
 internal import CWire
-import StepProtocol
+internal import Cluster
 
 extension Encoder {
     func hello(_ hello: Hello) throws -> UnsafeMutablePointer<Partialfc__Hello> {

@@ -1,4 +1,5 @@
 internal import CWire
+internal import Cluster
 
 extension Encoder {
     func operatorRequest(_ request: OperatorRequest) throws -> UnsafeMutablePointer<Partialfc__OperatorRequest> {

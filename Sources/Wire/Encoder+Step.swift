@@ -1,5 +1,5 @@
 internal import CWire
-import Determinism
+internal import Cluster
 import StepProtocol
 import Tensors
 

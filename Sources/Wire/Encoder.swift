@@ -1,5 +1,6 @@
 internal import CWire
-import StepProtocol
+internal import Cluster
+internal import StepProtocol
 import Tensors
 
 /// Swift messages to the C structs that protobuf-c packs.

@@ -1,5 +1,3 @@
-import StepProtocol
-
 /// Checks of single fields, used in both directions: nothing is sent that would be refused.
 enum Field {
     /// A number from 0 to `limit`, as it came from the wire.

@@ -1,5 +1,4 @@
 internal import CWire
-import StepProtocol
 package import Tensors
 
 /// A piece of the tensors of a large message, which was announced before.

@@ -1,3 +1,4 @@
+public import Cluster
 public import StepProtocol
 
 /// The version of the protocol that this module speaks. Peers of another one are refused.
@@ -67,17 +68,4 @@ public struct Welcome: Sendable, Equatable {
         self.clusterID = clusterID
         self.member = member
     }
-}
-
-/// Why something was refused. Nothing of the refused message was applied.
-public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
-    public var code: RefusalCode
-    public var message: String
-
-    public init(_ code: RefusalCode, _ message: String) {
-        self.code = code
-        self.message = message
-    }
-
-    public var description: String { "\(message) (\(code))" }
 }

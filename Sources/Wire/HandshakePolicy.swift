@@ -1,4 +1,4 @@
-import StepProtocol
+public import Cluster
 
 /// What a server expects of those that connect.
 public struct HandshakePolicy: Sendable {

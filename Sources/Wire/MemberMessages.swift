@@ -1,3 +1,4 @@
+public import Cluster
 public import StepProtocol
 
 /// A member is alive; sent at the interval that its `Welcome` says.

@@ -1,4 +1,4 @@
-import StepProtocol
+import Cluster
 
 /// A connection for commands: every call waits for its answer, with a deadline.
 public final class OperatorClient: Sendable {

@@ -1,4 +1,4 @@
-import StepProtocol
+import Cluster
 
 /// What a peer is to a server: whose room its bytes take.
 public enum PeerShare: String, Sendable, Hashable, CaseIterable {

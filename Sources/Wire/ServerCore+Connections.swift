@@ -1,5 +1,3 @@
-import StepProtocol
-
 /// The connections that messages come over.
 extension ServerCore {
     var monitor: SocketMonitor? { observer }

@@ -1,4 +1,4 @@
-import StepProtocol
+internal import Cluster
 
 /// Questions of operators and readers, which must not keep the cluster from its work: each peer has one open at most, and all together a
 /// number of them.

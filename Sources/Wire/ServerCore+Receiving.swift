@@ -1,5 +1,5 @@
 internal import CZeroMQ
-import StepProtocol
+internal import Cluster
 import Tensors
 
 /// What comes in: checked, put together, and handed to the owner.

@@ -1,5 +1,5 @@
 internal import CZeroMQ
-import StepProtocol
+internal import Cluster
 import Tensors
 
 /// The part of a `ServerEndpoint` that its thread drives.

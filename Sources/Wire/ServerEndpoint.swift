@@ -1,5 +1,5 @@
+public import Cluster
 public import NetworkAddress
-import StepProtocol
 
 /// A connection as a server sees it: the ZeroMQ routing id. Good for answers, not for knowing who it is.
 public struct PeerID: Hashable, Sendable, CustomStringConvertible {

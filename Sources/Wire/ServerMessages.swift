@@ -1,5 +1,3 @@
-import StepProtocol
-
 extension WireMessage {
     /// Whether a server takes the message. Answers it does not: refusing a refusal would never end.
     var isForServers: Bool {

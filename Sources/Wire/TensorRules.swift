@@ -1,4 +1,3 @@
-import StepProtocol
 import Tensors
 
 /// What is true of the tensors of every message.

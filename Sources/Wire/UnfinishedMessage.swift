@@ -1,5 +1,5 @@
 internal import CKernels
-import StepProtocol
+internal import Cluster
 import Tensors
 
 /// A large message of which fragments are still to come.

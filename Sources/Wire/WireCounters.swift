@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// What an endpoint has seen since it was opened.
 public struct WireCounters: Sendable, Equatable {

@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// What is wrong with a message or with the transport.
 public struct WireError: Error, Sendable, Equatable, CustomStringConvertible {

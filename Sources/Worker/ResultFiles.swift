@@ -1,12 +1,11 @@
 import Backbone
+import Cluster
 import Foundation
 import MemberSupport
 import RunConfiguration
 import RunSetup
-import StepProtocol
 import Tensors
 import Verification
-import Wire
 
 /// Writes what a run ends with: the backbone, its evaluation, and the ROC picture.
 ///

@@ -1,6 +1,6 @@
+import Cluster
 import Foundation
 import PartialFC
-import StepProtocol
 import Tensors
 
 /// Writes the tensors of every step of this rank as safetensors: `step-3-sample-17.safetensors`, where 17 is the rank's

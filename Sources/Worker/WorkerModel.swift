@@ -1,5 +1,6 @@
 import Backbone
 import CenterStore
+import Cluster
 import Dataset
 import Determinism
 import MemberSupport

@@ -1,4 +1,5 @@
 import Backbone
+import Cluster
 import Foundation
 import Logging
 import MemberSupport

@@ -1,5 +1,6 @@
 import Backbone
 import CenterStore
+import Cluster
 import Dataset
 import Foundation
 import Logging

@@ -1,4 +1,5 @@
 import Backbone
+import Cluster
 import Determinism
 import Tensors
 import Testing

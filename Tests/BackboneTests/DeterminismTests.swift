@@ -1,5 +1,5 @@
 import Backbone
-import Determinism
+import Cluster
 import Tensors
 import Testing
 

@@ -1,5 +1,4 @@
 import Backbone
-import Determinism
 import Foundation
 import Tensors
 import Testing

@@ -1,6 +1,6 @@
 import CenterStore
+import Cluster
 import Foundation
-import StepProtocol
 import Tensors
 import TestFiles
 import Testing

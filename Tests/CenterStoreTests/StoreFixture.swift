@@ -1,7 +1,7 @@
 import CenterStore
+import Cluster
 import Determinism
 import Foundation
-import StepProtocol
 import Tensors
 import TestFiles
 

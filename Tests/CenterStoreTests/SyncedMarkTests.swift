@@ -1,6 +1,6 @@
 import CenterStore
+import Cluster
 import Foundation
-import StepProtocol
 import TestFiles
 import Testing
 

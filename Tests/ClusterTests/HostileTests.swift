@@ -1,7 +1,7 @@
+import Cluster
 import ClusterHarness
 import ClusterStatus
 import Foundation
-import StepProtocol
 import Testing
 import Wire
 

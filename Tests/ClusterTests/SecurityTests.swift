@@ -1,8 +1,8 @@
+import Cluster
 import ClusterHarness
 import ClusterKeys
 import ClusterStatus
 import Foundation
-import StepProtocol
 import Testing
 import Wire
 

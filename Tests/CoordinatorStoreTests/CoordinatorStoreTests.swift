@@ -1,5 +1,5 @@
+import Cluster
 import CoordinatorStore
-import Determinism
 import Foundation
 import GRDB
 import StepProtocol

@@ -1,3 +1,4 @@
+import Cluster
 import ClusterStatus
 import Coordinator
 import Determinism

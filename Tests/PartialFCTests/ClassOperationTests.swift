@@ -1,7 +1,7 @@
 import CenterStore
+import Cluster
 import Determinism
 import PartialFC
-import StepProtocol
 import Tensors
 import TestFiles
 import Testing

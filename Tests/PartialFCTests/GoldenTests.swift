@@ -1,5 +1,5 @@
 import CenterStore
-import Determinism
+import Cluster
 import Foundation
 import PartialFC
 import Tensors

@@ -1,5 +1,4 @@
 import CenterStore
-import Determinism
 import Foundation
 import PartialFC
 import Tensors

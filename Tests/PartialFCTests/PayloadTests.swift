@@ -1,3 +1,4 @@
+import Cluster
 import Determinism
 import PartialFC
 import Tensors

@@ -1,4 +1,4 @@
-import Determinism
+import Cluster
 import RunConfiguration
 import RunSetup
 import StepProtocol

@@ -1,9 +1,8 @@
 import CenterStore
+import Cluster
 import Dataset
-import Determinism
 import RunConfiguration
 import RunSetup
-import StepProtocol
 import Tensors
 import TestFiles
 import Testing

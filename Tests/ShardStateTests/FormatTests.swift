@@ -1,5 +1,5 @@
 import CenterStore
-import Determinism
+import Cluster
 import Foundation
 import PartialFC
 import RunConfiguration
@@ -9,7 +9,6 @@ import StepProtocol
 import Tensors
 import TestFiles
 import Testing
-import Wire
 
 /// Shards that keep rows and momentum in every format, without steps.
 @Suite struct FormatTests {

@@ -1,5 +1,5 @@
 import CenterStore
-import Determinism
+import Cluster
 import Foundation
 import PartialFC
 import RunConfiguration
@@ -8,7 +8,6 @@ import ShardState
 import StepProtocol
 import TestFiles
 import Testing
-import Wire
 
 /// A task that fails half-way destroys nothing, and says nothing that is not so.
 @Suite struct RestoreTests {

@@ -1,4 +1,5 @@
 import CenterStore
+import Cluster
 import Determinism
 import PartialFC
 import RunConfiguration

@@ -1,4 +1,4 @@
-internal import Determinism
+internal import Cluster
 internal import StepProtocol
 import Testing
 

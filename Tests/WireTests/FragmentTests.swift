@@ -1,4 +1,5 @@
 import CZeroMQ
+import Cluster
 import Determinism
 import StepProtocol
 import Tensors

@@ -1,4 +1,4 @@
-import Determinism
+import Cluster
 import StepProtocol
 import Tensors
 import Testing

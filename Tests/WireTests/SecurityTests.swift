@@ -1,4 +1,5 @@
 import CZeroMQ
+import Cluster
 import StepProtocol
 import Tensors
 import Testing

@@ -1,3 +1,4 @@
+import Cluster
 import NetworkAddress
 import StepProtocol
 import Tensors

@@ -1,3 +1,4 @@
+import Cluster
 import StepProtocol
 import Tensors
 import Testing

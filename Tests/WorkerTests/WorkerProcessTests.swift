@@ -1,4 +1,4 @@
-import Determinism
+import Cluster
 import Foundation
 import RunConfiguration
 import StepProtocol

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CenterStore
+import Cluster
 import Determinism
 import Foundation
 import PartialFC

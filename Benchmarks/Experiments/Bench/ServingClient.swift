@@ -1,3 +1,4 @@
+import Cluster
 import Determinism
 import Foundation
 import StepProtocol

@@ -1,8 +1,7 @@
 import ArgumentParser
+import Cluster
 import ClusterStatus
-import Determinism
 import Foundation
-import StepProtocol
 import Tensors
 import Wire
 

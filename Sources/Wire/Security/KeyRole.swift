@@ -1,4 +1,4 @@
-public import StepProtocol
+public import Cluster
 
 /// What the holder of a key may be in a cluster.
 public enum KeyRole: String, Sendable, Hashable, CaseIterable {

@@ -1,4 +1,4 @@
-package import StepProtocol
+package import Cluster
 
 /// Who may send what to a server. Every message is classified here: the compiler asks for a new one.
 extension AcceptedKey {

@@ -1,3 +1,4 @@
+internal import Cluster
 internal import StepProtocol
 
 /// What travels between the simulated processes.

@@ -1,5 +1,6 @@
-internal import Determinism
-internal import StepProtocol
+import Cluster
+import Determinism
+import StepProtocol
 
 /// What people do with copies: of directories, of the coordinator's database, and of a cluster's past.
 extension Simulation {

@@ -1,4 +1,4 @@
-internal import Determinism
+internal import Cluster
 internal import StepProtocol
 
 /// Executes a shard's computations on the toy model and checks what must hold.

@@ -1,4 +1,4 @@
-internal import Determinism
+internal import Cluster
 internal import StepProtocol
 
 /// A computation that refuses its input.

@@ -1,4 +1,4 @@
-internal import StepProtocol
+import StepProtocol
 
 /// A part of a slice on its way.
 enum ToyParcel: Sendable {

@@ -1,3 +1,4 @@
+internal import Cluster
 internal import StepProtocol
 
 /// A worker process of the simulation: a machine, its shell and its connection to the coordinator.

@@ -1,5 +1,3 @@
-public import Determinism
-
 /// A change of the classes. Operations are numbered 1, 2, … over the life of a run: their count is the *class version*.
 public enum ClassOperation: Sendable, Hashable {
     /// Adds `count` classes after the last one. Rows come from the tensor `centers` [count, D] of the safetensors file, or are
@@ -16,7 +14,7 @@ public enum ClassOperation: Sendable, Hashable {
     }
 
     /// The same operation, of rows that were read with this hash.
-    func checked(_ hash: String) -> ClassOperation {
+    package func checked(_ hash: String) -> ClassOperation {
         guard case .add(let count, let path, _) = self, !path.isEmpty else { return self }
         return .add(count: count, path: path, hash: hash)
     }

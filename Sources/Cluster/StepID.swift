@@ -22,4 +22,10 @@ public struct StepID: Hashable, Comparable, Sendable, Codable, CustomStringConve
     public static func < (a: StepID, b: StepID) -> Bool { (a.term, a.step, a.attempt) < (b.term, b.step, b.attempt) }
 
     public var description: String { attempt == 0 ? "step \(step)" : "step \(step) attempt \(attempt)" }
+
+    /// What stands for a step that was skipped: all skips of a step are equal, whoever logged them in which term.
+    public static func skipped(_ step: Int) -> StepID { StepID(term: 0, step: step, attempt: 0) }
+
+    /// As text, for acknowledgements: `term.step.attempt`.
+    public var code: String { "\(term).\(step).\(attempt)" }
 }
