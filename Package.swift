@@ -28,134 +28,171 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
     ],
     targets: [
-        // C libraries: headers and link flags only.
-        .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
-        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
-        .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
-        .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
-        .systemLibrary(name: "CFreeType", pkgConfig: "freetype2", providers: [.apt(["libfreetype-dev"])]),
-        .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
-        .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
-        .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
-        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        // Sources/C: libraries (headers and link flags only), the generated code of the messages, the kernels.
+        .systemLibrary(name: "CZeroMQ", path: "Sources/C/CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+        .systemLibrary(
+            name: "COpenBLAS", path: "Sources/C/COpenBLAS", pkgConfig: "openblas",
+            providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(
+            name: "CProtobufC", path: "Sources/C/CProtobufC", pkgConfig: "libprotobuf-c",
+            providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(name: "COneDNN", path: "Sources/C/COneDNN", providers: [.apt(["libdnnl-dev"])]),
+        .systemLibrary(
+            name: "CFreeType", path: "Sources/C/CFreeType", pkgConfig: "freetype2",
+            providers: [.apt(["libfreetype-dev"])]),
+        .systemLibrary(
+            name: "CJPEG", path: "Sources/C/CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
+        .systemLibrary(
+            name: "CWebP", path: "Sources/C/CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+        .systemLibrary(
+            name: "CISAL", path: "Sources/C/CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CPNG", path: "Sources/C/CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         // Hot loops. -ffp-contract=off: the same bits whatever the compiler fuses.
-        .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
-        .target(name: "CWire", dependencies: ["CProtobufC"], exclude: ["wire.proto"]),
-
+        .target(
+            name: "CKernels", path: "Sources/C/CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
+        .target(
+            name: "CWire", dependencies: ["CProtobufC"], path: "Sources/C/CWire", exclude: ["wire.proto"]),
         // JPEG and PNG, whose libraries report errors by longjmp.
-        .target(name: "CPictures", dependencies: ["CJPEG", "CPNG"], cSettings: [.unsafeFlags(["-O2"])]),
+        .target(
+            name: "CPictures", dependencies: ["CJPEG", "CPNG"], path: "Sources/C/CPictures",
+            cSettings: [.unsafeFlags(["-O2"])]),
 
+        // Sources/Core
         // The words that all rooms share.
-        .target(name: "Cluster", swiftSettings: settings),
-        .target(name: "Tensors", dependencies: ["CKernels"], swiftSettings: settings),
-        .target(name: "Determinism", dependencies: ["CKernels", "Cluster"], swiftSettings: settings),
+        .target(name: "Cluster", path: "Sources/Core/Cluster", swiftSettings: settings),
         .target(
-            name: "Dataset", dependencies: ["CFreeType", "CKernels", "CPictures", "CWebP", "Determinism", "Tensors"],
+            name: "Determinism", dependencies: ["CKernels", "Cluster"], path: "Sources/Core/Determinism",
             swiftSettings: settings),
+        .target(name: "Tensors", dependencies: ["CKernels"], path: "Sources/Core/Tensors", swiftSettings: settings),
         .target(
-            name: "Verification", dependencies: ["CFreeType", "CPNG", "Dataset", "Determinism", "Tensors"],
+            name: "ProcessSupport", dependencies: ["CKernels", logging], path: "Sources/Core/ProcessSupport",
             swiftSettings: settings),
-        .target(
-            name: "Backbone", dependencies: ["CKernels", "COneDNN", "Cluster", "Determinism", "Tensors"],
-            swiftSettings: settings),
-        .target(
-            name: "CenterStore",
-            dependencies: ["CISAL", "CKernels", "Cluster", "Determinism", "ProcessSupport", "Tensors"],
-            swiftSettings: settings),
-        .target(
-            name: "PartialFC",
-            dependencies: ["CKernels", "COpenBLAS", "CenterStore", "Cluster", "Determinism", "Tensors"],
-            swiftSettings: settings),
-        .target(name: "StepProtocol", dependencies: ["Cluster", "Determinism"], swiftSettings: settings),
         // Endpoints, hosts and ports: one parser for every option, and one printer.
-        .target(name: "NetworkAddress", swiftSettings: settings),
+        .target(name: "NetworkAddress", path: "Sources/Core/NetworkAddress", swiftSettings: settings),
+        .target(
+            name: "StepProtocol", dependencies: ["Cluster", "Determinism"], path: "Sources/Core/StepProtocol",
+            swiftSettings: settings),
+
+        // Sources/Wire, Sources/ClusterKeys, Sources/Monitoring
         .target(
             name: "Wire",
             dependencies: ["CKernels", "CWire", "CZeroMQ", "Cluster", "NetworkAddress", "StepProtocol", "Tensors"],
-            exclude: ["PROTOCOL.md"],
-            swiftSettings: settings),
-
-        .target(name: "ProcessSupport", dependencies: ["CKernels", logging], swiftSettings: settings),
+            path: "Sources/Wire", exclude: ["PROTOCOL.md"], swiftSettings: settings),
         // Key files and key sets, and the options that name them.
-        .target(name: "ClusterKeys", dependencies: ["ProcessSupport", "Wire", arguments], swiftSettings: settings),
         .target(
-            name: "RunConfiguration", dependencies: [.product(name: "Yams", package: "Yams")], swiftSettings: settings),
-
-        .target(name: "ClusterStatus", swiftSettings: settings),
-        // A live screen for a terminal, and other things that need one.
-        .target(name: "ClusterConsole", dependencies: ["ClusterStatus", "ProcessSupport"], swiftSettings: settings),
+            name: "ClusterKeys", dependencies: ["ProcessSupport", "Wire", arguments], path: "Sources/ClusterKeys",
+            swiftSettings: settings),
         // HTTP for pages that are only read, and the text format of Prometheus.
         .target(
-            name: "Monitoring", dependencies: ["ClusterStatus", "NetworkAddress", "ProcessSupport"],
-            swiftSettings: settings),
-        .target(
-            name: "RunSetup",
-            dependencies: [
-                "Backbone", "COpenBLAS", "CenterStore", "Cluster", "Dataset", "PartialFC", "RunConfiguration",
-                "StepProtocol", "Tensors",
-            ],
-            swiftSettings: settings),
+            name: "Monitoring", dependencies: ["NetworkAddress", "OperatorStatus", "ProcessSupport"],
+            path: "Sources/Monitoring", swiftSettings: settings),
 
+        // Sources/State
         .target(
-            name: "MemberSupport",
-            dependencies: [
-                "Backbone", "Cluster", "ClusterKeys", "Monitoring", "NetworkAddress", "PartialFC", "ProcessSupport",
-                "RunSetup", "Wire", arguments, logging,
-            ], swiftSettings: settings),
-
+            name: "ParameterStore",
+            dependencies: ["CISAL", "CKernels", "Cluster", "Determinism", "ProcessSupport", "Tensors"],
+            path: "Sources/State/ParameterStore", swiftSettings: settings),
         .target(
             name: "CoordinatorStore",
             dependencies: ["Cluster", "ProcessSupport", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift")],
+            path: "Sources/State/CoordinatorStore", swiftSettings: settings),
+
+        // Sources/Learning
+        .target(
+            name: "Model", dependencies: ["CKernels", "Cluster", "Determinism", "ParameterStore", "Tensors"],
+            path: "Sources/Learning/Model", swiftSettings: settings),
+        .target(
+            name: "PartialFC",
+            dependencies: ["CKernels", "COpenBLAS", "Cluster", "Determinism", "Model", "ParameterStore", "Tensors"],
+            path: "Sources/Learning/PartialFC", swiftSettings: settings),
+        .target(
+            name: "Dataset", dependencies: ["CKernels", "CPictures", "CWebP", "Determinism", "Tensors"],
+            path: "Sources/Learning/Dataset", swiftSettings: settings),
+        // Renders glyph data sets with FreeType.
+        .target(
+            name: "Glyphs", dependencies: ["CFreeType", "Dataset", "Determinism"], path: "Sources/Learning/Glyphs",
             swiftSettings: settings),
+        .target(
+            name: "Verification", dependencies: ["Dataset", "Determinism", "Tensors"],
+            path: "Sources/Learning/Verification", swiftSettings: settings),
+        .target(
+            name: "Training", dependencies: ["CKernels", "COneDNN", "Determinism", "Model", "Tensors"],
+            path: "Sources/Learning/Training", swiftSettings: settings),
+
+        // Sources/ShardModel
+        // What a shard is and keeps: executes what its state machine asks for, on files. No sockets.
+        .target(
+            name: "ShardModel",
+            dependencies: [
+                "CKernels", "Cluster", "Model", "ParameterStore", "PartialFC", "ProcessSupport", "StepProtocol",
+                "Tensors",
+            ], path: "Sources/ShardModel", swiftSettings: settings),
+
+        // Sources/Run
+        .target(
+            name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")],
+            path: "Sources/Run/Configuration", swiftSettings: settings),
+        .target(
+            name: "Setup", dependencies: ["Cluster", "Configuration", "Model", "ParameterStore", "StepProtocol"],
+            path: "Sources/Run/Setup", swiftSettings: settings),
+        .target(
+            name: "RunData", dependencies: ["Configuration", "Dataset", "ParameterStore", "Tensors"],
+            path: "Sources/Run/RunData", swiftSettings: settings),
+        .target(
+            name: "MemberSupport",
+            dependencies: [
+                "Cluster", "ClusterKeys", "Monitoring", "NetworkAddress", "ProcessSupport", "Wire", arguments, logging,
+            ], path: "Sources/Run/MemberSupport", swiftSettings: settings),
+
+        // Sources/Operator
+        .target(name: "OperatorStatus", path: "Sources/Operator/OperatorStatus", swiftSettings: settings),
+        // A live screen for a terminal, and other things that need one.
+        .target(
+            name: "ClusterConsole", dependencies: ["OperatorStatus", "ProcessSupport"],
+            path: "Sources/Operator/ClusterConsole", swiftSettings: settings),
+
+        // The programs.
         .target(
             name: "Coordinator",
             dependencies: [
-                "Backbone", "COpenBLAS", "CenterStore", "Cluster", "ClusterConsole", "ClusterKeys", "ClusterStatus",
-                "CoordinatorStore", "Determinism", "Monitoring", "NetworkAddress", "PartialFC", "ProcessSupport",
-                "RunConfiguration", "RunSetup", "StepProtocol", "Tensors", "Wire", arguments, logging,
-            ],
+                "CKernels", "Cluster", "ClusterConsole", "ClusterKeys", "Configuration", "CoordinatorStore",
+                "Determinism", "Model", "Monitoring", "NetworkAddress", "OperatorStatus", "ParameterStore",
+                "ProcessSupport", "RunData", "Setup", "StepProtocol", "Tensors", "Wire", arguments, logging,
+            ], path: "Sources/Coordinator",
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
             swiftSettings: settings),
-        // What a shard is and keeps: executes what its state machine asks for, on files. No sockets.
-        .target(
-            name: "ShardState",
-            dependencies: [
-                "Backbone", "CKernels", "CenterStore", "Cluster", "MemberSupport", "PartialFC", "ProcessSupport",
-                "RunConfiguration", "RunSetup", "StepProtocol", "Tensors", "Wire",
-            ], swiftSettings: settings),
         .target(
             name: "ShardServer",
             dependencies: [
-                "CenterStore", "Cluster", "MemberSupport", "Monitoring", "NetworkAddress", "PartialFC",
-                "ProcessSupport", "RunConfiguration", "RunSetup", "ShardState", "StepProtocol", "Tensors", "Wire",
-                arguments, logging,
-            ], swiftSettings: settings),
+                "Cluster", "Configuration", "MemberSupport", "Model", "Monitoring", "NetworkAddress", "ParameterStore",
+                "PartialFC", "ProcessSupport", "Setup", "ShardModel", "StepProtocol", "Tensors", "Wire", arguments,
+                logging,
+            ], path: "Sources/ShardServer", swiftSettings: settings),
         .target(
             name: "Worker",
             dependencies: [
-                "Backbone", "CenterStore", "Cluster", "Dataset", "Determinism", "MemberSupport", "Monitoring",
-                "PartialFC", "ProcessSupport", "RunConfiguration", "RunSetup", "StepProtocol", "Tensors",
-                "Verification", "Wire", arguments, logging,
-            ], swiftSettings: settings),
-
+                "Cluster", "Configuration", "Dataset", "Determinism", "Glyphs", "MemberSupport", "Model", "Monitoring",
+                "ParameterStore", "PartialFC", "ProcessSupport", "RunData", "Setup", "StepProtocol", "Tensors",
+                "Training", "Verification", "Wire", arguments, logging,
+            ], path: "Sources/Worker", swiftSettings: settings),
         .executableTarget(
             name: "Programs",
-            dependencies: ["Coordinator", "ProcessSupport", "RunConfiguration", "ShardServer", "Worker", arguments],
-            swiftSettings: settings),
+            dependencies: ["Configuration", "Coordinator", "ProcessSupport", "ShardServer", "Worker", arguments],
+            path: "Sources/Programs", swiftSettings: settings),
 
         // Clusters of real processes, for tests and experiments.
         .target(
             name: "ClusterHarness",
             dependencies: [
-                "CZeroMQ", "Cluster", "ClusterKeys", "ClusterStatus", "Determinism", "ProcessSupport", "Tensors",
+                "CZeroMQ", "Cluster", "ClusterKeys", "Determinism", "OperatorStatus", "ProcessSupport", "Tensors",
                 "Wire",
             ],
             path: "Benchmarks/ClusterHarness", swiftSettings: settings),
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "CKernels", "COneDNN", "COpenBLAS", "CenterStore", "Cluster", "ClusterHarness", "ClusterKeys",
-                "ClusterStatus", "Determinism", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors", "Wire",
+                "CKernels", "COneDNN", "COpenBLAS", "Cluster", "ClusterHarness", "ClusterKeys", "Determinism", "Model",
+                "OperatorStatus", "ParameterStore", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors", "Wire",
                 arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
@@ -164,12 +201,13 @@ let package = Package(
         .testTarget(
             name: "ClusterTests",
             dependencies: [
-                "Cluster", "ClusterHarness", "ClusterKeys", "ClusterStatus", "StepProtocol", "Tensors", "Wire",
+                "Cluster", "ClusterHarness", "ClusterKeys", "OperatorStatus", "StepProtocol", "Tensors", "Wire",
             ],
             swiftSettings: settings),
         .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
         .testTarget(
-            name: "CenterStoreTests", dependencies: ["CenterStore", "Cluster", "Determinism", "Tensors", "TestFiles"],
+            name: "ParameterStoreTests",
+            dependencies: ["Cluster", "Determinism", "ParameterStore", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "CoordinatorStoreTests",
@@ -180,51 +218,52 @@ let package = Package(
         .testTarget(
             name: "CoordinatorTests",
             dependencies: [
-                "Cluster", "ClusterStatus", "Coordinator", "Determinism", "Monitoring", "StepProtocol", "TestFiles",
-                "Wire",
+                "Cluster", "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors",
+                "TestFiles", "Wire",
             ],
             swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Determinism", "Tensors"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests",
-            dependencies: ["CenterStore", "Cluster", "Determinism", "PartialFC", "Tensors", "TestFiles"],
+            dependencies: ["Cluster", "Determinism", "Model", "ParameterStore", "PartialFC", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
-            name: "DatasetTests", dependencies: ["Dataset", "Determinism", "Tensors", "TestFiles"],
+            name: "DatasetTests", dependencies: ["Dataset", "Determinism", "Glyphs", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "VerificationTests", dependencies: ["Dataset", "Tensors", "TestFiles", "Verification"],
             swiftSettings: settings),
         .testTarget(
-            name: "BackboneTests", dependencies: ["Backbone", "Cluster", "Determinism", "Tensors", "TestFiles"],
+            name: "BackboneTests",
+            dependencies: ["Cluster", "Determinism", "Model", "Tensors", "TestFiles", "Training"],
             exclude: ["Reference"],
             swiftSettings: settings),
         .testTarget(
-            name: "RunSetupTests",
+            name: "SetupTests",
             dependencies: [
-                "CenterStore", "Cluster", "Dataset", "PartialFC", "RunConfiguration", "RunSetup", "StepProtocol",
+                "Cluster", "Configuration", "Dataset", "Model", "ParameterStore", "RunData", "Setup", "StepProtocol",
                 "Tensors", "TestFiles",
             ], swiftSettings: settings),
         .testTarget(
-            name: "ShardStateTests",
+            name: "ShardModelTests",
             dependencies: [
-                "CenterStore", "Cluster", "Determinism", "PartialFC", "RunConfiguration", "RunSetup", "ShardState",
-                "StepProtocol", "Tensors", "TestFiles",
+                "Cluster", "Configuration", "Determinism", "Model", "ParameterStore", "Setup", "ShardModel",
+                "ShardServer", "StepProtocol", "Tensors", "TestFiles",
             ], swiftSettings: settings),
         .testTarget(
-            name: "MonitoringTests", dependencies: ["ClusterHarness", "ClusterStatus", "Monitoring"],
+            name: "MonitoringTests", dependencies: ["ClusterHarness", "Monitoring", "OperatorStatus"],
             swiftSettings: settings),
         .testTarget(
-            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "ClusterStatus"], swiftSettings: settings),
+            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "OperatorStatus"], swiftSettings: settings),
         .testTarget(name: "NetworkAddressTests", dependencies: ["NetworkAddress"], swiftSettings: settings),
-        .testTarget(name: "RunConfigurationTests", dependencies: ["RunConfiguration"], swiftSettings: settings),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: settings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["Cluster", "Determinism", "StepProtocol"], swiftSettings: settings
         ),
         .testTarget(name: "ProcessSupportTests", dependencies: ["ProcessSupport"], swiftSettings: settings),
         .testTarget(
             name: "WorkerTests",
-            dependencies: ["Cluster", "RunConfiguration", "StepProtocol", "Tensors", "TestFiles", "Wire"],
+            dependencies: ["Cluster", "Configuration", "StepProtocol", "Tensors", "TestFiles", "Wire"],
             swiftSettings: settings),
         .testTarget(
             name: "WireTests",

@@ -1,6 +1,6 @@
-internal import ClusterStatus
 internal import Determinism
 internal import Foundation
+internal import OperatorStatus
 
 /// Kills, stops, starts, adds and drains processes of a cluster at random moments while it trains, as a bad day would.
 ///

@@ -1,4 +1,4 @@
-public import ClusterStatus
+public import OperatorStatus
 
 extension ClusterStatus {
     /// Names of the shards that own slices.

@@ -1,5 +1,5 @@
-internal import ClusterStatus
 public import Foundation
+internal import OperatorStatus
 internal import Tensors
 internal import Wire
 

@@ -1,5 +1,5 @@
-public import ClusterStatus
 public import Foundation
+public import OperatorStatus
 internal import Wire
 
 extension LocalCluster {

@@ -69,7 +69,7 @@ public struct TrainingRun: Sendable {
     /// - Throws: `HarnessError` if a shard does not answer; if there are no metrics.
     public init(of cluster: LocalCluster) throws {
         hashes = String(decoding: try cluster.query("hashes"), as: UTF8.self)
-        let lines = try StepLine.all(in: cluster.directory)
+        let lines = try RecordedStep.all(in: cluster.directory)
         losses = lines.map { ($0.step, $0.lossBits ?? "skipped") }
         let seconds = lines.dropFirst().reduce(0) { $0 + $1.seconds }
         stepsPerSecond = Double(max(lines.count - 1, 0)) / max(seconds, 1e-9)
@@ -104,7 +104,7 @@ public struct TrainingRun: Sendable {
 }
 
 /// What `metrics.jsonl` says of a committed step.
-public struct StepLine: Sendable, Decodable {
+public struct RecordedStep: Sendable, Decodable {
     public var step: Int
     /// Nil if the step was skipped.
     public var loss: Double?
@@ -117,9 +117,11 @@ public struct StepLine: Sendable, Decodable {
     /// The steps of the run whose output is in `directory`, in the order of the file.
     ///
     /// - Throws: if there is no such file.
-    public static func all(in directory: URL) throws -> [StepLine] {
+    public static func all(in directory: URL) throws -> [RecordedStep] {
         let text = try String(contentsOf: directory.appending(path: "metrics.jsonl"), encoding: .utf8)
-        return text.split(separator: "\n").compactMap { try? JSONDecoder().decode(StepLine.self, from: Data($0.utf8)) }
+        return text.split(separator: "\n").compactMap {
+            try? JSONDecoder().decode(RecordedStep.self, from: Data($0.utf8))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 import ArgumentParser
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 
 /// `experiments durability`.
@@ -87,7 +87,7 @@ struct Durability: ParsableCommand {
                     configuration: configuration(directory), settings: settings,
                     world: .init(shards: shards, workers: workers))
                 try cluster.waitUntilFinished(seconds: 1200)
-                let seconds = try StepLine.all(in: directory).dropFirst(steps / 10).map(\.seconds)
+                let seconds = try RecordedStep.all(in: directory).dropFirst(steps / 10).map(\.seconds)
                 speeds[index].append(1 / Experiments.median(seconds))
                 bytes[index] = try cluster.status().shards.reduce(0) { $0 + $1.logBytes } / steps
                 Experiments.say(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 
 /// `experiments elastic`.

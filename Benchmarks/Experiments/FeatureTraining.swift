@@ -1,8 +1,8 @@
 import ArgumentParser
-import CenterStore
 import ClusterHarness
 import ClusterKeys
 import Foundation
+import ParameterStore
 
 /// Training of a large head alone, on synthetic features: what several measurements use.
 struct FeatureTraining: ParsableArguments {
@@ -69,7 +69,7 @@ struct FeatureTraining: ParsableArguments {
         try cluster.start(configuration: configuration(steps: 1_000_000, in: directory), world: world)
         try cluster.waitUntilCommitted(steps, seconds: 1200)
         let result = try measure(cluster)
-        let seconds = try StepLine.all(in: directory).prefix(steps).dropFirst(steps / 5).map(\.seconds)
+        let seconds = try RecordedStep.all(in: directory).prefix(steps).dropFirst(steps / 5).map(\.seconds)
         return (Experiments.median(seconds), result)
     }
 

@@ -1,7 +1,7 @@
 import ArgumentParser
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 
 /// `experiments move`.
@@ -38,7 +38,7 @@ struct Move: ParsableCommand {
         let seconds = start.duration(to: clock.now) / .seconds(1)
         try cluster.waitUntilCommitted(end.committed + steps, seconds: 1200)
         let bytes = Double(features.stateBytes) * Double(moved.count) / Double(features.slices)
-        let lines = try StepLine.all(in: directory)
+        let lines = try RecordedStep.all(in: directory)
         func median(_ range: ClosedRange<Int>) -> String {
             Units.fixed(Experiments.median(lines.filter { range.contains($0.step) }.map(\.seconds)) * 1000, 0)
         }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 
 /// `experiments quality`.
@@ -42,7 +42,7 @@ struct Quality: ParsableCommand {
                 status.evaluations.contains { $0.step == status.committed }
             }
             let run = try TrainingRun(of: cluster)
-            let lines = try StepLine.all(in: directory)
+            let lines = try RecordedStep.all(in: directory)
             losses.append(lines.compactMap(\.loss))
             table.add([
                 kind.name, Units.fixed(run.finalLoss, 3), accuracy(evaluated), Units.fixed(run.stepsPerSecond, 1),

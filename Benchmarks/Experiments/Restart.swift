@@ -1,7 +1,7 @@
 import ArgumentParser
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 
 /// `experiments restart`.
@@ -81,6 +81,6 @@ struct Restart: ParsableCommand {
 
     /// Median seconds of the last steps.
     private func stepSeconds(_ directory: URL) throws -> Double {
-        Experiments.median(try StepLine.all(in: directory).suffix(10).map(\.seconds))
+        Experiments.median(try RecordedStep.all(in: directory).suffix(10).map(\.seconds))
     }
 }

@@ -49,7 +49,7 @@ struct SmallUpdates: ParsableCommand {
                 evaluation: {held_out_pairs: 0}
                 """, settings: kind.settings, world: .init(shards: 1, workers: 1))
         try cluster.waitUntilFinished(seconds: 3600)
-        return try StepLine.all(in: directory).compactMap(\.loss)
+        return try RecordedStep.all(in: directory).compactMap(\.loss)
     }
 
     private func mean(_ values: some Collection<Double>) -> Double { values.reduce(0, +) / Double(values.count) }

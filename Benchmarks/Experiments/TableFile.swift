@@ -50,7 +50,7 @@ struct TableFile: ParsableCommand {
         let before = traffic(shard)
         try cluster.waitUntilCommitted(steps, seconds: 3600)
         let after = traffic(shard)
-        let lines = try StepLine.all(in: root)
+        let lines = try RecordedStep.all(in: root)
         let counted = lines.filter { $0.step > skipped && $0.step <= steps }.map(\.seconds)
         func perStep(_ key: String) -> String {
             Units.fixed((after[key, default: 0] - before[key, default: 0]) / Double(counted.count) / 1e9, 2)

@@ -1,8 +1,8 @@
 import ArgumentParser
-import CenterStore
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
+import ParameterStore
 import ProcessSupport
 
 /// `experiments ten-million`.
@@ -75,7 +75,7 @@ struct TenMillion: ParsableCommand {
                 + "replay of \(shard.replayedSteps ?? 0) steps \(Units.fixed(shard.replaySeconds ?? .nan, 1)) s")
         try follow(until: before + stepsAfter)
 
-        let lines = try StepLine.all(in: root)
+        let lines = try RecordedStep.all(in: root)
         guard lines.map(\.step) == Array(0..<lines.count) else { throw HarnessError("steps are missing or double") }
         let losses = lines.compactMap(\.loss)
         Experiments.say(

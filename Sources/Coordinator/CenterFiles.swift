@@ -1,6 +1,6 @@
-import CenterStore
 import Cluster
 import Foundation
+import ParameterStore
 import Tensors
 
 /// Rows [C, D] of all classes as safetensors files of bounded length with an index, in the manner of Hugging Face.

@@ -1,9 +1,9 @@
-import CenterStore
 import Cluster
+import Configuration
 import Foundation
-import PartialFC
-import RunConfiguration
-import RunSetup
+import Model
+import ParameterStore
+import Setup
 
 extension CheckpointManifest {
     /// The manifest of a run's checkpoint after `step`, with the class operations that were applied by then and the changes of the

@@ -1,5 +1,5 @@
-import CenterStore
 import Cluster
+import ParameterStore
 import Tensors
 
 /// What an operator writes about classes, as operations.

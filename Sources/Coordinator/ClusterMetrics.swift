@@ -1,6 +1,6 @@
 import ArgumentParser
-import ClusterStatus
 import Monitoring
+import OperatorStatus
 import Wire
 
 /// `/metrics` of the whole cluster.

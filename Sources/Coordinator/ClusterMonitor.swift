@@ -1,7 +1,7 @@
-import ClusterStatus
+import Configuration
 import Foundation
 import Monitoring
-import RunConfiguration
+import OperatorStatus
 import StepProtocol
 import Wire
 

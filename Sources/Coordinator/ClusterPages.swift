@@ -1,6 +1,6 @@
-import ClusterStatus
 import Foundation
 import Monitoring
+import OperatorStatus
 
 /// What the coordinator serves over HTTP.
 struct ClusterPages: Sendable {

@@ -1,9 +1,9 @@
-import CenterStore
 import Cluster
-import ClusterStatus
-import PartialFC
-import RunConfiguration
-import RunSetup
+import Configuration
+import Model
+import OperatorStatus
+import ParameterStore
+import Setup
 import StepProtocol
 
 extension CoordinatorStatus {

@@ -1,4 +1,4 @@
-import ClusterStatus
+import OperatorStatus
 import ProcessSupport
 
 extension ClusterStatus {

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Cluster
 import ClusterKeys
-import ClusterStatus
 import Foundation
 import NetworkAddress
+import OperatorStatus
 import ProcessSupport
 import Wire
 

@@ -15,7 +15,8 @@ public struct CoordinatorCommand: ParsableCommand {
             Serve.self, Status.self, Top.self, Watch.self, Shards.self, Workers.self, Alive.self, Health.self,
             Slices.self, Hashes.self, Events.self, Pause.self, Resume.self, Stop.self, SetValue.self,
             Checkpoint.self, Checkpoints.self, Restore.self, Verify.self,
-            Export.self, Import.self, Drain.self, Undrain.self, Rebalance.self, Forget.self, Classes.self, Cancel.self,
+            Export.self, Import.self, Drain.self, Undrain.self, RebalanceCommand.self, Forget.self, Classes.self,
+            Cancel.self,
             Center.self, Neighbors.self, Conflicts.self, Norms.self, Keys.self,
         ])
 

@@ -1,7 +1,7 @@
-import Backbone
+import Configuration
 import Foundation
-import RunConfiguration
-import RunSetup
+import Model
+import Setup
 import StepProtocol
 
 extension CoordinatorConfiguration {

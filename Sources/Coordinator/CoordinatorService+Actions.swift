@@ -1,12 +1,12 @@
 import Cluster
-import ClusterStatus
+import Configuration
 import CoordinatorStore
 import Foundation
 import Logging
 import Monitoring
+import OperatorStatus
 import ProcessSupport
-import RunConfiguration
-import RunSetup
+import Setup
 import StepProtocol
 import Wire
 
@@ -133,7 +133,7 @@ extension CoordinatorService {
     /// Logs an event and keeps it for `coordinator events`.
     func note(_ level: EventLevel, _ text: String) {
         log.log(level: level.logLevel, "\(text)")
-        let event = CoordinatorStore.Event(time: Date().timeIntervalSince1970, level: "\(level)", text: text)
+        let event = CoordinatorDatabase.Event(time: Date().timeIntervalSince1970, level: "\(level)", text: text)
         unwrittenEvents.append(event)
         monitor?.note(ClusterEvent(time: event.time, level: event.level, text: event.text))
         // They may be lost: a decision that cannot be written is what people hear of.

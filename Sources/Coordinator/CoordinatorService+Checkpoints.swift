@@ -1,7 +1,7 @@
-import CenterStore
 import Cluster
 import Foundation
 import Logging
+import ParameterStore
 import ProcessSupport
 import StepProtocol
 import Wire

@@ -1,9 +1,9 @@
 import Cluster
-import ClusterStatus
 import CoordinatorStore
 import Foundation
 import Logging
 import Monitoring
+import OperatorStatus
 import ProcessSupport
 import StepProtocol
 import Wire
@@ -67,7 +67,7 @@ extension CoordinatorService {
 }
 
 extension ClusterStatus.Evaluation {
-    init(_ evaluation: CoordinatorStore.Evaluation) {
+    init(_ evaluation: CoordinatorDatabase.Evaluation) {
         self.init(name: evaluation.name, step: evaluation.step, values: evaluation.values)
     }
 }

@@ -1,12 +1,12 @@
-import CenterStore
 import Cluster
-import ClusterStatus
+import Configuration
 import CoordinatorStore
 import Foundation
+import Model
 import Monitoring
-import PartialFC
-import RunConfiguration
-import RunSetup
+import OperatorStatus
+import ParameterStore
+import Setup
 import StepProtocol
 import Wire
 
@@ -163,7 +163,7 @@ extension CoordinatorService {
 }
 
 extension ClusterEvent {
-    init(_ event: CoordinatorStore.Event) {
+    init(_ event: CoordinatorDatabase.Event) {
         self.init(id: event.id, time: event.time, level: event.level, text: event.text)
     }
 }

@@ -1,10 +1,10 @@
-import CenterStore
 import Cluster
-import ClusterStatus
 import CoordinatorStore
 import Foundation
-import PartialFC
-import RunSetup
+import Model
+import OperatorStatus
+import ParameterStore
+import Setup
 import StepProtocol
 import Wire
 

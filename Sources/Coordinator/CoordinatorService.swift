@@ -1,15 +1,15 @@
-import Backbone
-import CenterStore
 import Cluster
-import ClusterStatus
+import Configuration
 import CoordinatorStore
 import Foundation
 import Logging
+import Model
 import Monitoring
 import NetworkAddress
+import OperatorStatus
+import ParameterStore
 import ProcessSupport
-import RunConfiguration
-import RunSetup
+import Setup
 import StepProtocol
 import Wire
 
@@ -43,8 +43,8 @@ final class CoordinatorService: @unchecked Sendable {
     let log: Logger
     let mailbox = Mailbox<Event>()
     let server: ServerEndpoint
-    let store: CoordinatorStore
-    let cluster: CoordinatorStore.Cluster
+    let store: CoordinatorDatabase
+    let cluster: CoordinatorDatabase.Cluster
     var policy: HandshakePolicy
     var machine: Machine
     var metrics: MetricsFile
@@ -53,7 +53,7 @@ final class CoordinatorService: @unchecked Sendable {
     var members: [MemberID: MemberNotes] = [:]
     var evaluations: [String: ClusterStatus.Evaluation] = [:]
     /// Events that are not in the database yet.
-    var unwrittenEvents: [CoordinatorStore.Event] = []
+    var unwrittenEvents: [CoordinatorDatabase.Event] = []
     var blocked: Blocked?
     /// Why the machine did not take the operator's order in hand.
     var operatorRefusal: String?
@@ -283,15 +283,18 @@ final class CoordinatorService: @unchecked Sendable {
             server.refuse(peer, request: request, Refusal(.malformed, problem))
             return
         }
-        // Rounding depends on the kernels: the first member decides which ones this run computes with.
-        if setup.configuration.cluster.sameInstructionSet && policy.instructionSet == nil {
+        // Rounding depends on the kernels: the first member that uses a library decides with which ones of it this run computes.
+        let kernels =
+            policy.instructionSet.map { KernelChoice($0).union(KernelChoice(hello.instructionSet)).description }
+            ?? hello.instructionSet
+        if setup.configuration.cluster.sameInstructionSet && policy.instructionSet != kernels {
             // Not written: not decided. The hello comes again.
-            do { try store.setInstructionSet(hello.instructionSet) } catch {
+            do { try store.setInstructionSet(kernels) } catch {
                 log.error("\(error)")
                 return
             }
-            policy.instructionSet = hello.instructionSet
-            log.info("instruction set \(hello.instructionSet)")
+            policy.instructionSet = kernels
+            log.info("instruction set \(kernels)")
         }
         hellos = [peer: hello]
         if hello.term > 0 { perform(machine.handle(.knows(term: hello.term, coordinator: hello.coordinator), at: now)) }

@@ -1,5 +1,5 @@
 import ArgumentParser
-import ClusterStatus
+import OperatorStatus
 import ProcessSupport
 
 /// `coordinator drain`.
@@ -29,8 +29,9 @@ struct Undrain: OperatorCommand {
 }
 
 /// `coordinator rebalance`.
-struct Rebalance: OperatorCommand {
+struct RebalanceCommand: OperatorCommand {
     static let configuration = CommandConfiguration(
+        commandName: "rebalance",
         abstract: "Move slices until all shards own about as many; prints the plan.",
         discussion: """
             The fewest slices that it takes are moved: copied in the background while training goes on, and cut over at \

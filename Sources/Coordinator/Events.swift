@@ -1,8 +1,8 @@
 import ArgumentParser
 import ClusterConsole
 import ClusterKeys
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 import Wire
 

@@ -1,11 +1,11 @@
 import ArgumentParser
-import Backbone
-import CenterStore
 import Cluster
-import ClusterStatus
+import Configuration
 import Foundation
-import RunConfiguration
-import RunSetup
+import Model
+import OperatorStatus
+import ParameterStore
+import Setup
 import Tensors
 
 /// `coordinator export`.

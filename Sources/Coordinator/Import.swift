@@ -1,12 +1,12 @@
 import ArgumentParser
-import Backbone
-import CenterStore
 import Cluster
+import Configuration
 import Determinism
 import Foundation
-import PartialFC
-import RunConfiguration
-import RunSetup
+import Model
+import ParameterStore
+import RunData
+import Setup
 import Tensors
 
 /// `coordinator import`.

@@ -1,5 +1,5 @@
-import CenterStore
 import Foundation
+import ParameterStore
 import Tensors
 
 /// Rows [C, D] in one safetensors file or in several with an index: what `export` writes, or a head of other origin.

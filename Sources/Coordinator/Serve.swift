@@ -1,13 +1,14 @@
 import ArgumentParser
 import ClusterKeys
+import Configuration
 import CoordinatorStore
 import Foundation
 import Logging
 import Monitoring
 import NetworkAddress
 import ProcessSupport
-import RunConfiguration
-import RunSetup
+import RunData
+import Setup
 import StepProtocol
 import Wire
 

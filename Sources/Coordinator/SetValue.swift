@@ -1,6 +1,6 @@
 import ArgumentParser
 import Cluster
-import ClusterStatus
+import OperatorStatus
 
 /// `coordinator set`.
 struct SetValue: OperatorCommand {

@@ -1,6 +1,6 @@
-import ClusterStatus
 import Foundation
 package import Monitoring
+import OperatorStatus
 
 /// What an earlier coordinator has left of a run in `metrics.jsonl`, for the curves.
 package enum StoredHistory {

@@ -1,10 +1,10 @@
-import CenterStore
 import Cluster
+import Configuration
 import CoordinatorStore
 import Foundation
-import PartialFC
-import RunConfiguration
-import RunSetup
+import Model
+import ParameterStore
+import Setup
 import StepProtocol
 
 /// Why a run cannot go on as it is configured.
@@ -15,8 +15,8 @@ struct StoredRunError: Error, CustomStringConvertible {
 
 /// What a coordinator starts with: the database, and the run that it is about.
 struct StoredRun {
-    var store: CoordinatorStore
-    var cluster: CoordinatorStore.Cluster
+    var store: CoordinatorDatabase
+    var cluster: CoordinatorDatabase.Cluster
     var record: CoordinatorRecord
     /// What is trained, with what the configuration leaves to the run decided.
     var setup: RunSetup
@@ -31,7 +31,7 @@ struct StoredRun {
     /// - Throws: `StoredRunError` with a line for each key that differs from the stored run's; `CoordinatorStoreError` if the
     ///   database cannot be used; what reading the checkpoint throws.
     init(directory: String, setup: RunSetup, resume: String?, accepted: [String]) throws {
-        store = try CoordinatorStore(directory: directory)
+        store = try CoordinatorDatabase(directory: directory)
         if let stored = try store.load() {
             let configuration = try RunConfiguration(stored: stored.cluster.configuration)
             let setup = try RunSetup(setup.configuration.decided(like: configuration))
@@ -48,7 +48,7 @@ struct StoredRun {
         self.setup = setup
         let origin = try resume.map { try Self.checkpoint($0, setup, accepted) }
         let id = String(UInt64.random(in: .min ... .max), radix: 16)
-        cluster = CoordinatorStore.Cluster(
+        cluster = CoordinatorDatabase.Cluster(
             id: id, configuration: setup.configuration.canonicalText, origin: origin?.record)
         record = CoordinatorRecord()
         isContinued = false
@@ -68,7 +68,7 @@ struct StoredRun {
     }
 
     private static func check(
-        _ cluster: CoordinatorStore.Cluster, _ stored: RunConfiguration, _ configuration: RunConfiguration,
+        _ cluster: CoordinatorDatabase.Cluster, _ stored: RunConfiguration, _ configuration: RunConfiguration,
         _ origin: CoordinatorRecord.CheckpointRecord?, _ path: String
     ) throws {
         let differences = configuration.differences(from: stored)

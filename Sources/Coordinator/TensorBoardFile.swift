@@ -1,7 +1,7 @@
-import ClusterStatus
 import Foundation
 import Logging
 import Monitoring
+import OperatorStatus
 import ProcessSupport
 
 /// Why there can be no event file.

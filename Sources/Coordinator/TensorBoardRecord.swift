@@ -1,5 +1,5 @@
-import CenterStore
 import Foundation
+import ParameterStore
 
 /// A record of TensorBoard's event files: the messages `Event`, `Summary` and `SessionLog` of TensorFlow's protocol buffers
 /// (event.proto, summary.proto) as far as numbers need them, framed as a TFRecord.

@@ -1,7 +1,7 @@
 import ArgumentParser
 import ClusterConsole
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 import Wire
 

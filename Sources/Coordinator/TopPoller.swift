@@ -1,7 +1,7 @@
 import ClusterConsole
 import ClusterKeys
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 import Wire
 

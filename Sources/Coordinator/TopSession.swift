@@ -1,6 +1,6 @@
 import ClusterConsole
-import ClusterStatus
 import Foundation
+import OperatorStatus
 
 /// `coordinator top` on a terminal: keys, and what they do.
 struct TopSession {

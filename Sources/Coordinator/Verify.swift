@@ -1,6 +1,6 @@
 import ArgumentParser
-import CenterStore
 import Foundation
+import ParameterStore
 import ProcessSupport
 
 /// `coordinator verify`.

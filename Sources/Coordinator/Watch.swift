@@ -1,6 +1,6 @@
 import ArgumentParser
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import ProcessSupport
 import Wire
 

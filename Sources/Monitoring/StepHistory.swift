@@ -1,4 +1,4 @@
-public import ClusterStatus
+public import OperatorStatus
 
 /// The figures of a run's steps in bounded memory: when there are too many points, every two neighbours become one.
 ///

@@ -1,5 +1,5 @@
+import Configuration
 import Foundation
-import RunConfiguration
 
 /// `~/` in options and variables that no shell has seen: `--state=~/runs`, a command of a compose file, `PARTIALFC_STATE`.
 enum HomePaths {

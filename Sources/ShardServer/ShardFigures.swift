@@ -1,5 +1,5 @@
 import Foundation
-import ShardState
+import ShardModel
 import StepProtocol
 
 /// What the thread that computes makes known of the model: for heartbeats, and for the hello that is said again when the
@@ -17,7 +17,7 @@ final class ShardFigures: @unchecked Sendable {
         var lastIncident = ""
         var removedLeftovers = 0
         var durable = -1
-        var restoring = ShardModel.Restoring()
+        var restoring = ShardEngine.Restoring()
         var classVersion = 0
     }
 
@@ -39,7 +39,7 @@ final class ShardFigures: @unchecked Sendable {
     func update(_ values: LoopValues) { lock.withLock { storedLoop = values } }
 
     /// Reads them off the model. On the thread that computes.
-    func update(_ model: ShardModel) {
+    func update(_ model: ShardEngine) {
         var values = Values()
         values.state = model.state
         values.memoryBytes = model.memoryBytes

@@ -1,9 +1,9 @@
 public import ArgumentParser
-import CenterStore
 import MemberSupport
 import NetworkAddress
+import ParameterStore
 import ProcessSupport
-import ShardState
+import ShardModel
 
 /// A shard server: holds slices of the class centers and of the backbone's parameters, and serves steps.
 public struct ShardServerCommand: ParsableCommand {

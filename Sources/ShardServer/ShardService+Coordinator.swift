@@ -1,13 +1,13 @@
-import CenterStore
 import Cluster
+import Configuration
 import Foundation
 import Logging
 import MemberSupport
-import PartialFC
+import Model
+import ParameterStore
 import ProcessSupport
-import RunConfiguration
-import RunSetup
-import ShardState
+import Setup
+import ShardModel
 import StepProtocol
 import Tensors
 import Wire
@@ -63,8 +63,8 @@ extension ShardService {
         compute.submit {
             do {
                 try store?.adopt(identity)
-                let model = try ShardModel(
-                    setup: setup, store: store, threads: threads, memory: memory, gate: gate, snapshots: options)
+                let model = try ShardEngine(
+                    setup: setup.shard, store: store, threads: threads, memory: memory, gate: gate, snapshots: options)
                 model.member = member
                 box.model = model
                 figures.update(model)

@@ -1,8 +1,9 @@
 import Cluster
 import Logging
 import MemberSupport
+import Model
 import ProcessSupport
-import ShardState
+import ShardModel
 import StepProtocol
 import Tensors
 import Wire

@@ -1,6 +1,6 @@
-import CenterStore
 import Monitoring
-import ShardState
+import ParameterStore
+import ShardModel
 import StepProtocol
 import Wire
 

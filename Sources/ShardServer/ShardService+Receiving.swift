@@ -2,10 +2,10 @@ import Cluster
 import Foundation
 import Logging
 import MemberSupport
-import PartialFC
+import Model
 import ProcessSupport
-import RunSetup
-import ShardState
+import Setup
+import ShardModel
 import StepProtocol
 import Tensors
 import Wire
@@ -46,7 +46,7 @@ extension ShardService {
     }
 
     private func apply(
-        _ slice: SliceName, _ part: TransferRequest.Part, _ body: @escaping @Sendable (ShardModel) throws -> Void
+        _ slice: SliceName, _ part: TransferRequest.Part, _ body: @escaping @Sendable (ShardEngine) throws -> Void
     ) {
         let (mailbox, box) = (mailbox, model)
         compute.submit {

@@ -1,10 +1,10 @@
 import Cluster
 import Logging
 import MemberSupport
-import PartialFC
+import Model
 import ProcessSupport
-import RunSetup
-import ShardState
+import Setup
+import ShardModel
 import StepProtocol
 import Tensors
 import Wire
@@ -82,7 +82,7 @@ extension ShardService {
             do throws(Refusal) {
                 guard let model = box.model else { throw nothing }
                 guard let answer = try work.question.advance(model) else { return true }
-                mailbox.post(.answer(peer, .success(answer)))
+                mailbox.post(.answer(peer, .success(WireMessage(answer))))
             } catch { mailbox.post(.answer(peer, .failure(error))) }
             return false
         }
@@ -93,4 +93,15 @@ extension ShardService {
 private final class PieceWork: @unchecked Sendable {
     var question: any ShardQuestion
     init(_ question: any ShardQuestion) { self.question = question }
+}
+
+extension WireMessage {
+    /// An answer as it travels.
+    fileprivate init(_ answer: ShardAnswer) {
+        self =
+            switch answer {
+            case .rows(let rows, let momentum, let steps): .rows(rows: rows, momentum: momentum, steps: steps)
+            case .hashes(let hashes): .sliceHashes(hashes)
+            }
+    }
 }

@@ -1,5 +1,5 @@
 import Cluster
-import ShardState
+import ShardModel
 import StepProtocol
 import Tensors
 import Wire

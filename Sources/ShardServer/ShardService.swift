@@ -1,15 +1,16 @@
-import CenterStore
 import Cluster
+import Configuration
 import Foundation
 import Logging
 import MemberSupport
+import Model
 import Monitoring
 import NetworkAddress
+import ParameterStore
 import PartialFC
 import ProcessSupport
-import RunConfiguration
-import RunSetup
-import ShardState
+import Setup
+import ShardModel
 import StepProtocol
 import Tensors
 import Wire
@@ -114,7 +115,7 @@ final class ShardService: MemberService, @unchecked Sendable {
     var exitCode: Int32 = 0
 
     /// Holds the model for the compute thread.
-    final class ModelBox: @unchecked Sendable { var model: ShardModel? }
+    final class ModelBox: @unchecked Sendable { var model: ShardEngine? }
 
     /// - Throws: `CenterStoreError` if the directory cannot be used, `WireError` if the endpoint cannot be bound.
     init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: AdvertisedAddress?, log: Logger)
@@ -130,7 +131,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         server = try ServerEndpoint(
             bind: bind, security: security.server, thread: io, events: mailbox.sink { .server($0) })
         if let warning = server.warning { log.warning("\(warning)") }
-        hello = .thisProcess(role: .shard, name: options.name, threads: options.threads)
+        hello = .thisProcess(
+            role: .shard, name: options.name, threads: options.threads, kernels: MatrixKernels.description)
         let name = try advertise ?? (server.isEverywhere ? AdvertisedAddress(ProcessInfo.processInfo.hostName) : nil)
         hello.endpoint = if let name { server.advertised(as: name) } else { server.endpoint }
         hello.state = store?.state ?? ShardState(newest: -1, oldest: 0, logsSteps: false, hasSlices: false)

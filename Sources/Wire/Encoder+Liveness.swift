@@ -1,4 +1,5 @@
 internal import CWire
+internal import Cluster
 import StepProtocol
 
 /// What members say of whom they wait for, of what they do and of what is prepared.

@@ -6,7 +6,7 @@ public struct HandshakePolicy: Sendable {
     public var embeddingSize: Int
     public var classCount: Int
     public var configurationHash: String
-    /// The instruction set that workers and shards must compute with; nil when any will do.
+    /// The kernels that workers and shards must compute with (`KernelChoice`); nil when any will do.
     public var instructionSet: String?
 
     public init(
@@ -41,7 +41,7 @@ public struct HandshakePolicy: Sendable {
             return refuse(
                 .configuration, "runs the configuration \"\(configurationHash)\"", "\"\(hello.configurationHash)\"")
         }
-        if let instructionSet, hello.instructionSet != instructionSet {
+        if let instructionSet, !KernelChoice(instructionSet).agrees(with: KernelChoice(hello.instructionSet)) {
             return refuse(.instructionSet, "computes with \"\(instructionSet)\"", "\"\(hello.instructionSet)\"")
         }
         return .success(())

@@ -1,9 +1,10 @@
 import ArgumentParser
-import Backbone
 import Dataset
 import Determinism
 import Foundation
+import Model
 import ProcessSupport
+import Training
 import Verification
 
 /// `worker evaluate`.
@@ -34,7 +35,7 @@ struct Evaluate: ParsableCommand {
     @Option(help: "The folder of the images that --pairs names.", completion: .directory)
     var images: String?
 
-    @Option(help: "Write the ROC curves to this PNG.", completion: .file(extensions: ["png"]))
+    @Option(help: "Write the ROC curves to this SVG.", completion: .file(extensions: ["svg"]))
     var roc: String?
 
     @Flag(inversion: .prefixedNo, help: "Add the embedding of the mirror image.")

@@ -1,9 +1,11 @@
-import Backbone
+import Configuration
 import Dataset
 import Determinism
-import RunConfiguration
-import RunSetup
+import Model
+import RunData
+import Setup
 import Tensors
+import Training
 import Verification
 
 /// Verifies a backbone on the run's held-out identities and verification sets.

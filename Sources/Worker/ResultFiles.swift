@@ -1,9 +1,9 @@
-import Backbone
 import Cluster
+import Configuration
 import Foundation
 import MemberSupport
-import RunConfiguration
-import RunSetup
+import Model
+import Setup
 import Tensors
 import Verification
 
@@ -28,7 +28,7 @@ struct ResultFiles: Sendable {
         var evaluations: [String: [String: Double]] = [:]
         if let evaluator {
             let reports = try evaluator.evaluate(parameters)
-            let picture = "\(output)/roc.png"
+            let picture = "\(output)/roc.svg"
             try Self.replace(picture) { try ROCPlot.write(reports, to: $0) }
             for report in reports { evaluations[report.name] = report.figures }
             lines = reports.map(\.summary) + ["ROC: \(picture)"] + lines

@@ -1,14 +1,16 @@
-import Backbone
-import CenterStore
 import Cluster
+import Configuration
 import Dataset
 import Determinism
 import MemberSupport
+import Model
+import ParameterStore
 import PartialFC
-import RunConfiguration
-import RunSetup
+import RunData
+import Setup
 import StepProtocol
 import Tensors
+import Training
 import Wire
 
 /// The numbers of a worker: executes what the state machine asks for, in order. One thread at a time may call.

@@ -1,10 +1,10 @@
-import CenterStore
 import Cluster
 import Logging
 import MemberSupport
-import PartialFC
+import Model
+import ParameterStore
 import ProcessSupport
-import RunSetup
+import Setup
 import StepProtocol
 import Wire
 

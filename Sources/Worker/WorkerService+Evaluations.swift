@@ -1,10 +1,11 @@
 import Cluster
+import Configuration
 import Logging
 import MemberSupport
+import Model
 import Monitoring
 import ProcessSupport
-import RunConfiguration
-import RunSetup
+import Setup
 import StepProtocol
 import Tensors
 import Verification

@@ -1,12 +1,12 @@
-import Backbone
 import Cluster
+import Configuration
 import Foundation
 import Logging
 import MemberSupport
+import Model
 import Monitoring
 import ProcessSupport
-import RunConfiguration
-import RunSetup
+import Setup
 import StepProtocol
 import Tensors
 import Verification

@@ -1,8 +1,8 @@
 import Cluster
 import Logging
-import PartialFC
+import Model
 import ProcessSupport
-import RunSetup
+import Setup
 import StepProtocol
 import Wire
 

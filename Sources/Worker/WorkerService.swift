@@ -1,17 +1,19 @@
-import Backbone
-import CenterStore
 import Cluster
+import Configuration
 import Dataset
 import Foundation
 import Logging
 import MemberSupport
+import Model
 import Monitoring
+import ParameterStore
 import PartialFC
 import ProcessSupport
-import RunConfiguration
-import RunSetup
+import RunData
+import Setup
 import StepProtocol
 import Tensors
+import Training
 import Verification
 import Wire
 
@@ -102,7 +104,9 @@ final class WorkerService: MemberService, @unchecked Sendable {
         self.log = log
         security = try options.member.security(as: .worker)
         io = try IOThread()
-        hello = .thisProcess(role: .worker, name: options.member.name, threads: options.member.threads)
+        hello = .thisProcess(
+            role: .worker, name: options.member.name, threads: options.member.threads,
+            kernels: "\(MatrixKernels.description), onednn \(InstructionSet.effective)")
         trace = WorkerTrace(
             cluster: "\(options.member.coordinator) \(options.member.name)", incarnation: hello.incarnation)
         hello.replaces = trace?.predecessor ?? 0

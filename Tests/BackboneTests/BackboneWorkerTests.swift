@@ -1,7 +1,8 @@
-import Backbone
 import Determinism
+import Model
 import Tensors
 import Testing
+import Training
 
 @Suite struct BackboneWorkerTests {
     @Test func namedBackbonesRun() throws {

@@ -1,8 +1,9 @@
-import Backbone
 import Cluster
 import Determinism
+import Model
 import Tensors
 import Testing
+import Training
 
 @Suite struct DenseShardTests {
     let layout: ParameterLayout

@@ -1,5 +1,5 @@
-import Backbone
 import Cluster
+import Model
 import Tensors
 import TestFiles
 import Testing

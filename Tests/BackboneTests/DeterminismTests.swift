@@ -1,7 +1,8 @@
-import Backbone
 import Cluster
+import Model
 import Tensors
 import Testing
+import Training
 
 @Suite struct DeterminismTests {
     static let microBatches = 7

@@ -1,7 +1,8 @@
-import Backbone
 import Determinism
+import Model
 import Tensors
 import Testing
+import Training
 
 @Suite struct FiniteTests {
     @Test func aGradientThatIsNotFiniteNamesItsLayer() throws {

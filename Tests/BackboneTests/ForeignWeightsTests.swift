@@ -1,5 +1,5 @@
-import Backbone
 import Foundation
+import Model
 import Tensors
 import TestFiles
 import Testing

@@ -1,7 +1,8 @@
-import Backbone
 import Foundation
+import Model
 import Tensors
 import Testing
+import Training
 
 @Suite struct GradientTests {
     /// The derivative along a random direction in every trained tensor, by central differences, against the gradient.

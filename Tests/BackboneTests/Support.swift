@@ -1,6 +1,7 @@
-import Backbone
 import Determinism
+import Model
 import Tensors
+import Training
 
 /// A small IResNet: blocks with and without a convolution in the shortcut, at two strides.
 func smallConfiguration(channels: Int = 3, height: Int = 8, width: Int = 8) -> BackboneConfiguration {

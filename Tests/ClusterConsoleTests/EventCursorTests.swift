@@ -1,5 +1,5 @@
 import ClusterConsole
-import ClusterStatus
+import OperatorStatus
 import Testing
 
 /// A reader of a log that grows, is cut at its beginning, loses its end, or is another one.

@@ -1,5 +1,5 @@
 import ClusterConsole
-import ClusterStatus
+import OperatorStatus
 import Testing
 
 /// The frames of `coordinator top`, which are a function of what is known and of the size of the screen.

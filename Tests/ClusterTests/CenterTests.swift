@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Tensors
 import Testing
 

@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// Checkpoints of a live cluster, and clusters that start from them.

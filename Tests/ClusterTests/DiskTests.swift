@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// What shard servers do with directories in which something is wrong: nothing is damaged, and they say what it is.

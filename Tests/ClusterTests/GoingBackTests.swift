@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// What was there before is there afterwards: restores that fail half-way, copies of directories, checkpoints of what was left, a run

@@ -1,7 +1,7 @@
 import Cluster
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 import Wire
 

@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// `kill -9` of any process at any moment, then starting it again, leaves no trace in the result.

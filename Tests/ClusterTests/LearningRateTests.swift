@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// `coordinator set lr=…`: the change belongs to a step, whatever happens to the processes.

@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// The end of a run: its results are written by whoever is there, and until then it is not finished.
@@ -37,7 +37,7 @@ import Testing
             try cluster.waitUntilFinished(seconds: 60)
             #expect(worker.waitUntilExit(seconds: 30))
             #expect(FileManager.default.fileExists(atPath: file.path))
-            #expect(FileManager.default.fileExists(atPath: directory.appending(path: "roc.png").path))
+            #expect(FileManager.default.fileExists(atPath: directory.appending(path: "roc.svg").path))
             let names = try FileManager.default.contentsOfDirectory(atPath: directory.path)
             #expect(!names.contains { $0.hasSuffix(".new") || $0.hasSuffix(".part") }, "\(names)")
             let evaluations = try cluster.status().evaluations

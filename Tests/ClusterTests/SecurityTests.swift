@@ -1,8 +1,8 @@
 import Cluster
 import ClusterHarness
 import ClusterKeys
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 import Wire
 

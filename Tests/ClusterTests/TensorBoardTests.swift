@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// The event files of `coordinator serve --tensorboard`, read by the rules of TFRecord and protocol buffers.
@@ -35,7 +35,7 @@ import Testing
                     }
                 }
             }
-            let lines = try StepLine.all(in: directory)
+            let lines = try RecordedStep.all(in: directory)
             #expect(losses.count == 200)
             for line in lines { #expect(losses[line.step] == line.loss.map { Float($0) }, "step \(line.step)") }
         }

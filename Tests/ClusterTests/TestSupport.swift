@@ -1,6 +1,6 @@
 import ClusterHarness
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Testing
 
 /// A new directory, removed when `body` succeeds; kept, and named in the error, when it fails.

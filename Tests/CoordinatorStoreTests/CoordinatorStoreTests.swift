@@ -68,16 +68,16 @@ import Testing
         let folder = try TemporaryFolder()
         var generator = KeyedGenerator(seed)
         var record = CoordinatorRecord()
-        let cluster = CoordinatorStore.Cluster(
+        let cluster = CoordinatorDatabase.Cluster(
             id: "c1", configuration: "{\"seed\":1}", origin: .init(step: 7, directory: "/d", classVersion: 1))
         do {
-            let store = try CoordinatorStore(directory: folder.path)
+            let store = try CoordinatorDatabase(directory: folder.path)
             #expect(try store.load() == nil)
             try store.create(cluster)
             store.close()
         }
         for _ in 0..<6 {
-            let store = try CoordinatorStore(directory: folder.path)
+            let store = try CoordinatorDatabase(directory: folder.path)
             for _ in 0..<20 {
                 let batch = (0..<Int.random(in: 1...3, using: &generator)).map { _ in decision(&generator) }
                 try store.write(batch)
@@ -86,7 +86,7 @@ import Testing
             }
             store.close()
         }
-        let store = try CoordinatorStore(directory: folder.path)
+        let store = try CoordinatorDatabase(directory: folder.path)
         try store.setInstructionSet("avx512")
         let loaded = try #require(try store.load())
         #expect(loaded.record == record)
@@ -97,7 +97,7 @@ import Testing
 
     @Test func aProcessThatDiesLosesNothing() throws {
         let folder = try TemporaryFolder()
-        let store = try CoordinatorStore(directory: folder.path)
+        let store = try CoordinatorDatabase(directory: folder.path)
         try store.create(.init(id: "c", configuration: ""))
         try store.write([.term(1, committed: -1)])
         for step in 0..<50 { try store.write([.committed(step)]) }
@@ -106,13 +106,13 @@ import Testing
         for name in try FileManager.default.contentsOfDirectory(atPath: folder.path) where name != "lock" {
             try FileManager.default.copyItem(atPath: folder.path + "/" + name, toPath: copy.path + "/" + name)
         }
-        #expect(try CoordinatorStore(directory: copy.path).load()?.record.committed == 49)
+        #expect(try CoordinatorDatabase(directory: copy.path).load()?.record.committed == 49)
         withExtendedLifetime(store) {}
     }
 
     @Test func aBatchIsWrittenWhollyOrNotAtAll() throws {
         let folder = try TemporaryFolder()
-        let store = try CoordinatorStore(directory: folder.path)
+        let store = try CoordinatorDatabase(directory: folder.path)
         #expect(throws: CoordinatorStoreError.self) { try store.write([.term(1, committed: 3)]) }
         try store.create(.init(id: "c", configuration: ""))
         #expect(throws: CoordinatorStoreError.self) { try store.create(.init(id: "d", configuration: "")) }
@@ -127,8 +127,8 @@ import Testing
 
     @Test func aSecondCoordinatorIsRefused() throws {
         let folder = try TemporaryFolder()
-        let store = try CoordinatorStore(directory: folder.path)
-        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        let store = try CoordinatorDatabase(directory: folder.path)
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorDatabase(directory: folder.path) }
         #expect(error?.code == .locked)
         #expect(error?.message.contains("process \(getpid())") == true, "\(error?.message ?? "")")
         withExtendedLifetime(store) {}
@@ -138,7 +138,7 @@ import Testing
         let folder = try TemporaryFolder()
         _ = try folder.write(
             Array("this is no database, but it is long enough to look like one".utf8), to: "coordinator.sqlite")
-        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorDatabase(directory: folder.path) }
         #expect(error?.code == .damaged)
         #expect(error?.message.contains("--resume") == true)
     }
@@ -146,39 +146,39 @@ import Testing
     @Test func aDamagedPageIsNoticed() throws {
         let folder = try TemporaryFolder()
         do {
-            let store = try CoordinatorStore(directory: folder.path)
+            let store = try CoordinatorDatabase(directory: folder.path)
             try store.create(.init(id: "c", configuration: String(repeating: "x", count: 20_000)))
             store.close()
         }
-        let url = URL(fileURLWithPath: folder.path + "/" + CoordinatorStore.fileName)
+        let url = URL(fileURLWithPath: folder.path + "/" + CoordinatorDatabase.fileName)
         var bytes = try Data(contentsOf: url)
         for offset in 4096..<8192 { bytes[offset] = 0xA5 }
         try bytes.write(to: url)
-        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorDatabase(directory: folder.path) }
         #expect(error?.code == .damaged)
     }
 
     @Test func aNewerVersionIsRefused() throws {
         let folder = try TemporaryFolder()
-        try CoordinatorStore(directory: folder.path).close()
+        try CoordinatorDatabase(directory: folder.path).close()
         try execute("INSERT INTO grdb_migrations VALUES ('999')", folder)
-        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: folder.path) }
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorDatabase(directory: folder.path) }
         #expect(error?.code == .version)
     }
 
     @Test func aDirectoryThatCannotBeMadeIsNamed() throws {
         let folder = try TemporaryFolder()
         let file = try folder.write([1], to: "file")
-        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorStore(directory: file + "/state") }
+        let error = #expect(throws: CoordinatorStoreError.self) { try CoordinatorDatabase(directory: file + "/state") }
         #expect(error?.code == .io)
         #expect(error?.message.contains(file) == true)
     }
 
     @Test func oldEventsAreDropped() throws {
         let folder = try TemporaryFolder()
-        let store = try CoordinatorStore(directory: folder.path)
-        let events = (0..<CoordinatorStore.eventLimit + 10).map {
-            CoordinatorStore.Event(time: Double($0), level: "info", text: "event \($0)")
+        let store = try CoordinatorDatabase(directory: folder.path)
+        let events = (0..<CoordinatorDatabase.eventLimit + 10).map {
+            CoordinatorDatabase.Event(time: Double($0), level: "info", text: "event \($0)")
         }
         try store.append(Array(events.prefix(5)))
         try store.append(Array(events.dropFirst(5)))
@@ -187,13 +187,13 @@ import Testing
         // They are numbered from 1, and go on where they were.
         #expect(try store.events(from: 0, count: 3).map(\.id) == [11, 12, 13])
         #expect(try store.events(from: 9_000, count: 1).map(\.text) == ["event 8999"])
-        #expect(try store.events(from: CoordinatorStore.eventLimit + 10, count: 9).count == 1)
-        #expect(try store.events(from: CoordinatorStore.eventLimit + 11, count: 9).isEmpty)
+        #expect(try store.events(from: CoordinatorDatabase.eventLimit + 10, count: 9).count == 1)
+        #expect(try store.events(from: CoordinatorDatabase.eventLimit + 11, count: 9).isEmpty)
     }
 
     /// Runs SQL on the database, as another program would.
     private func execute(_ sql: String, _ folder: TemporaryFolder) throws {
-        try DatabaseQueue(path: folder.path + "/" + CoordinatorStore.fileName).write { try $0.execute(sql: sql) }
+        try DatabaseQueue(path: folder.path + "/" + CoordinatorDatabase.fileName).write { try $0.execute(sql: sql) }
     }
 }
 

@@ -13,7 +13,7 @@ import Testing
             return
         }
         defer { _ = try? Self.run("umount", "-l", folder.path) }
-        let store = try CoordinatorStore(directory: folder.path + "/state")
+        let store = try CoordinatorDatabase(directory: folder.path + "/state")
         try store.create(.init(id: "c", configuration: ""))
         try store.write([.term(1, committed: -1), .committed(3)])
         let before = try #require(try store.load())
@@ -41,7 +41,7 @@ import Testing
         try FileManager.default.removeItem(atPath: filler)
         try store.write([.committed(written + 1), .failed(nil)])
         store.close()
-        #expect(try CoordinatorStore(directory: folder.path + "/state").load()?.record.committed == written + 1)
+        #expect(try CoordinatorDatabase(directory: folder.path + "/state").load()?.record.committed == written + 1)
     }
 
     private static func run(_ arguments: String...) throws -> Bool {

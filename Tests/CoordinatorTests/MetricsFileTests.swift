@@ -1,9 +1,9 @@
 import Cluster
-import ClusterStatus
 import Coordinator
 import Determinism
 import Foundation
 import Monitoring
+import OperatorStatus
 import StepProtocol
 import TestFiles
 import Testing

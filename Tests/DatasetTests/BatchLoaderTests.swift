@@ -4,7 +4,7 @@ import Tensors
 import Testing
 
 /// Images whose pixels tell their index; those in `broken` do not decode.
-struct NumberedImages: Dataset {
+struct NumberedImages: ImageDataset {
     var sampleCount = 40
     var classCount = 10
     var imageShape = ImageShape(channels: 3, height: 2, width: 3)

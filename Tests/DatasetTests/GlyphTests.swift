@@ -1,6 +1,7 @@
 import Dataset
 import Determinism
 import Foundation
+import Glyphs
 import TestFiles
 import Testing
 

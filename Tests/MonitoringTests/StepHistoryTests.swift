@@ -1,5 +1,5 @@
-import ClusterStatus
 import Monitoring
+import OperatorStatus
 import Testing
 
 @Suite struct StepHistoryTests {

@@ -1,7 +1,7 @@
-import CenterStore
 import Cluster
 import Determinism
 import Foundation
+import ParameterStore
 import Tensors
 import Testing
 

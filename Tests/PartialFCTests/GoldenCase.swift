@@ -1,5 +1,5 @@
 import Foundation
-import PartialFC
+import Model
 import Tensors
 import Testing
 

@@ -1,5 +1,6 @@
-import CenterStore
 import Foundation
+import Model
+import ParameterStore
 import PartialFC
 import Tensors
 import Testing

@@ -1,5 +1,6 @@
-import CenterStore
 import Cluster
+import Model
+import ParameterStore
 import PartialFC
 import Tensors
 

@@ -1,6 +1,6 @@
-import CenterStore
 import Foundation
-import PartialFC
+import Model
+import ParameterStore
 import Testing
 
 struct MarginTests {

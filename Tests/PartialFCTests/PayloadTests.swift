@@ -1,5 +1,6 @@
 import Cluster
 import Determinism
+import Model
 import PartialFC
 import Tensors
 import Testing

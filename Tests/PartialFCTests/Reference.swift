@@ -1,5 +1,5 @@
 import Foundation
-import PartialFC
+import Model
 
 /// The formulas in double precision, sample by sample and class by class: nothing shared with the engines.
 struct Reference {

@@ -1,7 +1,7 @@
-import CenterStore
 import Cluster
 import Determinism
 import Dispatch
+import ParameterStore
 import PartialFC
 import TestFiles
 import Testing

@@ -1,6 +1,7 @@
-import CenterStore
 import Cluster
 import Foundation
+import Model
+import ParameterStore
 import PartialFC
 import Testing
 

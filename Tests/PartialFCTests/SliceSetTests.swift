@@ -1,6 +1,7 @@
-import CenterStore
 import Cluster
 import Determinism
+import Model
+import ParameterStore
 import PartialFC
 import Tensors
 import Testing

@@ -24,7 +24,7 @@ private func referenceScores() -> PairScores {
 }
 
 /// Images of one value each: 8 identities of 3 images.
-private struct Faces: Dataset {
+private struct Faces: ImageDataset {
     var sampleCount = 24
     var classCount = 8
     var imageShape = ImageShape(channels: 1, height: 1, width: 2)
@@ -222,14 +222,16 @@ struct EvaluationTests {
 
     @Test func pictureIsWritten() throws {
         let folder = try TemporaryFolder()
-        let path = ProcessInfo.processInfo.environment["ROC_PICTURE"] ?? folder.path + "/roc.png"
+        let path = ProcessInfo.processInfo.environment["ROC_PICTURE"] ?? folder.path + "/roc.svg"
         var second = referenceScores()
         for index in second.scores.indices where second.same[index] { second.scores[index] += 0.3 }
-        try ROCPlot.write([referenceScores().report(name: "reference"), second.report(name: "better")], to: path)
-        let bytes = [UInt8](try #require(FileManager.default.contents(atPath: path)))
-        #expect(
-            try bytes.withUnsafeBytes { try ImageDecoder.shape(of: $0) }
-                == ImageShape(channels: 3, height: 640, width: 900))
-        #expect(throws: DatasetError.self) { try ROCPlot.write([], to: folder.path + "/nowhere/roc.png") }
+        try ROCPlot.write([referenceScores().report(name: "reference"), second.report(name: "<b> & \u{7}")], to: path)
+        let text = String(decoding: try #require(FileManager.default.contents(atPath: path)), as: UTF8.self)
+        #expect(text.hasPrefix("<svg xmlns=") && text.hasSuffix("</svg>\n"))
+        #expect(text.contains(">reference   accuracy ") && text.contains(">&lt;b&gt; &amp; \u{FFFD}   accuracy "))
+        let curves = text.split(separator: "\n").filter { $0.hasPrefix("<polyline") }
+        #expect(curves.count == 2 && curves[0] != curves[1])
+        #expect(!text.contains("nan") && !text.contains("inf"))
+        #expect(throws: DatasetError.self) { try ROCPlot.write([], to: folder.path + "/nowhere/roc.svg") }
     }
 }

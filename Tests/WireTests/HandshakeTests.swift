@@ -49,6 +49,27 @@ import Wire
         #expect(refusal(hello(.operator) { $0.clusterID = "faces" })?.code == .clusterID)
     }
 
+    @Test func membersAgreeOnLibrariesThatBothUse() {
+        var policy = policy
+        policy.instructionSet = "openblas Haswell, onednn avx2"
+        func isAccepted(_ kernels: String) -> Bool {
+            if case .success = policy.check(hello { $0.instructionSet = kernels }) { true } else { false }
+        }
+        // A shard does not convolve.
+        for kernels in ["openblas Haswell", "onednn avx2, openblas Haswell", "onednn avx2", "openblas Haswell, mkl 1"] {
+            #expect(isAccepted(kernels), "\(kernels)")
+        }
+        for kernels in [
+            "openblas Zen", "openblas Haswell, onednn avx512", "openblas Zen, onednn avx2", "mkl 1", "avx2", "",
+        ] {
+            #expect(!isAccepted(kernels), "\(kernels)")
+        }
+        let shard = KernelChoice("openblas Haswell")
+        #expect(shard.union(KernelChoice("openblas Zen, onednn avx2")).description == "openblas Haswell, onednn avx2")
+        #expect(shard.union(shard) == shard)
+        #expect(KernelChoice("").agrees(with: KernelChoice("")))
+    }
+
     @Test func overASocket() throws {
         let server = try TestServer()
         defer { server.close() }

@@ -1,3 +1,4 @@
+import Cluster
 import ClusterHarness
 import StepProtocol
 import Synchronization

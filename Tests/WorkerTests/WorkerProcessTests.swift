@@ -1,6 +1,6 @@
 import Cluster
+import Configuration
 import Foundation
-import RunConfiguration
 import StepProtocol
 import Tensors
 import TestFiles

@@ -1,8 +1,9 @@
 import ArgumentParser
-import CenterStore
 import Cluster
 import Determinism
 import Foundation
+import Model
+import ParameterStore
 import PartialFC
 import ProcessSupport
 import Tensors

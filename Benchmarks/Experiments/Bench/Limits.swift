@@ -1,8 +1,8 @@
 import ArgumentParser
 internal import CKernels
-import CenterStore
 import Determinism
 import Foundation
+import ParameterStore
 import ProcessSupport
 
 /// What this machine can do at most, measured in the same way as what is compared with it: by `threads` threads at once.

@@ -1,7 +1,7 @@
 import ArgumentParser
-import CenterStore
 import Determinism
 import Foundation
+import ParameterStore
 import PartialFC
 import ProcessSupport
 

@@ -1,8 +1,8 @@
 internal import CKernels
-internal import CenterStore
 internal import Cluster
 import Determinism
 import Foundation
+internal import ParameterStore
 import StepProtocol
 import Tensors
 import Wire

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Cluster
-import ClusterStatus
 import Foundation
+import OperatorStatus
 import Tensors
 import Wire
 

@@ -1,7 +1,0 @@
-/// The order of an image's values.
-public enum ImageLayout: String, Sendable, Codable {
-    /// [n, channels, height, width]
-    case nchw
-    /// [n, height, width, channels]
-    case nhwc
-}

@@ -1,0 +1,72 @@
+internal import CFreeType
+public import Dataset
+public import Determinism
+internal import Foundation
+
+extension GlyphCache {
+    /// Opens the file at `path` if it was made from `recipe`; builds it if there is none, or if it is damaged.
+    ///
+    /// A sound file is never overwritten, because a run may train on it: one of another recipe is an error, and one that was drawn
+    /// with other fonts or another FreeType is taken as it is, with a line to `report`.
+    /// The file is written under another name and renamed. Processes that want it at the same time wait for one to build it.
+    ///
+    /// - Parameters:
+    ///   - parallel: the threads that render.
+    ///   - report: receives a line about what is built and which packages would add faces.
+    /// - Throws: `DatasetError` (`missingFonts`, with the packages to install) if fewer than `recipe.minimumImages` faces are
+    ///   there; `otherRecipe` if the file is of another recipe; other codes if characters do not suffice or the file cannot be
+    ///   written.
+    public static func open(
+        path: String, recipe: GlyphRecipe, parallel: ParallelBlocks, report: (String) -> Void = { _ in }
+    ) throws(DatasetError) -> GlyphCache {
+        try recipe.validate()
+        let lock = try FileLock(path: path + ".lock")
+        defer { withExtendedLifetime(lock) {} }
+        let fonts = recipe.installedFonts()
+        let version = Int(pfc_freetype_version())
+        if let cache = try? GlyphCache(path: path) {
+            if let difference = recipe.difference(from: cache.record.recipe) {
+                throw DatasetError(
+                    .otherRecipe, path: path,
+                    "was made with \(difference). It is kept, because a run may train on it: write to another file, or delete this one"
+                )
+            }
+            let drawnAlike =
+                cache.record.freeTypeVersion == version && cache.record.fonts.map(\.font) == fonts
+                && cache.record.fonts.map(\.byteCount) == fonts.map({ fileByteCount($0.path) })
+            if !drawnAlike {
+                report(
+                    "\(path) was drawn with other fonts or another FreeType than are installed here. It is used as it is; delete it to have it drawn again"
+                )
+            }
+            return cache
+        }
+        let missing = recipe.missingPackages()
+        let advice = "apt-get install \(missing.joined(separator: " "))"
+        guard fonts.count >= recipe.minimumImages else {
+            throw DatasetError(
+                .missingFonts,
+                "\(fonts.count) of the recipe's \(recipe.fonts.count) font faces are installed, at least \(recipe.minimumImages) "
+                    + "are needed: \(advice)")
+        }
+        report("rendering glyphs with \(fonts.count) font faces" + (missing.isEmpty ? "" : "; for more: \(advice)"))
+        let glyphs = try GlyphBuilder(recipe: recipe, fonts: fonts, parallel: parallel).build()
+        let record = GlyphRecord(
+            recipe: recipe,
+            fonts: zip(fonts, glyphs.descriptions).map {
+                GlyphRecord.Font(font: $0, description: $1, byteCount: fileByteCount($0.path))
+            },
+            freeTypeVersion: version, characters: glyphs.characters, heldOutCount: glyphs.heldOutCount)
+        do {
+            try GlyphCacheFile.bytes(record: record, glyphs: glyphs).write(
+                to: URL(fileURLWithPath: path), options: .atomic)
+        } catch {
+            throw DatasetError(.unwritableFile, path: path, "cannot be written: \(error.localizedDescription)")
+        }
+        return try GlyphCache(path: path)
+    }
+
+    private static func fileByteCount(_ path: String) -> Int {
+        (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int ?? -1
+    }
+}

@@ -1,0 +1,14 @@
+internal import Configuration
+package import Setup
+package import ShardModel
+
+extension RunSetup {
+    /// What a shard must know of this run.
+    package var shard: ShardSetup {
+        ShardSetup(
+            head: head, layout: layout, optimizer: optimizer, denseSliceCount: configuration.backbone.denseSlices,
+            microBatchSize: configuration.batch.microBatch, microBatchCount: configuration.microBatchCount,
+            initialCenters: configuration.head.initial, initialBackbone: configuration.backbone.initial,
+            sampledClasses: configuration.head.sampled)
+    }
+}

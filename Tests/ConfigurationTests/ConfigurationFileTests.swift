@@ -1,0 +1,142 @@
+import Configuration
+import Foundation
+import Testing
+
+@Suite struct ConfigurationFileTests {
+    @Test func defaultsAreValid() throws {
+        #expect(try RunConfiguration(yaml: "") == RunConfiguration())
+    }
+
+    @Test func fileThenSettingsOverrideDefaults() throws {
+        let configuration = try RunConfiguration(
+            yaml: "head:\n  sample_rate: 0.25\n  slices: 8\nbatch: {size: 64, micro_batch: 16}\n",
+            settings: ["head.slices=32", "seed=7", "evaluation.sets=[a.bin, b.bin]", "data.path=5"])
+        #expect(configuration.head.sampleRate == 0.25)
+        #expect(configuration.head.slices == 32)
+        #expect(configuration.batch.size == 64)
+        #expect(configuration.microBatchCount == 4)
+        #expect(configuration.seed == 7)
+        #expect(configuration.evaluation.sets == ["a.bin", "b.bin"])
+        #expect(configuration.data.path == "5")
+    }
+
+    @Test(arguments: [
+        ("head: {sample_rat: 0.1}", "head.sample_rat"),
+        ("head: 3", "head"),
+        ("head: {slices: 12}", "head.slices"),
+        ("head: {scale: .nan}", "head.scale"),
+        ("head: {storage: int8}", "head.storage"),
+        ("head: {momentum_storage: f16}", "head.momentum_storage"),
+        ("head: {momentum_storage: none}", "head.momentum_storage"),
+        ("head: {rounding: up}", "head.rounding"),
+        ("head: {compute: int8}", "head.compute"),
+        ("batch: {size: 100, micro_batch: 32}", "batch.micro_batch"),
+        ("head: {sample_rate: much}", "head.sample_rate"),
+        ("batch: {size: 1048576, micro_batch: 8}", "batch.micro_batch"),
+        ("data: {samples: 9223372036854775807}", "data.samples"),
+        ("schedule: {steps: 9223372036854775807}", "schedule"),
+        ("data: {samples: 1099511627776}\nschedule: {epochs: 999999}", "schedule"),
+        ("data: {kind: features}", "backbone.name"),
+        ("optimizer: {not_finite: ignore}", "optimizer.not_finite"),
+        ("optimizer: {not_finite_limit: -1}", "optimizer.not_finite_limit"),
+        ("checkpoint: {every_steps: -1}", "checkpoint.every_steps"),
+        ("checkpoint: {every_minutes: -0.5}", "checkpoint.every_minutes"),
+        ("checkpoint: {keep: -1}", "checkpoint.keep"),
+        ("checkpoint: {path: a}", "checkpoint.path"),
+        ("cluster: {rebalance: sometimes}", "cluster.rebalance"),
+        ("cluster: {moves_at_once: 0}", "cluster.moves_at_once"),
+        ("- 1\n- 2", ""),
+        ("a: b: c", ""),
+    ])
+    func mistakesAreNamed(yaml: String, key: String) {
+        let error = #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: yaml) }
+        #expect(error?.key == key)
+        #expect(error?.problem.isEmpty == false)
+    }
+
+    @Test func canonicalTextReadsBack() throws {
+        var configuration = RunConfiguration()
+        configuration.optimizer.weightDecay = 1e-4
+        configuration.head.m2 = 0.3
+        configuration.seed = .max >> 2
+        #expect(try RunConfiguration(yaml: configuration.canonicalText) == configuration)
+    }
+
+    @Test func fingerprintIgnoresWhatDoesNotDecideTheResult() throws {
+        let base = RunConfiguration()
+        var other = base
+        other.cluster.shards = 5
+        other.cluster.rebalance = "manual"
+        other.output = "elsewhere"
+        other.checkpoint.everySteps = 100
+        other.evaluation.every = 7
+        #expect(other.fingerprint == base.fingerprint)
+        #expect(other.differences(from: base).isEmpty)
+        other.seed = 2
+        #expect(other.fingerprint != base.fingerprint)
+        other = base
+        other.optimizer.notFinite = "stop"
+        #expect(other.fingerprint != base.fingerprint)
+    }
+
+    /// What an older version stored has no `head.sampling`: it goes on with the first rule, under its old fingerprint.
+    @Test func runsKeepTheirSamplingRule() throws {
+        let new = try RunConfiguration(yaml: "seed: 5").decided(like: nil)
+        #expect(new.head.sampling == 2 && new.canonicalText.contains(#""sampling":2"#))
+        let text = new.canonicalText.replacing(#","sampling":2"#, with: "")
+        let old = try RunConfiguration(stored: text)
+        #expect(old.canonicalText == text, "nothing is added to what is stored")
+        let goingOn = try RunConfiguration(yaml: "seed: 5").decided(like: old)
+        #expect(goingOn == old && goingOn.fingerprint == old.fingerprint && goingOn.differences(from: old).isEmpty)
+        #expect(goingOn.fingerprint != new.fingerprint)
+        #expect(try RunConfiguration(yaml: "seed: 5").decided(like: new) == new)
+        let first = try RunConfiguration(yaml: "seed: 5\nhead: {sampling: 1}")
+        #expect(first.decided(like: nil) == old && first.decided(like: new) == old)
+        #expect(first.differences(from: new) == ["head.sampling: stored 2, now 1"])
+        #expect(new.differences(from: old) == ["head.sampling: stored 1, now 2"])
+        #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: "head: {sampling: 3}") }
+    }
+
+    @Test func differencesNameTheKeyAndBothValues() {
+        var stored = RunConfiguration()
+        stored.head.scale = 32
+        stored.data.path = "/data/a"
+        var now = stored
+        #expect(now.differences(from: stored).isEmpty)
+        now.head.scale = 64
+        now.data.path = "/data/b"
+        now.data.flip = true
+        now.evaluation.sets = ["lfw.bin"]
+        now.schedule.decayPower = 2.5
+        now.output = "elsewhere"
+        #expect(
+            now.differences(from: stored) == [
+                "data.flip: stored false, now true", "data.path: stored \"/data/a\", now \"/data/b\"",
+                "evaluation.sets: stored [], now [\"lfw.bin\"]", "head.scale: stored 32, now 64",
+                "schedule.decay_power: stored 2, now 2.5",
+            ])
+    }
+
+    @Test func checkpointsAreInTheOutputUnlessSaidOtherwise() {
+        var configuration = RunConfiguration()
+        configuration.output = "runs/7"
+        #expect(configuration.checkpointDirectory == "runs/7/checkpoints")
+        configuration.checkpoint.directory = "/shared/7"
+        #expect(configuration.checkpointDirectory == "/shared/7")
+    }
+
+    /// docs/configuration.md has a row for every key, with its default.
+    @Test func everyKeyIsDocumented() throws {
+        let page = try String(
+            contentsOf: URL(filePath: #filePath).deletingLastPathComponent()
+                .appending(path: "../../docs/configuration.md").standardized, encoding: .utf8)
+        var section = ""
+        var documented: Set<String> = []
+        for line in page.split(separator: "\n") {
+            if line.hasPrefix("## ") { section = String(line.dropFirst(3)) }
+            guard line.hasPrefix("| `"), let key = line.dropFirst(3).split(separator: "`").first else { continue }
+            documented.insert(section == "Top level" ? String(key) : "\(section).\(key)")
+        }
+        for key in RunConfiguration.keys { #expect(documented.contains(key), "\(key) is not documented") }
+    }
+}

@@ -1,0 +1,68 @@
+import Configuration
+import Model
+import ParameterStore
+import Setup
+import Testing
+
+/// How numbers are kept, from the configuration's keys.
+@Suite struct NumberTests {
+    private func head(_ settings: String...) throws -> HeadConfiguration {
+        try RunSetup(
+            RunConfiguration(yaml: "data: {classes: 100, samples: 1000}", settings: settings.map { "head.\($0)" })
+        ).head
+    }
+
+    @Test func theDefaultIsF32() throws {
+        let head = try head()
+        #expect(head.format == .f32 && head.rounding == .stochastic && head.compute == .f32)
+    }
+
+    @Test func keysAreMapped() throws {
+        let head = try head("storage=bf16", "momentum_storage=int8", "rounding=nearest")
+        #expect(head.format == TableFormat(rows: .bf16, momentum: .int8))
+        #expect(head.rounding == .nearest && head.compute == .bf16)
+        #expect(try self.head("storage=bf16", "compute=f32").compute == .f32)
+        #expect(try self.head("compute=bf16").compute == .bf16)
+        #expect(try self.head("momentum_storage=bf16").compute == .f32)
+        let narrow = try RunConfiguration(
+            yaml: "data: {classes: 100, samples: 1000}",
+            settings: ["head.storage=bf16", "backbone.embedding_size=40"])
+        #expect(try RunSetup(narrow).head.compute == .f32)
+    }
+
+    @Test func noMomentumIsKeptOnlyIfThereIsNone() throws {
+        #expect(throws: ConfigurationError.self) { try head("momentum_storage=none") }
+        let configuration = try RunConfiguration(
+            yaml: "data: {classes: 100, samples: 1000}",
+            settings: ["head.momentum_storage=none", "optimizer.momentum=0"])
+        #expect(try RunSetup(configuration).head.format.momentum == .none)
+    }
+
+    @Test func whatRoundsOnItsWayNeedsTheExchangeNamed() throws {
+        let head = try head("exchange=rows", "exchange_rows=int8", "exchange_gradients=bf16")
+        #expect(head.exchangedRows == .int8 && head.exchangedGradients == .bf16)
+        #expect(try self.head("storage=bf16").exchangedRows == .bf16)
+        #expect(try self.head("storage=bf16", "exchange_rows=bf16").exchangedRows == .bf16)
+        for settings in ["exchange_rows=bf16", "exchange_gradients=bf16"] {
+            for exchange in ["auto", "features"] {
+                #expect {
+                    try self.head("exchange=\(exchange)", settings)
+                } throws: { ($0 as? ConfigurationError)?.key == "head.exchange" }
+            }
+        }
+        // Wider than what is kept.
+        #expect(throws: HeadError.self) { try self.head("exchange=rows", "storage=bf16", "exchange_rows=f32") }
+    }
+
+    @Test func formatsDecideTheResult() throws {
+        let base = RunConfiguration()
+        for (key, value) in [
+            ("storage", "bf16"), ("momentum_storage", "int8"), ("rounding", "nearest"), ("compute", "f32"),
+            ("exchange_rows", "int8"), ("exchange_gradients", "bf16"),
+        ] {
+            let other = try RunConfiguration(yaml: "", settings: ["head.\(key)=\(value)"])
+            #expect(other.fingerprint != base.fingerprint)
+            #expect(other.differences(from: base).first?.hasPrefix("head.\(key): ") == true)
+        }
+    }
+}
