@@ -160,11 +160,12 @@ format:
 
 lint:
 	swift format lint --strict --recursive Sources Tests Benchmarks Package.swift
+	scripts/check-architecture
 
-# Regenerates the protobuf-c code from Sources/CWire/wire.proto.
+# Regenerates the protobuf-c code from Sources/C/CWire/wire.proto.
 proto:
 	@command -v protoc-c >/dev/null || { echo "protoc-c is missing: apt-get install protobuf-c-compiler" >&2; exit 69; }
-	cd Sources/CWire && protoc-c --c_out=. wire.proto && mv wire.pb-c.h include/
+	cd Sources/C/CWire && protoc-c --c_out=. wire.proto && mv wire.pb-c.h include/
 
 clean:
 	rm -rf .build run demo
