@@ -3,10 +3,11 @@ internal import Cluster
 /// Questions of operators and readers, which must not keep the cluster from its work: each peer has one open at most, and all together a
 /// number of them.
 extension ServerCore {
-    /// Whether a message may come in, as far as questions go.
+    /// Whether a message may come in, as far as questions go. One that repeats what the peer waits for needs no second answer.
     ///
     /// - Throws: `WireError` if the peer, or too many others, wait for an answer already.
-    func admit(_ message: WireMessage, _ request: UInt64, of peer: PeerID) throws(WireError) {
+    func admit(_ message: WireMessage, _ request: UInt64, of peer: PeerID) throws(WireError) -> Bool {
+        var isRepeated = false
         let refusal: String? = state.withLock { state in
             guard let known = state.peers[peer], known.isWelcomed, message.isQuestion(of: known.share) else {
                 return nil
@@ -14,6 +15,7 @@ extension ServerCore {
             let now = ContinuousClock.now
             if let question = known.question {
                 guard now - question.since > options.questionDeadline else {
+                    isRepeated = question.request == request
                     return
                         "one question at a time: \(message.name) came before request \(question.request) was answered"
                 }
@@ -35,8 +37,12 @@ extension ServerCore {
             }
             return nil
         }
-        guard let refusal else { return }
-        state.withLock { $0.peers[peer]?.refusedQuestions += 1 }
+        guard let refusal else { return true }
+        state.withLock { state in
+            state.peers[peer]?.refusedQuestions += 1
+            if isRepeated { state.counters.ignored += 1 }
+        }
+        if isRepeated { return false }
         throw WireError(.busy, refusal, request: request)
     }
 

@@ -60,7 +60,7 @@ extension ServerCore {
             throw WireError(.unknownMessage, "a server does not take \(message.name)", request: request)
         }
         if let gate { try check(message, request, of: peer, gate) }
-        try admit(message, request, of: peer)
+        guard try admit(message, request, of: peer) else { return nil }
         guard case .announcement(let announced) = part else { return (request, message, byteCount) }
         let share = state.withLock { $0.peers[peer]?.share ?? .stranger }
         for (slow, message) in try unfinished.begin(announced, of: peer, share) {
