@@ -19,8 +19,11 @@ void pfc_keep_freed_memory(void) {
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }
 
+void pfc_use_one_arena(void) { mallopt(M_ARENA_MAX, 1); }
+
 void pfc_give_back_freed_memory(void) { malloc_trim(0); }
 #else
+void pfc_use_one_arena(void) {}
 void pfc_keep_freed_memory(void) {}
 void pfc_give_back_freed_memory(void) {}
 #endif

@@ -5,6 +5,10 @@
 /// Makes the allocator keep freed memory (up to 1 GiB at the top of the heap) and map only blocks above 32 MiB anew.
 void pfc_keep_freed_memory(void);
 
+/// Makes all threads allocate from one arena, if called before there are others. malloc_trim gives back the free end of the first arena alone;
+/// what others have at theirs, after a burst of messages 64 MiB each, would stay.
+void pfc_use_one_arena(void);
+
 /// Gives memory that was freed, and that the allocator keeps, back to the system.
 void pfc_give_back_freed_memory(void);
 
