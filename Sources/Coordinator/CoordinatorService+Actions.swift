@@ -67,8 +67,8 @@ extension CoordinatorService {
         case .refuse(let peer, let code, let message):
             if let hello = hellos[peer], members.values.contains(where: { $0.peer == peer }) == false {
                 noteRefusal("refused \(hello.role) \(hello.name) of \(hello.host): \(message)")
-            } else {
-                if let rest = refusals.next() { log.warning("refused a message: \(message)\(rest)") }
+            } else if let rest = refusals.next() {
+                log.warning("refused a message: \(message)\(rest)")
             }
             server.refuse(peer, request: request(peer), Refusal(code, message))
         case .dismiss(let peer, let member):

@@ -60,9 +60,7 @@ extension CoordinatorService {
         monitor?.note(known)
         tensorBoard?.append(known)
         write { try store.keep(.init(name: name, step: step, values: values)) }
-        // Only step, name and figures are written.
-        let line = Evaluation(member: MemberID(.worker, 0), incarnation: 0, step: step, name: name, values: values)
-        write { try metrics.append(line) }
+        write { try metrics.append(known) }
     }
 }
 

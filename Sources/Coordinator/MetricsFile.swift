@@ -1,7 +1,7 @@
 import Foundation
+package import OperatorStatus
 import ProcessSupport
 package import StepProtocol
-package import Wire
 
 /// Why the metrics cannot be written.
 package struct MetricsFileError: Error, CustomStringConvertible {
@@ -101,7 +101,7 @@ package struct MetricsFile {
     }
 
     /// Appends an evaluation.
-    package mutating func append(_ evaluation: Evaluation) throws {
+    package mutating func append(_ evaluation: ClusterStatus.Evaluation) throws {
         try append(line: EvaluationLine(step: evaluation.step, evaluation: evaluation.name, values: evaluation.values))
     }
 

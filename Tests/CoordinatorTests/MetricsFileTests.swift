@@ -1,4 +1,3 @@
-import Cluster
 import Coordinator
 import Determinism
 import Foundation
@@ -7,7 +6,6 @@ import OperatorStatus
 import StepProtocol
 import TestFiles
 import Testing
-import Wire
 
 @Suite struct MetricsFileTests {
     private struct Line: Decodable {
@@ -34,8 +32,8 @@ import Wire
 
     private func report(_ step: Int) -> StepReport { StepReport(step: step, loss: Double(step) / 7) }
 
-    private func evaluation(_ step: Int) -> Evaluation {
-        Evaluation(member: MemberID(.worker, 0), incarnation: 1, step: step, name: "pairs", values: ["accuracy": 0.5])
+    private func evaluation(_ step: Int) -> ClusterStatus.Evaluation {
+        ClusterStatus.Evaluation(name: "pairs", step: step, values: ["accuracy": 0.5])
     }
 
     /// Steps, evaluations that come late, goings back and restarts, held against a list.
