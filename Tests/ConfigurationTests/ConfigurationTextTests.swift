@@ -40,17 +40,22 @@ import Testing
         (Array("seed\n".utf8), "r.yaml", "mapping"),
         (Array("? [a]\n: 1\n".utf8), "r.yaml:1", "for a key"),
         (Array("head: {<<: 3}\n".utf8), "r.yaml:1", "merges"),
-        ([UInt8](repeating: 0x23, count: 1 << 20 + 1), "r.yaml", "longer"),
-        ([UInt8](repeating: 0x5B, count: 500_000), "r.yaml:1", "nested"),
-        (Array(String(repeating: "- ", count: 400_000).utf8), "r.yaml:1", "nested"),
-        (Array(String(repeating: "? ", count: 400_000).utf8), "r.yaml:1", "nested"),
-        (Array(String(repeating: "{a: ", count: 200_000).utf8), "r.yaml:1", "nested"),
     ])
     func whatIsNoConfigurationIsSaid(bytes: [UInt8], place: String, problem: String) {
         let error = #expect(throws: ConfigurationError.self) { try read(bytes) }
         #expect(error?.place.hasPrefix(place) == true, "\(error?.place ?? "")")
         #expect(error?.problem.contains(problem) == true, "\(error?.problem ?? "")")
         #expect((error?.problem.count ?? 0) < 500)
+    }
+
+    /// Not as arguments: they would be printed.
+    @Test func whatIsTooLongOrNestedIsSaid() {
+        whatIsNoConfigurationIsSaid(
+            bytes: [UInt8](repeating: UInt8(ascii: "#"), count: 1 << 20 + 1), place: "r.yaml", problem: "longer")
+        for (text, count) in [("[", 500_000), ("- ", 400_000), ("? ", 400_000), ("{a: ", 200_000)] {
+            whatIsNoConfigurationIsSaid(
+                bytes: Array(String(repeating: text, count: count).utf8), place: "r.yaml:1", problem: "nested")
+        }
     }
 
     @Test func filesThatAreNoneAreSaid() {
