@@ -219,8 +219,8 @@ let package = Package(
         .testTarget(
             name: "CoordinatorTests",
             dependencies: [
-                "Cluster", "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors",
-                "TestFiles", "Wire",
+                "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors",
+                "TestFiles",
             ],
             swiftSettings: settings),
         .testTarget(name: "TensorsTests", dependencies: ["Determinism", "Tensors"], swiftSettings: settings),
