@@ -100,6 +100,10 @@ extension CoordinatorService {
         welcome.committed = machine.committed
         welcome.checkpoint = machine.checkpoints.last?.directory ?? cluster.origin?.directory ?? ""
         if let hello = hellos[peer] { members[member] = MemberNotes(hello, peer) }
+        // Of those that have gone nothing is told any more.
+        if members.count > 2 * machine.record.members.count + 16 {
+            members = members.filter { machine.record.members[$0.key] != nil }
+        }
         deliver(.welcome(welcome), to: peer, request: request)
     }
 

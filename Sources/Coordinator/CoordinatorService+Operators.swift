@@ -34,7 +34,9 @@ extension CoordinatorService {
             do {
                 let checkpoint = try arguments["checkpoint"].map(checkpoint)
                 return order(
-                    .restore(checkpoint: checkpoint?.directory, step: checkpoint?.step, past: checkpoint?.past))
+                    .restore(
+                        checkpoint: checkpoint?.directory, step: checkpoint?.step, past: checkpoint?.past,
+                        classVersion: checkpoint?.classVersion))
             } catch { return refusal("\(error)") }
         case .drain, .undrain, .forget:
             guard let shard = shard(arguments["name"] ?? "") else {
@@ -131,6 +133,13 @@ extension CoordinatorService {
         let manifest = try CheckpointReader(directory: directory).manifest
         guard manifest.fingerprint == setup.configuration.fingerprint else {
             throw OfflineError("\(directory) is of a run with another configuration; start one with `serve --resume`")
+        }
+        let registry = try ClassRegistry(
+            classCount: setup.head.classCount, sliceCount: setup.head.sliceCount, operationsJSON: manifest.operations)
+        guard machine.operations.map(\.operation).starts(with: registry.operations) else {
+            throw OfflineError(
+                "\(directory) has other operations on the classes than this run; start a run from it with `serve --resume`"
+            )
         }
         return CoordinatorRecord.CheckpointRecord(
             step: manifest.step, directory: directory, classVersion: manifest.classVersion, past: manifest.past)

@@ -18,8 +18,8 @@ extension CoordinatorService {
             let count = report.incidents - notes.incidents
             note(.warning, "\(name): \(count == 1 ? "" : "\(count) times, the last: ")\(report.lastIncident)")
         }
-        if !notes.isTornTailNoted, let bytes = beat.statistics["torn_bytes"], bytes > 0 {
-            note(.info, "\(name): the last \(Int(bytes)) bytes of its log were an unfinished write, and were cut off")
+        if !notes.isTornTailNoted, let bytes = notes.optionalCount("torn_bytes"), bytes > 0 {
+            note(.info, "\(name): the last \(bytes) bytes of its log were an unfinished write, and were cut off")
             notes.isTornTailNoted = true
         }
         (notes.obstacle, notes.problem, notes.incidents) = (report.obstacle, report.problem, report.incidents)

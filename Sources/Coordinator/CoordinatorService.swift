@@ -198,7 +198,8 @@ final class CoordinatorService: @unchecked Sendable {
         switch message {
         case .hello(let hello): greet(hello, peer, request)
         case .heartbeat(let beat):
-            if machine.isMember(beat.member, incarnation: beat.incarnation) {
+            let isMember = machine.isMember(beat.member, incarnation: beat.incarnation)
+            if isMember {
                 members[beat.member]?.statistics = beat.statistics
                 noteTroubles(beat)
             }
@@ -206,7 +207,8 @@ final class CoordinatorService: @unchecked Sendable {
                 .heartbeatReply(
                     HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
                 to: peer, request: request)
-            if beat.term > 0 {
+            // Others say it when they join: nobody who is not let in begins a term.
+            if isMember, beat.term > 0 {
                 perform(machine.handle(.knows(term: beat.term, coordinator: beat.coordinator), at: now))
             }
             perform(

@@ -52,18 +52,16 @@ struct StoredRun {
             id: id, configuration: setup.configuration.canonicalText, origin: origin?.record)
         record = CoordinatorRecord()
         isContinued = false
-        try store.create(cluster)
-        guard let origin else { return }
         var decisions: [CoordinatorRecord.Decision] = []
-        if !origin.operations.isEmpty {
+        if let origin, !origin.operations.isEmpty {
             let changes = origin.operations.map {
                 CoordinatorRecord.ClassChange(operation: $0, afterStep: origin.record.step)
             }
             decisions.append(.operations(changes, classVersion: changes.count))
         }
-        if !origin.rates.isEmpty { decisions.append(.rates(origin.rates)) }
-        if decisions.isEmpty { return }
-        try store.write(decisions)
+        if let origin, !origin.rates.isEmpty { decisions.append(.rates(origin.rates)) }
+        // At once: a run that began without its classes would not be the one that is resumed.
+        try store.create(cluster, deciding: decisions)
         for decision in decisions { record.apply(decision) }
     }
 

@@ -10,7 +10,7 @@ extension Decoder {
             ranks: try entries(c.ranks, c.n_ranks, "ranks", limit: ShardWaiting.rankLimit).map {
                 ShardWaiting.Rank(
                     rank: try Field.number($0.rank, "rank"), phase: try Field.value(StepPhase.self, $0.phase, "phase"),
-                    seconds: try Field.measure($0.seconds, "seconds"))
+                    seconds: try Field.duration($0.seconds, "seconds"))
             }, failure: try c.failure.map { try shardFailure($0.pointee) })
     }
 

@@ -42,7 +42,7 @@ extension Decoder {
             classVersion: try Field.number(c.class_version, "class_version"),
             receivedClassVersion: c.received_class_version == 0
                 ? nil : try Field.number(c.received_class_version - 1, "received_class_version"), past: c.past,
-            lastTask: try Field.number(c.last_task, "last_task"), isSynced: c.synced != 0,
+            lastTask: try Field.number(c.last_task, "last_task", limit: Bound.counter), isSynced: c.synced != 0,
             recent: try entries(c.recent, c.n_recent, "recent", limit: Bound.recent).map { id in
                 StepID(
                     term: try Field.number(id.term, "term"), step: try Field.number(id.step, "step"),

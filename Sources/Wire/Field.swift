@@ -40,6 +40,14 @@ enum Field {
         return value
     }
 
+    /// Seconds that have passed: a number, and no more than a century.
+    static func duration(_ value: Double, _ field: String) throws -> Double {
+        guard value >= 0 && value < 4e9 else {
+            throw WireError(.field, "\(field) is \(value); 0 to 4e9 is allowed")
+        }
+        return value
+    }
+
     static func learningRate(_ value: Float) throws -> Float {
         guard value.isFinite && value >= 0 else {
             throw WireError(.field, "learning_rate is \(value); a finite number from 0 up is allowed")

@@ -27,6 +27,8 @@ public struct WireLimits: Sendable {
 enum Bound {
     /// Steps, attempts, versions, class ids, extents: sums and increments of these cannot overflow.
     static let number = 1 << 48
+    /// What the coordinator counts up from what a member says (tasks, maps): what follows it can still be sent.
+    static let counter = 1 << 40
     /// Ranks, slices, micro-batches, milliseconds, threads.
     static let small = 1 << 24
     static let processID = Int(UInt32.max)

@@ -72,6 +72,17 @@ struct RecordKeyTests {
         #expect(set.problems.map(\.code) == [.malformedRecord, .truncatedRecord])
     }
 
+    /// Without an index the next record is found by how records begin.
+    @Test func damageCostsOneRecordWithoutAnIndexToo() throws {
+        let folder = try TemporaryFolder()
+        var bytes = try write([1, 2, 3, 4, 5, 6], withIndex: false, to: folder).file
+        bytes[bytes.count / 6 * 2] ^= 0xFF
+        _ = try folder.write(bytes, to: "train.rec")
+        let set = try RecordDataset(path: folder.path, options: skipping)
+        #expect(try values(set) == [10, 20, 40, 50, 60])
+        #expect(set.problems.map(\.code) == [.malformedRecord])
+    }
+
     /// Behind a damaged record the index tells where to go on.
     @Test func damageCostsOneRecord() throws {
         let folder = try TemporaryFolder()

@@ -48,10 +48,14 @@ extension CoordinatorMachine {
     /// Takes a class operation back that some shards may have made: everyone goes back to the classes before it, by its log. Shards
     /// without a log that may have made it go back to the newest checkpoint.
     private mutating func cancel(_ operation: ClassOperation) -> [Action] {
-        var operations = record.operations
-        if operations.indices.contains(classVersion) { operations.remove(at: classVersion) }
-        var actions = decide(.operations(operations, classVersion: classVersion))
+        // Later orders name classes as they would be after this one: without it they would mean others.
+        let later = record.operations.dropFirst(classVersion + 1).map(\.operation.summary)
+        var actions = decide(.operations(Array(record.operations.prefix(classVersion)), classVersion: classVersion))
         actions += [.event(.warning, "the order to \(operation.summary) is called off: the classes stay as they are")]
+        if !later.isEmpty {
+            let text = "so are the orders that came after it: \(later.joined(separator: "; "))"
+            actions += [.event(.warning, text)]
+        }
         actions += abandonTask()
         let canGoBack = owners.allSatisfy { live[$0]?.logsSteps ?? true }
         return actions + (canGoBack ? goBack(to: committed) : goBack(to: newestCheckpoint ?? beginning))

@@ -6,18 +6,22 @@ extension CoordinatorMachine {
     /// Terms above this are not believed: names of pasts have 40 bits for them.
     private static var termLimit: Int { 1 << 39 }
 
+    /// Nor is one that is so much newer than the own: a term begins with every start of a coordinator, and whoever believed a lie would have
+    /// none left above it.
+    private func isBelieved(_ term: Int) -> Bool { term < min(Self.termLimit, record.term + 1 << 20) }
+
     /// A member tells the newest term that it knows, and which coordinator process began it (0: it does not know).
     ///
     /// A plan of this coordinator would be ignored if its term were not above that.
     mutating func hear(ofTerm term: Int, by coordinator: UInt64) -> [Action] {
-        guard term >= record.term, term < Self.termLimit else { return [] }
+        guard term >= record.term, isBelieved(term) else { return [] }
         if term == record.term, coordinator == 0 || coordinator == incarnation { return [] }
         return rise(above: term)
     }
 
     /// A directory has steps of a term that was not begun here.
     mutating func hear(of state: ShardState) -> [Action] {
-        guard let term = state.holdings?.recent.map(\.term).max(), term < Self.termLimit,
+        guard let term = state.holdings?.recent.map(\.term).max(), isBelieved(term),
             term > record.term || term == record.term && !hasBegunInTerm
         else { return [] }
         return rise(above: term)

@@ -12,7 +12,7 @@ extension CoordinatorMachine {
         case .rebalance: record.owners.isEmpty ? [.refuseOperator("the slices are not divided yet")] : replan()
         case .checkpoint: orderCheckpoint()
         case .classes(let operation): order(operation)
-        case .restore(let checkpoint, let step, let past): restore(checkpoint, step, past)
+        case .restore(let checkpoint, let step, let past, let version): restore(checkpoint, step, past, version)
         case .forget(let member): forget(member)
         case .learningRate(let rule): setLearningRate(rule)
         case .cancel: cancel()
@@ -85,7 +85,9 @@ extension CoordinatorMachine {
         return []
     }
 
-    private mutating func restore(_ directory: String?, _ step: Int?, _ past: UInt64?) -> [Action] {
+    private mutating func restore(
+        _ directory: String?, _ step: Int?, _ past: UInt64?, _ version: Int?
+    ) -> [Action] {
         let checkpoint: CoordinatorRecord.CheckpointRecord?
         if let directory {
             let known = record.checkpoints.last { $0.directory == directory }
@@ -94,7 +96,9 @@ extension CoordinatorMachine {
                 ? beginning
                 : known
                     ?? step.map {
-                        .init(step: $0, directory: directory, classVersion: record.classVersion, past: past ?? 0)
+                        .init(
+                            step: $0, directory: directory, classVersion: version ?? record.classVersion,
+                            past: past ?? 0)
                     }
         } else {
             checkpoint = newestCheckpoint

@@ -47,8 +47,8 @@ extension CoordinatorMachine {
         /// Write a checkpoint.
         case checkpoint
         case classes(ClassOperation)
-        /// Go back to a checkpoint; without a path to the newest.
-        case restore(checkpoint: String?, step: Int?, past: UInt64? = nil)
+        /// Go back to a checkpoint; without a path to the newest. Of one that the record does not name: its step, past and class version.
+        case restore(checkpoint: String?, step: Int?, past: UInt64? = nil, classVersion: Int? = nil)
         /// A shard is lost for good: its slices go to the others, and the cluster goes back to the newest checkpoint. One that owned
         /// nothing is just forgotten.
         case forget(MemberID)

@@ -97,6 +97,32 @@ final class RecordFile: Sendable {
         return part
     }
 
+    /// Where the next record begins after `offset`; nil if there is none.
+    ///
+    /// Records begin at multiples of 4, and no record has the magic number in its contents: what looks like the beginning of one is one.
+    ///
+    /// - Throws: `DatasetError` if the file cannot be read.
+    func nextRecord(after offset: Int) throws(DatasetError) -> Int? {
+        var position = (offset + 4) / 4 * 4
+        var length = 64 << 10
+        while position <= byteCount - 8 {
+            let piece = try bytes(at: position, count: min(length, byteCount - position))
+            length = min(2 * length, 4 << 20)
+            let found = piece.withUnsafeBytes { buffer in
+                stride(from: 0, through: buffer.count - 8, by: 4).first { place in
+                    let flags = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: place + 4, as: UInt32.self))
+                    let word = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: place, as: UInt32.self))
+                    return word == Self.magic && flags >> 29 <= 1
+                        && Int(flags & Self.lengthMask) <= byteCount - position - place - 8
+                }
+            }
+            if let found { return position + found }
+            // A beginning may lie across two pieces.
+            position += max(4, piece.count / 4 * 4 - 4)
+        }
+        return nil
+    }
+
     /// The contents of the record at `offset`, at most `limit` bytes of them, and the offset after it.
     func record(at offset: Int, limit: Int = .max) throws(DatasetError) -> (contents: [UInt8], next: Int) {
         var part = try part(at: offset)

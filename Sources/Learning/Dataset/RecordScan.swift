@@ -51,9 +51,10 @@ struct RecordScan {
                 position = record.next
             } catch {
                 try problems.report(error.at(Int(clamping: key ?? UInt64(number)), path: file.path))
-                // What follows a damaged record is found by the index alone.
-                guard let next = entries[cursor...].first(where: { $0.offset > position }) else { break }
-                position = next.offset
+                // The index knows where the next one begins; without it that is looked for.
+                let named = entries[cursor...].first { $0.offset > position }?.offset
+                guard let next = try named ?? file.nextRecord(after: position) else { break }
+                position = next
             }
             number += 1
         }

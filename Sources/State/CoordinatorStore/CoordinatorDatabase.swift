@@ -73,8 +73,10 @@ public final class CoordinatorDatabase {
         lock.release()
     }
 
-    /// Makes the cluster that this database is about, durably. Once.
-    public func create(_ cluster: Cluster) throws(CoordinatorStoreError) {
+    /// Makes the cluster that this database is about, and what it begins with, durably. Once.
+    public func create(
+        _ cluster: Cluster, deciding decisions: [CoordinatorRecord.Decision] = []
+    ) throws(CoordinatorStoreError) {
         try transaction(durable: true) { db in
             try db.execute(
                 sql: """
@@ -84,6 +86,7 @@ public final class CoordinatorDatabase {
                 arguments: [
                     cluster.id, cluster.configuration, try cluster.origin.map(Self.json), cluster.instructionSet,
                 ])
+            for decision in decisions { try Self.write(decision, db) }
         }
     }
 

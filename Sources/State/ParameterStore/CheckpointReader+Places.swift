@@ -25,16 +25,20 @@ extension CheckpointReader {
         try FileIO.syncDirectory(FileIO.directory(of: directory))
     }
 
-    /// Renames a checkpoint, so that nobody takes it for one of the present. An earlier one that was moved aside from the same place
-    /// is removed.
+    /// Renames a checkpoint, so that nobody takes it for one of the present: `.abandoned`, or `.abandoned-2` and so on if others were moved
+    /// aside from the same place. They stay: an operator may go back to any of them.
     ///
     /// - Returns: where it is now, nil if it is not there.
     /// - Throws: `CenterStoreError` if it cannot be renamed.
     @discardableResult
     public static func moveAside(_ directory: String) throws(CenterStoreError) -> String? {
         guard FileIO.exists(directory) else { return nil }
-        let aside = directory + abandonedSuffix
-        if FileIO.exists(aside) { try delete(aside) }
+        var aside = directory + abandonedSuffix
+        var number = 1
+        while FileIO.exists(aside) {
+            number += 1
+            aside = directory + abandonedSuffix + "-\(number)"
+        }
         try FileIO.rename(directory, to: aside)
         try FileIO.syncDirectory(FileIO.directory(of: directory))
         return aside
