@@ -18,14 +18,16 @@ public final class GlyphCache: Sendable {
         func fail(_ problem: String) -> DatasetError {
             DatasetError(.damagedCache, path: path, "\(problem); delete the file to have it built again")
         }
+        // Somebody's data: not to be deleted.
+        let hint = "set data.kind to what it is (rec, folder, features), or name a file of `worker glyphs`"
         guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped) else {
-            throw DatasetError(.missingFile, path: path, "cannot be read")
+            throw DatasetError(.missingFile, path: path, "cannot be read as a glyph cache; \(hint)")
         }
         func field<Value: FixedWidthInteger>(_ offset: Int, _ type: Value.Type) -> Value {
             data.withUnsafeBytes { Value(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Value.self)) }
         }
         guard data.count >= GlyphCacheFile.headerByteCount, data.starts(with: GlyphCacheFile.magic) else {
-            throw fail("is not a glyph cache")
+            throw DatasetError(.damagedCache, path: path, "is not a glyph cache; \(hint)")
         }
         let version = field(8, UInt32.self)
         guard version == GlyphCacheFile.version else {

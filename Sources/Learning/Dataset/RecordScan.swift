@@ -52,8 +52,9 @@ struct RecordScan {
             } catch {
                 try problems.report(error.at(Int(clamping: key ?? UInt64(number)), path: file.path))
                 // The index knows where the next one begins; without it that is looked for.
-                let named = entries[cursor...].first { $0.offset > position }?.offset
-                guard let next = try named ?? file.nextRecord(after: position) else { break }
+                var next = entries[cursor...].first { $0.offset > position }?.offset
+                if next == nil { next = try file.nextRecord(after: position) }
+                guard let next else { break }
                 position = next
             }
             number += 1
