@@ -139,4 +139,15 @@ import Testing
         #expect(try Fixture.names(in: folder.path) == ["4", "damaged"])
         #expect(try Fixture.names(in: folder.path + "/4") == ["notes.txt"])
     }
+
+    @Test func whatIsMovedAsideReplacesNothing() throws {
+        let folder = try TemporaryFolder()
+        let place = "\(folder.path)/9"
+        for _ in 0..<3 {
+            try write(place, step: 9).write(to: place)
+            _ = try CheckpointReader.moveAside(place)
+        }
+        #expect(try Fixture.names(in: folder.path) == ["9.abandoned", "9.abandoned-2", "9.abandoned-3"])
+        #expect(try CheckpointReader.moveAside(place) == nil)
+    }
 }

@@ -85,6 +85,15 @@ import Testing
         #expect(cluster.machine.id.step == 1)
     }
 
+    /// What they name would be other classes without it.
+    @Test mutating func ordersThatCameAfterItAreCalledOffToo() {
+        getStuck()
+        cluster.tell(.classes(.retire([5])))
+        #expect(cluster.machine.operations.count == 2)
+        #expect(cluster.tell(.cancel).contains("warning: so are the orders that came after it: retire 5"))
+        #expect(cluster.machine.operations.isEmpty)
+    }
+
     @Test mutating func itIsCalledOffAfterARestartToo() {
         getStuck()
         cluster.restart()
