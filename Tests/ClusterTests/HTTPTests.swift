@@ -20,7 +20,14 @@ import Testing
             for _ in 0..<2 { try cluster.addShard() }
             try cluster.addWorker(arguments: ["--http", "127.0.0.1:0"])
             try cluster.waitUntilCommitted(10)
-            try body(cluster, try client(of: "coordinator", "dashboard at", cluster))
+            let coordinator = try client(of: "coordinator", "dashboard at", cluster)
+            // What HTTP shows is a quarter of a second old; a cluster may join and train ten steps in less.
+            try cluster.waitUntil("HTTP shows the cluster", seconds: 30) {
+                let page = try JSONSerialization.jsonObject(with: coordinator.get("/api/status").body)
+                guard let status = page as? [String: Any] else { return false }
+                return (status["shards"] as? [Any])?.count == 2 && (status["workers"] as? [Any])?.count == 1
+            }
+            try body(cluster, coordinator)
         }
     }
 
