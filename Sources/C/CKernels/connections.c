@@ -58,7 +58,11 @@ bool pfc_connection_look(int descriptor, pfc_connection *connection) {
 
 bool pfc_connection_end(int descriptor, uint64_t cookie) {
     uint64_t now;
-    return cookie_of(descriptor, &now) && now == cookie && shutdown(descriptor, SHUT_RDWR) == 0;
+    if (!cookie_of(descriptor, &now) || now != cookie) return false;
+    // When ZeroMQ closes it the peer is told at once. Else one whose window is closed waits for a minute or more, and so does the kernel.
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    return shutdown(descriptor, SHUT_RDWR) == 0;
 }
 
 int64_t pfc_raise_descriptor_limit(void) {
