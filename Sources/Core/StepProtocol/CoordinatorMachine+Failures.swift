@@ -51,8 +51,7 @@ extension CoordinatorMachine {
         // Every rank was refused and should have said so.
         guard configuration.stuckAfter > .zero, now >= since + configuration.stuckAfter else { return [] }
         if let actions = leaveOut(Array(ranks.indices), "it does not report what \(what)", now) { return actions }
-        unresponsiveAttempts += 1
-        retryAt = now + min(.seconds(60), configuration.unresponsiveBackoff * (1 << min(unresponsiveAttempts - 1, 10)))
+        postponeAttempt(now)
         return abort(what)
     }
 

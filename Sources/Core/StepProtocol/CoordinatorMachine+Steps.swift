@@ -277,9 +277,14 @@ extension CoordinatorMachine {
         {
             return actions
         }
+        postponeAttempt(now)
+        return abort(what)
+    }
+
+    /// The step is tried again after a pause, which is twice as long for each attempt, up to a minute.
+    mutating func postponeAttempt(_ now: Duration) {
         unresponsiveAttempts += 1
         retryAt = now + min(.seconds(60), configuration.unresponsiveBackoff * (1 << min(unresponsiveAttempts - 1, 10)))
-        return abort(what)
     }
 
     /// Something in the step is not finite: it would be so again.
