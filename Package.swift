@@ -77,7 +77,10 @@ let package = Package(
         // Sources/Wire, Sources/ClusterKeys, Sources/Monitoring
         .target(
             name: "Wire",
-            dependencies: ["CKernels", "CWire", "CZeroMQ", "Cluster", "NetworkAddress", "StepProtocol", "Tensors"],
+            dependencies: [
+                "CKernels", "CWire", "CZeroMQ", "Cluster", "NetworkAddress", "ProcessSupport", "StepProtocol",
+                "Tensors",
+            ],
             path: "Sources/Wire", exclude: ["PROTOCOL.md"], swiftSettings: settings),
         // Key files and key sets, and the options that name them.
         .target(
