@@ -10,6 +10,9 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+// Tests do not compute: what is slow runs in the libraries. Unoptimised, they are compiled in less than half the time.
+let testSettings = settings + [.unsafeFlags(["-Onone"])]
+
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
@@ -201,80 +204,87 @@ let package = Package(
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
-        .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: settings),
+        .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: testSettings),
         .testTarget(
             name: "ClusterTests",
             dependencies: [
                 "Cluster", "ClusterHarness", "ClusterKeys", "OperatorStatus", "StepProtocol", "Tensors", "Wire",
             ],
-            swiftSettings: settings),
-        .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: settings),
+            swiftSettings: testSettings),
+        .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: testSettings),
         .testTarget(
             name: "ParameterStoreTests",
             dependencies: ["Cluster", "Determinism", "ParameterStore", "Tensors", "TestFiles"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
             name: "CoordinatorStoreTests",
             dependencies: [
                 "Cluster", "CoordinatorStore", "StepProtocol", "TestFiles",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ], swiftSettings: settings),
+            ], swiftSettings: testSettings),
         .testTarget(
             name: "CoordinatorTests",
             dependencies: [
                 "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors",
                 "TestFiles",
             ],
-            swiftSettings: settings),
-        .testTarget(name: "TensorsTests", dependencies: ["Determinism", "Tensors"], swiftSettings: settings),
+            swiftSettings: testSettings),
+        .testTarget(name: "TensorsTests", dependencies: ["Determinism", "Tensors"], swiftSettings: testSettings),
+        // They compute references: optimised.
         .testTarget(
             name: "PartialFCTests",
             dependencies: ["Cluster", "Determinism", "Model", "ParameterStore", "PartialFC", "Tensors", "TestFiles"],
             swiftSettings: settings),
         .testTarget(
             name: "DatasetTests", dependencies: ["Dataset", "Determinism", "Glyphs", "Tensors", "TestFiles"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
             name: "VerificationTests", dependencies: ["Dataset", "Tensors", "TestFiles", "Verification"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
             name: "BackboneTests",
             dependencies: ["Cluster", "Determinism", "Model", "Tensors", "TestFiles", "Training"],
             exclude: ["Reference"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
             name: "SetupTests",
             dependencies: [
                 "Cluster", "Configuration", "Dataset", "Model", "ParameterStore", "RunData", "Setup", "StepProtocol",
                 "Tensors", "TestFiles",
-            ], swiftSettings: settings),
+            ], swiftSettings: testSettings),
         .testTarget(
             name: "ShardModelTests",
             dependencies: [
                 "Cluster", "Configuration", "Determinism", "Model", "ParameterStore", "Setup", "ShardModel",
                 "ShardServer", "StepProtocol", "Tensors", "TestFiles",
-            ], swiftSettings: settings),
+            ], swiftSettings: testSettings),
         .testTarget(
             name: "MonitoringTests", dependencies: ["ClusterHarness", "Monitoring", "OperatorStatus"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
-            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "OperatorStatus"], swiftSettings: settings),
-        .testTarget(name: "NetworkAddressTests", dependencies: ["NetworkAddress"], swiftSettings: settings),
-        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: settings),
-        .testTarget(
-            name: "StepProtocolTests", dependencies: ["Cluster", "Determinism", "StepProtocol"], swiftSettings: settings
+            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "OperatorStatus"], swiftSettings: testSettings
         ),
-        .testTarget(name: "ProcessSupportTests", dependencies: ["ProcessSupport"], swiftSettings: settings),
+        .testTarget(name: "NetworkAddressTests", dependencies: ["NetworkAddress"], swiftSettings: testSettings),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: testSettings),
+        .testTarget(
+            name: "StepProtocolTests", dependencies: ["Cluster", "Determinism", "StepProtocol"],
+            exclude: ["Simulation"],
+            swiftSettings: testSettings),
+        // Thousands of schedules: optimised.
+        .testTarget(
+            name: "SimulationTests", dependencies: ["Cluster", "Determinism", "StepProtocol"],
+            path: "Tests/StepProtocolTests/Simulation", swiftSettings: settings),
+        .testTarget(name: "ProcessSupportTests", dependencies: ["ProcessSupport"], swiftSettings: testSettings),
         .testTarget(
             name: "WorkerTests",
             dependencies: ["Cluster", "Configuration", "StepProtocol", "Tensors", "TestFiles", "Wire"],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
         .testTarget(
             name: "WireTests",
             dependencies: [
                 "CZeroMQ", "Cluster", "ClusterHarness", "Determinism", "NetworkAddress", "StepProtocol", "Tensors",
                 "Wire",
             ],
-            swiftSettings: settings),
+            swiftSettings: testSettings),
     ]
 )

@@ -24,7 +24,7 @@ final class CoordinatorService: @unchecked Sendable {
         case stop(String)
     }
 
-    typealias Machine = CoordinatorMachine<PeerID>
+    typealias Machine = CoordinatorMachine
 
     /// The connection and request number of a message: what is sent to that connection answers it.
     typealias Question = (peer: PeerID, request: UInt64)

@@ -1,3 +1,4 @@
+import Cluster
 import Wire
 
 /// What the coordinator knows of a member besides what the state machine needs.

@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Cluster
 
 /// The connections of a server, watched from outside of ZeroMQ: how much it holds of each that nobody has seen yet.
 ///

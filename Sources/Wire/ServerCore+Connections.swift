@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// The connections that messages come over.
 extension ServerCore {
     var monitor: SocketMonitor? { observer }

@@ -1,21 +1,6 @@
 public import Cluster
 public import NetworkAddress
 
-/// A connection as a server sees it: the ZeroMQ routing id. Good for answers, not for knowing who it is.
-public struct PeerID: Hashable, Sendable, CustomStringConvertible {
-    let bytes: [UInt8]
-
-    /// The connection with a routing id of 1 to 255 bytes.
-    public init(bytes: [UInt8]) { self.bytes = bytes }
-
-    public var description: String {
-        bytes.map { byte in
-            let text = String(byte, radix: 16)
-            return text.count == 1 ? "0" + text : text
-        }.joined()
-    }
-}
-
 /// What happens at a server's socket.
 public enum ServerEvent: Sendable {
     /// A message that decodes, of a peer that was welcomed, or a hello of any. Answers repeat `request`.

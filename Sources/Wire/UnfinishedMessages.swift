@@ -1,3 +1,5 @@
+internal import Cluster
+
 /// The unfinished messages of an endpoint, one per peer at most. Used by the socket's thread.
 ///
 /// Members have room of their own, which nobody else can take. A message has to come at a rate: whoever sends a byte now and then gives

@@ -1,4 +1,5 @@
 internal import CZeroMQ
+import Cluster
 import Glibc
 import NetworkAddress
 import Tensors

@@ -1,11 +1,11 @@
-internal import Cluster
+public import Cluster
 internal import StepProtocol
 import Testing
 
 /// A coordinator's machine with its database. Peers are called as their processes: `s0` is a shard of incarnation 100, `w0` a
 /// worker of incarnation 0.
 struct CoordinatorFixture {
-    typealias Machine = CoordinatorMachine<String>
+    typealias Machine = CoordinatorMachine
 
     var machine: Machine
     var now = Duration.zero
@@ -57,10 +57,10 @@ struct CoordinatorFixture {
             isDeciding = false
             switch action {
             case .persist: break
-            case .welcome(let peer, let member): words.append("\(peer) is \(member)")
-            case .refuse(let peer, let code, let message): words.append("\(peer) refused \(code): \(message)")
-            case .dismiss(let peer, let member): words.append("\(peer) may go: \(member)")
-            case .send(_, let peer, let plan): plans[peer] = plan
+            case .welcome(let peer, let member): words.append("\(peer.name) is \(member)")
+            case .refuse(let peer, let code, let message): words.append("\(peer.name) refused \(code): \(message)")
+            case .dismiss(let peer, let member): words.append("\(peer.name) may go: \(member)")
+            case .send(_, let peer, let plan): plans[peer.name] = plan
             case .committed(let report):
                 words.append("committed \(report.step) loss \(report.loss.map { "\($0)" } ?? "none")")
             case .event(let level, let text): if level != .info { words.append("\(level): \(text)") }
@@ -99,7 +99,7 @@ struct CoordinatorFixture {
     ) -> [String] {
         tell(
             .joined(
-                peer, role: peer.hasPrefix("s") ? .shard : .worker,
+                PeerID(name: peer), role: peer.hasPrefix("s") ? .shard : .worker,
                 incarnation: incarnation ?? Self.identity(peer).incarnation, endpoint: "at \(peer)",
                 previousNumber: previous, state: state, writesResults: writesResults))
     }
@@ -159,7 +159,7 @@ struct CoordinatorFixture {
         guard let number = task?.number else { return ["there is no task"] }
         return peers.flatMap { peer in
             let (member, incarnation) = Self.identity(peer)
-            return tell(.taskDone(peer, member, incarnation: incarnation, number: number, outcome))
+            return tell(.taskDone(PeerID(name: peer), member, incarnation: incarnation, number: number, outcome))
         }
     }
 
@@ -169,7 +169,7 @@ struct CoordinatorFixture {
             let (member, incarnation) = Self.identity(peer)
             let usual =
                 member.role == .shard ? ShardReport(committed: machine.committed, durable: machine.committed) : nil
-            return tell(.heartbeat(peer, member, incarnation: incarnation, report: report ?? usual))
+            return tell(.heartbeat(PeerID(name: peer), member, incarnation: incarnation, report: report ?? usual))
         }
     }
 
@@ -199,4 +199,12 @@ struct CoordinatorFixture {
     var slices: [Int: SliceSet] {
         Dictionary(uniqueKeysWithValues: machine.plan.shards.map { ($0.shard.number, $0.slices) })
     }
+}
+
+/// Peers of tests are called by names.
+extension PeerID: ExpressibleByStringInterpolation {
+    init(name: String) { self.init(bytes: Array(name.utf8)) }
+    public init(stringLiteral name: String) { self.init(name: name) }
+
+    var name: String { String(decoding: bytes, as: UTF8.self) }
 }

@@ -4,7 +4,7 @@ public import Cluster
 extension CoordinatorMachine {
     /// A process that passed the handshake.
     struct Newcomer {
-        var peer: Peer
+        var peer: PeerID
         var incarnation: UInt64
         var endpoint: String
         var previousNumber: Int?
@@ -178,7 +178,7 @@ extension CoordinatorMachine {
 
     /// Renews the lease of a member, then lets `body` answer. Other incarnations and unknown members are refused.
     mutating func heard(
-        _ peer: Peer, _ member: MemberID, _ incarnation: UInt64, _ now: Duration, _ body: (inout Self) -> [Action]
+        _ peer: PeerID, _ member: MemberID, _ incarnation: UInt64, _ now: Duration, _ body: (inout Self) -> [Action]
     ) -> [Action] {
         guard let known = record.members[member] else {
             if dismissed[member] == incarnation { return [.dismiss(peer, member)] }

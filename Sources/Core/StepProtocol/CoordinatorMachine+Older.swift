@@ -69,7 +69,7 @@ extension CoordinatorMachine {
     /// moves that are long over do not give to it.
     func mayHear(_ member: MemberID) -> Bool { !isOlder || member.role != .shard }
 
-    func planned(for member: MemberID, _ peer: Peer) -> [Action] {
+    func planned(for member: MemberID, _ peer: PeerID) -> [Action] {
         mayHear(member) ? [.send(member, peer, plan)] : []
     }
 

@@ -174,7 +174,7 @@ extension CoordinatorMachine {
     /// coordinator's record has lost commits. It must say again what it holds.
     ///
     /// - Returns: nil if the report fits.
-    mutating func doubt(_ report: ShardReport, of member: MemberID, _ peer: Peer) -> [Action]? {
+    mutating func doubt(_ report: ShardReport, of member: MemberID, _ peer: PeerID) -> [Action]? {
         // While the cluster goes back, shards are where they were.
         guard owns(member), record.task == nil,
             report.committed > max(committed, live[member]?.unchecked?.newest ?? committed)

@@ -175,7 +175,7 @@ extension CoordinatorMachine {
 
     // MARK: Results
 
-    mutating func record(_ result: StepResult, from member: MemberID, _ peer: Peer, _ now: Duration) -> [Action] {
+    mutating func record(_ result: StepResult, from member: MemberID, _ peer: PeerID, _ now: Duration) -> [Action] {
         let answer = { (machine: Self) -> [Action] in [.send(member, peer, machine.plan)] }
         guard activity == .train, result.id == id, let rank = ranks.firstIndex(where: { $0.worker == member }),
             results[rank] == nil

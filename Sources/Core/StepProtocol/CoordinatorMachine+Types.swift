@@ -1,7 +1,7 @@
 public import Cluster
 
 extension CoordinatorMachine {
-    /// What happens to the coordinator. `Peer` names the connection that a message came over, so that it can be answered.
+    /// What happens to the coordinator. A `PeerID` names the connection that a message came over, so that it can be answered.
     public enum Event: Sendable {
         /// A process that passed the handshake wants a number.
         ///
@@ -9,31 +9,31 @@ extension CoordinatorMachine {
         /// shard holds durably. `place` is where a worker runs, and `replaces` the incarnation of the process that it was there
         /// before, which is dead. `writesResults`: of a worker, whether it can write the results of the run.
         case joined(
-            Peer, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
+            PeerID, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
             place: String = "", replaces: UInt64? = nil, writesResults: Bool = false)
         /// A member says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
         /// known). To be told before the rest of its message.
         case knows(term: Int, coordinator: UInt64)
         /// A sign of life, of a shard what it holds, and of a worker what it does.
         case heartbeat(
-            Peer, MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
+            PeerID, MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
         /// A shard has prepared the attempt.
-        case prepared(Peer, MemberID, incarnation: UInt64, StepID)
+        case prepared(PeerID, MemberID, incarnation: UInt64, StepID)
         /// The member says that it goes, why, and what its process ends with: 0 if that is as it should be.
         case left(MemberID, incarnation: UInt64, reason: String = "", exitCode: Int = 0)
         /// A worker wants the current plan.
-        case ready(Peer, MemberID, incarnation: UInt64)
+        case ready(PeerID, MemberID, incarnation: UInt64)
         /// Every shard is prepared for this worker's rank.
-        case stepDone(Peer, MemberID, incarnation: UInt64, StepResult)
+        case stepDone(PeerID, MemberID, incarnation: UInt64, StepResult)
         /// `by`: the shard that has refused the worker's part, if one has.
         case stepFailed(
-            Peer, MemberID, incarnation: UInt64, StepID, code: RefusalCode, message: String, by: MemberID? = nil)
+            PeerID, MemberID, incarnation: UInt64, StepID, code: RefusalCode, message: String, by: MemberID? = nil)
         /// A worker has written the results as the plan of this id asked it to, or could not, and why.
-        case resultsWritten(Peer, MemberID, incarnation: UInt64, StepID, problem: String?)
+        case resultsWritten(PeerID, MemberID, incarnation: UInt64, StepID, problem: String?)
         /// A worker has evaluated the parameters after a step beside the training, or will not, and why.
-        case evaluated(Peer, MemberID, incarnation: UInt64, step: Int, problem: String?)
+        case evaluated(PeerID, MemberID, incarnation: UInt64, step: Int, problem: String?)
         /// A shard has executed a boundary task, or could not.
-        case taskDone(Peer, MemberID, incarnation: UInt64, number: Int, TaskOutcome)
+        case taskDone(PeerID, MemberID, incarnation: UInt64, number: Int, TaskOutcome)
         /// The operator's words: each takes effect at the next step boundary.
         case pause, stop
         /// Takes back `pause` and `stop`.
@@ -68,13 +68,13 @@ extension CoordinatorMachine {
         /// written in one transaction.
         case persist(CoordinatorRecord.Decision)
         /// The process has this number from now on.
-        case welcome(Peer, MemberID)
+        case welcome(PeerID, MemberID)
         /// The message is not taken. With `incarnation` or `notWelcomed` the process must join again.
-        case refuse(Peer, RefusalCode, message: String)
+        case refuse(PeerID, RefusalCode, message: String)
         /// A drained shard owns nothing any more: it may go.
-        case dismiss(Peer, MemberID)
+        case dismiss(PeerID, MemberID)
         /// Send the plan to the member, over the connection it last used.
-        case send(MemberID, Peer, Plan)
+        case send(MemberID, PeerID, Plan)
         /// A step is committed.
         case committed(StepReport)
         /// A line for the operator's log.

@@ -4,11 +4,11 @@ public import Cluster
 ///
 /// A value without I/O or clock. The shell feeds it events and executes its actions; what must survive a crash is in `record`,
 /// and every change of it is an action that comes before what follows from it. The rules are in docs/step-protocol.md.
-public struct CoordinatorMachine<Peer: Hashable & Sendable>: Sendable {
+public struct CoordinatorMachine: Sendable {
     /// What is known of a member besides the record.
     struct Live: Sendable {
         /// The connection it last used; nil if it was not heard of since the coordinator started.
-        var peer: Peer?
+        var peer: PeerID?
         var lastHeard: Duration
         /// Of a shard: false while its lease has run out. Workers are forgotten instead.
         var isAlive = true

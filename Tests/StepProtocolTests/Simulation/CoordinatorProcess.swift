@@ -31,7 +31,7 @@ final class CoordinatorProcess {
         }
     }
 
-    var machine: CoordinatorMachine<Int>
+    var machine: CoordinatorMachine
     /// Who has said hello to this process.
     var greeted: Set<Int> = []
     var scheduledTick: Int64?

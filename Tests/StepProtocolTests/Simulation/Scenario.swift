@@ -102,10 +102,18 @@ struct Scenario {
     /// Takes a fault into its shells, and whatever that needs to do harm.
     mutating func suffer(_ sabotage: Sabotage) {
         self.sabotage = sabotage
-        guard sabotage == .installsSnapshotEarly else { return }
-        // The log that it drops is missed only after a power cut at another shard.
-        (hasPowerCuts, takesSnapshots, syncsAlways, durability) = (true, true, false, .steps)
-        shards = max(shards, 2)
+        switch sabotage {
+        case .installsSnapshotEarly:
+            // The log that it drops is missed only after a power cut at another shard.
+            (hasPowerCuts, takesSnapshots, syncsAlways, durability) = (true, true, false, .steps)
+            (shards, steps, faultInterval, calm) = (max(shards, 2), 12, 300, 17_000)
+        case .replaysTornRecord:
+            (hasPowerCuts, syncsAlways, durability, faultInterval) = (true, false, .steps, 300)
+        case .acknowledgesUnsynced:
+            (hasPowerCuts, syncsAlways, durability, faultInterval, calm) = (true, false, .steps, 300, 17_000)
+            poisoned = Set(stride(from: 1, to: steps, by: 2))
+        default: break
+        }
     }
 
     static let lease: Int64 = 2_000

@@ -27,6 +27,7 @@ extension Simulation {
     func deliverToCoordinator(_ message: Message, from sender: Int) {
         guard let coordinator else { return }
         if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
+        let peer = PeerID(process: sender)
         if case .joined(
             let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes) =
             message
@@ -34,7 +35,7 @@ extension Simulation {
             coordinator.greeted.insert(sender)
             tellCoordinator(
                 .joined(
-                    sender, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
+                    peer, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
                     state: state, place: place, replaces: replaces, writesResults: writes))
             return
         }
@@ -49,26 +50,26 @@ extension Simulation {
         switch message {
         case .heartbeat(let member, let incarnation, let report, let activity):
             tellCoordinator(
-                .heartbeat(sender, member, incarnation: incarnation, report: report, activity: activity))
+                .heartbeat(peer, member, incarnation: incarnation, report: report, activity: activity))
         case .prepared(let member, let incarnation, let id):
-            tellCoordinator(.prepared(sender, member, incarnation: incarnation, id))
+            tellCoordinator(.prepared(peer, member, incarnation: incarnation, id))
         case .left(let member, let incarnation): tellCoordinator(.left(member, incarnation: incarnation))
         case .drain(let member, _): tellCoordinator(.drain(member))
-        case .ready(let member, let incarnation): tellCoordinator(.ready(sender, member, incarnation: incarnation))
+        case .ready(let member, let incarnation): tellCoordinator(.ready(peer, member, incarnation: incarnation))
         case .report(let member, let incarnation, .done(let result)):
-            tellCoordinator(.stepDone(sender, member, incarnation: incarnation, result))
+            tellCoordinator(.stepDone(peer, member, incarnation: incarnation, result))
         case .report(let member, let incarnation, .failed(let id, let code, let message, let shard)):
             tellCoordinator(
-                .stepFailed(sender, member, incarnation: incarnation, id, code: code, message: message, by: shard))
+                .stepFailed(peer, member, incarnation: incarnation, id, code: code, message: message, by: shard))
         case .report(let member, let incarnation, .results(let id, let problem)):
-            tellCoordinator(.resultsWritten(sender, member, incarnation: incarnation, id, problem: problem))
+            tellCoordinator(.resultsWritten(peer, member, incarnation: incarnation, id, problem: problem))
         case .taskDone(let member, let incarnation, let number, let outcome):
-            tellCoordinator(.taskDone(sender, member, incarnation: incarnation, number: number, outcome))
+            tellCoordinator(.taskDone(peer, member, incarnation: incarnation, number: number, outcome))
         default: break
         }
     }
 
-    func tellCoordinator(_ event: CoordinatorMachine<Int>.Event) {
+    func tellCoordinator(_ event: CoordinatorMachine.Event) {
         guard let coordinator else { return }
         let before = coordinator.machine.id
         execute(coordinator.machine.handle(event, at: instant), attempted: before)
@@ -79,18 +80,18 @@ extension Simulation {
         queue.insert(.tick(0), at: time)
     }
 
-    private func execute(_ actions: [CoordinatorMachine<Int>.Action], attempted: StepID) {
+    private func execute(_ actions: [CoordinatorMachine.Action], attempted: StepID) {
         for action in actions {
             switch action {
             case .persist(let decision): write(decision)
-            case .welcome(let peer, let member): send(.welcome(member), from: 0, to: peer)
-            case .refuse(let peer, let code, let message): send(.refuse(code, message), from: 0, to: peer)
+            case .welcome(let peer, let member): send(.welcome(member), from: 0, to: peer.process)
+            case .refuse(let peer, let code, let message): send(.refuse(code, message), from: 0, to: peer.process)
             case .send(_, let peer, let plan):
                 largestWorld = max(largestWorld, plan.ranks.count)
-                send(.plan(plan), from: 0, to: peer)
+                send(.plan(plan), from: 0, to: peer.process)
             case .committed(let report): checkCommit(report, attempted: attempted)
             case .event(_, let text): note("coordinator: \(text)")
-            case .dismiss(let peer, let member): send(.dismissed(member), from: 0, to: peer)
+            case .dismiss(let peer, let member): send(.dismissed(member), from: 0, to: peer.process)
             case .writeCheckpoint(let number, let checkpoint, _):
                 feats["checkpoint", default: 0] += 1
                 let flaw = world.flaw(checkpoint.partialDirectory, step: checkpoint.step)

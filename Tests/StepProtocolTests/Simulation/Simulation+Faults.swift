@@ -208,7 +208,7 @@ extension Simulation {
 
     /// The operator goes back to a checkpoint where the cluster asks for that: to the newest that it knows, or, if that is gone, as one
     /// may be that only an old database names, to the newest that is there.
-    private func restore(_ machine: CoordinatorMachine<Int>) {
+    private func restore(_ machine: CoordinatorMachine) {
         let task = machine.record.task
         if case .restore(let directory?)? = task?.kind, world.flaw(directory, step: task?.step ?? -1) != nil,
             !machine.status(at: instant).taskFailures.isEmpty

@@ -6,7 +6,8 @@ internal import StepProtocol
 ///
 /// Everything is drawn from the scenario's seed, so that a run can be repeated. Node 0 is the coordinator.
 final class Simulation {
-    enum Event {
+    /// In a box each: the queue moves them about.
+    indirect enum Event {
         case deliver(Message, from: Int, to: Int)
         case beat(Int)
         case tick(Int)
