@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test bench bench-peers table-file ten-million quality equivalence golden recovery chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test test-fast bench bench-peers table-file ten-million quality equivalence golden recovery chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -24,6 +24,12 @@ test:
 	@scripts/install-dependencies build
 	swift build $(SWIFT_FLAGS) --build-tests
 	swift test $(SWIFT_FLAGS) --skip-build
+
+# What starts no process and takes little: under a minute after the build.
+test-fast:
+	@scripts/install-dependencies build
+	swift build $(SWIFT_FLAGS) --build-tests
+	swift test $(SWIFT_FLAGS) --skip-build --skip "$$(scripts/suites --tagged cluster slow)"
 
 # The head, row serving, sampling and clusters beside what this machine can do at most; RUNS=3: medians of three rounds.
 bench: build .build-plots
@@ -161,6 +167,7 @@ format:
 lint:
 	swift format lint --strict --recursive Sources Tests Benchmarks Package.swift
 	scripts/check-architecture
+	scripts/suites --check
 
 # Regenerates the protobuf-c code from Sources/C/CWire/wire.proto.
 proto:

@@ -66,7 +66,8 @@ let package = Package(
         .target(
             name: "Determinism", dependencies: ["CKernels", "Cluster"], path: "Sources/Core/Determinism",
             swiftSettings: settings),
-        .target(name: "Tensors", dependencies: ["CKernels"], path: "Sources/Core/Tensors", swiftSettings: settings),
+        .target(
+            name: "Tensors", dependencies: ["CKernels"], path: "Sources/Core/Tensors", swiftSettings: settings),
         .target(
             name: "ProcessSupport", dependencies: ["CKernels", logging], path: "Sources/Core/ProcessSupport",
             swiftSettings: settings),
@@ -204,86 +205,97 @@ let package = Package(
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
-        .target(name: "TestFiles", path: "Tests/TestFiles", swiftSettings: testSettings),
+        // Tags and threads of suites, and files for them.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testSettings),
         .testTarget(
             name: "ClusterTests",
             dependencies: [
-                "Cluster", "ClusterHarness", "ClusterKeys", "OperatorStatus", "StepProtocol", "Tensors", "Wire",
+                "Cluster", "ClusterHarness", "ClusterKeys", "Configuration", "Model", "OperatorStatus",
+                "ParameterStore",
+                "PartialFC", "RunData", "Setup", "StepProtocol", "Tensors", "TestSupport",
+                "Wire",
             ],
             swiftSettings: testSettings),
-        .testTarget(name: "ClusterKeysTests", dependencies: ["ClusterKeys", "Wire"], swiftSettings: testSettings),
+        .testTarget(
+            name: "ClusterKeysTests", dependencies: ["ClusterKeys", "TestSupport", "Wire"], swiftSettings: testSettings),
         .testTarget(
             name: "ParameterStoreTests",
-            dependencies: ["Cluster", "Determinism", "ParameterStore", "Tensors", "TestFiles"],
+            dependencies: ["Cluster", "Determinism", "ParameterStore", "Tensors", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
             name: "CoordinatorStoreTests",
             dependencies: [
-                "Cluster", "CoordinatorStore", "StepProtocol", "TestFiles",
+                "Cluster", "CoordinatorStore", "StepProtocol", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: testSettings),
         .testTarget(
             name: "CoordinatorTests",
             dependencies: [
-                "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors",
-                "TestFiles",
+                "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors", "TestSupport",
             ],
             swiftSettings: testSettings),
-        .testTarget(name: "TensorsTests", dependencies: ["Determinism", "Tensors"], swiftSettings: testSettings),
+        .testTarget(
+            name: "TensorsTests", dependencies: ["Determinism", "Tensors", "TestSupport"], swiftSettings: testSettings),
         // They compute references: optimised.
         .testTarget(
             name: "PartialFCTests",
-            dependencies: ["Cluster", "Determinism", "Model", "ParameterStore", "PartialFC", "Tensors", "TestFiles"],
+            dependencies: ["Cluster", "Determinism", "Model", "ParameterStore", "PartialFC", "Tensors", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "DatasetTests", dependencies: ["Dataset", "Determinism", "Glyphs", "Tensors", "TestFiles"],
+            name: "DatasetTests",
+            dependencies: ["Dataset", "Determinism", "Glyphs", "Tensors", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "VerificationTests", dependencies: ["Dataset", "Tensors", "TestFiles", "Verification"],
+            name: "VerificationTests",
+            dependencies: ["Dataset", "Tensors", "TestSupport", "Verification"],
             swiftSettings: testSettings),
         .testTarget(
             name: "BackboneTests",
-            dependencies: ["Cluster", "Determinism", "Model", "Tensors", "TestFiles", "Training"],
+            dependencies: ["Cluster", "Determinism", "Model", "Tensors", "TestSupport", "Training"],
             exclude: ["Reference"],
             swiftSettings: testSettings),
         .testTarget(
             name: "SetupTests",
             dependencies: [
                 "Cluster", "Configuration", "Dataset", "Model", "ParameterStore", "RunData", "Setup", "StepProtocol",
-                "Tensors", "TestFiles",
+                "Tensors", "TestSupport",
             ], swiftSettings: testSettings),
         .testTarget(
             name: "ShardModelTests",
             dependencies: [
                 "Cluster", "Configuration", "Determinism", "Model", "ParameterStore", "Setup", "ShardModel",
-                "ShardServer", "StepProtocol", "Tensors", "TestFiles",
+                "ShardServer", "StepProtocol", "Tensors", "TestSupport",
             ], swiftSettings: testSettings),
         .testTarget(
-            name: "MonitoringTests", dependencies: ["ClusterHarness", "Monitoring", "OperatorStatus"],
+            name: "MonitoringTests", dependencies: ["ClusterHarness", "Monitoring", "OperatorStatus", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "OperatorStatus"], swiftSettings: testSettings
+            name: "ClusterConsoleTests", dependencies: ["ClusterConsole", "OperatorStatus", "TestSupport"],
+            swiftSettings: testSettings
         ),
-        .testTarget(name: "NetworkAddressTests", dependencies: ["NetworkAddress"], swiftSettings: testSettings),
-        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], swiftSettings: testSettings),
         .testTarget(
-            name: "StepProtocolTests", dependencies: ["Cluster", "Determinism", "StepProtocol"],
+            name: "NetworkAddressTests", dependencies: ["NetworkAddress", "TestSupport"], swiftSettings: testSettings),
+        .testTarget(
+            name: "ConfigurationTests", dependencies: ["Configuration", "TestSupport"], swiftSettings: testSettings),
+        .testTarget(
+            name: "StepProtocolTests", dependencies: ["Cluster", "Determinism", "StepProtocol", "TestSupport"],
             exclude: ["Simulation"],
             swiftSettings: testSettings),
         // Thousands of schedules: optimised.
         .testTarget(
-            name: "SimulationTests", dependencies: ["Cluster", "Determinism", "StepProtocol"],
+            name: "SimulationTests", dependencies: ["Cluster", "Determinism", "StepProtocol", "TestSupport"],
             path: "Tests/StepProtocolTests/Simulation", swiftSettings: settings),
-        .testTarget(name: "ProcessSupportTests", dependencies: ["ProcessSupport"], swiftSettings: testSettings),
+        .testTarget(
+            name: "ProcessSupportTests", dependencies: ["ProcessSupport", "TestSupport"], swiftSettings: testSettings),
         .testTarget(
             name: "WorkerTests",
-            dependencies: ["Cluster", "Configuration", "StepProtocol", "Tensors", "TestFiles", "Wire"],
+            dependencies: ["Cluster", "Configuration", "StepProtocol", "Tensors", "TestSupport", "Wire"],
             swiftSettings: testSettings),
         .testTarget(
             name: "WireTests",
             dependencies: [
                 "CZeroMQ", "Cluster", "ClusterHarness", "Determinism", "NetworkAddress", "StepProtocol", "Tensors",
-                "Wire",
+                "TestSupport", "Wire",
             ],
             swiftSettings: testSettings),
     ]

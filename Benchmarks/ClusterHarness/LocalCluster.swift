@@ -165,7 +165,7 @@ public final class LocalCluster {
     /// Kills every process with SIGKILL.
     public func killAll() { for process in processes { process.kill() } }
 
-    /// Ends every process: SIGTERM, a second one for shards that would hand over their slices first, and SIGKILL for those that are
+    /// Ends every process: SIGTERM, more of them for shards, which would hand over their slices first, and SIGKILL for those that are
     /// still there after five seconds. The coordinator goes last, so that it hears the others' goodbye.
     public func stop() {
         for group in [workers + shards, [coordinator].compactMap(\.self)] {
@@ -173,16 +173,15 @@ public final class LocalCluster {
                 process.resume()
                 process.terminate()
             }
-            let again = Date(timeIntervalSinceNow: 0.3)
+            var again = Date(timeIntervalSinceNow: 0.05)
             let end = Date(timeIntervalSinceNow: 5)
-            for process in group {
-                while process.isRunning && Date() < again { Thread.sleep(forTimeInterval: 0.01) }
+            while group.contains(where: \.isRunning) && Date() < end {
+                Thread.sleep(forTimeInterval: 0.005)
+                guard Date() >= again else { continue }
+                again = Date(timeIntervalSinceNow: 0.05)
+                for process in group where shards.contains(where: { $0 === process }) { process.terminate() }
             }
-            for process in group { process.terminate() }
-            for process in group {
-                while process.isRunning && Date() < end { Thread.sleep(forTimeInterval: 0.01) }
-                process.kill()
-            }
+            for process in group { process.kill() }
         }
         workers = []
         shards = []

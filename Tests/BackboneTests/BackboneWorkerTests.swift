@@ -1,10 +1,11 @@
 import Determinism
 import Model
 import Tensors
+import TestSupport
 import Testing
 import Training
 
-@Suite struct BackboneWorkerTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct BackboneWorkerTests {
     @Test func namedBackbonesRun() throws {
         for (name, channels, extent) in [("iresnet-small", 1, 32), ("iresnet-small", 3, 64), ("iresnet18", 3, 32)] {
             let configuration = try BackboneConfiguration.named(name, channels: channels, height: extent, width: extent)

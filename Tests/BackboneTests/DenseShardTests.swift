@@ -2,10 +2,11 @@ import Cluster
 import Determinism
 import Model
 import Tensors
+import TestSupport
 import Testing
 import Training
 
-@Suite struct DenseShardTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DenseShardTests {
     let layout: ParameterLayout
     let gradients: Tensor
     static let microBatches = 3

@@ -1,11 +1,11 @@
 import Cluster
 import Model
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
 /// Dense slices that come and go, and steps that are done again from a log.
-@Suite struct DenseSliceTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DenseSliceTests {
     let layout: ParameterLayout
     static let microBatches = 2
 

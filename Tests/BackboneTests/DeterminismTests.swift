@@ -1,10 +1,11 @@
 import Cluster
 import Model
 import Tensors
+import TestSupport
 import Testing
 import Training
 
-@Suite struct DeterminismTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DeterminismTests {
     static let microBatches = 7
     static let size = 4
 

@@ -1,10 +1,11 @@
 import Determinism
 import Model
 import Tensors
+import TestSupport
 import Testing
 import Training
 
-@Suite struct FiniteTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FiniteTests {
     @Test func aGradientThatIsNotFiniteNamesItsLayer() throws {
         let configuration = try BackboneConfiguration.named(
             "iresnet-small", channels: 1, height: 32, width: 32, embeddingSize: 8)

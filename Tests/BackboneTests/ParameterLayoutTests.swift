@@ -1,9 +1,10 @@
 import Foundation
 import Model
 import Tensors
+import TestSupport
 import Testing
 
-@Suite struct ParameterLayoutTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ParameterLayoutTests {
     @Test(arguments: [
         ("iresnet18", 24_025_600), ("iresnet34", 34_139_328), ("iresnet50", 43_590_848), ("iresnet100", 65_156_160),
     ])

@@ -1,7 +1,8 @@
 import ClusterConsole
+import TestSupport
 import Testing
 
-@Suite struct SparklineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SparklineTests {
     @Test func theScaleIsFromTheLeastToTheLargest() {
         #expect(Sparkline.text([0, 1, 2, 3, 4, 5, 6, 7], width: 8) == "▁▂▃▄▅▆▇█")
         #expect(Sparkline.text([5, 5, 5], width: 8) == "▁▁▁")

@@ -1,7 +1,8 @@
 import ClusterConsole
+import TestSupport
 import Testing
 
-@Suite struct TerminalKeyTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TerminalKeyTests {
     private func keys(_ text: String) -> [TerminalKey] { TerminalKey.keys(in: text.utf8) }
 
     @Test func keysAreRead() {

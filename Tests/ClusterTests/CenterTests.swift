@@ -2,10 +2,11 @@ import ClusterHarness
 import Foundation
 import OperatorStatus
 import Tensors
+import TestSupport
 import Testing
 
 /// What operators ask of class centers, against rows whose answers are known.
-@Suite struct CenterTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct CenterTests {
     private struct Center: Decodable {
         var id: Int
         var owner: String

@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// A short version of `make chaos`.
-@Suite struct ChaosTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ChaosTests {
     @Test func aBadDayLeavesNoTrace() throws {
         let undisturbed = try Undisturbed.run.get()
         let seed = ProcessInfo.processInfo.environment["CHAOS_SEED"].flatMap(UInt64.init) ?? .random(in: 0...1_000_000)

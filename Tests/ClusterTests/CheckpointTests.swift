@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// Checkpoints of a live cluster, and clusters that start from them.
-@Suite struct CheckpointTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct CheckpointTests {
     @Test func anyNumberOfShardsCanGoOnFromIt() throws {
         let undisturbed = try Undisturbed.run.get()
         try withDirectory { directory in

@@ -2,10 +2,11 @@ import ClusterHarness
 import Foundation
 import OperatorStatus
 import Tensors
+import TestSupport
 import Testing
 
 /// Identities come and go while a cluster trains.
-@Suite struct ClassTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ClassTests {
     /// Trains with classes that were added, retired and merged before the first step.
     private func train(
         _ data: URL, _ directory: URL, shards: Int, workers: Int, disturb: (LocalCluster) throws -> Void = { _ in }

@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// What the programs make of configurations, options and directories as people give them.
-@Suite struct ConfigurationProcessTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ConfigurationProcessTests {
     private static let configuration = """
         data: {kind: features, path: "/nowhere", classes: 100, samples: 64, fingerprint: x}
         backbone: {name: none, embedding_size: 8}

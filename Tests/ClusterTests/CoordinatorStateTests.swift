@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// What a coordinator keeps over its death, without a cluster around it.
-@Suite struct CoordinatorStateTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct CoordinatorStateTests {
     private static let configuration = """
         data: {kind: features, path: "/nowhere", classes: 100, samples: 64, fingerprint: x}
         backbone: {name: none, embedding_size: 8}

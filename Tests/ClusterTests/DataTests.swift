@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// What an operator sees of data that are not what they should be.
-@Suite struct DataTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct DataTests {
     /// Twelve identities: of one no file is a picture, of another all are of a kind that is not read.
     private func writeData(to directory: URL) throws -> URL {
         let data = try writeFolderDataset(to: directory)

@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// What shard servers do with directories in which something is wrong: nothing is damaged, and they say what it is.
-@Suite struct DiskTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct DiskTests {
     @Test(.enabled(if: SmallDisk.isPossible, "only root can mount a small disk"))
     func aFullDiskHoldsTheStepUntilThereIsRoom() throws {
         try withDirectory { outside in

@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// The number of processes changes while a cluster trains.
-@Suite struct ElasticTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ElasticTests {
     @Test func oneThenThreeThenTwo() throws {
         try Undisturbed.expectNoTrace(of: "1, 3, 2 shards and workers", shards: 1, workers: 1) { cluster in
             try cluster.waitUntilInTheMiddle()

@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
-@Suite struct EvaluationTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct EvaluationTests {
     /// Trains a few steps and returns the figures of the evaluation after the last one.
     private func figures(every: Int, _ data: URL, in directory: URL) throws -> [String: Double] {
         let steps = 12

@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// `coordinator events --follow` and `--since`.
-@Suite struct EventsTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct EventsTests {
     @Test func followShowsEveryEventOnce() throws {
         try withEndlessTraining { cluster, directory in
             let output = directory.appending(path: "followed")

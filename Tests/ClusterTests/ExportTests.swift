@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// Checkpoints to and from files that other programs read. No cluster runs here.
-@Suite struct ExportTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ExportTests {
     private let settings = """
         data: {kind: folder, path: "/nowhere", image_size: 16, channels: 1, classes: 101, samples: 64, fingerprint: x}
         backbone: {name: iresnet-small, embedding_size: 16, widths: [8, 8, 16, 16], dense_slices: 8}

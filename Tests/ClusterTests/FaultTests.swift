@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// What processes do when something is wrong: say so, and lose nothing.
-@Suite struct FaultTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct FaultTests {
     @Test func aServerUnderFireKeepsServing() throws {
         let seed = ProcessInfo.processInfo.environment["FUZZ_SEED"].flatMap(UInt64.init) ?? .random(in: 0...1_000_000)
         print("FUZZ_SEED=\(seed)")

@@ -1,11 +1,12 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// What was there before is there afterwards: restores that fail half-way, copies of directories, checkpoints of what was left, a run
 /// that was over, and a database that was put back.
-@Suite struct GoingBackTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct GoingBackTests {
     /// A training of a head alone, with a cluster of `shards` shards and one worker, in a directory of its own.
     private func withTraining(
         shards: Int = 2, steps: Int = 100_000, pauseAfter: Int = 0, checkpointEvery: Int = 0, arguments: [String] = [],

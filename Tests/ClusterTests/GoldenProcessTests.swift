@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// The golden cases through real processes over ZeroMQ.
-@Suite struct GoldenProcessTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct GoldenProcessTests {
     private static let cases = (try? GoldenCase.all(in: GoldenCase.directory)) ?? []
 
     @Test(

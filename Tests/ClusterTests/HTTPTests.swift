@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// HTTP of a cluster of real processes.
-@Suite struct HTTPTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct HTTPTests {
     /// A cluster that has trained some steps, every process with HTTP on a port that the system chose.
     private func withCluster(
         steps: Int = 100_000, _ body: (LocalCluster, _ coordinator: HTTPClient) throws -> Void

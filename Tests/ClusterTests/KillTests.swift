@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// `kill -9` of any process at any moment, then starting it again, leaves no trace in the result.
-@Suite struct KillTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct KillTests {
     @Test func aKilledShardComesBackWithItsState() throws {
         try Undisturbed.expectNoTrace(of: "killed shards") { cluster in
             for round in 1...3 {

@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// `coordinator set lr=…`: the change belongs to a step, whatever happens to the processes.
-@Suite struct LearningRateTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct LearningRateTests {
     private static let steps = 400
     /// Every run pauses after so many steps, so that all are changed at the same one.
     private static let before = 40

@@ -5,6 +5,7 @@ import OperatorStatus
 import StepProtocol
 import Synchronization
 import Tensors
+import TestSupport
 import Testing
 import Wire
 
@@ -50,7 +51,7 @@ private final class LyingWorker: Sendable {
 }
 
 /// Members that hold the others up, in real processes.
-@Suite struct LivenessTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct LivenessTests {
     @Test func aWorkerThatOnlyTalksCommitsNothingAndIsLeftOut() throws {
         try withDirectory { directory in
             let cluster = try LocalCluster(directory: directory)

@@ -1,5 +1,6 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// Programs that a machine may have or not.
@@ -10,7 +11,10 @@ private enum InstalledProgram {
 }
 
 /// The manual pages that `scripts/man-pages` makes of the programs' own help.
-@Suite(.enabled(if: InstalledProgram.python != nil, "python3 is not installed")) struct ManualTests {
+@Suite(
+    .tags(.cluster), .ownThread, .timeLimit(.minutes(20)),
+    .enabled(if: InstalledProgram.python != nil, "python3 is not installed")) struct ManualTests
+{
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .appending(path: "../../scripts/man-pages").standardizedFileURL.path
 

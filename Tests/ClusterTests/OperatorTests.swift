@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// The operator's commands against a running cluster, and their exit codes.
-@Suite struct OperatorTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct OperatorTests {
     @Test func commandsShowTheCluster() throws {
         try withDirectory { directory in
             let data = try writeFolderDataset(to: directory)

@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// The harness's processes: what the tests of faults rely on.
-@Suite struct ProcessTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ProcessTests {
     private func process(_ script: String, in directory: URL) -> ClusterProcess {
         ClusterProcess(
             name: "script", program: URL(fileURLWithPath: "/bin/sh"), arguments: ["-c", script],

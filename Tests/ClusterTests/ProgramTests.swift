@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// Three programs in one file.
-@Suite struct ProgramTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ProgramTests {
     /// Runs the program through a link of another name.
     private func run(as name: String, _ arguments: [String], in directory: URL) throws -> (code: Int32, text: String) {
         let link = directory.appending(path: name)

@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// The end of a run: its results are written by whoever is there, and until then it is not finished.
-@Suite struct ResultsTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct ResultsTests {
     private func start(_ cluster: LocalCluster, _ directory: URL) throws {
         let data = try SyntheticData.writeFolder(to: directory, identities: 40)
         try cluster.start(

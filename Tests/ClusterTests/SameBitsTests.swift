@@ -1,9 +1,10 @@
 import ClusterHarness
 import Foundation
+import TestSupport
 import Testing
 
 /// A training ends in the same bits whatever processes computed it, and whichever of them died.
-@Suite struct SameBitsTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct SameBitsTests {
     private func train(
         _ data: URL, _ directory: URL, _ world: TrainingRun.World, exchange: String = "features", steps: Int = 40,
         disturb: (LocalCluster) throws -> Void = { _ in }

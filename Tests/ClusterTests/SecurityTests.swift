@@ -3,11 +3,12 @@ import ClusterHarness
 import ClusterKeys
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 import Wire
 
 /// Clusters of real processes with keys, and what others get of them.
-@Suite(.serialized) struct SecurityTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20)), .serialized) struct SecurityTests {
     /// A cluster with keys that trains on and on.
     private func withCluster(
         _ encryption: Encryption = .all, workers: Int = 1, _ body: (LocalCluster, LocalKeys, URL) throws -> Void

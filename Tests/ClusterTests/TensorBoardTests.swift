@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// The event files of `coordinator serve --tensorboard`, read by the rules of TFRecord and protocol buffers.
-@Suite struct TensorBoardTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct TensorBoardTests {
     @Test func everyStepIsInTheFilesOfBothCoordinators() throws {
         try withDirectory { directory in
             let data = try writeFolderDataset(to: directory)

@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import OperatorStatus
+import TestSupport
 import Testing
 
 /// `coordinator top` on a pseudo terminal.
-@Suite struct TopTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct TopTests {
     private func withCluster(_ body: (LocalCluster) throws -> Void) throws {
         try withEndlessTraining(shards: 2) { cluster, _ in try body(cluster) }
     }

@@ -1,8 +1,9 @@
 import Configuration
 import Foundation
+import TestSupport
 import Testing
 
-@Suite struct ConfigurationFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ConfigurationFileTests {
     @Test func defaultsAreValid() throws {
         #expect(try RunConfiguration(yaml: "") == RunConfiguration())
     }

@@ -1,9 +1,10 @@
 import Configuration
 import Foundation
+import TestSupport
 import Testing
 
 /// Whatever a file holds, the answer is a configuration or an error with its place.
-@Suite struct ConfigurationTextTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ConfigurationTextTests {
     private func read(_ bytes: [UInt8]) throws -> RunConfiguration {
         let directory = FileManager.default.temporaryDirectory.appending(path: "configuration-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)

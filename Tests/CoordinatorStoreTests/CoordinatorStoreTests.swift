@@ -3,11 +3,11 @@ import CoordinatorStore
 import Foundation
 import GRDB
 import StepProtocol
-import TestFiles
+import TestSupport
 import Testing
 
 /// What the coordinator decided is there after a restart, and a file that cannot be trusted is refused.
-@Suite struct CoordinatorStoreTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorStoreTests {
     private typealias Decision = CoordinatorRecord.Decision
 
     /// Every kind of decision, with values drawn by `generator`.

@@ -1,11 +1,11 @@
 import CoordinatorStore
 import Foundation
 import StepProtocol
-import TestFiles
+import TestSupport
 import Testing
 
 /// A disk that fills up, and has room again.
-@Suite struct FullDiskTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FullDiskTests {
     @Test func decisionsCanBeRepeatedWhenThereIsRoom() throws {
         let folder = try TemporaryFolder()
         guard try Self.run("mount", "-t", "tmpfs", "-o", "size=1m", "partialfc-test", folder.path) else {

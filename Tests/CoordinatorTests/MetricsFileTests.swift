@@ -4,10 +4,10 @@ import Foundation
 import Monitoring
 import OperatorStatus
 import StepProtocol
-import TestFiles
+import TestSupport
 import Testing
 
-@Suite struct MetricsFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct MetricsFileTests {
     private struct Line: Decodable {
         var step: Int
         var loss: Double?

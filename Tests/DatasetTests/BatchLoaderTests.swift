@@ -1,6 +1,7 @@
 import Dataset
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 /// Images whose pixels tell their index; those in `broken` do not decode.
@@ -35,7 +36,7 @@ private func loader(
     return try BatchLoader(dataset: images, order: order, microBatchSize: 2, options: options)
 }
 
-struct BatchLoaderTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct BatchLoaderTests {
     @Test func batchesFollowTheOrder() throws {
         let loader = try loader()
         for step in [0, 1, 2, 9, 1] {

@@ -1,8 +1,9 @@
 import Dataset
 import Determinism
+import TestSupport
 import Testing
 
-struct DataOrderTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DataOrderTests {
     @Test(arguments: [1, 2, 3, 7, 64, 65, 1000, 4097])
     func everyEpochIsAPermutation(count: Int) {
         for epoch: UInt64 in 0..<3 {

@@ -2,7 +2,7 @@ import Dataset
 import Determinism
 import Foundation
 import Glyphs
-import TestFiles
+import TestSupport
 import Testing
 
 private let installedFaces = GlyphRecipe().installedFonts().count
@@ -15,7 +15,7 @@ private func smallRecipe() -> GlyphRecipe {
     return recipe
 }
 
-struct GlyphTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct GlyphTests {
     @Test(.enabled(if: installedFaces >= 8, "install the fonts that GlyphFont.standard lists"))
     func cacheRoundTrip() throws {
         let folder = try TemporaryFolder()

@@ -1,5 +1,6 @@
 import Dataset
 import Foundation
+import TestSupport
 import Testing
 
 private let color8 = ImageShape(channels: 3, height: 8, width: 8)
@@ -15,7 +16,7 @@ private func position(of pattern: [UInt8], in bytes: [UInt8]) throws -> Int {
 }
 
 /// Pictures as users have them: the pixels are those of every other reader.
-struct PictureTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PictureTests {
     @Test(arguments: KnownPicture.all) func pixelsAreThoseOfPillow(picture: KnownPicture) throws {
         #expect(hash(try decode(picture.bytes, color8)) == picture.pixelHash, "\(picture.name)")
     }

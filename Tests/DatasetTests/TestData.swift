@@ -1,6 +1,6 @@
 import Dataset
 import Foundation
-import TestFiles
+import TestSupport
 
 /// A gray PGM image.
 func pgm(_ pixels: [UInt8], width: Int, height: Int) -> [UInt8] { Array("P5 \(width) \(height) 255\n".utf8) + pixels }

@@ -1,10 +1,11 @@
 import ClusterHarness
 import Foundation
 import Monitoring
+import TestSupport
 import Testing
 
 /// The HTTP server over real sockets.
-@Suite struct HTTPServerTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct HTTPServerTests {
     private func withServer(
         _ handler: @escaping HTTPServer.Handler = { .text("\($0.path) \($0.query.sorted { $0.key < $1.key })") },
         _ body: (HTTPClient) throws -> Void

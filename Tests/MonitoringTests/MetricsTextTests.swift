@@ -1,7 +1,8 @@
 import Monitoring
+import TestSupport
 import Testing
 
-@Suite struct MetricsTextTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct MetricsTextTests {
     @Test func familiesHaveHelpTypeAndSamples() {
         var text = MetricsText()
         text.add("a_total", .counter, "How many.", 3)

@@ -1,8 +1,9 @@
 import Monitoring
 import OperatorStatus
+import TestSupport
 import Testing
 
-@Suite struct StepHistoryTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct StepHistoryTests {
     private func figures(_ step: Int, loss: Double? = nil) -> StepFigures {
         StepFigures(
             step: step, loss: loss ?? Double(step), learningRate: 0.5, seconds: 2, backboneSeconds: 1,

@@ -1,8 +1,9 @@
 import NetworkAddress
+import TestSupport
 import Testing
 
 /// One parser for every place where an address is written, and one printer.
-@Suite struct EndpointTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EndpointTests {
     @Test(arguments: [
         ("tcp://127.0.0.1:7400", "tcp://127.0.0.1:7400"), ("tcp://[::1]:7400", "tcp://[::1]:7400"),
         ("tcp://*:7400", "tcp://*:7400"), ("tcp://[::]:7400", "tcp://[::]:7400"),

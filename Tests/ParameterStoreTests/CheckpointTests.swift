@@ -3,10 +3,10 @@ import Determinism
 import Foundation
 import ParameterStore
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
-@Suite struct CheckpointTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CheckpointTests {
     typealias Fixture = StoreFixture
 
     private func write(

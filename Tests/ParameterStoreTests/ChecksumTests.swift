@@ -1,7 +1,8 @@
 import ParameterStore
+import TestSupport
 import Testing
 
-@Suite struct ChecksumTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ChecksumTests {
     /// The check value of CRC-32C in the catalogue of parametrised CRC algorithms.
     @Test func theCheckValueIsRight() { #expect(Checksum.of(Array("123456789".utf8)) == 0xE306_9283) }
 

@@ -1,11 +1,11 @@
 import Cluster
 import Foundation
 import ParameterStore
-import TestFiles
+import TestSupport
 import Testing
 
 /// What no manifest names and nobody is writing is removed.
-@Suite struct LeftoverTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct LeftoverTests {
     typealias Fixture = StoreFixture
 
     private let shape = SliceShape(rowCount: 4, width: 2, chunkRows: 2)

@@ -1,8 +1,9 @@
 import Determinism
 import ParameterStore
+import TestSupport
 import Testing
 
-@Suite struct NumberFormatTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct NumberFormatTests {
     /// What bf16 is by definition: the neighbour that is nearer, the even one of two that are as near.
     private func nearest(_ value: Float) -> UInt16 {
         let bits = value.bitPattern

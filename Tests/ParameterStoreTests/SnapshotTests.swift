@@ -2,10 +2,10 @@ import Cluster
 import Foundation
 import ParameterStore
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
-@Suite struct SnapshotTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SnapshotTests {
     typealias Fixture = StoreFixture
 
     private let shape = SliceShape(rowCount: 5, width: 2, chunkRows: 2)

@@ -1,10 +1,10 @@
 import Cluster
 import Foundation
 import ParameterStore
-import TestFiles
+import TestSupport
 import Testing
 
-@Suite struct StepLogTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct StepLogTests {
     typealias Fixture = StoreFixture
 
     @Test func recordsComeBackBitByBit() throws {

@@ -1,10 +1,10 @@
 import Cluster
 import Foundation
 import ParameterStore
-import TestFiles
+import TestSupport
 import Testing
 
-@Suite struct StoreFaultTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct StoreFaultTests {
     typealias Fixture = StoreFixture
 
     private let shape = SliceShape(rowCount: 512, width: 64, chunkRows: 128)

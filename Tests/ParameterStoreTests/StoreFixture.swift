@@ -3,7 +3,7 @@ import Determinism
 import Foundation
 import ParameterStore
 import Tensors
-import TestFiles
+import TestSupport
 
 /// Records, slices and directories for the tests of the store.
 enum StoreFixture {

@@ -1,11 +1,11 @@
 import Cluster
 import Foundation
 import ParameterStore
-import TestFiles
+import TestSupport
 import Testing
 
 /// What a power cut leaves of a log of which it is known up to where it was synced.
-@Suite struct SyncedMarkTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SyncedMarkTests {
     typealias Fixture = StoreFixture
 
     private let segment = "/log/steps.000000000000.log"

@@ -3,11 +3,11 @@ import Determinism
 import Foundation
 import ParameterStore
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
 /// Tables in every format.
-@Suite struct TableFormatTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TableFormatTests {
     typealias Fixture = StoreFixture
     private let parallel = ParallelBlocks(threads: 2)
 

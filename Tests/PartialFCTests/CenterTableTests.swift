@@ -3,9 +3,10 @@ import Determinism
 import Foundation
 import ParameterStore
 import Tensors
+import TestSupport
 import Testing
 
-struct CenterTableTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CenterTableTests {
     static func table(
         _ classes: Int, _ size: Int, slices: SliceSet = SliceSet(0..<8), seed: UInt64 = 4, threads: Int = 1
     ) throws -> CenterTable {

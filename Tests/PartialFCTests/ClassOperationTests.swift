@@ -4,11 +4,11 @@ import Model
 import ParameterStore
 import PartialFC
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
 /// Classes that are added, retired and merged between the steps of a run.
-struct ClassOperationTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ClassOperationTests {
     static let configuration = HeadConfiguration(
         classCount: 101, embeddingSize: 12, sliceCount: 8, seed: 21, margins: .arcFace(), sampleRate: 0.4)
 

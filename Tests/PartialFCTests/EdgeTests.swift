@@ -1,12 +1,14 @@
+import Cluster
 import Determinism
 import Model
 import ParameterStore
 import PartialFC
 import Tensors
+import TestSupport
 import Testing
 
 /// Unusual sizes, against the formulas in double precision.
-struct EdgeTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EdgeTests {
     struct Case: Sendable, CustomStringConvertible {
         var description: String
         var configuration: HeadConfiguration

@@ -4,9 +4,10 @@ import Model
 import ParameterStore
 import PartialFC
 import Tensors
+import TestSupport
 import Testing
 
-@Suite(.serialized, .enabled(if: GoldenCase.isAvailable))
+@Suite(.tags(.fast), .timeLimit(.minutes(5)), .serialized, .enabled(if: GoldenCase.isAvailable))
 struct GoldenTests {
     static let quantities = ["loss", "logZ", "target", "∂x", "∂w", "momentum", "centers"]
 

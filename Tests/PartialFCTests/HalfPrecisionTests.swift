@@ -1,12 +1,14 @@
+import Cluster
 import Foundation
 import Model
 import ParameterStore
 import PartialFC
 import Tensors
+import TestSupport
 import Testing
 
 /// Rows and products in fewer bits: near the formulas, and the same bits however a step is spread.
-@Suite(.serialized)
+@Suite(.tags(.fast), .timeLimit(.minutes(5)), .serialized)
 struct HalfPrecisionTests {
     static let formats = [
         TableFormat(rows: .f32, momentum: .f32), TableFormat(rows: .bf16, momentum: .f32),

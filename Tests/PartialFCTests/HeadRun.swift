@@ -13,7 +13,7 @@ struct Spread: CustomStringConvertible, Sendable {
     var threads = 1
     /// Whether the slices of a shard lie apart: shard k of n has k, k + n, k + 2n, …
     var scattered = false
-    enum Way: String, CaseIterable, Sendable { case features, rows }
+    typealias Way = Exchange
     var description: String {
         "\(exchange) \(shards) shards \(workers) workers g=\(microBatchSize) \(threads) threads\(scattered ? ", scattered" : "")"
     }
@@ -43,12 +43,16 @@ func evenRanges(_ total: Int, _ count: Int) -> [Range<Int>] {
     (0..<count).map { total * $0 / count..<total * ($0 + 1) / count }
 }
 
-/// A cluster in one process: shards and workers whose payloads are handed over as they would be by wire.
+/// `LocalStep` with shards and workers as they are spread, and what its steps give.
 final class HeadRun {
     let configuration: HeadConfiguration
     let spread: Spread
-    var shards: [ShardHead]
-    var workers: [WorkerHead]
+    var step: LocalStep
+    var shards: [ShardHead] {
+        get { step.shards }
+        set { step.shards = newValue }
+    }
+    var workers: [WorkerHead] { step.workers }
 
     init(
         _ configuration: HeadConfiguration, _ spread: Spread, memory: TableMemory = .anonymous,
@@ -56,53 +60,26 @@ final class HeadRun {
     ) throws {
         self.configuration = configuration
         self.spread = spread
-        shards = try spread.owned(of: configuration.sliceCount).map {
+        let shards = try spread.owned(of: configuration.sliceCount).map {
             try ShardHead(
                 configuration: configuration, slices: $0, threads: spread.threads, memory: memory, source: source)
         }
-        workers = try (0..<spread.workers).map { _ in
+        let workers = try (0..<spread.workers).map { _ in
             try WorkerHead(configuration: configuration, threads: spread.threads)
         }
+        step = LocalStep(shards: shards, workers: workers, exchange: spread.exchange)
     }
 
     /// Computes a step up to *prepared*.
     func prepare(
-        step: Int, features: Tensor, labels: [Int64], learningRate: Float, sampled: [Int64]? = nil
+        step number: Int, features: Tensor, labels: [Int64], learningRate: Float, sampled: [Int64]? = nil
     ) throws -> StepOutcome {
-        let g = spread.microBatchSize
-        let ranges = evenRanges(labels.count / g, spread.workers)
-        for shard in shards { try shard.begin(step: step, microBatchSize: g, labels: labels, sampled: sampled) }
-        let batches = ranges.map { range in
-            WorkerHead.Batch(
-                globalBatchSize: labels.count, microBatchSize: g, microBatches: range,
-                labels: Array(labels[range.lowerBound * g..<range.upperBound * g]),
-                features: features.rows(range.lowerBound * g..<range.upperBound * g), step: step)
-        }
-        var outputs: [WorkerHead.Output] = []
-        for (worker, batch) in zip(workers, batches) {
-            switch spread.exchange {
-            case .features:
-                let replies = try shards.map {
-                    try $0.forward(features: batch.features, microBatches: batch.microBatches)
-                }
-                outputs.append(try worker.merge(replies: replies, batch: batch))
-            case .rows:
-                outputs.append(
-                    try worker.softmax(
-                        pulled: try shards.map { try $0.rowsReply() }, slices: shards.map(\.activeSlices), batch: batch)
-                )
-            }
-        }
-        for (k, shard) in shards.enumerated() {
-            switch spread.exchange {
-            case .features:
-                try shard.backward(
-                    features: batches.map(\.features), logZ: outputs.map { $0.backward[k][0] },
-                    learningRate: learningRate)
-            case .rows: try shard.backward(pushed: outputs.map { $0.backward[k] })
-            }
-            try shard.prepare(learningRate: learningRate)
-        }
+        let batch = LocalStep.Batch(
+            number: number, features: features, labels: labels, microBatchSize: spread.microBatchSize, sampled: sampled)
+        try step.sample(batch)
+        let outputs = try step.forward(batch)
+        try step.backward(batch, outputs, learningRate: learningRate)
+        try step.update(learningRate: learningRate)
         var outcome = StepOutcome()
         for output in outputs {
             outcome.lossSums += output.lossSums
@@ -134,7 +111,7 @@ final class HeadRun {
         return outcome
     }
 
-    func commit() throws { for shard in shards { try shard.commit() } }
+    func commit() throws { try step.commit() }
 
     /// The first steps of a run: everything that comes out.
     static func outcomes(_ configuration: HeadConfiguration, _ spread: Spread, steps: Int) throws -> [StepOutcome] {

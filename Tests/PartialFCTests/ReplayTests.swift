@@ -4,10 +4,11 @@ import Model
 import ParameterStore
 import PartialFC
 import Tensors
+import TestSupport
 import Testing
 
 /// A step that is done again from what was kept of it gives the bits of the first time.
-struct ReplayTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ReplayTests {
     static let configuration = HeadConfiguration(
         classCount: 1100, embeddingSize: 4096, sliceCount: 4, seed: 13, margins: .arcFace(), sampleRate: 0.2)
     static let (steps, rate) = (6, Float(0.1))
@@ -251,7 +252,7 @@ struct ReplayTests {
 }
 
 /// When classes took part in a step last.
-struct RowHistoryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RowHistoryTests {
     private func last(_ shard: ShardHead, _ ids: [Int64]) -> [[Int64]] {
         let steps = shard.lastSteps(ids: ids).array(Int64.self)
         return ids.indices.map { Array(steps[2 * $0..<2 * $0 + 2]) }

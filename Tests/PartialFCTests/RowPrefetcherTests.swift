@@ -3,10 +3,10 @@ import Determinism
 import Dispatch
 import ParameterStore
 import PartialFC
-import TestFiles
+import TestSupport
 import Testing
 
-@Suite struct RowPrefetcherTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RowPrefetcherTests {
     /// While a log is replayed one step begins as soon as another is over, and nobody says stop.
     @Test func aNewStepSupersedesTheOneBefore() throws {
         let folder = try TemporaryFolder()

@@ -3,10 +3,11 @@ import Foundation
 import Model
 import ParameterStore
 import PartialFC
+import TestSupport
 import Testing
 
 /// Negatives are uniform, without replacement, independent between steps and slices, and cheap.
-struct SamplingTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SamplingTests {
     static func sampler(
         _ classes: Int, slices: Int = 1, rate: Double, seed: UInt64 = 1, rule: SamplingRule = .shared
     ) throws -> ClassSampler {

@@ -4,10 +4,11 @@ import Model
 import ParameterStore
 import PartialFC
 import Tensors
+import TestSupport
 import Testing
 
 /// Slices that come and go between the steps of a run.
-struct SliceSetTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SliceSetTests {
     static let configuration = SameBitsTests.configurations[0]
 
     /// Slices move from shard to shard after every step; nothing of the result changes.

@@ -4,11 +4,11 @@ import Model
 import ParameterStore
 import PartialFC
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
 /// Tables in files instead of memory.
-@Suite struct TableFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TableFileTests {
     private static let configuration = HeadConfiguration(
         classCount: 4000, embeddingSize: 64, sliceCount: 4, sampleRate: 0.3,
         format: TableFormat(rows: .bf16, momentum: .int8), compute: .bf16)

@@ -1,8 +1,9 @@
 import Glibc
 import ProcessSupport
+import TestSupport
 import Testing
 
-@Suite(.serialized) struct EnvironmentDefaultsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5)), .serialized) struct EnvironmentDefaultsTests {
     private enum Colour: String, CaseIterable { case red, green }
 
     private func with<Result>(_ name: String, _ value: String, _ body: () -> Result) -> Result {

@@ -1,8 +1,9 @@
 import Foundation
 import ProcessSupport
+import TestSupport
 import Testing
 
-@Suite struct PrintableTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PrintableTests {
     @Test func whatATerminalWouldObeyIsWrittenOut() {
         #expect("shard-0 at größe 中 ✓".printable == "shard-0 at größe 中 ✓")
         #expect("a\u{1B}[2Jb\tc\r\nd".printable == "a\\u{1B}[2Jb\\tc\\r\\nd")

@@ -1,8 +1,9 @@
 import Foundation
 import ProcessSupport
+import TestSupport
 import Testing
 
-@Suite struct SystemProblemTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SystemProblemTests {
     /// Foundation's own words say nothing.
     @Test func theSystemsWordsAreFound() throws {
         let manager = FileManager.default

@@ -2,9 +2,10 @@ import Cluster
 import Configuration
 import Setup
 import StepProtocol
+import TestSupport
 import Testing
 
-@Suite struct PlanTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PlanTests {
     private func setup() throws -> RunSetup {
         var configuration = RunConfiguration()
         configuration.data.classes = 100

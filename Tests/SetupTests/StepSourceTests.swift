@@ -5,11 +5,11 @@ import ParameterStore
 import RunData
 import Setup
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
 /// Samples of a step under operations on the classes. Sample i has the feature (i, label).
-@Suite struct StepSourceTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct StepSourceTests {
     private static let samples = 90
     private static let labels = 9
 

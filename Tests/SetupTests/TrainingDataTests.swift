@@ -4,11 +4,11 @@ import Foundation
 import RunData
 import Setup
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 
 /// What the coordinator finds when it opens the data.
-@Suite struct TrainingDataTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TrainingDataTests {
     private func picture(_ value: UInt8) -> [UInt8] { Array("P5 2 2 255\n".utf8) + [value, value, value, value] }
 
     private func folderConfiguration(_ path: String, _ settings: String...) throws -> RunConfiguration {

@@ -7,11 +7,11 @@ import Setup
 import ShardModel
 import ShardServer
 import StepProtocol
-import TestFiles
+import TestSupport
 import Testing
 
 /// A task that fails half-way destroys nothing, and says nothing that is not so.
-@Suite struct RestoreTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RestoreTests {
     private let setup: RunSetup
 
     init() throws { setup = try SteppingShard.setup(slices: 4) }

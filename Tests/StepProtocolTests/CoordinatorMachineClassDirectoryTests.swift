@@ -1,10 +1,11 @@
 internal import Cluster
 internal import Determinism
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Directories from before an operation on the classes: the step is the same, the rows are not.
-@Suite struct CoordinatorMachineClassDirectoryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineClassDirectoryTests {
     private var cluster = CoordinatorFixture(CoordinatorFixture.configuration(steps: 100))
 
     init() {

@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Attempts that a shard refuses: who is to blame is left out, whoever of those who were refused says so first, or if nobody does.
-@Suite struct CoordinatorMachineFailureTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineFailureTests {
     private var cluster = CoordinatorFixture(
         CoordinatorFixture.configuration(minimumWorkers: 2) {
             $0.stuckAfter = .seconds(30)

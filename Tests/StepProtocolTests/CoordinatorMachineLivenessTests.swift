@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Workers that hold the others up are named and left out; a worker's word alone commits nothing.
-@Suite struct CoordinatorMachineLivenessTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineLivenessTests {
     private var cluster = CoordinatorFixture(
         CoordinatorFixture.configuration(minimumWorkers: 2) { $0.stuckAfter = .seconds(30) })
     private let everyone = ["s0", "s1", "w0", "w1"]

@@ -1,10 +1,11 @@
 internal import Cluster
 internal import Determinism
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Who owns which slice: shards that join, are drained, get lost while slices are on their way to them.
-@Suite struct CoordinatorMachineMoveTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineMoveTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

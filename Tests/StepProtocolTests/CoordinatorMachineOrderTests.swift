@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for orders that are checked before they are decided, and for calling off.
-@Suite struct CoordinatorMachineOrderTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineOrderTests {
     private var cluster = CoordinatorFixture()
     private static let order = ClassOperation.add(count: 2, path: "/new")
 

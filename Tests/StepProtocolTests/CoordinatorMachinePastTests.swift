@@ -1,10 +1,11 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Directories that contradict what is known, pasts that were left, attempts that were mixed, and a database that is older than the
 /// cluster.
-@Suite struct CoordinatorMachinePastTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachinePastTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

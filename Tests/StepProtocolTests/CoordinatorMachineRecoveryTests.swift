@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Processes that were killed, hosts that lost power, directories that are lost, and going back.
-@Suite struct CoordinatorMachineRecoveryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineRecoveryTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Boundary tasks: steps that are skipped, checkpoints, changes of the classes.
-@Suite struct CoordinatorMachineTaskTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineTaskTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

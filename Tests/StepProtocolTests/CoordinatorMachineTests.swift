@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for steps, workers and the end of a run, one test each.
-@Suite struct CoordinatorMachineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineTests {
     private var cluster = CoordinatorFixture()
 
     @Test mutating func theRunStartsWhenEveryoneIsThere() {

@@ -1,8 +1,9 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
-@Suite struct ExchangeChoiceTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ExchangeChoiceTests {
     /// Few sampled rows and a large batch: pulling them is cheaper. Many rows: features are.
     @Test(arguments: [
         (batch: 1024, size: 512, rows: 300, workers: 1, shards: 2, exchange: Exchange.rows),

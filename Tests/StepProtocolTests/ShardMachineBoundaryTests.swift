@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// What a shard does at step boundaries: tasks, slice maps, restarts, and giving slices away.
-@Suite struct ShardMachineBoundaryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ShardMachineBoundaryTests {
     typealias Machine = ShardMachine<String, String>
 
     private var machine = Machine(member: MemberID(.shard, 0), microBatchCount: 4, transfersPerStep: 2, empty: "")

@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for a shard, one test each.
-@Suite struct ShardMachineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ShardMachineTests {
     typealias Machine = ShardMachine<String, String>
 
     private var machine = Machine(member: MemberID(.shard, 0), microBatchCount: 4, empty: "")

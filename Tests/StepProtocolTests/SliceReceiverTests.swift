@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// The rules of a shard that receives slices, one test each.
-@Suite struct SliceReceiverTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SliceReceiverTests {
     typealias Machine = SliceReceiver<String>
 
     private var machine = Machine(

@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for a worker, one test each.
-@Suite struct WorkerMachineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct WorkerMachineTests {
     typealias Machine = WorkerMachine<String>
 
     private var machine = Machine(

@@ -1,8 +1,9 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
-@Suite struct SafeTensorsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SafeTensorsTests {
     private let path = FileManager.default.temporaryDirectory.appending(path: "\(UUID()).safetensors").path
 
     private func withFile(_ body: () throws -> Void) rethrows {

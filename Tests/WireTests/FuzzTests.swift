@@ -1,6 +1,7 @@
 import CZeroMQ
 import Cluster
 import StepProtocol
+import TestSupport
 import Testing
 import Wire
 
@@ -9,7 +10,7 @@ import Wire
 #endif
 
 /// Random and mutated messages against a real server. `FUZZ_SEED` repeats a run, `FUZZ_COUNT` sets its length.
-@Suite(.serialized) struct FuzzTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct FuzzTests {
     private struct Generator: RandomNumberGenerator {
         var state: UInt64
 

@@ -1,9 +1,10 @@
 import Cluster
 import StepProtocol
+import TestSupport
 import Testing
 import Wire
 
-@Suite struct HandshakeTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct HandshakeTests {
     let policy = HandshakePolicy(
         clusterID: "glyphs", embeddingSize: 512, classCount: 5530, configurationHash: "c0ffee",
         instructionSet: "avx512")

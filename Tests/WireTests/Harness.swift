@@ -44,9 +44,11 @@ final class TestServer: Sendable {
         }
     }
 
+    /// May be called again.
     func close() {
         mailbox.close()
         _ = done.next(within: .seconds(10))
+        done.close()
         server.close()
     }
 }

@@ -1,8 +1,9 @@
+import TestSupport
 import Testing
 import Wire
 
 /// When a server asks the allocator for what nobody uses.
-@Suite struct MemoryKeeperTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct MemoryKeeperTests {
     /// A process whose memory is `inUse`, and what was freed and is still with the allocator.
     private struct Process {
         var inUse = 50 << 20

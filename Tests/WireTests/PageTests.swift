@@ -2,11 +2,12 @@ import Cluster
 import Foundation
 import StepProtocol
 import Tensors
+import TestSupport
 import Testing
 import Wire
 
 /// PROTOCOL.md is enough to write a client from: its bytes are those that are sent.
-@Suite struct PageTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct PageTests {
     /// The ```` ```hex NAME ```` blocks of the page.
     private static let blocks: [String: [UInt8]] = {
         let page = URL(filePath: #filePath).deletingLastPathComponent()

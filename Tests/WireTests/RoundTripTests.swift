@@ -1,10 +1,11 @@
 import Cluster
 import StepProtocol
 import Tensors
+import TestSupport
 import Testing
 import Wire
 
-@Suite struct RoundTripTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct RoundTripTests {
     @Test func everyMessageComesBack() throws {
         for message in Samples.all() {
             let frames = try Frames(message, request: 1 << 63)

@@ -2,6 +2,7 @@ import Cluster
 import NetworkAddress
 import StepProtocol
 import Tensors
+import TestSupport
 import Testing
 import Wire
 
@@ -9,7 +10,7 @@ import Wire
     import Glibc
 #endif
 
-@Suite(.serialized) struct TransportTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct TransportTests {
     private func worker() -> Hello { Hello(role: .worker, incarnation: 1) }
 
     /// The next event of a kind, throwing away others.

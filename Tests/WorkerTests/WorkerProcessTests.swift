@@ -3,12 +3,12 @@ import Configuration
 import Foundation
 import StepProtocol
 import Tensors
-import TestFiles
+import TestSupport
 import Testing
 import Wire
 
 /// The worker's process against a coordinator and shards that the test plays.
-@Suite(.serialized) struct WorkerProcessTests {
+@Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20)), .serialized) struct WorkerProcessTests {
     private static let member = MemberID(.worker, 7)
     private let folder: TemporaryFolder
     private let configuration: String

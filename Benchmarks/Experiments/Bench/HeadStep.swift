@@ -51,39 +51,28 @@ struct HeadOptions: ParsableArguments {
             margins: .arcFace(), sampleRate: sampleRate, momentum: momentumStorage == .none ? 0 : 0.9,
             weightDecay: 5e-4, format: TableFormat(rows: storage, momentum: momentumStorage), compute: compute)
         let clock = ContinuousClock()
-        var made: ShardHead?
-        let start = try clock.measure {
-            made = try ShardHead(configuration: configuration, slices: SliceSet(0..<slices), threads: threads)
-        }
-        guard let shard = made else { throw ExitCode(70) }
-        let worker = try WorkerHead(configuration: configuration, threads: threads)
+        var made: LocalStep?
+        let start = try clock.measure { made = try LocalStep(configuration, threads: threads) }
+        guard let head = made else { throw ExitCode(70) }
         var random = KeyedRandom(seed: 1, purpose: .test)
         let features = Tensor(
             (0..<batch * embeddingSize).map { _ in Float(random.unit() - 0.5) }, shape: [batch, embeddingSize])
-        let microBatches = 0..<batch / microBatch
-        var seconds = [[Double]](repeating: [], count: 5)
+        var seconds = [[Double]](repeating: [], count: 4)
         var sampled = 0
         for step in 0..<repetitions + 2 {
             let labels = (0..<batch).map { _ in Int64(random.below(UInt64(classes))) }
             var phases: [Double] = []
             func time(_ body: () throws -> Void) rethrows { phases.append(try clock.measure(body) / .seconds(1)) }
-            try time { try shard.begin(step: step, microBatchSize: microBatch, labels: labels) }
-            sampled = shard.sampledIDs.count
-            var reply: [Tensor] = []
-            try time { reply = try shard.forward(features: features, microBatches: microBatches) }
-            var output: WorkerHead.Output?
+            let batch = LocalStep.Batch(
+                number: step, features: features, labels: labels, microBatchSize: microBatch)
+            try time { try head.sample(batch) }
+            sampled = head.shards[0].sampledIDs.count
+            var outputs: [WorkerHead.Output] = []
+            try time { outputs = try head.forward(batch) }
             try time {
-                output = try worker.merge(
-                    replies: [reply],
-                    batch: WorkerHead.Batch(
-                        globalBatchSize: batch, microBatchSize: microBatch, microBatches: microBatches, labels: labels,
-                        features: features, step: step))
-            }
-            guard let output else { continue }
-            try time {
-                try shard.backward(features: [features], logZ: [output.logZ], learningRate: 0.01)
-                try shard.prepare(learningRate: 0.01)
-                try shard.commit()
+                try head.backward(batch, outputs, learningRate: 0.01)
+                try head.update(learningRate: 0.01)
+                try head.commit()
             }
             phases.append(phases.reduce(0, +))
             if step >= 2 { for (index, value) in phases.enumerated() { seconds[index].append(value) } }
@@ -94,8 +83,8 @@ struct HeadOptions: ParsableArguments {
             sampleRate: sampleRate,
             storage: storage.rawValue, momentumStorage: momentumStorage.rawValue, compute: compute.rawValue,
             threads: threads, sampled: sampled, startSeconds: start / .seconds(1), beginMilliseconds: medians[0],
-            forwardMilliseconds: medians[1], mergeMilliseconds: medians[2], backwardMilliseconds: medians[3],
-            milliseconds: medians[4], residentBytes: ProcessMemory.peakResidentBytes
+            forwardMilliseconds: medians[1], backwardMilliseconds: medians[2], milliseconds: medians[3],
+            residentBytes: ProcessMemory.peakResidentBytes
         ).completed()
     }
 }
@@ -127,7 +116,6 @@ struct HeadFigures: Codable {
     var startSeconds: Double
     var beginMilliseconds: Double
     var forwardMilliseconds: Double
-    var mergeMilliseconds: Double
     var backwardMilliseconds: Double
     /// Median of whole steps.
     var milliseconds: Double
@@ -152,7 +140,7 @@ struct HeadFigures: Codable {
     var text: String {
         "\(classes) × \(embeddingSize), r = \(sampleRate), \(storage)/\(momentumStorage), \(compute) products, \(threads) threads: "
             + "\(Units.fixed(milliseconds, 1)) ms (begin \(Units.fixed(beginMilliseconds, 1)), forward \(Units.fixed(forwardMilliseconds, 1)), "
-            + "merge \(Units.fixed(mergeMilliseconds, 1)), backward and update \(Units.fixed(backwardMilliseconds, 1))), "
+            + "backward and update \(Units.fixed(backwardMilliseconds, 1))), "
             + "\(Units.fixed(gigaflopsPerSecond, 0)) GFLOP/s, \(Units.fixed(gigabytesPerSecond, 2)) GB/s, "
             + "\(Units.fixed(Double(residentBytes) / 1e9, 2)) GB, rows made in \(Units.fixed(startSeconds, 1)) s"
     }

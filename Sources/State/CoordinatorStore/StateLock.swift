@@ -33,6 +33,8 @@ final class StateLock {
     /// Gives the lock back; nothing the second time.
     func release() {
         guard descriptor >= 0 else { return }
+        // Closed alone, it would stay locked as long as a child that was just forked has the file too.
+        flock(descriptor, LOCK_UN)
         close(descriptor)
         descriptor = -1
     }

@@ -28,7 +28,11 @@ package final class DirectoryLock: Sendable {
         descriptor = file
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // Closed alone, it would stay locked as long as a child that was just forked has the file too.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 
     private static func holder(_ descriptor: Int32) -> String {
         var text = [UInt8](repeating: 0, count: 32)

@@ -1,10 +1,15 @@
 internal import Foundation
 internal import StepProtocol
+import TestSupport
 import Testing
+
+/// 20 minutes for 10,000 seeds.
+private let limit = TimeLimitTrait.Duration.minutes(
+    20 * max(1, (ProcessInfo.processInfo.environment["SIMULATION_SEEDS"].flatMap(Int.init) ?? 0) / 10_000))
 
 /// Thousands of random schedules over the real machines. `SIMULATION_SEEDS=n` runs n of them, `SIMULATION_SEED=s` runs
 /// one and prints what happened.
-@Suite struct SimulationTests {
+@Suite(.tags(.slow), .timeLimit(limit)) struct SimulationTests {
     private static let environment = ProcessInfo.processInfo.environment
 
     private static func replay(_ seed: UInt64) -> String {
