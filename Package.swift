@@ -206,7 +206,9 @@ let package = Package(
             path: "Benchmarks/Experiments", swiftSettings: settings),
 
         // Tags and threads of suites, and files for them.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: testSettings),
+        .target(
+            name: "TestSupport", dependencies: ["ParameterStore", "Tensors"], path: "Tests/TestSupport",
+            swiftSettings: testSettings),
         .testTarget(
             name: "ClusterTests",
             dependencies: [
@@ -251,7 +253,9 @@ let package = Package(
             swiftSettings: testSettings),
         .testTarget(
             name: "BackboneTests",
-            dependencies: ["Cluster", "Determinism", "Model", "Tensors", "TestSupport", "Training"],
+            dependencies: [
+                "Cluster", "Determinism", "Model", "ParameterStore", "Tensors", "TestSupport", "Training",
+            ],
             exclude: ["Reference"],
             swiftSettings: testSettings),
         .testTarget(

@@ -12,6 +12,8 @@ public final class ClusterProcess {
     /// Variables over this process's own.
     public var environment: [String: String]
     public let log: URL
+    /// The directory that it starts in; nil for this process's own.
+    public var workingDirectory: URL?
     /// How often it was started.
     public private(set) var starts = 0
     /// Whether SIGSTOP holds it.
@@ -55,6 +57,7 @@ public final class ClusterProcess {
         let process = Process()
         process.executableURL = program
         process.arguments = arguments
+        process.currentDirectoryURL = workingDirectory
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
         process.standardError = output

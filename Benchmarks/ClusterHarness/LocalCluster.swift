@@ -18,6 +18,8 @@ public final class LocalCluster {
     public private(set) var workers: [ClusterProcess] = []
     /// Options for every shard server that is added.
     public var shardArguments: [String] = []
+    /// The directory that processes start in; nil for this process's own.
+    public var workingDirectory: URL?
     /// The keys of all processes; nil without any.
     public let keys: LocalKeys?
     let binaries: URL
@@ -201,8 +203,10 @@ public final class LocalCluster {
     private func make(
         _ program: String, log: String, _ arguments: [String], environment: [String: String] = [:]
     ) -> ClusterProcess {
-        ClusterProcess(
+        let process = ClusterProcess(
             name: log, program: binaries.appending(path: program), arguments: arguments,
             environment: self.environment.merging(environment) { $1 }, log: directory.appending(path: "\(log).log"))
+        process.workingDirectory = workingDirectory
+        return process
     }
 }

@@ -21,7 +21,8 @@ extension CheckpointManifest {
             configuration: setup.configuration.canonicalText, fingerprint: setup.configuration.fingerprint,
             sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.backbone.denseSlices,
             classCount: setup.head.classCount, embeddingSize: setup.head.embeddingSize,
-            format: setup.head.format, created: ISO8601DateFormatter().string(from: Date()),
+            format: setup.head.format, denseFormat: setup.optimizer.rule.denseFormat,
+            created: ISO8601DateFormatter().string(from: Date()),
             files: files.sorted { $0.path < $1.path }, past: past)
     }
 

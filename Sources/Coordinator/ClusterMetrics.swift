@@ -155,7 +155,7 @@ enum ClusterMetrics {
         add("durable_step", .gauge, "The last step that a power cut cannot take from it.") { Double($0.durable) }
         add("snapshot_step", .gauge, "The step of its oldest snapshot.") { $0.snapshotStep.map(Double.init) }
         add("log_bytes", .gauge, "Length of its log.") { Double($0.logBytes) }
-        add("model_bytes", .gauge, "Memory of the rows, momentum and parameters that it holds.") {
+        add("model_bytes", .gauge, "Memory of the rows, the parameters and what the optimiser keeps.") {
             Double($0.memoryBytes)
         }
         add("resident_memory_bytes", .gauge, "Memory in use by its process.") { Double($0.residentBytes) }

@@ -24,8 +24,13 @@ struct Export: OperatorCommand {
             """)
     @Argument(help: "The directory to write, which must be empty or missing.", completion: .directory) var path: String
     @Option(help: "The checkpoint to export.", completion: .directory) var checkpoint: String?
-    @Flag(help: "Export the optimiser's momentum too: momentum-*.safetensors and backbone-momentum.safetensors.")
-    var momentum = false
+    @Flag(
+        name: [.customLong("optimizer"), .customLong("momentum")],
+        help: """
+            Export what the optimiser keeps too: of SGD momentum-*.safetensors and backbone-momentum.safetensors, of AdamW the same with \
+            first_moment and second_moment, and age-*.safetensors.
+            """)
+    var optimizer = false
     @OptionGroup var connection: Connection
 
     /// The JSON that it prints.
@@ -52,23 +57,24 @@ struct Export: OperatorCommand {
             throw OfflineError("\(directory) is not empty")
         }
         let manifest = reader.manifest
-        if momentum, manifest.format.momentum == .none {
+        let state = optimizer ? manifest.format.state : []
+        if let absent = state.first(where: { $0.format == .none }) {
             throw OfflineError(
-                "\(reader.directory) has no momentum of class centers (head.momentum_storage is none): export without --momentum"
+                "\(reader.directory) has no \(absent.name) of class centers (head.momentum_storage is none): export without --momentum"
             )
         }
         let setup = try RunSetup(RunConfiguration(stored: manifest.configuration))
         let registry = try ClassRegistry(
             classCount: manifest.classCount, sliceCount: manifest.sliceCount, operationsJSON: manifest.operations)
-        let tensors = [("centers", manifest.format.rows)] + (momentum ? [("momentum", manifest.format.momentum)] : [])
-        for (name, format) in tensors {
+        for plane in [Plane("centers", manifest.format.rows)] + state {
             try CenterFiles.export(
-                name, as: name, format: format, registry: registry, embeddingSize: manifest.embeddingSize,
-                step: manifest.step, to: directory
+                plane.name, as: plane.name, format: plane.format, registry: registry,
+                embeddingSize: plane.width(of: manifest.embeddingSize), step: manifest.step, to: directory
             ) { try reader.path(ofSlice: $0) }
         }
         if !setup.layout.segments.isEmpty {
-            for (tensor, file) in [("parameters", "backbone")] + (momentum ? [("momentum", "backbone-momentum")] : []) {
+            let planes = optimizer ? manifest.format(of: .dense(0)).state.map(\.name) : []
+            for (tensor, file) in [("parameters", "backbone")] + planes.map({ ($0, "backbone-\($0)") }) {
                 let values = try reader.backbone(tensor, setup.layout)
                 try BackboneFile.write(
                     values, layout: setup.layout, to: "\(directory)/\(file).safetensors",
@@ -92,14 +98,12 @@ extension CheckpointReader {
         for slice in 0..<manifest.denseSliceCount {
             let range = layout.range(ofSlices: slice..<slice + 1, of: manifest.denseSliceCount)
             let file = try SafeTensorsFile(path(of: .dense(slice)))
-            let entry = try file.entry(name, .f32)
+            let entry = try file.reals(name)
             guard entry.shape == [range.count] else {
                 throw OfflineError("\(file.path): \(name) is \(entry.shape), expected [\(range.count)]")
             }
-            let target = vector.rows(range)
             try file.read(
-                entry, into: UnsafeMutableRawBufferPointer(start: target.rawPointer, count: target.byteCount))
-            withExtendedLifetime(target) {}
+                entry, from: 0, into: UnsafeMutableBufferPointer(rebasing: vector.mutable(Float.self)[range]))
         }
         return vector
     }

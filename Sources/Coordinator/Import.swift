@@ -16,7 +16,7 @@ struct Import: ParsableCommand {
         discussion: """
             Reads what `export` writes, a head as a single safetensors file (a matrix [classes, embedding size] called \
             centers or weight), and a backbone with InsightFace's names. What is left out starts as it would in a new \
-            run; momentum is zero. Numbers are rounded to nearest if the run keeps them in fewer bits. Then: coordinator serve --config CONFIG --resume OUTPUT.
+            run; momentum, or the moments of AdamW, are zero. Numbers are rounded to nearest if the run keeps them in fewer bits. Then: coordinator serve --config CONFIG --resume OUTPUT.
             """)
     @Option(help: "The YAML file that describes the run to be.", completion: .file(extensions: ["yaml", "yml"]))
     var config: String
@@ -50,6 +50,7 @@ struct Import: ParsableCommand {
             guard try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty else {
                 throw OfflineError("\(directory) is not empty")
             }
+            try checkMomentum(setup)
             var files = try writeCenters(setup, directory)
             files += try writeBackbone(setup, directory)
             try CheckpointManifest(step: -1, operations: [], setup: setup, files: files).write(to: directory)
@@ -59,6 +60,21 @@ struct Import: ParsableCommand {
                 print(String(decoding: try StatusJSON.encode(answer, pretty: true), as: UTF8.self))
             } else {
                 print("\(answer.classes) classes × \(answer.embeddingSize): \(directory)")
+            }
+        }
+    }
+
+    /// Whether the run takes up the momentum that is given.
+    private func checkMomentum(_ setup: RunSetup) throws {
+        for (option, path) in [("--momentum", momentum), ("--backbone-momentum", backboneMomentum)] where path != nil {
+            guard case .sgd(let sgd) = setup.head.optimizer else {
+                throw OfflineError(
+                    "\(option): the run trains with AdamW, which has no momentum; its moments begin with the run, as its bias correction does"
+                )
+            }
+            if option == "--momentum", sgd.storage == .none {
+                throw OfflineError(
+                    "\(option): the run keeps no momentum of class centers (head.momentum_storage is none)")
             }
         }
     }
@@ -79,9 +95,6 @@ struct Import: ParsableCommand {
         let rows = try source(centers, "centers")
         let momentum = try source(momentum, "momentum")
         let format = setup.head.format
-        if momentum != nil, format.momentum == .none {
-            throw OfflineError("--momentum: the run keeps no momentum of class centers (head.momentum_storage is none)")
-        }
         let initial: CenterSource =
             setup.configuration.head.initial.isEmpty
             ? .random(seed: setup.configuration.seed) : .safeTensors(path: setup.configuration.head.initial)
@@ -91,11 +104,11 @@ struct Import: ParsableCommand {
             let table = try CenterTable(
                 layout: layout, embeddingSize: size, format: format, slices: [slice],
                 source: rows == nil ? initial : .zeros, parallel: parallel)
-            try table.withRows(0..<classes.count, of: slice) { held, heldMomentum in
+            try table.withRows(0..<classes.count, of: slice) { planes in
                 var row = 0
                 for range in classes.ranges {
-                    try rows?.read(range, as: format.rows, into: held, row: row)
-                    try momentum?.read(range, as: format.momentum, into: heldMomentum, row: row)
+                    try rows?.read(range, as: format.rows, into: planes[0], row: row)
+                    try momentum?.read(range, as: setup.head.optimizer.storage, into: planes[1], row: row)
                     row += range.count
                 }
             }
@@ -113,12 +126,12 @@ struct Import: ParsableCommand {
         let initial = backbone ?? setup.configuration.backbone.initial
         let start = try DenseShard(
             layout: layout, slices: all, of: count, seed: setup.configuration.seed, initial: initial,
-            microBatchCount: setup.configuration.microBatchCount)
-        let momentum = try backboneMomentum.map(vector) ?? Tensor(zeros: Float.self, shape: [layout.count])
+            optimizer: setup.optimizer, microBatchCount: setup.configuration.microBatchCount)
+        let state = try backboneMomentum.map { [try vector($0)] } ?? Array(start.planes.dropFirst())
         return try (0..<count).map { slice in
             let range = layout.range(ofSlices: slice..<slice + 1, of: count)
             return try CheckpointWriter(directory: directory).write(
-                denseSlice: slice, parameters: start.parameters.rows(range), momentum: momentum.rows(range))
+                denseSlice: slice, format: start.format, planes: ([start.parameters] + state).map { $0.rows(range) })
         }
     }
 }

@@ -26,7 +26,7 @@ struct RowSource {
 
     /// - Parameters:
     ///   - path: a safetensors file, an index file (`….index.json`), or a directory with `STEM.safetensors.index.json`.
-    ///   - stem: `centers` or `momentum`. In a single file the tensor may also be called `weight`, or be the only matrix.
+    ///   - stem: `centers`, or what the optimiser keeps. In a single file the tensor may also be called `weight`, or be the only matrix.
     /// - Throws: `SafeTensorsError` or `OfflineError` if a file is missing, damaged, or its tensors do not fit together.
     init(_ path: String, stem: String) throws {
         self.path = path

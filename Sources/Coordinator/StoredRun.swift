@@ -120,7 +120,9 @@ struct StoredRun {
         try fits("data.classes", manifest.classCount, setup.head.classCount, directory)
         try fits("backbone.embedding_size", manifest.embeddingSize, setup.head.embeddingSize, directory)
         try fits("head.storage", manifest.format.rows, setup.head.format.rows, directory)
-        try fits("head.momentum_storage", manifest.format.momentum, setup.head.format.momentum, directory)
+        for (slice, format) in [
+            (SliceName.centers(0), setup.head.format), (.dense(0), setup.optimizer.rule.denseFormat),
+        ] { try fits("the format", manifest.format(of: slice), format, directory) }
         guard manifest.step < configuration.totalSteps else {
             throw StoredRunError(
                 "\(directory) is of step \(manifest.step); a run of \(configuration.totalSteps) steps has nothing left to do"

@@ -19,11 +19,7 @@ extension ShardEngine {
         let writer = CheckpointWriter(directory: directory)
         var files: [CheckpointManifest.File] = []
         do {
-            for slice in slices.numbers { files.append(try writer.write(slice: slice, of: head.table)) }
-            for slice in denseSlices.numbers {
-                let (parameters, momentum) = dense.state(ofSlice: slice)
-                files.append(try writer.write(denseSlice: slice, parameters: parameters, momentum: momentum))
-            }
+            for slice in ownedSlices { files.append(try holder(of: slice).write(slice.number, by: writer)) }
         } catch {
             // On a disk that is full they would keep the next try from succeeding.
             writer.discard(files)

@@ -15,7 +15,7 @@ extension ShardEngine {
     /// - Throws: `HeadError` if not: what is acknowledged then would be taken for the whole.
     func checkOwnership(_ plan: Plan) throws {
         let wanted = try slices(in: plan)
-        let held = Set(slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense))
+        let held = Set(ownedSlices)
         if let missing = wanted.subtracting(held).min() {
             throw HeadError(.phase, "this shard is to own \(missing) and does not hold it")
         }
@@ -70,10 +70,10 @@ extension ShardEngine {
                 "checkpoint \(path) is of step \(manifest.step), \(manifest.classCount) classes × \(manifest.embeddingSize) in \(manifest.sliceCount) and \(manifest.denseSliceCount) slices, which is not this run at step \(task.step)"
             )
         }
-        guard manifest.format == setup.head.format else {
+        guard manifest.format == setup.head.format, manifest.format(of: .dense(0)) == dense.format else {
             throw CenterStoreError(
                 .foreign,
-                "checkpoint \(path) keeps \(manifest.format), and this run \(setup.head.format): export it, and import it with this configuration"
+                "checkpoint \(path) keeps \(manifest.format), and \(manifest.format(of: .dense(0))) of the backbone, this run \(setup.head.format) and \(dense.format): export it, and import it with this configuration"
             )
         }
         return reader
@@ -109,17 +109,13 @@ extension ShardEngine {
     private func copy(
         _ slice: SliceName, _ shape: SliceShape, from reader: CheckpointReader, to writer: SnapshotWriter, step: Int
     ) throws {
-        let rows = UnsafeMutableRawBufferPointer.allocate(byteCount: shape.byteCounts.rows, alignment: 64)
-        defer { rows.deallocate() }
-        let momentum = UnsafeMutableRawBufferPointer.allocate(byteCount: shape.byteCounts.momentum, alignment: 64)
-        defer { momentum.deallocate() }
-        try reader.read(slice, width: shape.width, format: shape.format, rows: rows, momentum: momentum)
+        let planes = shape.byteCounts.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0, alignment: 64) }
+        defer { for plane in planes { plane.deallocate() } }
+        try reader.read(slice, width: shape.width, format: shape.format, into: planes)
         for chunk in 0..<shape.chunkCount {
-            let ranges = shape.bytes(ofChunk: chunk)
             try writer.write(
                 chunk: chunk, step: step,
-                rows: UnsafeRawBufferPointer(rebasing: rows[ranges.rows]),
-                momentum: UnsafeRawBufferPointer(rebasing: momentum[ranges.momentum]))
+                planes: zip(planes, shape.bytes(ofChunk: chunk)).map { UnsafeRawBufferPointer(rebasing: $0[$1]) })
         }
     }
 
@@ -145,40 +141,28 @@ extension ShardEngine {
         try reset()
         head = try ShardHead(
             configuration: setup.head, registry: registry, slices: [], threads: threads, memory: memory)
-        var values: [(slice: SliceName, dense: (parameters: Tensor, momentum: Tensor)?)] = []
         for slice in slices {
-            let dense = if let reader { try read(slice, from: reader) } else { try takeUpInitial(slice) }
-            values.append((slice, dense))
+            guard let reader else {
+                try holder(of: slice).holdInitial(slice.number, setup)
+                continue
+            }
+            try read(slice, from: reader)
         }
-        try head.activate(SliceSet(numbers: slices.filter { !$0.isDense }.map(\.number)))
-        var dense = try Self.emptyDense(setup)
-        for (slice, part) in values {
-            if let part { try dense.add([slice.number], parameters: part.parameters, momentum: part.momentum) }
-        }
-        self.dense = dense
+        try activate(slices)
     }
 
-    private func read(
-        _ slice: SliceName, from reader: CheckpointReader
-    ) throws -> (parameters: Tensor, momentum: Tensor)? {
-        let shape = shape(of: slice)
-        switch slice {
-        case .centers(let number):
-            try head.hold(number)
-            try head.table.withRows(0..<shape.rowCount, of: number) { rows, momentum in
-                try reader.read(slice, width: shape.width, format: shape.format, rows: rows, momentum: momentum)
+    private func read(_ slice: SliceName, from reader: CheckpointReader) throws {
+        let (shape, holder) = (shape(of: slice), holder(of: slice))
+        try holder.hold(slice.number, shape: shape)
+        let planes = shape.byteCounts.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0, alignment: 64) }
+        defer { for plane in planes { plane.deallocate() } }
+        try reader.read(slice, width: shape.width, format: shape.format, into: planes)
+        for chunk in 0..<shape.chunkCount {
+            try holder.fill(chunk, ofSlice: slice.number) { targets in
+                for (target, (plane, bytes)) in zip(targets, zip(planes, shape.bytes(ofChunk: chunk))) {
+                    target.copyMemory(from: UnsafeRawBufferPointer(rebasing: plane[bytes]))
+                }
             }
-            return nil
-        case .dense:
-            let values = (
-                parameters: Tensor(uninitialized: Float.self, shape: [shape.rowCount]),
-                momentum: Tensor(uninitialized: Float.self, shape: [shape.rowCount])
-            )
-            try reader.read(
-                slice, width: 1,
-                rows: UnsafeMutableRawBufferPointer(start: values.parameters.rawPointer, count: 4 * shape.rowCount),
-                momentum: UnsafeMutableRawBufferPointer(start: values.momentum.rawPointer, count: 4 * shape.rowCount))
-            return withExtendedLifetime(values) { values }
         }
     }
 }

@@ -25,7 +25,7 @@ extension ShardEngine {
     func own(_ slices: SliceSet, _ denseSlices: SliceSet, mapVersion: Int, plan: Plan?) throws {
         guard prepared == nil else { throw HeadError(.phase, "slices change hands while an update is not committed") }
         let wanted = Set(slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense))
-        let present = Set(self.slices.numbers.map(SliceName.centers) + self.denseSlices.numbers.map(SliceName.dense))
+        let present = Set(ownedSlices)
         let (new, gone) = (wanted.subtracting(present).sorted(), present.subtracting(wanted).sorted())
         if present.isEmpty { committed = plan?.committed ?? committed }
         let adopted = new.filter { copies[$0]?.isHandedOver == true && copies[$0]?.completeStep == committed }
@@ -39,12 +39,13 @@ extension ShardEngine {
         let past = wanted.isEmpty ? 0 : present.isEmpty || self.past == 0 ? plan?.past ?? 0 : self.past
         try keepOwnership(adopted, started, gone, isFirst: present.isEmpty, mapVersion: mapVersion, past: past)
         (self.past, self.mapVersion) = (past, mapVersion)
-        for slice in gone { try release(slice) }
+        for slice in gone { try holder(of: slice).remove([slice.number]) }
         for slice in started {
             if copies[slice] != nil { try drop(slice) }
-            try include(slice, takeUpInitial(slice))
+            try holder(of: slice).holdInitial(slice.number, setup)
         }
-        for slice in adopted { try include(slice, copies.removeValue(forKey: slice)?.dense) }
+        for slice in adopted { copies[slice] = nil }
+        try activate(new)
     }
 
     /// Notes the new ownership in the directory: at once, and before anything of it is used.
@@ -72,22 +73,6 @@ extension ShardEngine {
                     adopting: adopted, starting: started, dropping: gone, mapVersion: mapVersion, step: step,
                     extra: text)
             }
-        }
-    }
-
-    private func release(_ slice: SliceName) throws {
-        switch slice {
-        case .centers(let number): try head.remove([number])
-        case .dense(let number): try dense.remove([number])
-        }
-    }
-
-    private func include(_ slice: SliceName, _ values: (parameters: Tensor, momentum: Tensor)?) throws {
-        switch slice {
-        case .centers(let number): try head.activate([number])
-        case .dense(let number):
-            guard let values else { throw BackboneError(.invalidPayload, "\(slice) has no values") }
-            try dense.add([number], parameters: values.parameters, momentum: values.momentum)
         }
     }
 

@@ -6,24 +6,68 @@ internal import Tensors
 
 /// Steps done again from what was kept of them.
 extension ShardEngine {
-    func replay(_ record: LogRecord, centers: SliceSet, ahead: [Int: [Int]]) throws {
-        guard record.header.kind == .features || record.header.kind == .rows, !centers.isEmpty else { return }
-        try head.replay(
-            step: record.header.step, microBatchSize: setup.microBatchSize, inputs: StepInputs(record),
-            learningRate: record.header.learningRate, slices: centers, ahead: ahead, sampled: sampled)
+    /// Does a step again on slices that are held: all active ones of the backbone, or some that are not active.
+    ///
+    /// - Parameter ahead: of slices whose pieces are as of different steps, the step of each. Pieces from this step or a later one stay
+    ///   as they are.
+    func replay(_ record: LogRecord, on slices: some Collection<SliceName>, ahead: [SliceName: [Int]]) throws {
+        guard record.isReplayed else { return }
+        let behind = slices.filter { !isAhead(ahead[$0] ?? [], of: record.header.step, shape(of: $0)) }
+        let centers = SliceSet(numbers: behind.filter { !$0.isDense }.map(\.number))
+        if !centers.isEmpty {
+            try head.replay(
+                step: record.header.step, microBatchSize: setup.microBatchSize, inputs: StepInputs(record),
+                learningRate: record.header.learningRate, slices: centers, ahead: ahead.numbers(areDense: false),
+                sampled: sampled)
+        }
+        guard behind.contains(where: \.isDense) else { return }
+        // Those that are ahead go along: active ones are one vector.
+        let dense = SliceSet(numbers: slices.filter(\.isDense).map(\.number))
+        let (gradient, recorded) = try record.gradients()
+        try self.dense.replay(
+            step: record.header.step, gradient: gradient, of: recorded, on: dense,
+            totalSquaredNorm: record.header.squaredNorm, learningRate: Double(record.header.learningRate),
+            ahead: ahead.numbers(areDense: true))
     }
 
-    /// - Parameter gradient: of the dense slices that the record names.
-    func replay(
-        _ record: LogRecord, dense part: inout DenseShard, ahead: [Int: [Int]], gradient: Tensor?, commit: Bool = true
-    ) throws {
-        guard record.header.kind == .features || record.header.kind == .rows else { return }
-        guard let gradient else {
-            throw HeadError(.malformed, "the record of step \(record.header.step) has no dense gradient")
+    /// Does the last step of the log again on everything that is active, and leaves it as one that is not committed.
+    func replayUpToPrepared(_ record: LogRecord) throws {
+        if record.isReplayed {
+            try head.replayUpToPrepared(
+                step: record.header.step, microBatchSize: setup.microBatchSize,
+                inputs: StepInputs(record), learningRate: record.header.learningRate, sampled: sampled)
+            let (gradient, recorded) = try record.gradients()
+            try dense.replayUpToUpdated(
+                step: record.header.step, gradient: gradient, of: recorded,
+                totalSquaredNorm: record.header.squaredNorm, learningRate: Double(record.header.learningRate))
         }
-        try part.replay(
-            step: record.header.step, gradient: gradient, of: record.header.denseSlices,
-            totalSquaredNorm: record.header.squaredNorm, learningRate: Double(record.header.learningRate), ahead: ahead,
-            commit: commit)
+        prepared = record.id
+    }
+
+    /// Whether every piece of a slice is as it is after `step` or a later one.
+    private func isAhead(_ steps: [Int], of step: Int, _ shape: SliceShape) -> Bool {
+        !steps.isEmpty && steps.count >= shape.chunkCount && steps.allSatisfy { $0 >= step }
+    }
+}
+
+extension LogRecord {
+    /// Whether there is something to do again: a step that changed anything.
+    fileprivate var isReplayed: Bool { header.kind == .features || header.kind == .rows }
+
+    /// The gradient of dense slices, and which they are.
+    ///
+    /// - Throws: `HeadError` if the record has none.
+    fileprivate func gradients() throws -> (Tensor, SliceSet) {
+        guard let gradient = denseGradient ?? (header.slices.isEmpty ? tensors.first : nil) else {
+            throw HeadError(.malformed, "the record of step \(header.step) has no dense gradient")
+        }
+        return (gradient, header.denseSlices)
+    }
+}
+
+extension [SliceName: [Int]] {
+    /// Those of one kind, by number.
+    fileprivate func numbers(areDense: Bool) -> [Int: [Int]] {
+        [Int: [Int]](uniqueKeysWithValues: filter { $0.key.isDense == areDense }.map { ($0.key.number, $0.value) })
     }
 }

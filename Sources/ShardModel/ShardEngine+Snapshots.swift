@@ -59,7 +59,7 @@ extension ShardEngine {
             try snapshots?.advance(
                 step: committed, byteCount: bytes,
                 begin: { try store.beginSnapshot($0, shape: shape(of: $0), classVersion: classVersion) },
-                copy: { slice, chunk in try copy(ofChunk: chunk, of: slice) })
+                copy: { slice, chunk in try holder(of: slice).copy(ofChunk: chunk, ofSlice: slice.number) })
         } catch { abandonRound("\(error)") }
         installSnapshots()
     }
@@ -73,7 +73,7 @@ extension ShardEngine {
             return
         }
         guard ownsSlices, ContinuousClock.now >= snapshotPause else { return }
-        snapshots = SnapshotRound(slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense))
+        snapshots = SnapshotRound(ownedSlices)
     }
 
     /// A disk that is full may have room later; the log goes on meanwhile.

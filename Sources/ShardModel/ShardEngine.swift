@@ -99,9 +99,9 @@ package final class ShardEngine {
         try load(upTo: nil)
     }
 
-    /// Bytes of centers, parameters and their momentum.
+    /// Bytes of everything that is held.
     package var memoryBytes: Int {
-        head.memoryByteCount + dense.memoryBytes + copies.values.reduce(0) { $0 + $1.memoryBytes }
+        head.memoryByteCount + dense.memoryBytes
     }
 
     /// The slices that steps are over.
@@ -179,7 +179,8 @@ package final class ShardEngine {
     /// Applies the update and logs what it was made from: only then may anyone hear that the step is prepared.
     private func update(_ id: StepID, squaredNorm: Double, learningRate: Float) throws -> [Tensor] {
         try head.prepare(learningRate: learningRate)
-        let reply = try dense.update(totalSquaredNorm: squaredNorm, learningRate: Double(learningRate))
+        let reply = try dense.update(
+            step: id.step, totalSquaredNorm: squaredNorm, learningRate: Double(learningRate))
         let inputs = try head.stepInputs()
         guard let gradient = dense.gradient else { throw BackboneError(.wrongPhase, "the update has no gradient") }
         let header = LogRecord.Header(
@@ -241,13 +242,13 @@ package final class ShardEngine {
     /// Bytes of a slice of class centers.
     func byteCount(ofSlice slice: Int) -> Int { head.byteCount(ofSlice: slice) }
 
-    /// Rows and momentum of some classes, and when they took part in a step.
+    /// Rows of some classes and the first plane that the optimiser keeps of them, and when they took part in a step.
     ///
     /// - Throws: `Refusal` if a class is not held here.
-    func read(ids: [Int64]) throws(Refusal) -> (rows: Tensor, momentum: Tensor, steps: Tensor) {
+    func read(ids: [Int64]) throws(Refusal) -> (rows: Tensor, kept: Tensor, steps: Tensor) {
         do {
-            let (rows, momentum) = try head.read(ids: ids)
-            return (rows, momentum, head.lastSteps(ids: ids))
+            let planes = try head.read(ids: ids)
+            return (planes[0], planes[1], head.lastSteps(ids: ids))
         } catch { throw Refusal(error) }
     }
 
@@ -279,15 +280,8 @@ package final class ShardEngine {
     }
 
     static func emptyDense(_ setup: ShardSetup) throws -> DenseShard {
-        let none = Tensor(zeros: Float.self, shape: [0])
-        return try denseShard(setup, [], parameters: none, momentum: none)
-    }
-
-    static func denseShard(
-        _ setup: ShardSetup, _ slices: SliceSet, parameters: Tensor, momentum: Tensor
-    ) throws -> DenseShard {
         try DenseShard(
-            layout: setup.layout, slices: slices, of: setup.denseSliceCount, parameters: parameters,
-            momentum: momentum, optimizer: setup.optimizer, microBatchCount: setup.microBatchCount)
+            layout: setup.layout, slices: [], of: setup.denseSliceCount, seed: setup.head.seed,
+            optimizer: setup.optimizer, microBatchCount: setup.microBatchCount)
     }
 }

@@ -3,8 +3,9 @@ package import Tensors
 
 /// What a question finds.
 package enum ShardAnswer: Sendable {
-    /// Values and momentum of rows, f32 [n, D], and when they took part in a step, i64 [n, 2].
-    case rows(rows: Tensor, momentum: Tensor, steps: Tensor)
+    /// Rows and the first plane that the optimiser keeps of them, f32 [n, D] each, and when they took
+    /// part in a step, i64 [n, 2].
+    case rows(rows: Tensor, kept: Tensor, steps: Tensor)
     case hashes(SliceHashes)
 }
 
@@ -17,10 +18,10 @@ package protocol ShardQuestion: Sendable {
     mutating func advance(_ model: ShardEngine) throws(Refusal) -> ShardAnswer?
 }
 
-/// Rows and momentum of some classes. Those of one answer may be as of different steps.
+/// Rows of some classes. Those of one answer may be as of different steps.
 package struct RowsQuestion: ShardQuestion {
     private let ids: [Int64]
-    private var answer: (rows: Tensor, momentum: Tensor, steps: Tensor)?
+    private var answer: (rows: Tensor, kept: Tensor, steps: Tensor)?
     private var next = 0
 
     /// Bytes of an answer at most, but for one of a single row.
@@ -58,13 +59,13 @@ package struct RowsQuestion: ShardQuestion {
             )
         self.answer = answer
         let piece = next..<min(ids.count, next + max(1, Self.pieceByteCount / (8 * size)))
-        let (rows, momentum, steps) = try model.read(ids: Array(ids[piece]))
+        let (rows, kept, steps) = try model.read(ids: Array(ids[piece]))
         Self.copy(rows, to: answer.rows, at: piece.lowerBound)
-        Self.copy(momentum, to: answer.momentum, at: piece.lowerBound)
+        Self.copy(kept, to: answer.kept, at: piece.lowerBound)
         Self.copy(steps, to: answer.steps, at: piece.lowerBound)
         next = piece.upperBound
         guard next == ids.count else { return nil }
-        return .rows(rows: answer.rows, momentum: answer.momentum, steps: answer.steps)
+        return .rows(rows: answer.rows, kept: answer.kept, steps: answer.steps)
     }
 
     /// Copies rows of a tensor to the place of the first of them in another one, which nobody reads yet.

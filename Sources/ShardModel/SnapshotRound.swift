@@ -100,7 +100,7 @@ final class SnapshotRound: @unchecked Sendable {
             guard let self else { return }
             attempt { () throws(CenterStoreError) in
                 defer { withExtendedLifetime(piece) {} }
-                try writer.write(chunk: chunk, step: step, rows: piece[0].bytes, momentum: piece[1].bytes)
+                try writer.write(chunk: chunk, step: step, planes: piece.map(\.bytes))
             }
             lock.withLock { self.waitingBytes -= bytes }
         }

@@ -122,7 +122,7 @@ struct StorageOptions: ParsableArguments {
 
     @Option(
         help: """
-            A directory on a fast disk for a table that is larger than the memory: rows and momentum are in files there, without a \
+            A directory on a fast disk for a table that is larger than the memory: rows, and what the optimiser keeps, are in files there, without a \
             name, while the process runs. Without it they are in memory (environment: PARTIALFC_TABLE_FILE).
             """,
         completion: .directory)

@@ -33,7 +33,7 @@ extension ShardService {
             "partialfc_durable_step", .gauge, "The last step that a power cut cannot take from this shard.",
             Double(min(values.durable, loop.committed)))
         text.add(
-            "partialfc_model_bytes", .gauge, "Memory of the rows, momentum and parameters that it holds.",
+            "partialfc_model_bytes", .gauge, "Memory of the rows, the parameters and what the optimiser keeps.",
             Double(values.memoryBytes))
         text.add("partialfc_log_bytes", .gauge, "Length of its log.", Double(values.logBytes))
         text.add("partialfc_snapshot_step", .gauge, "The step of its oldest snapshot.", Double(values.snapshotStep))

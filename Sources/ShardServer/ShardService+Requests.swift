@@ -100,7 +100,7 @@ extension WireMessage {
     fileprivate init(_ answer: ShardAnswer) {
         self =
             switch answer {
-            case .rows(let rows, let momentum, let steps): .rows(rows: rows, momentum: momentum, steps: steps)
+            case .rows(let rows, let kept, let steps): .rows(rows: rows, kept: kept, steps: steps)
             case .hashes(let hashes): .sliceHashes(hashes)
             }
     }

@@ -133,7 +133,7 @@ enum Decoder {
                 throw WireError(
                     .tensor, "rows needs two tensors f32 [n, D] and one i64 [n, 2], but \(tensors.count) came with it")
             }
-            return .rows(rows: tensors[0], momentum: tensors[1], steps: tensors[2])
+            return .rows(rows: tensors[0], kept: tensors[1], steps: tensors[2])
         case PARTIALFC__HEADER__BODY_READ_SLICE_HASHES: return .readSliceHashes
         case PARTIALFC__HEADER__BODY_SLICE_HASHES:
             return .sliceHashes(try sliceHashes(Field.required(header.slice_hashes, "slice_hashes")))

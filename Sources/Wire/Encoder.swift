@@ -15,7 +15,7 @@ struct Encoder {
             case .stepReply(let reply): if case .done(let payload) = reply.outcome { payload } else { [] }
             case .transferReply(let reply): reply.content.payload
             case .readRows(let ids): [ids]
-            case .rows(let rows, let momentum, let steps): [rows, momentum, steps]
+            case .rows(let rows, let kept, let steps): [rows, kept, steps]
             default: []
             }
         try TensorRules.check(tensors.map { ($0.dtype, $0.shape) }, of: message)

@@ -38,9 +38,9 @@ public enum WireMessage: Sendable {
     case operatorReply(OperatorReply)
     /// Class ids, i64 [n].
     case readRows(ids: Tensor)
-    /// Rows and momentum, f32 [n, D] each, in the order of the ids. Steps i64 [n, 2]: the last step that the class took part in, and
+    /// Rows, and the first plane that the optimiser keeps of them, f32 [n, D] each, in the order of the ids. Steps i64 [n, 2]: the last step that the class took part in, and
     /// the first that the shard knows of; -1 for none.
-    case rows(rows: Tensor, momentum: Tensor, steps: Tensor)
+    case rows(rows: Tensor, kept: Tensor, steps: Tensor)
     case readSliceHashes
     case sliceHashes(SliceHashes)
     case readClasses

@@ -36,8 +36,8 @@ import Training
     }
 
     @Test func twoStepsAgreeWithTheFormula() throws {
-        let optimizer = DenseOptimizer(momentum: 0.9, weightDecay: 1e-2, clipNorm: 5)
-        var shard = try shard(optimizer: optimizer)
+        let optimizer = DenseOptimizer(rule: .sgd(.init(momentum: 0.9, weightDecay: 1e-2)), clipNorm: 5)
+        let shard = try shard(optimizer: optimizer)
         var p = shard.parameters.array(Float.self).map(Double.init)
         var v = [Double](repeating: 0, count: layout.count)
         for (step, rate) in [0.1, 0.05].enumerated() {
@@ -65,10 +65,10 @@ import Training
                     }
                 }
             }
-            let updated = try shard.update(totalSquaredNorm: norms[0], learningRate: rate)
+            let updated = try shard.update(step: 0, totalSquaredNorm: norms[0], learningRate: rate)
             shard.commit()
             #expect(relativeError(updated[0].array(Float.self), p.map { Float($0) }) < 1e-6)
-            #expect(relativeError(shard.momentum.array(Float.self), v.map { Float($0) }) < 1e-6)
+            #expect(relativeError(shard.planes.momentum.array(Float.self), v.map { Float($0) }) < 1e-6)
             let frozen = try #require(layout["features.weight"]).range
             #expect(updated[0].array(Float.self)[frozen].allSatisfy { $0 == 1 })
         }
@@ -76,7 +76,7 @@ import Training
 
     @Test func theCutIntoShardsDoesNotChangeABit() throws {
         func run(_ cuts: [SliceSet]) throws -> (values: [Int: [UInt32]], hashes: [Int: String]) {
-            var shards = try cuts.map { try shard($0, of: 8) }
+            let shards = try cuts.map { try shard($0, of: 8) }
             for step in 1...3 {
                 var squared = [Double](repeating: .nan, count: 8)
                 for i in shards.indices {
@@ -87,7 +87,7 @@ import Training
                 }
                 let total = squared.reduce(0, +)
                 for i in shards.indices {
-                    _ = try shards[i].update(totalSquaredNorm: total, learningRate: 0.1)
+                    _ = try shards[i].update(step: 0, totalSquaredNorm: total, learningRate: 0.1)
                     shards[i].commit()
                 }
             }
@@ -95,7 +95,7 @@ import Training
             for shard in shards {
                 for (slice, hash) in zip(shard.slices.numbers, shard.contentHashes()) {
                     result.hashes[slice] = hash
-                    result.values[slice] = bits(shard.state(ofSlice: slice).parameters)
+                    result.values[slice] = bits(shard.state(ofSlice: slice).rows)
                 }
             }
             return result
@@ -115,67 +115,68 @@ import Training
     }
 
     @Test func rollbackIsExactAndARepeatGivesTheSame() throws {
-        var shard = try shard(optimizer: DenseOptimizer(clipNorm: .infinity))
+        let shard = try shard(optimizer: DenseOptimizer(clipNorm: .infinity))
         let all = 0..<layout.count
         _ = try shard.dense(pushed: pushed(all))
-        _ = try shard.update(totalSquaredNorm: 4, learningRate: 0.1)
+        _ = try shard.update(step: 0, totalSquaredNorm: 4, learningRate: 0.1)
         shard.commit()
-        let before = (bits(shard.parameters), bits(shard.momentum), shard.contentHashes())
+        let before = (bits(shard.parameters), bits(shard.planes.momentum), shard.contentHashes())
         _ = try shard.dense(pushed: pushed(all, scale: 2))
-        let first = bits(try shard.update(totalSquaredNorm: 4, learningRate: 0.1)[0])
+        let first = bits(try shard.update(step: 0, totalSquaredNorm: 4, learningRate: 0.1)[0])
         #expect(first != before.0)
         shard.rollback()
         #expect(
-            bits(shard.parameters) == before.0 && bits(shard.momentum) == before.1 && shard.contentHashes() == before.2)
+            bits(shard.parameters) == before.0 && bits(shard.planes.momentum) == before.1
+                && shard.contentHashes() == before.2)
         _ = try shard.dense(pushed: pushed(all, scale: 2))
-        #expect(bits(try shard.update(totalSquaredNorm: 4, learningRate: 0.1)[0]) == first)
+        #expect(bits(try shard.update(step: 0, totalSquaredNorm: 4, learningRate: 0.1)[0]) == first)
         shard.commit()
         #expect(bits(shard.parameters) == first && shard.contentHashes() != before.2)
     }
 
     @Test func parametersThatWereHandedOutNeverChange() throws {
-        var shard = try shard()
+        let shard = try shard()
         let handedOut = shard.parameters
         let before = bits(handedOut)
         for step in 1...4 {
             _ = try shard.dense(pushed: pushed(0..<layout.count, scale: Float(step)))
-            _ = try shard.update(totalSquaredNorm: 1, learningRate: 0.1)
+            _ = try shard.update(step: 0, totalSquaredNorm: 1, learningRate: 0.1)
             if step == 2 { shard.rollback() } else { shard.commit() }
         }
         #expect(bits(handedOut) == before)
     }
 
     @Test func denormalsAreZeroOnAnyThread() throws {
-        var shard = try shard(optimizer: DenseOptimizer(weightDecay: 0))
+        let shard = try shard(optimizer: DenseOptimizer(rule: .sgd(.init(weightDecay: 0))))
         let tiny = (0..<Self.microBatches).map { leaf in
             let gradient = Tensor(
                 [Float](repeating: Float.leastNormalMagnitude / 64, count: layout.count), shape: [1, layout.count])
             return [Tensor([0, Int32(leaf)], shape: [1, 2]), gradient]
         }
         #expect(try shard.dense(pushed: tiny)[0].array(Double.self) == [0])
-        _ = try shard.update(totalSquaredNorm: 0, learningRate: 1)
-        #expect(shard.momentum.array(Float.self).allSatisfy { $0 == 0 })
+        _ = try shard.update(step: 0, totalSquaredNorm: 0, learningRate: 1)
+        #expect(shard.planes.momentum.array(Float.self).allSatisfy { $0 == 0 })
     }
 
     @Test func stateRestoresAShard() throws {
-        var original = try shard(SliceSet(0..<4), of: 4)
+        let original = try shard(SliceSet(0..<4), of: 4)
         _ = try original.dense(pushed: pushed(0..<layout.count))
-        _ = try original.update(totalSquaredNorm: 9, learningRate: 0.2)
+        _ = try original.update(step: 0, totalSquaredNorm: 9, learningRate: 0.2)
         original.commit()
         let state = original.state(ofSlice: 2)
         let restored = try DenseShard(
-            layout: layout, slices: [2], of: 4, parameters: state.parameters, momentum: state.momentum,
+            layout: layout, slices: [2], of: 4, planes: state,
             microBatchCount: Self.microBatches)
         #expect(restored.contentHashes() == [original.contentHashes()[2]])
         #expect(throws: BackboneError.self) {
             try DenseShard(
-                layout: layout, slices: SliceSet(0..<3), of: 4, parameters: state.parameters, momentum: state.momentum,
+                layout: layout, slices: SliceSet(0..<3), of: 4, planes: state,
                 microBatchCount: 3)
         }
     }
 
     @Test func badPayloadsAreRefusedAndLeaveNothing() throws {
-        var shard = try shard()
+        let shard = try shard()
         let good = pushed(0..<layout.count)
         let hashes = shard.contentHashes()
         func code(_ payload: [[Tensor]]) -> BackboneError.Code? {
@@ -208,12 +209,12 @@ import Training
         spoiled.mutable(Float.self)[layer.range.lowerBound + 17] = 0
         spoiled.mutable(Float.self)[statistic.range.lowerBound] = .infinity
         #expect(code([good[0], [good[1][0], spoiled], good[2]]) == .nonFinite)
-        #expect(throws: BackboneError.self) { try shard.update(totalSquaredNorm: 1, learningRate: 0.1) }
+        #expect(throws: BackboneError.self) { try shard.update(step: 0, totalSquaredNorm: 1, learningRate: 0.1) }
         #expect(code(good) == nil)
-        #expect(throws: BackboneError.self) { try shard.update(totalSquaredNorm: .nan, learningRate: 0.1) }
-        #expect(throws: BackboneError.self) { try shard.update(totalSquaredNorm: 1, learningRate: .infinity) }
+        #expect(throws: BackboneError.self) { try shard.update(step: 0, totalSquaredNorm: .nan, learningRate: 0.1) }
+        #expect(throws: BackboneError.self) { try shard.update(step: 0, totalSquaredNorm: 1, learningRate: .infinity) }
         #expect(shard.contentHashes() == hashes)
-        _ = try shard.update(totalSquaredNorm: 1, learningRate: 0.1)
+        _ = try shard.update(step: 0, totalSquaredNorm: 1, learningRate: 0.1)
         #expect(code(good) == .wrongPhase)
     }
 
@@ -230,10 +231,10 @@ import Training
         _ = try worker.forward(images: images)
         let (nodes, gradients) = try worker.backward(images, microBatches: 0..<3, of: 4)
         #expect(nodes.array(Int32.self) == [1, 0, 0, 2] && gradients.shape == [2, 0])
-        var shard = try DenseShard(layout: layout, slices: [0, 1], of: 2, seed: 1, microBatchCount: 4)
+        let shard = try DenseShard(layout: layout, slices: [0, 1], of: 2, seed: 1, microBatchCount: 4)
         let last = [Tensor([Int32(0), 3], shape: [1, 2]), Tensor(zeros: Float.self, shape: [1, 0])]
         #expect(try shard.dense(pushed: [[nodes, gradients], last])[0].array(Double.self) == [0, 0])
-        #expect(try shard.update(totalSquaredNorm: 0, learningRate: 0.1)[0].shape == [0])
+        #expect(try shard.update(step: 0, totalSquaredNorm: 0, learningRate: 0.1)[0].shape == [0])
         shard.commit()
         #expect(shard.contentHashes().count == 2)
     }

@@ -29,6 +29,15 @@ import Testing
         ("head: {storage: int8}", "head.storage"),
         ("head: {momentum_storage: f16}", "head.momentum_storage"),
         ("head: {momentum_storage: none}", "head.momentum_storage"),
+        ("optimizer: {name: adam}", "optimizer.name"), ("optimizer: {decay: none}", "optimizer.decay"),
+        ("optimizer: {betas: [0.8, 0.9]}", "optimizer.betas"), ("optimizer: {moments: bf16}", "optimizer.moments"),
+        ("optimizer: {name: adamw, momentum: 0.8}", "optimizer.momentum"),
+        ("optimizer: {name: adamw, betas: [0.9]}", "optimizer.betas"),
+        ("optimizer: {name: adamw, betas: [0.9, 1]}", "optimizer.betas"),
+        ("optimizer: {name: adamw, betas: [a, b]}", "optimizer.betas[0]"),
+        ("optimizer: {name: adamw, epsilon: 0}", "optimizer.epsilon"),
+        ("optimizer: {name: adamw, moments: int8}", "optimizer.moments"),
+        ("{optimizer: {name: adamw}, head: {momentum_storage: bf16}}", "head.momentum_storage"),
         ("head: {rounding: up}", "head.rounding"),
         ("head: {compute: int8}", "head.compute"),
         ("batch: {size: 100, micro_batch: 32}", "batch.micro_batch"),
@@ -53,6 +62,21 @@ import Testing
         let error = #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: yaml) }
         #expect(error?.key == key)
         #expect(error?.problem.isEmpty == false)
+    }
+
+    /// The keys of AdamW are not in what is stored of a run without it: its fingerprint is what it was.
+    @Test func sgdIsStoredAsBeforeThereWasAnother() throws {
+        let plain = try RunConfiguration(yaml: "")
+        #expect(!plain.canonicalText.contains("betas") && !plain.canonicalText.contains("\"decay\""))
+        #expect(try RunConfiguration(yaml: "optimizer: {name: sgd, decay: all}").fingerprint == plain.fingerprint)
+        let adamW = try RunConfiguration(yaml: "optimizer: {name: adamw, weight_decay: 0.05, decay: weights}")
+        let stored = try RunConfiguration(stored: adamW.canonicalText)
+        #expect(stored == adamW && stored.fingerprint != plain.fingerprint)
+        #expect(stored.optimizer.betas == [0.9, 0.999] && stored.optimizer.moments == "f32")
+        #expect(
+            adamW.differences(from: plain).map { $0.prefix { $0 != ":" } } == [
+                "optimizer.decay", "optimizer.name", "optimizer.weight_decay",
+            ])
     }
 
     @Test func canonicalTextReadsBack() throws {

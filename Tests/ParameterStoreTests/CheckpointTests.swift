@@ -20,7 +20,7 @@ import Testing
         var files = try (0..<2).map { try writer.write(slice: $0, of: table) }
         files.append(
             try writer.write(
-                denseSlice: 0, parameters: Tensor([1, 2, 3] as [Float]), momentum: Tensor([4, 5, 6] as [Float])))
+                denseSlice: 0, planes: [Tensor([1, 2, 3] as [Float]), Tensor([4, 5, 6] as [Float])]))
         return CheckpointManifest(
             step: step, classVersion: 0, operations: "[]", configuration: "seed: 5", fingerprint: "f", sliceCount: 2,
             denseSliceCount: 1, classCount: 11, embeddingSize: 3, format: format, created: "2026-01-01T00:00:00Z",
@@ -31,8 +31,8 @@ import Testing
         var values = [Float](repeating: 0, count: 2 * count)
         try values.withUnsafeMutableBytes { all in
             try reader.read(
-                slice, width: width, rows: UnsafeMutableRawBufferPointer(rebasing: all[..<(4 * count)]),
-                momentum: UnsafeMutableRawBufferPointer(rebasing: all[(4 * count)...]))
+                slice, width: width,
+                into: [all[..<(4 * count)], all[(4 * count)...]].map { UnsafeMutableRawBufferPointer(rebasing: $0) })
         }
         return values
     }
@@ -70,9 +70,9 @@ import Testing
         }
         func read(into table: CenterTable) throws {
             for slice in 0..<2 {
-                try table.withRows(0..<table.rowCount(of: slice), of: slice) { rows, momentum in
+                try table.withRows(0..<table.rowCount(of: slice), of: slice) { planes in
                     try reader.read(
-                        .centers(slice), width: 3, format: table.format, rows: rows, momentum: momentum)
+                        .centers(slice), width: 3, format: table.format, into: planes)
                 }
             }
         }

@@ -40,7 +40,7 @@ import Testing
         let store = try Fixture.store(folder.path)
         try store.own(starting: [.centers(0)], mapVersion: 1, step: -1)
         let writer = try store.beginSnapshot(.centers(0), shape: shape)
-        try Fixture.write(shape, [0, 0], 1) { try writer.write(chunk: $0, step: $1, rows: $2, momentum: $3) }
+        try Fixture.write(shape, [0, 0], 1) { try writer.write(chunk: $0, step: $1, planes: [$2, $3]) }
         let reference = try writer.finish()
         #expect(store.sweep() == 0)
         try store.install([.centers(0): reference])
@@ -80,7 +80,7 @@ import Testing
         #expect(pool.openCount <= pool.limit)
         let references = try writers.enumerated().map { index, writer in
             try Fixture.write(small, [0], UInt64(index)) {
-                try writer.write(chunk: $0, step: $1, rows: $2, momentum: $3)
+                try writer.write(chunk: $0, step: $1, planes: [$2, $3])
             }
             return try writer.finish()
         }

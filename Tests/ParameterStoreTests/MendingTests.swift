@@ -135,7 +135,7 @@ import Testing
         let store = try Fixture.store(folder.path)
         try store.own(starting: [.centers(0)], mapVersion: 1, step: -1)
         let writer = try store.beginSnapshot(.centers(0), shape: shape)
-        try Fixture.write(shape, [4, 4, 4, 4], 1) { try writer.write(chunk: $0, step: $1, rows: $2, momentum: $3) }
+        try Fixture.write(shape, [4, 4, 4, 4], 1) { try writer.write(chunk: $0, step: $1, planes: [$2, $3]) }
         inject(.sync, folder.path + "/snapshots/slice", EIO)
         #expect(Fixture.code { _ = try writer.finish() } == .io)
         let partial = try #require(try Fixture.names(in: folder.path + "/snapshots").first)
@@ -156,7 +156,7 @@ import Testing
         do {
             let store = try Fixture.store(folder.path)
             let receipt = try store.beginReceiving(.centers(3), shape: shape)
-            try Fixture.write(shape, [4, 4, 4, 4], 1) { try receipt.write(chunk: $0, step: $1, rows: $2, momentum: $3) }
+            try Fixture.write(shape, [4, 4, 4, 4], 1) { try receipt.write(chunk: $0, step: $1, planes: [$2, $3]) }
             try receipt.append(Fixture.record(5, size: 500))
             inject(.sync, folder.path + "/received/slice", EIO)
             #expect(Fixture.code { try store.keep([receipt], step: 5) } == .io)

@@ -87,7 +87,7 @@ enum StoreFixture {
         _ store: ShardStore, _ slice: SliceName, _ shape: SliceShape, steps: [Int], seed: UInt64
     ) throws -> SnapshotReference {
         let writer = try store.beginSnapshot(slice, shape: shape)
-        try write(shape, steps, seed) { try writer.write(chunk: $0, step: $1, rows: $2, momentum: $3) }
+        try write(shape, steps, seed) { try writer.write(chunk: $0, step: $1, planes: [$2, $3]) }
         return try writer.finish()
     }
 
@@ -116,7 +116,7 @@ enum StoreFixture {
             let bytes = reader.shape.bytes(ofChunk: chunk)
             try rows[bytes.rows].withUnsafeMutableBytes { rows in
                 try momentum[bytes.momentum].withUnsafeMutableBytes { momentum in
-                    try reader.read(chunk: chunk, rows: rows, momentum: momentum)
+                    try reader.read(chunk: chunk, into: [rows, momentum])
                 }
             }
         }

@@ -72,11 +72,12 @@ import Testing
         let copy = try self.table(format, source: .zeros)
         for slice in 0..<4 {
             for chunk in 0..<table.chunkCount(of: slice) {
-                try table.withChunk(chunk, of: slice) { rows, momentum in
-                    #expect(momentum.count == table.rowCount(of: slice) * format.momentum.byteCount(width: 13))
+                try table.withChunk(chunk, of: slice) { planes in
+                    #expect(planes[1].count == table.rowCount(of: slice) * format.momentum.byteCount(width: 13))
                     try copy.withChunk(chunk, of: slice) {
-                        $0.copyMemory(from: UnsafeRawBufferPointer(rows))
-                        $1.copyMemory(from: UnsafeRawBufferPointer(momentum))
+                        for (target, source) in zip($0, planes) {
+                            target.copyMemory(from: UnsafeRawBufferPointer(source))
+                        }
                     }
                 }
             }
@@ -113,9 +114,9 @@ import Testing
 
     @Test func whatDoesNotFitIsRefused() throws {
         for rows in [NumberFormat.int8, .none] {
-            #expect(Fixture.code { _ = try self.table(TableFormat(rows: rows)) } == .layout)
+            #expect(Fixture.code { _ = try self.table(TableFormat(rows: rows, momentum: .f32)) } == .layout)
         }
-        let bf16 = TableFormat(rows: .bf16)
+        let bf16 = TableFormat(rows: .bf16, momentum: .f32)
         let table = try self.table(bf16)
         let hashes = table.sliceHashes(parallel: parallel)
         var values = [Float](repeating: 1, count: 2 * 13)
@@ -139,7 +140,7 @@ import Testing
             func check() {
                 for slice in 0..<2 {
                     guard let memory = table.memory(of: slice) else { continue }
-                    for buffer in [memory.rows, memory.momentum] {
+                    for buffer in memory.planes {
                         let alignment: UInt = buffer.byteCount >= 2 << 20 ? 2 << 20 : 64
                         #expect(UInt(bitPattern: buffer.base) % alignment == 0)
                     }

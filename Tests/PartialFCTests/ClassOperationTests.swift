@@ -150,8 +150,10 @@ import Testing
         #expect(shard.sliceHashes() == whole.sliceHashes().filter { [0, 5].contains($0.key) })
         let added = classes(of: shard).filter { $0 >= 101 }
         #expect(!added.isEmpty)
-        let (rows, momentum) = try shard.read(ids: added)
-        #expect(rows.array(Float.self).allSatisfy { $0 != 0 } && momentum.array(Float.self).allSatisfy { $0 == 0 })
+        let planes = try shard.read(ids: added)
+        #expect(
+            planes.rows.array(Float.self).allSatisfy { $0 != 0 }
+                && planes.momentum.array(Float.self).allSatisfy { $0 == 0 })
         #expect(shard.memoryByteCount == classes(of: shard).count * 12 * 8)
     }
 

@@ -19,7 +19,7 @@ import Testing
     ) -> HeadConfiguration {
         HeadConfiguration(
             classCount: 3001, embeddingSize: embeddingSize, sliceCount: 8, seed: 5, scale: 32, sampleRate: 0.4,
-            format: TableFormat(rows: storage, momentum: .f32), compute: compute, exchangedRows: rows,
+            storage: storage, compute: compute, exchangedRows: rows,
             exchangedGradients: gradients)
     }
 

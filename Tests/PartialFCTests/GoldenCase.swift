@@ -1,6 +1,8 @@
 import Foundation
 import Model
+import ParameterStore
 import Tensors
+import TestSupport
 import Testing
 
 /// One file of the golden directory.
@@ -51,7 +53,18 @@ struct GoldenCase: Sendable, CustomStringConvertible {
             scale: try number("scale"),
             margins: HeadMargins(m1: try number("m1"), m2: try number("m2"), m3: try number("m3")),
             interclassFilter: try number("filter"), sampleRate: try number("sample_rate"),
-            momentum: try number("momentum"), weightDecay: try number("weight_decay"))
+            optimizer: .sgd(
+                .init(momentum: Float(try number("momentum")), weightDecay: Float(try number("weight_decay")))))
+    }
+}
+
+extension HeadConfiguration {
+    /// Keeps rows and momentum of SGD like this.
+    mutating func keep(_ format: TableFormat) {
+        storage = format.rows
+        guard case .sgd(var sgd) = optimizer else { return }
+        sgd.storage = format.momentum
+        optimizer = .sgd(sgd)
     }
 }
 

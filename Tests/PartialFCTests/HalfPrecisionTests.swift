@@ -24,7 +24,8 @@ struct HalfPrecisionTests {
         for format in Self.formats {
             for rounding in [Rounding.stochastic, .nearest] {
                 var configuration = try golden.configuration(slices: 16)
-                (configuration.format, configuration.rounding, configuration.compute) = (format, rounding, .bf16)
+                configuration.keep(format)
+                (configuration.rounding, configuration.compute) = (rounding, .bf16)
                 configuration.exchangedRows = format.rows
                 var outcomes: [StepOutcome] = []
                 for way in Spread.Way.allCases {
@@ -68,9 +69,10 @@ struct HalfPrecisionTests {
 
     @Test(arguments: formats) func isTheSameHoweverItIsSpread(format: TableFormat) throws {
         for compute in [Compute.bf16, .f32] {
-            let configuration = HeadConfiguration(
-                classCount: 3001, embeddingSize: 48, sliceCount: 8, seed: 5, scale: 32, sampleRate: 0.4, format: format,
-                compute: compute)
+            var configuration = HeadConfiguration(
+                classCount: 3001, embeddingSize: 48, sliceCount: 8, seed: 5, scale: 32, sampleRate: 0.4,
+                storage: format.rows, compute: compute)
+            configuration.keep(format)
             let reference = try outcomes(
                 configuration, Spread(exchange: .features, shards: 1, workers: 1, microBatchSize: 4))
             for spread in [
@@ -83,8 +85,9 @@ struct HalfPrecisionTests {
     }
 
     @Test(arguments: formats) func isTakenBackToTheBit(format: TableFormat) throws {
-        let configuration = HeadConfiguration(
-            classCount: 500, embeddingSize: 32, sliceCount: 4, sampleRate: 0.5, format: format, compute: .bf16)
+        var configuration = HeadConfiguration(
+            classCount: 500, embeddingSize: 32, sliceCount: 4, sampleRate: 0.5, storage: format.rows, compute: .bf16)
+        configuration.keep(format)
         let run = try HeadRun(
             configuration, Spread(exchange: .features, shards: 2, workers: 1, microBatchSize: 8, threads: 2))
         let batch = makeBatch(configuration, size: 16)
@@ -103,8 +106,9 @@ struct HalfPrecisionTests {
     @Test func stochasticRoundingKeepsSmallUpdates() throws {
         func drift(_ rounding: Rounding, _ rows: NumberFormat) throws -> [Float] {
             let configuration = HeadConfiguration(
-                classCount: 64, embeddingSize: 64, sliceCount: 1, sampleRate: 1, momentum: 0, weightDecay: 0,
-                format: TableFormat(rows: rows, momentum: .none), rounding: rounding, compute: .f32)
+                classCount: 64, embeddingSize: 64, sliceCount: 1, sampleRate: 1,
+                optimizer: .sgd(.init(momentum: 0, weightDecay: 0, storage: .none)), storage: rows, rounding: rounding,
+                compute: .f32)
             let run = try HeadRun(
                 configuration, Spread(exchange: .features, shards: 1, workers: 1, microBatchSize: 8))
             let batch = makeBatch(configuration, size: 16)

@@ -94,8 +94,8 @@ final class HeadRun {
         for shard in shards {
             let ids = shard.sampledIDs
             let gradients = try shard.rowGradients().array(Float.self)
-            let (rows, momentum) = try shard.read(ids: ids)
-            let (w, v) = (rows.array(Float.self), momentum.array(Float.self))
+            let planes = try shard.read(ids: ids)
+            let (w, v) = (planes[0].array(Float.self), planes[1].array(Float.self))
             for (index, id) in ids.enumerated() {
                 let part = index * size..<(index + 1) * size
                 found.append((id, Array(gradients[part]), Array(w[part]), Array(v[part])))

@@ -49,8 +49,12 @@ import Testing
             ("slice count", { $0.sliceCount = 12 }), ("scale", { $0.scale = .nan }), ("scale", { $0.scale = 0 }),
             ("m1", { $0.margins.m1 = 0 }), ("m2", { $0.margins.m2 = .infinity }), ("m3", { $0.margins.m3 = .nan }),
             ("filter", { $0.interclassFilter = 1.5 }), ("sample rate", { $0.sampleRate = 1.01 }),
-            ("momentum", { $0.momentum = 1 }), ("weight decay", { $0.weightDecay = -1 }),
-            ("int8", { $0.format.rows = .int8 }), ("momentum", { $0.format.momentum = .none }),
+            ("momentum", { $0.optimizer = .sgd(.init(momentum: 1)) }),
+            ("weight decay", { $0.optimizer = .sgd(.init(weightDecay: -1)) }),
+            ("betas", { $0.optimizer = .adamW(.init(beta2: 1)) }),
+            ("epsilon", { $0.optimizer = .adamW(.init(epsilon: 0)) }),
+            ("moments", { $0.optimizer = .adamW(.init(storage: .int8)) }),
+            ("int8", { $0.storage = .int8 }), ("momentum", { $0.optimizer = .sgd(.init(storage: .none)) }),
         ]
         for (name, change) in changes {
             var bad = good

@@ -85,10 +85,11 @@ import Testing
     /// Copies pieces of a slice (all if nil).
     static func copy(_ slice: Int, from: ShardHead, to: ShardHead, pieces: [Int]?) throws {
         for piece in pieces ?? Array(0..<from.table.chunkCount(of: slice)) {
-            try from.table.withChunk(piece, of: slice) { rows, momentum in
-                try to.table.withChunk(piece, of: slice) { newRows, newMomentum in
-                    newRows.copyMemory(from: UnsafeRawBufferPointer(rows))
-                    newMomentum.copyMemory(from: UnsafeRawBufferPointer(momentum))
+            try from.table.withChunk(piece, of: slice) { planes in
+                try to.table.withChunk(piece, of: slice) { targets in
+                    for (target, source) in zip(targets, planes) {
+                        target.copyMemory(from: UnsafeRawBufferPointer(source))
+                    }
                 }
             }
         }

@@ -49,9 +49,9 @@ import Testing
         #expect(throws: HeadError.self) { try shard.hold(3, rowCount: 1) }
         #expect(throws: HeadError.self) { try shard.activate([2]) }
         #expect(throws: HeadError.self) { try shard.add([5, 6], from: .zeros) }
-        #expect(throws: (any Error).self) { try shard.table.withChunk(1, of: 5) { _, _ in } }
-        #expect(throws: (any Error).self) { try shard.table.withChunk(-1, of: 5) { _, _ in } }
-        #expect(throws: (any Error).self) { try shard.table.withChunk(0, of: 2) { _, _ in } }
+        #expect(throws: (any Error).self) { try shard.table.withChunk(1, of: 5) { _ in } }
+        #expect(throws: (any Error).self) { try shard.table.withChunk(-1, of: 5) { _ in } }
+        #expect(throws: (any Error).self) { try shard.table.withChunk(0, of: 2) { _ in } }
         #expect(throws: HeadError.self) { try shard.read(ids: [0]) }
         #expect(shard.table.slices == [1, 5] && shard.activeSlices == [1, 5])
         try shard.hold(2)

@@ -11,7 +11,7 @@ import Testing
 @Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TableFileTests {
     private static let configuration = HeadConfiguration(
         classCount: 4000, embeddingSize: 64, sliceCount: 4, sampleRate: 0.3,
-        format: TableFormat(rows: .bf16, momentum: .int8), compute: .bf16)
+        optimizer: .sgd(.init(storage: .int8)), storage: .bf16, compute: .bf16)
 
     private func hashes(_ memory: TableMemory) throws -> [[Int: String]] {
         let run = try HeadRun(

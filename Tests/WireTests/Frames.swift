@@ -86,7 +86,7 @@ func tensors(_ message: WireMessage) -> [Tensor] {
         case .upToDate, .gone: []
         }
     case .readRows(let ids): [ids]
-    case .rows(let rows, let momentum, let steps): [rows, momentum, steps]
+    case .rows(let rows, let kept, let steps): [rows, kept, steps]
     default: []
     }
 }

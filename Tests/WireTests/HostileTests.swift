@@ -241,7 +241,7 @@ import Wire
         let server = try TestServer(options: options, policy: nil) { message in
             if case .readRows = message {
                 return .rows(
-                    rows: rows, momentum: rows, steps: Tensor(zeros: Int64.self, shape: [rows.shape[0], 2]))
+                    rows: rows, kept: rows, steps: Tensor(zeros: Int64.self, shape: [rows.shape[0], 2]))
             }
             return .acknowledged
         }

@@ -212,7 +212,7 @@ enum Samples {
         .readRows(ids: Tensor([Int64](0..<5))),
         .rows(
             rows: Tensor([Float](repeating: 1, count: 10), shape: [5, 2]),
-            momentum: Tensor([Float](repeating: 2, count: 10), shape: [5, 2]),
+            kept: Tensor([Float](repeating: 2, count: 10), shape: [5, 2]),
             steps: Tensor([Int64](repeating: 3, count: 10), shape: [5, 2])),
         .readSliceHashes,
         .sliceHashes(SliceHashes(step: 12, slices: [0: "aa", 7: "bb"], denseSlices: [1: "cc", 2: "dd"])),

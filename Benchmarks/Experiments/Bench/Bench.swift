@@ -101,7 +101,8 @@ struct HeadNumbers {
     /// Whether a step fits into the memory that is free: the table, and a copy of the sampled part, without which no step can be
     /// taken back.
     func fits(classes: Int, rate: Double) -> Bool {
-        let bytes = TableFormat(rows: rows, momentum: momentum).byteCount(width: 512) * classes
+        let format = TableFormat(rows: rows, momentum: momentum)
+        let bytes = format.byteCount(width: 512) * classes
         return Double(bytes) * (1 + rate) + 1.5e9 < Double(ProcessMemory.availableBytes)
     }
 }

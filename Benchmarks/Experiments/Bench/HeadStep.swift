@@ -48,8 +48,9 @@ struct HeadOptions: ParsableArguments {
         ProcessMemory.keepFreedMemory()
         let configuration = HeadConfiguration(
             classCount: classes, embeddingSize: embeddingSize, sliceCount: slices, seed: 1, scale: 64,
-            margins: .arcFace(), sampleRate: sampleRate, momentum: momentumStorage == .none ? 0 : 0.9,
-            weightDecay: 5e-4, format: TableFormat(rows: storage, momentum: momentumStorage), compute: compute)
+            margins: .arcFace(), sampleRate: sampleRate,
+            optimizer: .sgd(.init(momentum: momentumStorage == .none ? 0 : 0.9, storage: momentumStorage)),
+            storage: storage, compute: compute)
         let clock = ContinuousClock()
         var made: LocalStep?
         let start = try clock.measure { made = try LocalStep(configuration, threads: threads) }

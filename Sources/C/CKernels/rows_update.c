@@ -1,103 +1,6 @@
 // The row optimiser on rows as they are kept.
-#include "bf16_round.h"
-#include "codec.h"
-#include "head_vectors.h"
-#include "rows.h"
-
-PFC_INLINE ptrdiff_t row_bytes_of(pfc_format format, ptrdiff_t size) {
-    switch (format) {
-    case pfc_format_f32: return 4 * size;
-    case pfc_format_bf16: return 2 * size;
-    case pfc_format_int8: return pfc_head_int8_row_bytes(size);
-    case pfc_format_none: return 0;
-    }
-    return 0;
-}
-
-/// Random bits of number `d` of a row: lowbias32 (Chris Wellons, Hash function prospector, 2018) of a counter.
-PFC_INLINE uint32_t random_bits(uint32_t key, ptrdiff_t d) {
-    uint32_t x = key + (uint32_t)d * 0x9E3779B9u;
-    x = (x ^ (x >> 16)) * 0x21f0aaadu;
-    x = (x ^ (x >> 15)) * 0x735a2d97u;
-    return x ^ (x >> 15);
-}
-
-/// The SplitMix64 finaliser.
-PFC_INLINE uint64_t mix(uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
-}
-
-PFC_INLINE void encode_bf16(
-    const float *restrict values, ptrdiff_t size, uint32_t key, int shift, int nearest, uint16_t *restrict row) {
-    if (nearest) {
-        for (ptrdiff_t d = 0; d < size; d++) row[d] = (uint16_t)pfc_bf16_nearest(values[d]);
-    } else {
-        for (ptrdiff_t d = 0; d < size; d++)
-            row[d] = (uint16_t)(((uint32_t)pfc_bits_of_float(values[d]) + ((random_bits(key, d) >> shift) & 0xffff)) >> 16);
-    }
-}
-
-/// Key of the random bits of a row.
-PFC_INLINE uint32_t row_key(uint64_t key, int64_t id) {
-    return (uint32_t)mix(key + (uint64_t)id * 0x9E3779B97F4A7C15ULL);
-}
-
-PFC_INLINE void encode_int8(
-    const float *restrict values, ptrdiff_t size, uint32_t key, int nearest, int8_t *restrict row) {
-    float lane[lanes] = {0};
-    ptrdiff_t j = 0;
-    for (; j + lanes <= size; j += lanes)
-        for (int k = 0; k < lanes; k++) {
-            float a = pfc_float_of_bits(pfc_bits_of_float(values[j + k]) & 0x7fffffff);
-            lane[k] = a > lane[k] ? a : lane[k];
-        }
-    float largest = 0.0f;
-    for (int k = 0; k < lanes; k++) largest = lane[k] > largest ? lane[k] : largest;
-    for (; j < size; j++) {
-        float a = pfc_float_of_bits(pfc_bits_of_float(values[j]) & 0x7fffffff);
-        largest = a > largest ? a : largest;
-    }
-    float scale = largest * (1.0f / 127.0f), inverse = largest > 0x1p-100f ? 127.0f / largest : 0.0f;
-    for (ptrdiff_t d = 0; d < size; d++) {
-        // Below by adding a number that leaves no room for a fraction; above 127 only by rounding.
-        float offset = nearest ? 0.0f : (float)(int32_t)(random_bits(key, d) >> 16) * 0x1p-16f - 0.5f;
-        float shifted = values[d] * inverse + offset + 0x1.8p23f;
-        int32_t q = pfc_bits_of_float(shifted) - 0x4b400000;
-        row[d] = (int8_t)(q > 127 ? 127 : (q < -127 ? -127 : q));
-    }
-    memcpy((char *)row + (size + 3) / 4 * 4, &scale, 4);
-}
-
-PFC_INLINE void decode_row(pfc_format format, const void *row, ptrdiff_t size, float *restrict values) {
-    const uint16_t *halves = row;
-    const int8_t *bytes = row;
-    float scale;
-    switch (format) {
-    case pfc_format_f32: memcpy(values, row, (size_t)size * 4); break;
-    case pfc_format_bf16:
-        for (ptrdiff_t d = 0; d < size; d++) values[d] = pfc_bf16_value(halves[d]);
-        break;
-    case pfc_format_int8:
-        memcpy(&scale, bytes + (size + 3) / 4 * 4, 4);
-        for (ptrdiff_t d = 0; d < size; d++) values[d] = (float)bytes[d] * scale;
-        break;
-    case pfc_format_none:
-        for (ptrdiff_t d = 0; d < size; d++) values[d] = 0.0f;
-        break;
-    }
-}
-
-PFC_INLINE void encode_row(
-    pfc_format format, const float *values, ptrdiff_t size, uint32_t key, int shift, int nearest, void *row) {
-    switch (format) {
-    case pfc_format_f32: memcpy(row, values, (size_t)size * 4); break;
-    case pfc_format_bf16: encode_bf16(values, size, key, shift, nearest, row); break;
-    case pfc_format_int8: encode_int8(values, size, key, nearest, row); break;
-    case pfc_format_none: break;
-    }
-}
+#include "adamw.h"
+#include "row_codec.h"
 
 PFC_CLONES void pfc_rows_round_bf16(
     float *restrict rows, const int64_t *ids, ptrdiff_t count, ptrdiff_t size, uint64_t key) {
@@ -114,26 +17,31 @@ PFC_INLINE void prefetch(const char *row, ptrdiff_t byte_count) {
     for (ptrdiff_t b = 0; b < byte_count; b += 64) __builtin_prefetch(row + b, 1);
 }
 
-PFC_CLONES ptrdiff_t pfc_rows_update(
+/// The bf16 numbers from here on are rounded to infinities, or may be.
+PFC_INLINE int32_t overflow_of(const pfc_row_optimizer *optimizer) {
+    return optimizer->rows == pfc_format_bf16 || optimizer->state == pfc_format_bf16 ? 0x7f7f0000 : 0x7f800000;
+}
+
+enum { ahead = 2 };
+
+PFC_INLINE ptrdiff_t update_sgd(
     const pfc_row_optimizer *optimizer, const float *h, const void *rows, const int64_t *ids, const int64_t *places,
-    const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *table_rows, void *table_momentum,
-    void *old_momentum, float *scratch) {
-    pfc_format format = optimizer->rows, momentum_format = optimizer->momentum_format;
+    const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *const *planes, void *const *old_state,
+    float *scratch) {
+    pfc_format format = optimizer->rows, momentum_format = optimizer->state;
     ptrdiff_t row_bytes = row_bytes_of(format, size), momentum_bytes = row_bytes_of(momentum_format, size);
-    float rate = optimizer->rate, factor = optimizer->momentum, decay = optimizer->decay;
+    float rate = optimizer->rule.rate, factor = optimizer->rule.momentum, decay = optimizer->rule.decay;
     float *restrict w = scratch, *restrict v = scratch + size;
     ptrdiff_t first_bad = -1;
-    // The bf16 numbers from here on are rounded to infinities, or may be.
-    int32_t overflow = format == pfc_format_bf16 || momentum_format == pfc_format_bf16 ? 0x7f7f0000 : 0x7f800000;
-    enum { ahead = 2 };
+    int32_t overflow = overflow_of(optimizer);
     for (ptrdiff_t i = 0; i < count; i++, h += size) {
         if (i + ahead < count) {
-            prefetch((char *)table_momentum + places[i + ahead] * momentum_bytes, momentum_bytes);
-            prefetch((char *)table_rows + places[i + ahead] * row_bytes, row_bytes);
+            prefetch((char *)planes[1] + places[i + ahead] * momentum_bytes, momentum_bytes);
+            prefetch((char *)planes[0] + places[i + ahead] * row_bytes, row_bytes);
         }
-        char *row = (char *)table_rows + places[i] * row_bytes;
-        char *momentum = (char *)table_momentum + places[i] * momentum_bytes;
-        memcpy((char *)old_momentum + i * momentum_bytes, momentum, (size_t)momentum_bytes);
+        char *row = (char *)planes[0] + places[i] * row_bytes;
+        char *momentum = (char *)planes[1] + places[i] * momentum_bytes;
+        memcpy((char *)old_state[0] + i * momentum_bytes, momentum, (size_t)momentum_bytes);
         if (skipped && skipped[i]) continue;
         decode_row(format, (const char *)rows + i * row_bytes, size, w);
         decode_row(momentum_format, momentum, size, v);
@@ -155,4 +63,67 @@ PFC_CLONES ptrdiff_t pfc_rows_update(
         encode_row(momentum_format, v, size, key, 16, optimizer->nearest, momentum);
     }
     return first_bad;
+}
+
+/// The random bits of the second moment have a key of their own: those of the row and of the first moment are the halves of one word.
+static const uint64_t second_moment_key = 0x94D049BB133111EBULL;
+
+PFC_INLINE ptrdiff_t update_adamw(
+    const pfc_row_optimizer *optimizer, const float *h, const void *rows, const int64_t *ids, const int64_t *places,
+    const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *const *planes, void *const *old_state,
+    float *scratch) {
+    pfc_format format = optimizer->rows, moment_format = optimizer->state;
+    ptrdiff_t row_bytes = row_bytes_of(format, size), moment_bytes = row_bytes_of(moment_format, size);
+    float *restrict w = scratch, *restrict m = scratch + size, *restrict v = scratch + 2 * size;
+    float *ages = planes[3], *old_ages = old_state[2];
+    ptrdiff_t first_bad = -1;
+    int32_t overflow = overflow_of(optimizer);
+    for (ptrdiff_t i = 0; i < count; i++, h += size) {
+        if (i + ahead < count) {
+            prefetch((char *)planes[1] + places[i + ahead] * moment_bytes, moment_bytes);
+            prefetch((char *)planes[2] + places[i + ahead] * moment_bytes, moment_bytes);
+            prefetch((char *)planes[0] + places[i + ahead] * row_bytes, row_bytes);
+        }
+        char *row = (char *)planes[0] + places[i] * row_bytes;
+        char *first = (char *)planes[1] + places[i] * moment_bytes;
+        char *second = (char *)planes[2] + places[i] * moment_bytes;
+        float age = ages[places[i]];
+        memcpy((char *)old_state[0] + i * moment_bytes, first, (size_t)moment_bytes);
+        memcpy((char *)old_state[1] + i * moment_bytes, second, (size_t)moment_bytes);
+        old_ages[i] = age;
+        if (skipped && skipped[i]) continue;
+        decode_row(format, (const char *)rows + i * row_bytes, size, w);
+        decode_row(moment_format, first, size, m);
+        decode_row(moment_format, second, size, v);
+        float outer, inner;
+        gradient_factors(w, h, optimizer->scale_over_batch, size, &outer, &inner);
+        // Beyond 2^24 both corrections are 1, and a float cannot count on.
+        float next_age = age < 0x1p24f ? age + 1.0f : age;
+        adamw_step step = adamw_step_of(&optimizer->rule, (uint32_t)next_age);
+        int32_t bad = 0;
+        for (ptrdiff_t d = 0; d < size; d++) {
+            float gradient = outer * (h[d] - inner * w[d]);
+            w[d] = adamw_element(&step, w[d], gradient, &m[d], &v[d]);
+            bad |= (pfc_bits_of_float(m[d]) & 0x7fffffff) >= overflow;
+            bad |= (pfc_bits_of_float(v[d]) & 0x7fffffff) >= overflow;
+            bad |= (pfc_bits_of_float(w[d]) & 0x7fffffff) >= overflow;
+        }
+        if (bad && first_bad < 0) first_bad = i;
+        uint32_t key = row_key(optimizer->key, ids[i]);
+        encode_row(format, w, size, key, 0, optimizer->nearest, row);
+        encode_row(moment_format, m, size, key, 16, optimizer->nearest, first);
+        encode_row(
+            moment_format, v, size, row_key(optimizer->key ^ second_moment_key, ids[i]), 0, optimizer->nearest, second);
+        ages[places[i]] = next_age;
+    }
+    return first_bad;
+}
+
+PFC_CLONES ptrdiff_t pfc_rows_update(
+    const pfc_row_optimizer *optimizer, const float *h, const void *rows, const int64_t *ids, const int64_t *places,
+    const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *const *planes, void *const *old_state,
+    float *scratch) {
+    if (optimizer->rule.kind == pfc_optimizer_adamw)
+        return update_adamw(optimizer, h, rows, ids, places, skipped, count, size, planes, old_state, scratch);
+    return update_sgd(optimizer, h, rows, ids, places, skipped, count, size, planes, old_state, scratch);
 }

@@ -8,7 +8,7 @@ struct Center: OperatorCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show a class center: who owns it, how long it is, its momentum, and when it was trained last.",
         discussion: """
-            A center and a momentum of almost no length are those of a class that was never trained. The last step is the last \
+            With AdamW the first moment stands in the place of the momentum. A center and a momentum of almost no length are those of a class that was never trained. The last step is the last \
             committed one that the class took part in, as a class of the batch or as one of the sample. Shards keep that in memory: after a \
             start it is known from the oldest step of the log on, and of a slice that has moved from its arrival on.
             """)
@@ -41,7 +41,7 @@ struct Center: OperatorCommand {
             let steps = found.steps.array(Int64.self).map { Int($0) }
             return Answer(
                 id: id, slice: place.slice, owner: place.owner, norm: norms(of: found.rows)[0],
-                momentumNorm: norms(of: found.momentum)[0], lastStep: steps[0] < 0 ? nil : steps[0],
+                momentumNorm: norms(of: found.kept)[0], lastStep: steps[0] < 0 ? nil : steps[0],
                 knownSince: steps[1] < 0 ? nil : steps[1])
         }
         connection.print(answers) {

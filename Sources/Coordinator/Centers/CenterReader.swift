@@ -57,9 +57,9 @@ final class CenterReader {
 
     /// What a shard says of some classes of one slice.
     struct Rows {
-        /// f32 [n, D] each.
+        /// f32 [n, D] each: values, and the first plane that the optimiser keeps.
         var rows: Tensor
-        var momentum: Tensor
+        var kept: Tensor
         /// i64 [n, 2]: the last step that the class took part in, and the first that the shard knows of; -1 for none.
         var steps: Tensor
     }
@@ -96,10 +96,10 @@ final class CenterReader {
             clients[owner] = client
         }
         let answer = try client.request(.readRows(ids: Tensor(ids)), deadline: .seconds(connection.timeout))
-        guard case .rows(let rows, let momentum, let steps) = answer, rows.shape == [ids.count, embeddingSize],
-            momentum.shape == rows.shape, steps.shape == [ids.count, 2]
+        guard case .rows(let rows, let kept, let steps) = answer, rows.shape == [ids.count, embeddingSize],
+            kept.shape == rows.shape, steps.shape == [ids.count, 2]
         else { throw WireError(.field, "the answer was a \(answer.name) of another shape") }
-        return Rows(rows: rows, momentum: momentum, steps: steps)
+        return Rows(rows: rows, kept: kept, steps: steps)
     }
 
     /// Rows that are asked for at a time.

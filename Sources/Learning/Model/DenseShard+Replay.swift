@@ -1,61 +1,108 @@
 public import Cluster
+public import ParameterStore
 public import Tensors
 
 extension DenseShard {
-    /// Elements of a piece in which a dense slice is copied, saved and sent: 4 MiB of values and momentum together.
-    public static let chunkElements = (4 << 20) / 8
+    /// Elements of a piece in which a dense slice is copied, saved and sent: 4 MiB of all planes together.
+    public var chunkElements: Int { (4 << 20) / format.byteCount(width: 1) }
 
-    /// In how many pieces an owned dense slice is copied.
-    public func chunkCount(ofSlice slice: Int) -> Int {
-        (localRange(of: slice, in: slices).count + Self.chunkElements - 1) / Self.chunkElements
+    /// Size of a slice, and how it is cut into pieces.
+    public func shape(ofSlice slice: Int) -> SliceShape {
+        SliceShape(rowCount: elementCount(of: [slice]), width: 1, chunkRows: chunkElements, format: format)
     }
 
-    /// Values and momentum of piece `index` of an owned dense slice, sharing memory that is never written again. Nil if there
-    /// is no such piece.
-    public func chunk(_ index: Int, ofSlice slice: Int) -> (parameters: Tensor, momentum: Tensor)? {
-        guard slices.contains(slice), index >= 0, index < chunkCount(ofSlice: slice) else { return nil }
-        let local = localRange(of: slice, in: slices)
-        let start = local.lowerBound + index * Self.chunkElements
-        let range = start..<min(start + Self.chunkElements, local.upperBound)
-        return (parameters.rows(range), momentum.rows(range))
+    /// The planes of piece `index` of an active slice, sharing memory that is never written again. Nil if there is no such piece.
+    public func chunk(_ index: Int, ofSlice slice: Int) -> [Tensor]? {
+        guard slices.contains(slice), case let shape = shape(ofSlice: slice), (0..<shape.chunkCount).contains(index)
+        else { return nil }
+        return state(ofSlice: slice).map { $0.rows(shape.rows(ofChunk: index)) }
     }
 
-    /// Does the update of a step again: the same bits.
+    /// Calls `body` with the memory of piece `index` of a slice that is held and not active, plane by plane, to write.
+    ///
+    /// - Throws: `BackboneError` if there is no such piece, and what `body` throws.
+    public func withChunk<Result>(
+        _ index: Int, ofSlice slice: Int, _ body: (_ planes: [UnsafeMutableRawBufferPointer]) throws -> Result
+    ) throws -> Result {
+        guard let planes = heldPlanes(slice), case let shape = shape(ofSlice: slice),
+            (0..<shape.chunkCount).contains(index)
+        else { throw BackboneError(.invalidPayload, "piece \(index) of dense slice \(slice) is not here") }
+        return try withExtendedLifetime(planes) {
+            try body(
+                zip(planes, shape.bytes(ofChunk: index)).map { plane, bytes in
+                    UnsafeMutableRawBufferPointer(start: plane.rawPointer + bytes.lowerBound, count: bytes.count)
+                })
+        }
+    }
+
+    /// Does the update of a step again on slices, active or held: the same bits.
     ///
     /// - Parameters:
     ///   - number: the step.
-    ///   - kept: the summed gradient f32 of dense slices `recorded`, ascending, among which all owned ones must be.
+    ///   - kept: the summed gradient f32 of dense slices `recorded`, ascending, among which `wanted` must be.
+    ///   - wanted: slices that are held, or all active ones.
     ///   - ahead: how far the pieces of slices are that were not copied between the same steps: of each such slice, the step
     ///     after which each piece (`chunkElements`) was copied. Pieces from this step or a later one keep their values.
-    ///   - commit: false to leave the update as `update` does: `commit` or `rollback` comes next.
-    /// - Throws: `BackboneError` if the gradient does not fit, a number is not finite, or an update is neither committed nor
-    ///   rolled back. Nothing is changed then.
-    public mutating func replay(
+    /// - Throws: `BackboneError` if the gradient does not fit, a number is not finite, or an update of active slices is neither
+    ///   committed nor rolled back. Nothing is changed then.
+    public func replay(
+        step number: Int, gradient kept: Tensor, of recorded: SliceSet, on wanted: SliceSet, totalSquaredNorm: Double,
+        learningRate: Double, ahead: [Int: [Int]] = [:]
+    ) throws(BackboneError) {
+        if wanted == slices, !slices.isEmpty {
+            try replayUpToUpdated(
+                step: number, gradient: kept, of: recorded, totalSquaredNorm: totalSquaredNorm,
+                learningRate: learningRate, ahead: ahead)
+            return commit()
+        }
+        for slice in wanted.numbers {
+            guard let planes = heldPlanes(slice) else {
+                throw BackboneError(.invalidPayload, "dense slice \(slice) is not held here")
+            }
+            setHeld(
+                slice,
+                try replayed(
+                    number, planes, [slice], restricted(kept, of: recorded, to: [slice]), totalSquaredNorm,
+                    learningRate, ahead: ahead))
+        }
+    }
+
+    /// Does the update of a step again on the active slices, and leaves it as `update` does: `commit` or `rollback` comes next.
+    ///
+    /// - Throws: as `replay` does.
+    public func replayUpToUpdated(
         step number: Int, gradient kept: Tensor, of recorded: SliceSet, totalSquaredNorm: Double, learningRate: Double,
-        ahead: [Int: [Int]] = [:], commit: Bool = true
+        ahead: [Int: [Int]] = [:]
     ) throws(BackboneError) {
         guard before == nil else {
             throw BackboneError(.wrongPhase, "replay before the last update was committed or rolled back")
         }
         let part = try restricted(kept, of: recorded, to: slices)
-        let (nextParameters, nextMomentum) = try updated(
-            gradient: part, totalSquaredNorm: totalSquaredNorm, learningRate: learningRate)
+        let next = try replayed(number, planes, slices, part, totalSquaredNorm, learningRate, ahead: ahead)
+        (before, gradient) = (planes, part)
+        planes = next
+    }
+
+    private func replayed(
+        _ number: Int, _ planes: [Tensor], _ slices: SliceSet, _ gradient: Tensor, _ totalSquaredNorm: Double,
+        _ learningRate: Double, ahead: [Int: [Int]]
+    ) throws(BackboneError) -> [Tensor] {
+        let next = try updated(
+            planes, slices, step: number, gradient: gradient, totalSquaredNorm: totalSquaredNorm,
+            learningRate: learningRate)
         for (slice, steps) in ahead where slices.contains(slice) {
-            let local = localRange(of: slice, in: slices)
-            for (index, step) in steps.enumerated() where step >= number {
-                let start = local.lowerBound + index * Self.chunkElements
-                let end = min(start + Self.chunkElements, local.upperBound)
-                if start >= end { continue }
-                nextParameters.rows(start..<end).rawPointer.copyMemory(
-                    from: parameters.rows(start..<end).rawPointer, byteCount: (end - start) * 4)
-                nextMomentum.rows(start..<end).rawPointer.copyMemory(
-                    from: momentum.rows(start..<end).rawPointer, byteCount: (end - start) * 4)
+            let (local, shape) = (localRange(of: slice, in: slices), shape(ofSlice: slice))
+            for (index, step) in steps.enumerated() where step >= number && index < shape.chunkCount {
+                let rows = shape.rows(ofChunk: index)
+                let range = local.lowerBound + rows.lowerBound..<local.lowerBound + rows.upperBound
+                for (old, new) in zip(planes, next) {
+                    let (source, target) = (old.rows(range), new.rows(range))
+                    target.rawPointer.copyMemory(from: source.rawPointer, byteCount: source.byteCount)
+                    withExtendedLifetime((source, target)) {}
+                }
             }
         }
-        before = (parameters, momentum)
-        gradient = part
-        (parameters, momentum) = (nextParameters, nextMomentum)
-        if commit { self.commit() }
+        return next
     }
 
     /// The part of a kept gradient f32 that is about `wanted`, sharing memory where it is in one piece.
@@ -78,6 +125,6 @@ extension DenseShard {
                 let first = localRange(of: range.lowerBound, in: recorded)
                 let last = localRange(of: range.upperBound - 1, in: recorded)
                 return kept.rows(first.lowerBound..<last.upperBound)
-            }, sharing: true)
+            }, .f32, sharing: true)
     }
 }

@@ -1,34 +1,42 @@
 internal import CKernels
 public import Cluster
+public import ParameterStore
 public import Tensors
 
-/// The dense optimiser: any set of dense slices of the backbone's flat vector, with their momentum.
+/// The backbone's parameters on one shard: any set of dense slices of the flat vector, with what the optimiser keeps beside them.
 ///
 /// A step is `dense` (sum the gradient), `update` (change the values), then `commit` or `rollback`. Vectors of length L are the
-/// owned slices one after the other, ascending. The values of a slice depend on nothing but the configuration, the seed and the
-/// gradients: not on which slices are owned together. A shard that owns nothing, and a backbone without parameters, are
+/// active slices one after the other, ascending. The values of a slice depend on nothing but the configuration, the seed and the
+/// gradients: not on which slices are active together. A shard without slices, and a backbone without parameters, are
 /// ordinary cases with L = 0.
-public struct DenseShard: Sendable {
+///
+/// Slices may be held that are not active: copies on their way here, which steps do not touch. One thread at a time may call.
+public final class DenseShard {
     public let layout: ParameterLayout
-    /// The dense slices owned here.
+    /// The dense slices that steps are over.
     public private(set) var slices: SliceSet
     /// Nd: dense slices in all.
     public let sliceCount: Int
     public let optimizer: DenseOptimizer
+    /// How the planes are kept.
+    public let format: TableFormat
     /// M: micro-batches of a global batch.
     public let microBatchCount: Int
-    /// The elements of the flat vector owned here, ascending; L floats in all.
+    /// The elements of the flat vector that steps are over, ascending; L floats in all.
     public private(set) var ranges: [Range<Int>]
+    /// Key of initial values and of stochastic rounding.
+    let seed: UInt64
 
-    /// The current values: f32 [L]. Never written again: the next update makes new ones.
-    public internal(set) var parameters: Tensor
-    /// The momentum of every value (0 for statistics and frozen values): f32 [L].
-    public internal(set) var momentum: Tensor
+    /// What is kept of the active slices, plane by plane: the values f32 [L], then the optimiser's planes [L]. Never written again: the
+    /// next update makes new ones.
+    public internal(set) var planes: [Tensor]
+    /// Slices that are not active.
+    private var held: [Int: [Tensor]] = [:]
 
     /// The gradient of the step in hand, summed over the micro-batches: f32 [L], what a log keeps. Nil until `dense` made it.
     public internal(set) var gradient: Tensor?
-    /// Values and momentum before an update that is not committed yet.
-    var before: (parameters: Tensor, momentum: Tensor)?
+    /// The planes before an update that is not committed yet.
+    var before: [Tensor]?
     var spare: [Tensor] = []
 
     /// Dense slices `slices` of `sliceCount` at their starting values.
@@ -36,30 +44,24 @@ public struct DenseShard: Sendable {
     /// - Parameter initial: a safetensors file with InsightFace's names to start from (see `BackboneFile`); empty for random
     ///   values by `seed`.
     /// - Throws: `BackboneError` if the slices or the optimiser are invalid, or the file does not fit.
-    public init(
+    public convenience init(
         layout: ParameterLayout, slices: SliceSet, of sliceCount: Int, seed: UInt64, initial: String = "",
         optimizer: DenseOptimizer = DenseOptimizer(), microBatchCount: Int
     ) throws(BackboneError) {
         try Self.check(slices, sliceCount, optimizer, microBatchCount)
-        let ranges = layout.ranges(ofSlices: slices, of: sliceCount)
-        let parameters: Tensor
-        if initial.isEmpty {
-            parameters = Self.joined(ranges.map { layout.initialValues(in: $0, seed: seed) }, sharing: true)
-        } else {
-            let all = try BackboneFile.read(initial, configuration: layout.configuration).parameters
-            parameters = Self.joined(ranges.map { all.rows($0) })
-        }
+        let planes = try Self.initialPlanes(
+            layout.ranges(ofSlices: slices, of: sliceCount), layout, seed: seed, initial: initial,
+            optimizer.rule.denseFormat)
         try self.init(
-            layout: layout, slices: slices, of: sliceCount, parameters: parameters,
-            momentum: Tensor(zeros: Float.self, shape: parameters.shape), optimizer: optimizer,
+            layout: layout, slices: slices, of: sliceCount, seed: seed, planes: planes, optimizer: optimizer,
             microBatchCount: microBatchCount)
     }
 
-    /// Dense slices `slices` of `sliceCount` at given values and momentum, each f32 [L].
+    /// Dense slices `slices` of `sliceCount` at given values: each plane [L], in the format that the optimiser keeps it in.
     ///
     /// - Throws: `BackboneError` if a size does not fit.
     public init(
-        layout: ParameterLayout, slices: SliceSet, of sliceCount: Int, parameters: Tensor, momentum: Tensor,
+        layout: ParameterLayout, slices: SliceSet, of sliceCount: Int, seed: UInt64 = 0, planes: [Tensor],
         optimizer: DenseOptimizer = DenseOptimizer(), microBatchCount: Int
     ) throws(BackboneError) {
         try Self.check(slices, sliceCount, optimizer, microBatchCount)
@@ -69,10 +71,34 @@ public struct DenseShard: Sendable {
         self.sliceCount = sliceCount
         self.optimizer = optimizer
         self.microBatchCount = microBatchCount
-        self.parameters = parameters
-        self.momentum = momentum
-        try checkShape(parameters, "parameters", of: slices)
-        try checkShape(momentum, "momentum", of: slices)
+        self.seed = seed
+        self.planes = planes
+        format = optimizer.rule.denseFormat
+        try checkShapes(planes, of: slices)
+    }
+
+    /// The current values: f32 [L].
+    public var parameters: Tensor { planes[0] }
+
+    private static func initialPlanes(
+        _ ranges: [Range<Int>], _ layout: ParameterLayout, seed: UInt64, initial: String, _ format: TableFormat
+    ) throws(BackboneError) -> [Tensor] {
+        let parameters: Tensor
+        if initial.isEmpty {
+            parameters = joined(ranges.map { layout.initialValues(in: $0, seed: seed) }, .f32, sharing: true)
+        } else {
+            let all = try BackboneFile.read(initial, configuration: layout.configuration).parameters
+            parameters = joined(ranges.map { all.rows($0) }, .f32)
+        }
+        return [parameters] + format.state.map { zeros($0, parameters.count) }
+    }
+
+    private static func zeros(_ plane: Plane, _ count: Int) -> Tensor {
+        let tensor = Tensor(
+            dtype: plane.format.dtype, shape: [count],
+            storage: TensorStorage(byteCount: count * plane.format.byteCount(width: 1)))
+        tensor.rawPointer.initializeMemory(as: UInt8.self, repeating: 0, count: tensor.byteCount)
+        return tensor
     }
 
     private static func check(
@@ -89,14 +115,30 @@ public struct DenseShard: Sendable {
     }
 
     /// Checks a vector over the elements of `slices`.
-    func checkShape(_ tensor: Tensor, _ what: String, of slices: SliceSet) throws(BackboneError) {
-        let count = layout.ranges(ofSlices: slices, of: sliceCount).reduce(0) { $0 + $1.count }
-        guard tensor.dtype == .f32, tensor.shape == [count] else {
+    func checkShape(
+        _ tensor: Tensor, _ what: String, _ dtype: DType = .f32, of slices: SliceSet
+    ) throws(BackboneError) {
+        let count = elementCount(of: slices)
+        guard tensor.dtype == dtype, tensor.shape == [count] else {
             throw BackboneError(
                 .invalidPayload,
-                "\(what) are \(tensor.dtype) \(tensor.shape); dense slices \(slices) of \(sliceCount) need f32 [\(count)]"
+                "\(what) are \(tensor.dtype) \(tensor.shape); dense slices \(slices) of \(sliceCount) need \(dtype) [\(count)]"
             )
         }
+    }
+
+    private func checkShapes(_ planes: [Tensor], of slices: SliceSet) throws(BackboneError) {
+        guard planes.count == format.planes.count else {
+            throw BackboneError(.invalidPayload, "\(planes.count) planes of dense slices \(slices): need \(format)")
+        }
+        for (tensor, plane) in zip(planes, format.planes) {
+            try checkShape(tensor, plane.name, plane.format.dtype, of: slices)
+        }
+    }
+
+    /// Floats of dense slices.
+    func elementCount(of slices: SliceSet) -> Int {
+        layout.ranges(ofSlices: slices, of: sliceCount).reduce(0) { $0 + $1.count }
     }
 
     /// L.
@@ -111,7 +153,7 @@ public struct DenseShard: Sendable {
     /// - Returns: the squared norm of the gradient on each owned dense slice, trained parameters only: f64 [slices].
     /// - Throws: `BackboneError`: `invalidPayload` for wrong tensors or nodes, `nonFinite` naming the layer,
     ///   `wrongPhase` if an update is neither committed nor rolled back. Nothing is changed then.
-    public mutating func dense(pushed: [[Tensor]]) throws(BackboneError) -> [Tensor] {
+    public func dense(pushed: [[Tensor]]) throws(BackboneError) -> [Tensor] {
         guard before == nil else {
             throw BackboneError(.wrongPhase, "gradients arrived before the last update was committed or rolled back")
         }
@@ -153,39 +195,43 @@ public struct DenseShard: Sendable {
         return norms
     }
 
-    /// The update phase: clips, takes one step of SGD, moves the running statistics.
+    /// The update phase: clips, takes one step of the optimiser, moves the running statistics.
     ///
-    /// v' = μ·v + (c·g + λ·p), p' = p − rate·v' with c of `DenseOptimizer.clipCoefficient`; a running statistic moves by a
-    /// tenth towards the mean over the micro-batches.
+    /// The optimiser gets c·g with c of `DenseOptimizer.clipCoefficient`; a running statistic moves by a tenth towards the mean over
+    /// the micro-batches.
     ///
-    /// - Parameter totalSquaredNorm: the squared norm of the whole gradient, the same on every shard.
+    /// - Parameters:
+    ///   - step: its number, from 0.
+    ///   - totalSquaredNorm: the squared norm of the whole gradient, the same on every shard.
     /// - Returns: the new values: f32 [L]; they count once `commit` is called.
     /// - Throws: `BackboneError` if there is no gradient, or a number is not finite; new values that are not finite name their
     ///   layer. Nothing is changed then.
-    public mutating func update(totalSquaredNorm: Double, learningRate: Double) throws(BackboneError) -> [Tensor] {
+    public func update(
+        step: Int, totalSquaredNorm: Double, learningRate: Double
+    ) throws(BackboneError) -> [Tensor] {
         guard before == nil, let gradient else {
             throw BackboneError(.wrongPhase, "an update needs the gradients of this step first")
         }
-        let (nextParameters, nextMomentum) = try updated(
-            gradient: gradient, totalSquaredNorm: totalSquaredNorm, learningRate: learningRate)
-        before = (parameters, momentum)
-        parameters = nextParameters
-        momentum = nextMomentum
+        let next = try updated(
+            planes, slices, step: step, gradient: gradient, totalSquaredNorm: totalSquaredNorm,
+            learningRate: learningRate)
+        before = planes
+        planes = next
         return [parameters]
     }
 
     /// The step counts: what it replaced is let go.
-    public mutating func commit() {
-        if let before { spare = [before.parameters, before.momentum] }
+    public func commit() {
+        if let before { spare = before }
         before = nil
         gradient = nil
     }
 
-    /// The step never happened: values and momentum are those of before, bit for bit. Also forgets a summed gradient.
-    public mutating func rollback() {
+    /// The step never happened: the planes are those of before, bit for bit. Also forgets a summed gradient.
+    public func rollback() {
         if let before {
-            spare = [parameters, momentum]
-            (parameters, momentum) = before
+            spare = planes
+            planes = before
         }
         before = nil
         gradient = nil
@@ -193,50 +239,94 @@ public struct DenseShard: Sendable {
 
     // MARK: Slices
 
-    /// Takes dense slices up at given values and momentum: each the slices' elements, ascending, f32.
+    /// Takes dense slices up at given values, and activates them: each plane the slices' elements, ascending.
     ///
-    /// - Throws: `BackboneError` if a slice is owned already or is none, a size does not fit, or an update is neither committed
+    /// - Throws: `BackboneError` if a slice is active already or is none, a size does not fit, or an update is neither committed
     ///   nor rolled back. Nothing is changed then.
-    public mutating func add(
-        _ added: SliceSet, parameters newParameters: Tensor, momentum newMomentum: Tensor
-    ) throws(BackboneError) {
+    public func add(_ added: SliceSet, planes new: [Tensor]) throws(BackboneError) {
         try Self.check(added, sliceCount, optimizer, microBatchCount)
         guard added.isDisjoint(with: slices) else {
-            throw BackboneError(.invalidConfiguration, "some of dense slices \(added) are owned already: \(slices)")
+            throw BackboneError(.invalidConfiguration, "some of dense slices \(added) are active already: \(slices)")
         }
-        try checkShape(newParameters, "parameters", of: added)
-        try checkShape(newMomentum, "momentum", of: added)
-        try replace(
-            with: slices.union(added),
-            from: [(slices, parameters, momentum), (added, newParameters, newMomentum)])
+        try checkShapes(new, of: added)
+        try replace(with: slices.union(added), from: [(slices, planes), (added, new)])
+        for slice in added.numbers { held[slice] = nil }
     }
 
-    /// Gives dense slices up. Those that are not owned are no matter.
+    /// Gives dense slices up, active or held. Those that are neither are no matter.
     ///
-    /// - Throws: `BackboneError` if an update is neither committed nor rolled back.
-    public mutating func remove(_ removed: SliceSet) throws(BackboneError) {
-        try replace(with: slices.subtracting(removed), from: [(slices, parameters, momentum)])
+    /// - Throws: `BackboneError` if one is active and an update is neither committed nor rolled back.
+    public func remove(_ removed: SliceSet) throws(BackboneError) {
+        if !removed.isDisjoint(with: slices) {
+            try replace(with: slices.subtracting(removed), from: [(slices, planes)])
+        }
+        for slice in removed.numbers { held[slice] = nil }
     }
 
-    private mutating func replace(
-        with new: SliceSet, from sources: [(slices: SliceSet, parameters: Tensor, momentum: Tensor)]
+    /// Takes a slice up without activating it: to be filled through `withChunk`.
+    ///
+    /// - Throws: `BackboneError` if it is held or active already, or is no slice.
+    public func hold(_ slice: Int) throws(BackboneError) {
+        try checkNew(slice)
+        let count = elementCount(of: [slice])
+        held[slice] = format.planes.map { Self.zeros($0, count) }
+    }
+
+    /// Takes a slice up at its starting values, without activating it: see `init`.
+    ///
+    /// - Throws: `BackboneError` if it is held or active already, or is no slice, or the file does not fit.
+    public func holdInitial(_ slice: Int, initial: String = "") throws(BackboneError) {
+        try checkNew(slice)
+        held[slice] = try Self.initialPlanes(
+            layout.ranges(ofSlices: [slice], of: sliceCount), layout, seed: seed, initial: initial, format)
+    }
+
+    private func checkNew(_ slice: Int) throws(BackboneError) {
+        try Self.check([slice], sliceCount, optimizer, microBatchCount)
+        guard held[slice] == nil, !slices.contains(slice) else {
+            throw BackboneError(.invalidConfiguration, "dense slice \(slice) is held already")
+        }
+    }
+
+    /// Includes held slices in the steps from now on.
+    ///
+    /// - Throws: `BackboneError` if one is not held, or an update is neither committed nor rolled back.
+    public func activate(_ activated: SliceSet) throws(BackboneError) {
+        var sources = [(slices: slices, planes: planes)]
+        for slice in activated.subtracting(slices).numbers {
+            guard let planes = held[slice] else {
+                throw BackboneError(.invalidConfiguration, "dense slice \(slice) is not held here")
+            }
+            sources.append(([slice], planes))
+        }
+        try replace(with: slices.union(activated), from: sources)
+        for slice in activated.numbers { held[slice] = nil }
+    }
+
+    private func replace(
+        with new: SliceSet, from sources: [(slices: SliceSet, planes: [Tensor])]
     ) throws(BackboneError) {
         guard before == nil else {
             throw BackboneError(
                 .wrongPhase, "dense slices cannot change before the last update was committed or rolled back")
         }
-        var parts: [(parameters: Tensor, momentum: Tensor)] = []
+        var parts: [[Tensor]] = format.planes.map { _ in [] }
         for slice in new.numbers {
             guard let source = sources.first(where: { $0.slices.contains(slice) }) else { continue }
             let local = localRange(of: slice, in: source.slices)
-            parts.append((source.parameters.rows(local), source.momentum.rows(local)))
+            for (index, plane) in source.planes.enumerated() { parts[index].append(plane.rows(local)) }
         }
-        (parameters, momentum) = (Self.joined(parts.map(\.parameters)), Self.joined(parts.map(\.momentum)))
+        planes = zip(parts, format.planes).map { Self.joined($0, $1.format.dtype) }
         slices = new
         ranges = layout.ranges(ofSlices: new, of: sliceCount)
         gradient = nil
         spare = []
     }
+
+    /// The planes of a slice that is held and not active.
+    func heldPlanes(_ slice: Int) -> [Tensor]? { held[slice] }
+
+    func setHeld(_ slice: Int, _ planes: [Tensor]) { held[slice] = planes }
 
     /// Where the elements of `slice` lie in a vector over `owned`.
     func localRange(of slice: Int, in owned: SliceSet) -> Range<Int> {
@@ -253,9 +343,11 @@ public struct DenseShard: Sendable {
     }
 
     /// Vectors one after the other, in memory of their own; a single one as it is if it may share its memory.
-    static func joined(_ parts: [Tensor], sharing: Bool = false) -> Tensor {
+    static func joined(_ parts: [Tensor], _ dtype: DType, sharing: Bool = false) -> Tensor {
         if sharing && parts.count == 1 { return parts[0] }
-        let result = Tensor(uninitialized: Float.self, shape: [parts.reduce(0) { $0 + $1.count }])
+        let count = parts.reduce(0) { $0 + $1.count }
+        let result = Tensor(
+            dtype: dtype, shape: [count], storage: TensorStorage(byteCount: count * dtype.size))
         var offset = 0
         for part in parts where part.count > 0 {
             (result.rawPointer + offset).copyMemory(from: part.rawPointer, byteCount: part.byteCount)
@@ -265,25 +357,20 @@ public struct DenseShard: Sendable {
         return result
     }
 
-    /// Values and momentum of one owned dense slice, sharing memory: what a copy of the slice to another shard is made of. The
-    /// tensors are never written again: steps make new ones.
-    public func state(ofSlice slice: Int) -> (parameters: Tensor, momentum: Tensor) {
+    /// The planes of one active slice, sharing memory. The tensors are never written again: steps make new ones.
+    public func state(ofSlice slice: Int) -> [Tensor] {
         precondition(slices.contains(slice), "dense slice \(slice) is not among \(slices)")
         let local = localRange(of: slice, in: slices)
-        return (parameters.rows(local), momentum.rows(local))
+        return planes.map { $0.rows(local) }
     }
 
-    /// A hash of the content of each owned dense slice, ascending, values and momentum: 32 hexadecimal digits each.
-    public func contentHashes() -> [String] {
-        slices.numbers.map { slice in
-            let state = state(ofSlice: slice)
-            return ContentHash.hex(of: [state.parameters, state.momentum])
-        }
-    }
+    /// A hash of the content of each active slice, ascending, all planes: 32 hexadecimal digits each.
+    public func contentHashes() -> [String] { slices.numbers.map { ContentHash.hex(of: state(ofSlice: $0)) } }
 
-    /// Memory held, in bytes: values, momentum, and the undo record or spare memory of a step.
+    /// Memory held, in bytes: the planes, and the undo record or spare memory of a step.
     public var memoryBytes: Int {
-        ([parameters, momentum] + spare).reduce(0) { $0 + $1.byteCount } + (gradient?.byteCount ?? 0)
-            + (before.map { $0.parameters.byteCount + $0.momentum.byteCount } ?? 0)
+        (planes + spare + (before ?? []) + held.values.flatMap { $0 }).reduce(gradient?.byteCount ?? 0) {
+            $0 + $1.byteCount
+        }
     }
 }

@@ -20,13 +20,11 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
     public var sampleRate: Double
     /// How they are shared out among slices.
     public var sampling: SamplingRule
-    /// Momentum of the row optimiser, in 0..<1.
-    public var momentum: Double
-    /// Weight decay of the row optimiser.
-    public var weightDecay: Double
-    /// How rows and momentum are kept between steps.
-    public var format: TableFormat
-    /// How updated rows and momentum are rounded into a format of fewer bits.
+    /// How sampled rows change.
+    public var optimizer: Optimizer
+    /// How rows are kept between steps: f32 or bf16.
+    public var storage: NumberFormat
+    /// How updated rows, and what the optimiser keeps, are rounded into a format of fewer bits.
     public var rounding: Rounding
     /// What the products of features and centers are computed in.
     public var compute: Compute
@@ -39,7 +37,7 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         classCount: Int, embeddingSize: Int, sliceCount: Int = 16, seed: UInt64 = 0, scale: Double = 64,
         margins: HeadMargins = .cosFace(), interclassFilter: Double = 0, sampleRate: Double = 0.1,
         sampling: SamplingRule = .shared,
-        momentum: Double = 0.9, weightDecay: Double = 5e-4, format: TableFormat = .f32,
+        optimizer: Optimizer = .sgd(.init()), storage: NumberFormat = .f32,
         rounding: Rounding = .stochastic, compute: Compute = .f32, exchangedRows: NumberFormat? = nil,
         exchangedGradients: NumberFormat = .f32
     ) {
@@ -52,14 +50,16 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         self.interclassFilter = interclassFilter
         self.sampleRate = sampleRate
         self.sampling = sampling
-        self.momentum = momentum
-        self.weightDecay = weightDecay
-        self.format = format
+        self.optimizer = optimizer
+        self.storage = storage
         self.rounding = rounding
         self.compute = compute
-        self.exchangedRows = exchangedRows ?? format.rows
+        self.exchangedRows = exchangedRows ?? storage
         self.exchangedGradients = exchangedGradients
     }
+
+    /// How the planes of the table are kept.
+    public var format: TableFormat { TableFormat(rows: storage, state: optimizer.rowState) }
 
     /// Checks every value.
     ///
@@ -83,8 +83,7 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
             (0...1).contains(interclassFilter), "the interclass filter", interclassFilter, "0 (off) or a cosine up to 1"
         )
         try check((0...1).contains(sampleRate), "the sample rate", sampleRate, "in 0...1")
-        try check(momentum >= 0 && momentum < 1, "the momentum", momentum, "in 0..<1")
-        try check(weightDecay >= 0 && weightDecay <= 1, "the weight decay", weightDecay, "in 0...1")
+        if let problem = optimizer.problem { throw HeadError(.configuration, problem) }
         guard compute.suits(embeddingSize: embeddingSize) else {
             throw HeadError(
                 .configuration,
@@ -92,22 +91,17 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
             )
         }
         guard format.isPossible else {
-            throw HeadError(.configuration, "rows cannot be kept as \(format.rows): use f32 or bf16")
+            throw HeadError(.configuration, "rows cannot be kept as \(storage): use f32 or bf16")
         }
-        guard exchangedRows != .none, exchangedRows.byteCount(width: 4) <= format.rows.byteCount(width: 4) else {
+        guard exchangedRows != .none, exchangedRows.byteCount(width: 4) <= storage.byteCount(width: 4) else {
             throw HeadError(
                 .configuration,
-                "rows kept as \(format.rows) cannot be sent as \(exchangedRows): use \(format.rows) or a shorter format"
+                "rows kept as \(storage) cannot be sent as \(exchangedRows): use \(storage) or a shorter format"
             )
         }
         guard exchangedGradients == .f32 || exchangedGradients == .bf16 else {
             throw HeadError(
                 .configuration, "gradients of rows cannot be sent as \(exchangedGradients): use f32 or bf16")
-        }
-        guard format.momentum != .none || momentum == 0 else {
-            throw HeadError(
-                .configuration, "momentum is not kept, but is \(momentum): set it to 0, or keep it as f32, bf16 or int8"
-            )
         }
         do { return try SliceLayout(classCount: classCount, sliceCount: sliceCount) } catch {
             throw HeadError(.configuration, error.message)

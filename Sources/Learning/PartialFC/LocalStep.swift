@@ -80,7 +80,7 @@ public struct LocalStep {
         }
     }
 
-    /// v_j ← μ v_j + (∂loss/∂w_j + λ w_j), w_j ← w_j − η v_j for j ∈ P, and for no other row. Can be rolled back.
+    /// SGD's v_j ← μ v_j + (∂loss/∂w_j + λ w_j), w_j ← w_j − η v_j, or AdamW, for j ∈ P and for no other row. Can be rolled back.
     public func update(learningRate: Float) throws { for w in shards { try w.prepare(learningRate: learningRate) } }
 
     /// The step counts.

@@ -1,5 +1,6 @@
 internal import CKernels
 internal import Determinism
+internal import Model
 internal import Tensors
 
 /// The directions of samples in bf16, in the orders in which the kernels read them: see `bf16.h`.

@@ -31,8 +31,9 @@ package final class RowPrefetcher: Sendable {
                 let places = sampler.sample(step: step, slice: part.held.number, positives: []).rows
                 places.withUnsafeBufferPointer { places in
                     guard let first = places.baseAddress else { return }
-                    pfc_rows_will_need(part.rows, first, places.count, part.held.rowByteCount)
-                    pfc_rows_will_need(part.momentum, first, places.count, part.held.momentumByteCount)
+                    for (plane, byteCount) in zip(part.planes, part.held.rowByteCounts) {
+                        pfc_rows_will_need(plane, first, places.count, byteCount)
+                    }
                 }
             }
         }
@@ -44,13 +45,11 @@ package final class RowPrefetcher: Sendable {
     /// A slice, and where its memory is at the moment.
     private struct Part: @unchecked Sendable {
         let held: HeldSlice
-        let rows: UnsafeMutableRawPointer
-        let momentum: UnsafeMutableRawPointer
+        let planes: [UnsafeMutableRawPointer]
 
         init(_ held: HeldSlice) {
             self.held = held
-            rows = held.rows.base
-            momentum = held.momentum.base
+            planes = held.planes.map(\.base)
         }
     }
 }

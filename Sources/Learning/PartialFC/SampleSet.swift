@@ -168,10 +168,3 @@ extension SampleSet {
         for lane in microBatchSize..<lanes { columns[lane] = -1 }
     }
 }
-
-extension Tensor {
-    /// The first element. Tensors always have memory behind them, even empty ones. Does not keep the tensor alive.
-    func pointer<Element: TensorElement>(_ type: Element.Type) -> UnsafeMutablePointer<Element> {
-        rawPointer.assumingMemoryBound(to: type)
-    }
-}

@@ -1,5 +1,6 @@
 internal import CKernels
 internal import Determinism
+internal import Model
 internal import ParameterStore
 internal import Tensors
 

@@ -23,8 +23,8 @@ extension ShardHead {
         var rows: Tensor
         /// The rows in the format of the exchange, once they are asked for.
         var exchanged: Tensor?
-        /// Bytes u8 [S, …] of the momentum as it was, once rows are updated: with `rows` the undo record.
-        var momentum: Tensor
+        /// Bytes u8 [S, …] of each plane that the optimiser keeps, as it was, once rows are updated: with `rows` the undo record.
+        var oldState: [Tensor]
         /// Blocks of a row-wise pass.
         var units: [Unit]
         var sampled: SampledRows
@@ -38,6 +38,11 @@ extension ShardHead {
         var appliedRate: Float?
         /// In a replay: which of the rows are ahead of the step, and keep their values. Empty if none is.
         var ahead: [UInt8] = []
+
+        /// Where the optimiser's planes as they were go, from sampled row `first` on. Whoever uses it keeps the step alive.
+        func oldState(_ slice: HeldSlice, from first: Int) -> [UnsafeMutableRawPointer?] {
+            oldState.enumerated().map { $1.rawPointer + first * slice.rowByteCounts[$0 + 1] }
+        }
     }
 
     /// Some of the rows of one slice.
@@ -113,7 +118,9 @@ extension ShardHead {
         }
         let format = configuration.format
         let rows = rowPool.next(format.rows.dtype, shape: [total, size])
-        let momentum = momentumPool.next(UInt8.self, shape: [total, format.momentum.byteCount(width: size)])
+        let oldState = format.state.enumerated().map { index, plane in
+            statePools[index].next(UInt8.self, shape: [total, plane.byteCount(width: size)])
+        }
         let blockList = units
         blocks.parallel.forEach(blockList.count) { index, _ in
             let (slice, part) = (memory[blockList[index].position], blockList[index].rows)
@@ -126,7 +133,7 @@ extension ShardHead {
             number: number, labels: labels, microBatchSize: microBatchSize,
             microBatchTree: ReductionTree(leafCount: labels.count / microBatchSize), sliceSet: sliceSet, slices: slices,
             counts: counts,
-            ids: ids, places: places, rows: rows, momentum: momentum, units: units,
+            ids: ids, places: places, rows: rows, oldState: oldState, units: units,
             sampled: SampledRows(layout: layout, embeddingSize: size, part: part, parallel: blocks.parallel))
     }
 
@@ -165,7 +172,7 @@ extension ShardHead {
 
     // MARK: Undo
 
-    /// Puts the gathered rows and momentum back.
+    /// Puts the gathered rows, and what the optimiser kept of them, back.
     func restore(_ step: StepState) {
         // A slice with a step under way cannot be removed.
         let memory = step.slices.map { table.memory(of: $0) }
@@ -173,12 +180,11 @@ extension ShardHead {
             let unit = step.units[index]
             guard let slice = memory[unit.position] else { return }
             let places = step.places.pointer(Int64.self) + unit.rows.lowerBound
-            for (source, target, byteCount) in [
-                (step.rows, slice.rows, slice.rowByteCount), (step.momentum, slice.momentum, slice.momentumByteCount),
-            ] {
+            for (index, source) in ([step.rows] + step.oldState).enumerated() {
+                let byteCount = slice.rowByteCounts[index]
                 pfc_rows_scatter(
                     source.rawPointer + unit.rows.lowerBound * byteCount, places, unit.rows.count, byteCount,
-                    target.base)
+                    slice.planes[index].base)
             }
         }
     }

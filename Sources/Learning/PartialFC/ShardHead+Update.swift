@@ -38,14 +38,13 @@ extension ShardHead {
             throw HeadError(.malformed, "the learning rate is \(learningRate); it must be a number from 0 up")
         }
         let memory = try memory(of: step.slices)
-        let (size, format) = (configuration.embeddingSize, configuration.format)
+        let size = configuration.embeddingSize
         var key = KeyedRandom(seed: configuration.seed, purpose: .rounding, UInt64(step.number))
         let optimizer = pfc_row_optimizer(
-            rows: format.rows.kernel, momentum_format: format.momentum.kernel,
-            nearest: configuration.rounding == .nearest ? 1 : 0, scale_over_batch: scaleOverBatch(step),
-            rate: learningRate, momentum: Float(configuration.momentum), decay: Float(configuration.weightDecay),
-            key: key.next())
-        let scratch = (0..<blocks.parallel.threads).map { _ in Tensor(uninitialized: Float.self, shape: [2 * size]) }
+            rule: configuration.optimizer.kernel(learningRate: learningRate), rows: configuration.storage.kernel,
+            state: configuration.optimizer.storage.kernel, nearest: configuration.rounding == .nearest ? 1 : 0,
+            scale_over_batch: scaleOverBatch(step), key: key.next())
+        let scratch = (0..<blocks.parallel.threads).map { _ in Tensor(uninitialized: Float.self, shape: [3 * size]) }
         let faults = Faults(threads: blocks.parallel.threads)
         produce { tile, thread in
             let slice = memory[tile.position]
@@ -61,8 +60,7 @@ extension ShardHead {
                         step.ids.pointer(Int64.self) + rows.lowerBound,
                         step.places.pointer(Int64.self) + rows.lowerBound,
                         ahead.isEmpty ? nil : ahead.baseAddress.map { $0 + rows.lowerBound }, rows.count, size,
-                        slice.rows.base, slice.momentum.base,
-                        step.momentum.rawPointer + rows.lowerBound * slice.momentumByteCount,
+                        slice.bases, step.oldState(slice, from: rows.lowerBound),
                         scratch[thread].pointer(Float.self))
                 }
                 if bad >= 0 { faults.row(rows.lowerBound + bad, thread) }

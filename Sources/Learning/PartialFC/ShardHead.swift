@@ -45,7 +45,7 @@ public final class ShardHead {
     var idPool = ReusableTensor()
     var placePool = ReusableTensor()
     var rowPool = ReusableTensor()
-    var momentumPool = ReusableTensor()
+    var statePools: [ReusableTensor]
     var gradientPool = ReusableTensor()
     var slotPool = ReusableTensor()
     var exchangePool = ReusableTensor()
@@ -71,6 +71,7 @@ public final class ShardHead {
         }
         self.configuration = configuration
         self.registry = registry
+        statePools = configuration.format.state.map { _ in ReusableTensor() }
         sampler = ClassSampler(registry, configuration)
         blocks = SoftmaxBlocks(configuration: configuration, threads: threads)
         sliceTree = ReductionTree(leafCount: configuration.sliceCount)
@@ -83,7 +84,7 @@ public final class ShardHead {
         activeSlices = slices
     }
 
-    /// Memory of the table's rows and momentum, in bytes.
+    /// Memory of the table, in bytes.
     public var memoryByteCount: Int { table.memoryByteCount }
 
     /// A content hash of every active slice, or of some of them, in hex.
@@ -91,15 +92,13 @@ public final class ShardHead {
         table.sliceHashes(of: slices ?? activeSlices, parallel: blocks.parallel)
     }
 
-    /// Bytes of a slice's rows and momentum; 0 if it is not held here.
-    public func byteCount(ofSlice slice: Int) -> Int {
-        table.memory(of: slice).map { $0.rowCount * ($0.rowByteCount + $0.momentumByteCount) } ?? 0
-    }
+    /// Bytes of a slice in all planes; 0 if it is not held here.
+    public func byteCount(ofSlice slice: Int) -> Int { table.memory(of: slice)?.byteCount ?? 0 }
 
-    /// Rows and momentum f32 [ids.count, D] of classes in active slices, as they are in the table now.
+    /// Rows of classes in active slices as they are in the table now, and what the optimiser keeps of them: see `CenterTable.read`.
     ///
     /// - Throws: `HeadError` if a class is not held here.
-    public func read(ids: [Int64]) throws(HeadError) -> (rows: Tensor, momentum: Tensor) {
+    public func read(ids: [Int64]) throws(HeadError) -> [Tensor] {
         try Self.storing { () throws(CenterStoreError) in try table.read(ids: ids, in: activeSlices) }
     }
 
@@ -207,7 +206,7 @@ public final class ShardHead {
     }
 
     /// Changes the classes, between steps. Rows that are there stay as they are; added classes get theirs in every held slice:
-    /// from `rows`, or random ones by (seed, class id), momentum zero. A slice that was taken up with these rows keeps them.
+    /// from `rows`, or random ones by (seed, class id); what the optimiser keeps is zero. A slice that was taken up with these rows keeps them.
     ///
     /// - Parameter rows: of all added classes f32 [count, D], if the operation names a file (see `initialRows`).
     /// - Throws: `HeadError` if a step is under way, the operation does not fit, rows are missing or not fitting, or memory is
@@ -233,7 +232,7 @@ public final class ShardHead {
 
     // MARK: Steps
 
-    /// Begins a step: samples the classes and gathers their rows and momentum.
+    /// Begins a step: samples the classes and gathers their rows.
     ///
     /// - Parameters:
     ///   - labels: of the whole global batch, in its order.
@@ -272,7 +271,7 @@ public final class ShardHead {
 
     /// The sampled rows in the format of the exchange.
     private func encodedRows(of step: StepState) -> Tensor {
-        let (kept, sent, size) = (configuration.format.rows, configuration.exchangedRows, configuration.embeddingSize)
+        let (kept, sent, size) = (configuration.storage, configuration.exchangedRows, configuration.embeddingSize)
         if kept == sent { return step.rows }
         let rows = exchangePool.next(sent.dtype, shape: [step.ids.count, sent.extent(width: size)])
         let scratch = blocks.threadScratch(Self.chunk * size)
@@ -289,7 +288,7 @@ public final class ShardHead {
         return rows
     }
 
-    /// Sees to it that the sampled rows in the table are updated: SGD with momentum and weight decay on ∂loss/∂w. In a `features`
+    /// Sees to it that the sampled rows in the table are updated by the optimiser with ∂loss/∂w. In a `features`
     /// exchange `backward` has done it.
     ///
     /// - Throws: `HeadError` if the gradients are not complete, the learning rate is another than that of `backward`, or a row
@@ -336,7 +335,7 @@ public final class ShardHead {
         let result = Tensor(uninitialized: Float.self, shape: [step.ids.count, size])
         let scale = scaleOverBatch(step)
         let rows = Tensor(uninitialized: Float.self, shape: [step.ids.count, size])
-        configuration.format.rows.decode(
+        configuration.storage.decode(
             step.rows.rawPointer, count: step.ids.count, width: size, to: rows.pointer(Float.self))
         func convert(_ first: Int, _ count: Int, _ h: UnsafePointer<Float>) {
             let at = first * size

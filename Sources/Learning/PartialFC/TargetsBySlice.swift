@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Model
 internal import Tensors
 
 /// The samples of a step by where their class lies, with the coefficients of their row gradients.

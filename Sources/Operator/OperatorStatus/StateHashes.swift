@@ -4,9 +4,9 @@
 public struct StateHashes: Codable, Sendable, Equatable {
     /// The committed step of the state.
     public var step: Int
-    /// Hash of each slice of class centers with momentum, by number.
+    /// Hash of each slice of class centers with what the optimiser keeps, by number.
     public var slices: [Int: String]
-    /// Hash of each dense slice (backbone parameters, statistics and momentum), by number.
+    /// Hash of each dense slice (backbone parameters, statistics and what the optimiser keeps), by number.
     public var denseSlices: [Int: String]
 
     public init(step: Int, slices: [Int: String] = [:], denseSlices: [Int: String] = [:]) {

@@ -27,8 +27,7 @@ extension RunConfiguration {
         for setting in environment { try overlay.add(setting: setting, source: "PARTIALFC_SET") }
         for setting in settings { try overlay.add(setting: setting, source: "--set") }
         try self.init(overlay)
-        // The first rule has no name in what is stored.
-        if head.sampling == 1 { head.sampling = nil }
+        forgetValuesBefore()
     }
 
     /// Reads what `canonicalText` wrote, of a run that goes on: keys that came later have the value that they had before.
@@ -69,7 +68,25 @@ extension RunConfiguration {
 
     /// Keys that are left out of what is stored if they have the value, as JSON, that every run had before there was the key. So
     /// the text and the fingerprint of an older run stay what they were. Such a key is optional, nil for this value.
-    static let valuesBefore = ["head.sampling": "1"]
+    static let valuesBefore: [String: String] = {
+        let defaults = leaves(withEveryKey)
+        let keys = ["name", "betas", "epsilon", "moments", "decay"].map { "optimizer.\($0)" }
+        return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") }).merging(["head.sampling": "1"]) {
+            $1
+        }
+    }()
+
+    /// Makes nil what has the value that every run had before there was its key.
+    mutating func forgetValuesBefore() {
+        let defaults = Optimizer()
+        if head.sampling == 1 { head.sampling = nil }
+        if optimizer.decay == defaults.decay { optimizer.decay = nil }
+        guard optimizer.name == defaults.name else { return }
+        optimizer.name = nil
+        if optimizer.betas == defaults.betas { optimizer.betas = nil }
+        if optimizer.epsilon == defaults.epsilon { optimizer.epsilon = nil }
+        if optimizer.moments == defaults.moments { optimizer.moments = nil }
+    }
 
     /// The whole configuration as one line of JSON with sorted keys: what members receive, and what is hashed.
     public var canonicalText: String {
@@ -134,11 +151,11 @@ extension RunConfiguration {
     }
 
     /// Every key with its default as text: `[]`, `false`, `auto`.
-    static let initialTexts = leaves(RunConfiguration()).mapValues { $0.replacing("\"", with: "") }
+    static let initialTexts = leaves(withEveryKey).mapValues { $0.replacing("\"", with: "") }
 
     /// Every key with its default, as JSON has it.
     static var defaultTree: [String: Any] {
-        let data = (try? encoder.encode(RunConfiguration())) ?? .init()
+        let data = (try? encoder.encode(RunConfiguration.withEveryKey)) ?? .init()
         return (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
     }
 

@@ -12,7 +12,7 @@ indirect enum ConfigurationShape: Sendable {
     case list(ConfigurationShape)
 
     /// The shape of a whole configuration: that of the structures, so that a new property is a new key.
-    static let configuration = ConfigurationShape(of: RunConfiguration(), key: "") ?? .section([:])
+    static let configuration = ConfigurationShape(of: RunConfiguration.withEveryKey, key: "") ?? .section([:])
 
     /// Keys whose text names a file or directory.
     private static let paths: Set = [
@@ -30,6 +30,7 @@ indirect enum ConfigurationShape: Sendable {
         case is String: self = Self.paths.contains(key) ? .path : .text
         // An empty list could be cast to either.
         case let list where type(of: list) == [Int].self: self = .list(.integer(isNatural: false))
+        case let list where type(of: list) == [Double]?.self: self = .list(.number(isSingle: false))
         case let list where type(of: list) == [String].self: self = .list(Self.paths.contains(key) ? .path : .text)
         default:
             var section: [String: ConfigurationShape] = [:]
@@ -52,6 +53,7 @@ indirect enum ConfigurationShape: Sendable {
         case .text: "text"
         case .path: "a path"
         case .list(.integer): "a list such as [1, 2, 3]"
+        case .list(.number): "a list such as [0.9, 0.999]"
         case .list: "a list such as [a, b]"
         }
     }

@@ -79,13 +79,6 @@ extension RunConfiguration {
             "is \(head.exchangeGradients); use f32 or bf16")
         try require(["f32", "bf16"].contains(head.storage), "head.storage", "is \(head.storage); use f32 or bf16")
         try require(
-            ["f32", "bf16", "int8", "none"].contains(head.momentumStorage), "head.momentum_storage",
-            "is \(head.momentumStorage); use f32, bf16, int8 or none")
-        try require(
-            head.momentumStorage != "none" || optimizer.momentum == 0, "head.momentum_storage",
-            "is none with optimizer.momentum \(optimizer.momentum); set optimizer.momentum to 0, or use f32, bf16 or int8"
-        )
-        try require(
             ["stochastic", "nearest"].contains(head.rounding), "head.rounding",
             "is \(head.rounding); use stochastic or nearest")
         try require(
@@ -98,8 +91,7 @@ extension RunConfiguration {
             microBatchCount <= Self.microBatchLimit, "batch.micro_batch",
             "is \(batch.microBatch), which cuts the batch into \(microBatchCount) micro-batches; at most \(Self.microBatchLimit) are possible"
         )
-        try require(
-            (0..<1).contains(optimizer.momentum), "optimizer.momentum", "is \(optimizer.momentum), not in 0..<1")
+        try validateOptimizer()
         try require(
             (0...1).contains(optimizer.weightDecay), "optimizer.weight_decay",
             "is \(optimizer.weightDecay), not in 0...1")

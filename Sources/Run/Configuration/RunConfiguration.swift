@@ -18,7 +18,13 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
     public var checkpoint = Checkpoint()
     public var cluster = Cluster()
 
-    public init() {}
+    /// The defaults, as an empty file gives them.
+    public init() { forgetValuesBefore() }
+
+    /// The defaults with a value for every key, those that are left out of what is stored too.
+    static let withEveryKey = RunConfiguration(everyKey: ())
+
+    private init(everyKey: Void) {}
 
     /// This configuration with what is up to the run decided, as it is stored.
     ///
@@ -101,13 +107,13 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var exchangeGradients = "f32"
         /// How class centers are kept: `f32` or `bf16`.
         public var storage = "f32"
-        /// How their momentum is kept: `f32`, `bf16`, `int8`, or `none`.
+        /// How the momentum of SGD is kept for them: `f32`, `bf16`, `int8`, or `none`.
         public var momentumStorage = "f32"
         /// How updates are rounded into fewer bits: `stochastic` or `nearest`.
         public var rounding = "stochastic"
         /// What products are computed in: `f32`, `bf16`, or `auto`.
         public var compute = "auto"
-        /// A safetensors file with `centers` and perhaps `momentum` to start from; empty for random ones.
+        /// A safetensors file with `centers`, and perhaps the optimiser's planes, to start from; empty for random ones.
         public var initial = ""
         /// A safetensors file whose `sampled` replaces random negatives in every step; empty for random ones.
         public var sampled = ""
@@ -121,10 +127,21 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var microBatch = 32
     }
 
-    /// Stochastic gradient descent with momentum.
+    /// What changes class centers and backbone by their gradients. What is nil has its default, with SGD.
     public struct Optimizer: Codable, Sendable, Hashable {
+        /// `sgd` or `adamw`.
+        public var name: String? = "sgd"
+        /// Of SGD.
         public var momentum: Float = 0.9
+        /// β₁ and β₂ of AdamW.
+        public var betas: [Double]? = [0.9, 0.999]
+        /// ε of AdamW.
+        public var epsilon: Double? = 1e-8
+        /// How the moments of AdamW are kept: `f32` or `bf16`.
+        public var moments: String? = "f32"
         public var weightDecay: Float = 5e-4
+        /// What of the backbone decays: `all` or `weights`.
+        public var decay: String? = "all"
         /// The backbone's gradient is scaled down to this norm; 0 switches it off.
         public var clipNorm: Double = 5
         /// What a step with a NaN or an infinity does: `skip` (it changes nothing and is counted) or `stop` (the run fails).

@@ -4,12 +4,14 @@ internal import ParameterStore
 
 /// Keys of the head that name how numbers are kept, as values.
 extension RunConfiguration.Head {
-    /// `storage` and `momentum_storage`.
-    var format: TableFormat {
-        get throws(ConfigurationError) {
-            TableFormat(
-                rows: try value(storage, "head.storage"), momentum: try value(momentumStorage, "head.momentum_storage"))
-        }
+    /// `storage`.
+    var rows: NumberFormat {
+        get throws(ConfigurationError) { try value(storage, "head.storage") }
+    }
+
+    /// `momentum_storage`.
+    var momentum: NumberFormat {
+        get throws(ConfigurationError) { try value(momentumStorage, "head.momentum_storage") }
     }
 
     /// `rounding`.
@@ -55,5 +57,26 @@ extension RunConfiguration.Head {
             throw ConfigurationError(key: key, problem: "is \(text); use one of \(known)")
         }
         return value
+    }
+}
+
+extension RunConfiguration {
+    /// The optimiser of class centers and backbone.
+    var rule: Model.Optimizer {
+        get throws(ConfigurationError) {
+            guard optimizer.isAdamW else {
+                return .sgd(
+                    .init(
+                        momentum: optimizer.momentum, weightDecay: optimizer.weightDecay, storage: try head.momentum))
+            }
+            let betas = optimizer.betas ?? []
+            guard betas.count == 2, let epsilon = optimizer.epsilon,
+                let moments = optimizer.moments.flatMap(NumberFormat.init)
+            else { throw ConfigurationError(key: "optimizer", problem: "lacks values of AdamW") }
+            return .adamW(
+                .init(
+                    beta1: betas[0], beta2: betas[1], epsilon: Float(epsilon), weightDecay: optimizer.weightDecay,
+                    storage: moments))
+        }
     }
 }

@@ -35,8 +35,7 @@ public struct RunSetup: Sendable {
             margins: HeadMargins(m1: Double(head.m1), m2: Double(head.m2), m3: Double(head.m3)),
             interclassFilter: Double(head.interclassFilter), sampleRate: head.sampleRate,
             sampling: head.samplingRule,
-            momentum: Double(configuration.optimizer.momentum),
-            weightDecay: Double(configuration.optimizer.weightDecay), format: try head.format,
+            optimizer: try configuration.rule, storage: try head.rows,
             rounding: try head.roundingOfUpdates,
             compute: try head.computation(embeddingSize: configuration.backbone.embeddingSize),
             exchangedRows: try head.exchangedRows, exchangedGradients: try head.exchangedGradients)
@@ -45,7 +44,7 @@ public struct RunSetup: Sendable {
         layout = try ParameterLayout(backbone)
         let clip = configuration.optimizer.clipNorm
         optimizer = DenseOptimizer(
-            momentum: configuration.optimizer.momentum, weightDecay: configuration.optimizer.weightDecay,
+            rule: try configuration.rule, decay: configuration.optimizer.decay == "weights" ? .weights : .all,
             clipNorm: clip > 0 ? clip : .infinity)
         schedule = LearningRateSchedule(
             base: Double(configuration.schedule.learningRate), warmUpSteps: configuration.warmupSteps,

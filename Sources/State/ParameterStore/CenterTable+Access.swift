@@ -5,7 +5,7 @@ public import Tensors
 
 extension CenterTable {
     /// A content hash of every slice of `wanted` (all that are held by default): XXH64 of the bytes of its rows as they are
-    /// kept, continued over those of its momentum, in 16 hex digits.
+    /// kept, continued over those of the other planes, in 16 hex digits.
     ///
     /// Equal hashes on two machines mean equal bits of everything the slice is.
     public func sliceHashes(of wanted: SliceSet? = nil, parallel: ParallelBlocks) -> [Int: String] {
@@ -13,9 +13,10 @@ extension CenterTable {
         let values = Tensor(zeros: Int64.self, shape: [slices.count])
         parallel.forEach(slices.count) { index, _ in
             let slice = slices[index]
-            let first = pfc_head_hash(slice.rows.base, slice.rowCount * slice.rowByteCount, 0)
-            values.mutable(Int64.self)[index] = Int64(
-                bitPattern: pfc_head_hash(slice.momentum.base, slice.rowCount * slice.momentumByteCount, first))
+            let hash = zip(slice.planes, slice.rowByteCounts).reduce(0) { hash, plane in
+                pfc_head_hash(plane.0.base, slice.rowCount * plane.1, hash)
+            }
+            values.mutable(Int64.self)[index] = Int64(bitPattern: hash)
         }
         return Dictionary(
             uniqueKeysWithValues: zip(slices, values.array(Int64.self)).map { slice, value in
@@ -24,15 +25,13 @@ extension CenterTable {
             })
     }
 
-    /// Rows and momentum of classes, in the order of `ids`: two tensors f32 [ids.count, D], decoded. Momentum that is not
-    /// kept is zero.
+    /// What is kept of classes, in the order of `ids`: for each plane a tensor f32 [ids.count, D], decoded ([ids.count, 1] if the plane
+    /// has one number a row). A plane that is not kept is zero.
     ///
     /// - Parameter wanted: the slices to read from; all that are held by default.
     /// - Throws: `CenterStoreError` if a class is not held here.
-    public func read(
-        ids: [Int64], in wanted: SliceSet? = nil
-    ) throws(CenterStoreError) -> (rows: Tensor, momentum: Tensor) {
-        let (size, wanted) = (embeddingSize, wanted ?? slices)
+    public func read(ids: [Int64], in wanted: SliceSet? = nil) throws(CenterStoreError) -> [Tensor] {
+        let wanted = wanted ?? slices
         var places: [(slice: HeldSlice, row: Int)] = []
         places.reserveCapacity(ids.count)
         for id in ids {
@@ -42,21 +41,17 @@ extension CenterTable {
             else { throw CenterStoreError(.notHeld, "class \(id) is not held here: this table has slices \(wanted)") }
             places.append((slice, row))
         }
-        let result = (
-            rows: Tensor(uninitialized: Float.self, shape: [ids.count, size]),
-            momentum: Tensor(uninitialized: Float.self, shape: [ids.count, size])
-        )
-        guard let rows = result.rows.mutable(Float.self).baseAddress,
-            let momentum = result.momentum.mutable(Float.self).baseAddress
-        else { return result }
-        for (index, (slice, row)) in places.enumerated() {
-            format.rows.decode(
-                slice.rows.base + row * slice.rowByteCount, count: 1, width: size, to: rows + index * size)
-            format.momentum.decode(
-                slice.momentum.base + row * slice.momentumByteCount, count: 1, width: size,
-                to: momentum + index * size)
+        return format.planes.enumerated().map { index, plane in
+            let width = plane.width(of: embeddingSize)
+            let result = Tensor(uninitialized: Float.self, shape: [ids.count, width])
+            guard let values = result.mutable(Float.self).baseAddress else { return result }
+            for (target, (slice, row)) in places.enumerated() {
+                plane.format.decode(
+                    slice.planes[index].base + row * slice.rowByteCounts[index], count: 1, width: width,
+                    to: values + target * width)
+            }
+            return result
         }
-        return result
     }
 }
 

@@ -3,7 +3,7 @@ public import Cluster
 public import Determinism
 public import Tensors
 
-/// The class centers of any set of slices, with their momentum: what one shard holds.
+/// The class centers of any set of slices, with what the optimiser keeps beside them: what one shard holds.
 ///
 /// Every slice has memory of its own: rows lie one after the other in the order of class ids, in the table's format. Slices
 /// come and go without a copy of the others. One thread at a time may change the table.
@@ -11,7 +11,7 @@ public final class CenterTable {
     public private(set) var layout: SliceLayout
     /// Numbers per row.
     public let embeddingSize: Int
-    /// How rows and momentum are kept.
+    /// How rows and the optimiser's planes are kept.
     public let format: TableFormat
     /// Where they are kept.
     public let memory: TableMemory
@@ -47,10 +47,8 @@ public final class CenterTable {
         try add(slices, from: source, parallel: parallel)
     }
 
-    /// Memory of rows and momentum, in bytes.
-    public var memoryByteCount: Int {
-        held.values.reduce(0) { $0 + $1.rowCount * ($1.rowByteCount + $1.momentumByteCount) }
-    }
+    /// Memory of all planes, in bytes.
+    public var memoryByteCount: Int { held.values.reduce(0) { $0 + $1.byteCount } }
 
     // MARK: Slices
 
@@ -114,10 +112,10 @@ public final class CenterTable {
 
     // MARK: Pieces
 
-    /// Rows in a piece of a slice: 4 MiB of rows and momentum together.
+    /// Rows in a piece of a slice: 4 MiB of all planes together.
     public var chunkRows: Int { Self.chunkRows(embeddingSize: embeddingSize, format: format) }
 
-    /// Rows in a piece of a slice: 4 MiB of rows and momentum together.
+    /// Rows in a piece of a slice: 4 MiB of all planes together.
     public static func chunkRows(embeddingSize: Int, format: TableFormat = .f32) -> Int {
         max(1, (4 << 20) / format.byteCount(width: embeddingSize))
     }
@@ -131,43 +129,31 @@ public final class CenterTable {
         return min(max(index, 0) * chunkRows, count)..<min((max(index, 0) + 1) * chunkRows, count)
     }
 
-    /// Calls `body` with the memory of rows and momentum of piece `index`, to read or to write.
+    /// Calls `body` with the memory of piece `index`, plane by plane, to read or to write.
     ///
     /// - Throws: `CenterStoreError` if the slice is not held or has no such piece, and what `body` throws.
     public func withChunk<Result>(
         _ index: Int, of slice: Int,
-        _ body: (_ rows: UnsafeMutableRawBufferPointer, _ momentum: UnsafeMutableRawBufferPointer) throws -> Result
+        _ body: (_ planes: [UnsafeMutableRawBufferPointer]) throws -> Result
     ) throws -> Result {
         guard let memory = held[slice], index >= 0, index < chunkCount(of: slice) else {
             throw CenterStoreError(
                 .notHeld, "piece \(index) of slice \(slice) is not here: it has \(chunkCount(of: slice)) pieces")
         }
-        return try withRows(rows(ofChunk: index, of: slice), memory, body)
+        return try withExtendedLifetime(memory) { try body(memory.bytes(of: rows(ofChunk: index, of: slice))) }
     }
 
-    /// Calls `body` with the memory of rows and momentum of `range` of a slice's rows, to read or to write.
+    /// Calls `body` with the memory of `range` of a slice's rows, plane by plane, to read or to write.
     ///
     /// - Throws: `CenterStoreError` if the slice is not held or has no such rows, and what `body` throws.
     public func withRows<Result>(
         _ range: Range<Int>, of slice: Int,
-        _ body: (_ rows: UnsafeMutableRawBufferPointer, _ momentum: UnsafeMutableRawBufferPointer) throws -> Result
+        _ body: (_ planes: [UnsafeMutableRawBufferPointer]) throws -> Result
     ) throws -> Result {
         guard let memory = held[slice], range.lowerBound >= 0, range.upperBound <= memory.rowCount else {
             throw CenterStoreError(.notHeld, "rows \(range) of slice \(slice) are not here: \(rowCount(of: slice))")
         }
-        return try withRows(range, memory, body)
-    }
-
-    private func withRows<Result>(
-        _ range: Range<Int>, _ memory: HeldSlice,
-        _ body: (UnsafeMutableRawBufferPointer, UnsafeMutableRawBufferPointer) throws -> Result
-    ) rethrows -> Result {
-        func bytes(_ buffer: HugeBuffer, _ size: Int) -> UnsafeMutableRawBufferPointer {
-            UnsafeMutableRawBufferPointer(start: buffer.base + range.lowerBound * size, count: range.count * size)
-        }
-        return try withExtendedLifetime(memory) {
-            try body(bytes(memory.rows, memory.rowByteCount), bytes(memory.momentum, memory.momentumByteCount))
-        }
+        return try withExtendedLifetime(memory) { try body(memory.bytes(of: range)) }
     }
 
     // MARK: Growth
@@ -206,7 +192,7 @@ public final class CenterTable {
         self.layout = layout
         for slice in growing { slice.rowCount = layout.classes(of: slice.number).count }
         if let rows {
-            copy(rows, first: added.lowerBound, to: growing, from: known, \.rows, format.rows)
+            copy(rows, first: added.lowerBound, to: growing, from: known, plane: 0)
         } else {
             fillRandom(growing, from: known, seed: seed, parallel: parallel)
         }
@@ -240,10 +226,10 @@ public final class CenterTable {
     private func load(_ slices: [HeldSlice], path: String) throws(CenterStoreError) {
         do {
             let file = try SafeTensorsFile(path)
-            try copy(file.floats("centers"), named: "centers", path: path, to: slices, \.rows, format.rows)
-            if file.shape("momentum") != nil {
-                try copy(
-                    file.floats("momentum"), named: "momentum", path: path, to: slices, \.momentum, format.momentum)
+            for (index, plane) in format.planes.enumerated() {
+                let name = index == 0 ? "centers" : plane.name
+                if index > 0, file.shape(name) == nil { continue }
+                try copy(file.floats(name), named: name, path: path, to: slices, plane: index)
             }
         } catch let error as SafeTensorsError {
             throw CenterStoreError(.file, error.description)
@@ -255,13 +241,14 @@ public final class CenterTable {
     }
 
     private func copy(
-        _ tensor: Tensor, named name: String, path: String, to slices: [HeldSlice],
-        _ part: KeyPath<HeldSlice, HugeBuffer>, _ format: NumberFormat
+        _ tensor: Tensor, named name: String, path: String, to slices: [HeldSlice], plane: Int
     ) throws(CenterStoreError) {
-        guard tensor.shape == [layout.classCount, embeddingSize] else {
+        let width = format.planes[plane].width(of: embeddingSize)
+        let format = format.planes[plane].format
+        guard tensor.shape == [layout.classCount, width] else {
             throw CenterStoreError(
                 .file,
-                "\(path): tensor \(name) has shape \(tensor.shape); the configuration needs [\(layout.classCount), \(embeddingSize)]"
+                "\(path): tensor \(name) has shape \(tensor.shape); the configuration needs [\(layout.classCount), \(width)]"
             )
         }
         for slice in slices {
@@ -269,21 +256,22 @@ public final class CenterTable {
                 if let bad = firstNonFinite(tensor.rows(range), format) {
                     throw CenterStoreError(
                         .file,
-                        "\(path): tensor \(name) is not finite as \(format) for class \(range.lowerBound + bad / embeddingSize)"
+                        "\(path): tensor \(name) is not finite as \(format) for class \(range.lowerBound + bad / width)"
                     )
                 }
             }
         }
-        copy(tensor, first: 0, to: slices, from: [:], part, format)
+        copy(tensor, first: 0, to: slices, from: [:], plane: plane)
     }
 
-    /// Encodes rows of the classes from `first` on into those rows of the slices that are not known.
+    /// Encodes rows of the classes from `first` on into those rows of a plane of the slices that are not known.
     private func copy(
-        _ tensor: Tensor, first: Int, to slices: [HeldSlice], from known: [Int: Int],
-        _ part: KeyPath<HeldSlice, HugeBuffer>, _ format: NumberFormat
+        _ tensor: Tensor, first: Int, to slices: [HeldSlice], from known: [Int: Int], plane: Int
     ) {
         let source = tensor.buffer(Float.self)
-        let rowBytes = format.byteCount(width: embeddingSize)
+        let width = format.planes[plane].width(of: embeddingSize)
+        let format = format.planes[plane].format
+        let rowBytes = format.byteCount(width: width)
         for slice in slices {
             let classes = layout.classes(of: slice.number)
             for range in classes.ranges {
@@ -293,8 +281,8 @@ public final class CenterTable {
                 let count = wanted.count - skipped
                 guard count > 0, let base = source.baseAddress else { continue }
                 format.encode(
-                    base + (wanted.lowerBound + skipped - first) * embeddingSize, count: count, width: embeddingSize,
-                    to: slice[keyPath: part].base + (row + skipped) * rowBytes)
+                    base + (wanted.lowerBound + skipped - first) * width, count: count, width: width,
+                    to: slice.planes[plane].base + (row + skipped) * rowBytes)
             }
         }
         withExtendedLifetime(tensor) {}

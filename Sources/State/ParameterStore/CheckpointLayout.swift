@@ -1,18 +1,14 @@
 internal import Cluster
 
-/// The layout of a checkpoint's file: `centers` and `momentum`, each of the type and extent of its `NumberFormat`, and
-/// `ids` i64 [R], the class of each row; or `parameters` and `momentum` f32 [N] of the backbone.
+/// The layout of a checkpoint's file: `centers` and the other planes, each of the type and extent of its `NumberFormat`, and
+/// `ids` i64 [R], the class of each row; or `parameters` and the other planes [N] of the backbone.
 struct CheckpointLayout {
     let header: [UInt8]
     /// Lengths of the tensors, in the file's order.
     let parts: [Int]
 
-    init(_ slice: SliceName, rowCount: Int, width: Int, format: TableFormat = .f32) {
-        let width = slice.isDense ? nil : width
-        var tensors: [SafeTensorsLayout.Entry] = [
-            .init(slice.isDense ? "parameters" : "centers", format.rows, rowCount: rowCount, width: width),
-            .init("momentum", format.momentum, rowCount: rowCount, width: width),
-        ]
+    init(_ slice: SliceName, rowCount: Int, width: Int, format: TableFormat) {
+        var tensors = SafeTensorsLayout.planes(slice, format, rowCount: rowCount, width: width, values: "centers")
         if !slice.isDense {
             tensors.append(.init(name: "ids", dtype: "I64", shape: [rowCount], byteCount: 8 * rowCount))
         }

@@ -40,8 +40,10 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     /// Classes at the beginning of the run, before any operation.
     public var classCount: Int
     public var embeddingSize: Int
-    /// How the rows of the class centers and their momentum are kept.
+    /// How the class centers are kept.
     public var format: TableFormat
+    /// How the backbone is kept; missing if as `TableFormat.f32`.
+    public var denseFormat: TableFormat?
     /// When it was taken, in ISO 8601.
     public var created: String
     public var files: [File]
@@ -51,7 +53,8 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     public init(
         step: Int, classVersion: Int, operations: String, rates: [LearningRateChange] = [], configuration: String,
         fingerprint: String, sliceCount: Int,
-        denseSliceCount: Int, classCount: Int, embeddingSize: Int, format: TableFormat = .f32, created: String,
+        denseSliceCount: Int, classCount: Int, embeddingSize: Int, format: TableFormat = .f32,
+        denseFormat: TableFormat = .f32, created: String,
         files: [File], past: UInt64? = nil
     ) {
         formatVersion = Self.currentFormat
@@ -66,10 +69,14 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         self.classCount = classCount
         self.embeddingSize = embeddingSize
         self.format = format
+        self.denseFormat = denseFormat == .f32 ? nil : denseFormat
         self.created = created
         self.files = files
         self.past = past
     }
+
+    /// How a slice is kept.
+    public func format(of slice: SliceName) -> TableFormat { slice.isDense ? denseFormat ?? .f32 : format }
 
     static let fileName = "manifest.json"
 

@@ -44,42 +44,41 @@ public struct CheckpointReader: Sendable {
         return file
     }
 
-    /// Reads a slice into memory that is exactly as long, `width` numbers per row (1 for the backbone), and checks its
+    /// Reads a slice into memory that is exactly as long, plane by plane, `width` numbers per row (1 for the backbone), and checks its
     /// hash.
     ///
-    /// - Parameter format: of this memory, which must be the checkpoint's; `f32` for the backbone.
+    /// - Parameter format: of this memory, which must be the checkpoint's.
     /// - Throws: `CenterStoreError`: `.file` if the file has another length or format than this memory, `.damaged` if it
     ///   is not what was written. The memory has undefined contents then.
     public func read(
-        _ slice: SliceName, width: Int, format: TableFormat = .f32, rows: UnsafeMutableRawBufferPointer,
-        momentum: UnsafeMutableRawBufferPointer
+        _ slice: SliceName, width: Int, format: TableFormat = .f32, into planes: [UnsafeMutableRawBufferPointer]
     ) throws(CenterStoreError) {
         let entry = try file(of: slice)
         let path = "\(directory)/\(entry.path)"
-        let kept = slice.isDense ? .f32 : manifest.format
+        let kept = manifest.format(of: slice)
         guard kept == format else {
             throw CenterStoreError(
                 .file,
                 "\(path) keeps \(kept), and is to be read as \(format): export it, and import it with the other configuration"
             )
         }
-        guard width > 0, format.isPossible, case let rowBytes = format.rows.byteCount(width: width),
-            rows.count % rowBytes == 0, case let rowCount = rows.count / rowBytes,
-            momentum.count == rowCount * format.momentum.byteCount(width: width),
+        guard width > 0, format.isPossible, case let rowBytes = format.rows.byteCount(width: width), !planes.isEmpty,
+            planes[0].count % rowBytes == 0, case let rowCount = planes[0].count / rowBytes,
+            planes.map(\.count) == format.planes.map({ rowCount * $0.byteCount(width: width) }),
             case let layout = CheckpointLayout(slice, rowCount: rowCount, width: width, format: format),
             layout.byteCount == entry.bytes
         else {
             throw CenterStoreError(
                 .file,
-                "\(path) has \(entry.bytes) bytes: it does not fit \(rows.count) bytes in rows of \(width) numbers")
+                "\(path) has \(entry.bytes) bytes: it does not fit \(planes.map(\.count)) bytes in rows of \(width) numbers"
+            )
         }
         let file = try CheckpointFile(path, entry)
         var header = [UInt8](repeating: 0, count: layout.header.count)
         try header.withMutableBytes { (bytes) throws(CenterStoreError) in try file.read(bytes) }
         guard header == layout.header else { throw file.damage("its header is not the one of \(slice)") }
-        try file.read(rows)
-        try file.read(momentum)
-        if layout.parts.count > 2 { try file.skip(layout.parts[2]) }
+        for plane in planes { try file.read(plane) }
+        for part in layout.parts.dropFirst(planes.count) { try file.skip(part) }
         try file.checkHash()
     }
 

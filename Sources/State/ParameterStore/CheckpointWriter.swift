@@ -29,43 +29,40 @@ public struct CheckpointWriter: Sendable {
         let ids = classes.ranges.flatMap { $0.map(Int64.init) }
         return try write(
             .centers(slice), rowCount: memory.rowCount, width: table.embeddingSize, format: table.format,
-            rows: UnsafeRawBufferPointer(start: memory.rows.base, count: memory.rowCount * memory.rowByteCount),
-            momentum: UnsafeRawBufferPointer(
-                start: memory.momentum.base, count: memory.rowCount * memory.momentumByteCount),
-            ids: ids)
+            planes: memory.bytes(of: 0..<memory.rowCount).map { UnsafeRawBufferPointer($0) }, ids: ids)
     }
 
-    /// Writes a slice of the backbone: two vectors f32 of equal length. A file that is there already is replaced.
+    /// Writes a slice of the backbone: its planes, vectors of equal length. A file that is there already is replaced.
     ///
     /// - Throws: `CenterStoreError` if the vectors do not fit each other, or the file cannot be written.
     public func write(
-        denseSlice: Int, parameters: Tensor, momentum: Tensor
+        denseSlice: Int, format: TableFormat = .f32, planes: [Tensor]
     ) throws(CenterStoreError) -> CheckpointManifest.File {
-        guard parameters.dtype == .f32, momentum.dtype == .f32, parameters.count == momentum.count else {
+        let count = planes.first?.count ?? 0
+        guard planes.map(\.dtype) == format.planes.map(\.format.dtype), planes.allSatisfy({ $0.count == count }) else {
             throw CenterStoreError(
-                .layout, "dense slice \(denseSlice) has \(parameters.count) parameters and \(momentum.count) momenta")
+                .layout, "dense slice \(denseSlice) has planes of \(planes.map(\.shape)), to be kept as \(format)")
         }
-        defer { withExtendedLifetime((parameters, momentum)) {} }
+        defer { withExtendedLifetime(planes) {} }
         return try write(
-            .dense(denseSlice), rowCount: parameters.count, width: 1,
-            rows: UnsafeRawBufferPointer(start: parameters.rawPointer, count: parameters.byteCount),
-            momentum: UnsafeRawBufferPointer(start: momentum.rawPointer, count: momentum.byteCount), ids: [])
+            .dense(denseSlice), rowCount: count, width: 1, format: format,
+            planes: planes.map { UnsafeRawBufferPointer(start: $0.rawPointer, count: $0.byteCount) }, ids: [])
     }
 
-    /// Writes a slice from memory: `rowCount` rows of `width` numbers and their momentum, kept in `format`, and the class
-    /// of each row (none for the backbone, which is f32).
+    /// Writes a slice from memory: `rowCount` rows of `width` numbers in each plane of `format`, and the class of each row (none for
+    /// the backbone).
     ///
     /// - Throws: `CenterStoreError` if the lengths do not fit each other, or the file cannot be written.
     public func write(
-        _ slice: SliceName, rowCount: Int, width: Int, format: TableFormat = .f32, rows: UnsafeRawBufferPointer,
-        momentum: UnsafeRawBufferPointer, ids: [Int64]
+        _ slice: SliceName, rowCount: Int, width: Int, format: TableFormat = .f32, planes: [UnsafeRawBufferPointer],
+        ids: [Int64]
     ) throws(CenterStoreError) -> CheckpointManifest.File {
         guard SliceShape(rowCount: rowCount, width: width, chunkRows: 1, format: format).isPossible(of: slice),
             case let layout = CheckpointLayout(slice, rowCount: rowCount, width: width, format: format),
-            [rows.count, momentum.count] + (slice.isDense ? [] : [8 * ids.count]) == layout.parts
+            planes.map(\.count) + (slice.isDense ? [] : [8 * ids.count]) == layout.parts
         else {
             throw CenterStoreError(
-                .layout, "\(slice): \(rows.count) and \(momentum.count) bytes, \(ids.count) ids for \(rowCount) rows")
+                .layout, "\(slice): planes of \(planes.map(\.count)) bytes, \(ids.count) ids for \(rowCount) rows")
         }
         let name = CheckpointManifest.path(of: slice)
         let path = "\(directory)/\(name)"
@@ -85,8 +82,7 @@ public struct CheckpointWriter: Sendable {
                 }
             }
             try layout.header.withBytes { (bytes) throws(CenterStoreError) in try append(bytes) }
-            try append(rows)
-            try append(momentum)
+            for plane in planes { try append(plane) }
             let idBytes = ids.withUnsafeBytes { Array($0) }
             try idBytes.withBytes { (bytes) throws(CenterStoreError) in try append(bytes) }
             try file.sync()

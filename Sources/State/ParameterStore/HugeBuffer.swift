@@ -3,7 +3,7 @@ internal import Glibc
 
 /// Zeroed bytes in memory of their own: anonymous, in huge pages where the system has them, or of a file.
 ///
-/// Anonymous pages that were never written take no memory: the momentum of a class that was never sampled is free.
+/// Anonymous pages that were never written take no memory: what an optimiser keeps of a class that was never sampled is free.
 /// A plain reference to memory: whoever owns it decides which thread touches which part.
 package final class HugeBuffer: @unchecked Sendable {
     /// At a multiple of 64.

@@ -1,3 +1,4 @@
+internal import Cluster
 internal import Tensors
 
 /// The header of a safetensors file whose tensors are written at their offsets.
@@ -26,6 +27,19 @@ enum SafeTensorsLayout {
         var json = Array("{\(parts.joined(separator: ","))}".utf8)
         json.append(contentsOf: [UInt8](repeating: 0x20, count: (8 - json.count % 8) % 8))
         return withUnsafeBytes(of: UInt64(json.count).littleEndian) { Array($0) } + json
+    }
+}
+
+extension SafeTensorsLayout {
+    /// A tensor for every plane of a slice; the values are called `values`, or `parameters` of the backbone.
+    static func planes(
+        _ slice: SliceName, _ format: TableFormat, rowCount: Int, width: Int, values: String
+    ) -> [Entry] {
+        format.planes.enumerated().map { index, plane in
+            Entry(
+                index > 0 ? plane.name : slice.isDense ? "parameters" : values, plane.format, rowCount: rowCount,
+                width: slice.isDense ? nil : plane.width(of: width))
+        }
     }
 }
 

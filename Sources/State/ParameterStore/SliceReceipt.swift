@@ -32,10 +32,8 @@ public final class SliceReceipt: @unchecked Sendable {
     public var logByteCount: Int { log.byteCount }
 
     /// Writes piece `chunk` as it is after `step`. See `SnapshotWriter.write`.
-    public func write(
-        chunk: Int, step: Int, rows: UnsafeRawBufferPointer, momentum: UnsafeRawBufferPointer
-    ) throws(CenterStoreError) {
-        try writer.write(chunk: chunk, step: step, rows: rows, momentum: momentum)
+    public func write(chunk: Int, step: Int, planes: [UnsafeRawBufferPointer]) throws(CenterStoreError) {
+        try writer.write(chunk: chunk, step: step, planes: planes)
     }
 
     /// Appends a record of the owner's log.

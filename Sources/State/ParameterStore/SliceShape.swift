@@ -8,7 +8,7 @@ public struct SliceShape: Sendable, Hashable, Codable {
     public var width: Int
     /// Rows of every piece but the last.
     public var chunkRows: Int
-    /// How rows and momentum are kept; always `f32` for the backbone.
+    /// How the planes are kept; the values of the backbone are always `f32`.
     public var format: TableFormat
 
     public init(rowCount: Int, width: Int, chunkRows: Int, format: TableFormat = .f32) {
@@ -25,19 +25,16 @@ public struct SliceShape: Sendable, Hashable, Codable {
         index * chunkRows..<min((index + 1) * chunkRows, rowCount)
     }
 
-    /// Lengths of all rows and of all their momentum, in bytes.
-    public var byteCounts: (rows: Int, momentum: Int) {
-        (rowCount * format.rows.byteCount(width: width), rowCount * format.momentum.byteCount(width: width))
-    }
+    /// Lengths of all rows in each plane, in bytes.
+    public var byteCounts: [Int] { format.planes.map { rowCount * $0.byteCount(width: width) } }
 
-    /// Where the rows of piece `index` lie among all rows, and their momentum among all momentum, in bytes.
-    public func bytes(ofChunk index: Int) -> (rows: Range<Int>, momentum: Range<Int>) {
+    /// Where the rows of piece `index` lie among all rows of each plane, in bytes.
+    public func bytes(ofChunk index: Int) -> [Range<Int>] {
         let rows = rows(ofChunk: index)
-        func bytes(_ format: NumberFormat) -> Range<Int> {
-            let size = format.byteCount(width: width)
+        return format.planes.map { plane in
+            let size = plane.byteCount(width: width)
             return rows.lowerBound * size..<rows.upperBound * size
         }
-        return (bytes(format.rows), bytes(format.momentum))
     }
 
     /// Whether the numbers can be those of a slice: nothing else is multiplied.
@@ -47,6 +44,10 @@ public struct SliceShape: Sendable, Hashable, Codable {
         return rowCount <= (1 << 46) / width
     }
 
-    /// Whether it can be the shape of `slice`: the backbone is f32.
-    func isPossible(of slice: SliceName) -> Bool { isPossible && (!slice.isDense || format == .f32) }
+    /// Whether it can be the shape of `slice`: the values of the backbone are f32, and what lies beside them are numbers of their own.
+    func isPossible(of slice: SliceName) -> Bool {
+        guard isPossible else { return false }
+        return !slice.isDense
+            || format.rows == .f32 && format.state.allSatisfy { $0.format == .f32 || $0.format == .bf16 }
+    }
 }

@@ -27,7 +27,7 @@ public final class SnapshotReader: Sendable {
         guard size == layout.byteCount else {
             throw Self.damage(path, min(size, layout.byteCount), "it has \(size) bytes instead of \(layout.byteCount)")
         }
-        let header = try Self.bytes(file, 0..<layout.rowsOffset)
+        let header = try Self.bytes(file, 0..<layout.header.count)
         guard header == layout.header else {
             let offset = zip(header, layout.header).enumerated().first { $1.0 != $1.1 }?.offset ?? 0
             throw Self.damage(path, offset, "its header is not the one of \(slice)")
@@ -37,40 +37,40 @@ public final class SnapshotReader: Sendable {
         guard checks == SnapshotLayout.checks(header: header, tables: tables) else {
             throw Self.damage(path, layout.tablesOffset, "the tables of its pieces have another checksum")
         }
-        chunks = SnapshotLayout.chunks(tables, count: shape.chunkCount)
+        chunks = layout.chunks(tables)
     }
 
     /// The step after which piece `index` was taken, for every piece.
     public var chunkSteps: [Int] { chunks.map(\.step) }
 
-    /// Reads piece `chunk` into `rows` and `momentum`, which are exactly as long.
+    /// Reads piece `chunk` into the memory of each plane, which is exactly as long.
     ///
     /// - Throws: `CenterStoreError`, `.damaged` if the bytes are not those that were written: the message has file
     ///   and offset.
-    public func read(
-        chunk: Int, rows: UnsafeMutableRawBufferPointer, momentum: UnsafeMutableRawBufferPointer
-    ) throws(CenterStoreError) {
+    public func read(chunk: Int, into planes: [UnsafeMutableRawBufferPointer]) throws(CenterStoreError) {
         guard chunks.indices.contains(chunk), case let bytes = shape.bytes(ofChunk: chunk),
-            rows.count == bytes.rows.count, momentum.count == bytes.momentum.count
+            planes.map(\.count) == bytes.map(\.count)
         else {
             throw CenterStoreError(.layout, "\(path): piece \(chunk) of \(chunks.count) does not fit its memory")
         }
-        try read(rows, layout.rowsOffset + bytes.rows.lowerBound, chunks[chunk].rowsChecksum, chunk)
-        try read(momentum, layout.momentumOffset + bytes.momentum.lowerBound, chunks[chunk].momentumChecksum, chunk)
+        let offsets = layout.offsets
+        for (plane, target) in planes.enumerated() {
+            try read(target, offsets[plane] + bytes[plane].lowerBound, chunks[chunk].checksums[plane], chunk)
+        }
     }
 
     /// Reads and checks everything without keeping it.
     public func verify() throws(CenterStoreError) {
         guard shape.chunkCount > 0 else { return }
-        let first = shape.bytes(ofChunk: 0)
         let memory = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(first.rows.count, first.momentum.count), alignment: 64)
+            byteCount: shape.bytes(ofChunk: 0).map(\.count).max() ?? 0, alignment: 64)
         defer { memory.deallocate() }
         for chunk in chunks.indices {
-            let bytes = shape.bytes(ofChunk: chunk)
             try read(
-                chunk: chunk, rows: UnsafeMutableRawBufferPointer(rebasing: memory[..<bytes.rows.count]),
-                momentum: UnsafeMutableRawBufferPointer(rebasing: memory[..<bytes.momentum.count]))
+                chunk: chunk,
+                into: shape.bytes(ofChunk: chunk).map {
+                    UnsafeMutableRawBufferPointer(rebasing: memory[..<$0.count])
+                })
         }
     }
 

@@ -44,25 +44,23 @@ public final class SnapshotWriter: @unchecked Sendable {
     /// Pieces that are still to be written, ascending.
     public var missingChunks: [Int] { chunks.indices.filter { chunks[$0] == nil } }
 
-    /// Writes piece `chunk` as it is after `step`: rows and momentum as they are kept. A piece may be written again.
+    /// Writes piece `chunk` as it is after `step`, plane by plane. A piece may be written again.
     ///
     /// - Throws: `CenterStoreError`, `.diskFull` if there is no room: the call may be repeated.
-    public func write(
-        chunk: Int, step: Int, rows: UnsafeRawBufferPointer, momentum: UnsafeRawBufferPointer
-    ) throws(CenterStoreError) {
+    public func write(chunk: Int, step: Int, planes: [UnsafeRawBufferPointer]) throws(CenterStoreError) {
         guard let file, chunks.indices.contains(chunk), case let bytes = shape.bytes(ofChunk: chunk),
-            rows.count == bytes.rows.count, momentum.count == bytes.momentum.count
+            planes.map(\.count) == bytes.map(\.count)
         else {
             throw CenterStoreError(
                 .layout,
-                "piece \(chunk) of \(slice) with \(rows.count) and \(momentum.count) bytes does not fit: it has \(chunks.count) pieces"
+                "piece \(chunk) of \(slice) with \(planes.map(\.count)) bytes does not fit: it has \(chunks.count) pieces"
             )
         }
         chunks[chunk] = nil
-        try file.write([rows], at: layout.rowsOffset + bytes.rows.lowerBound)
-        try file.write([momentum], at: layout.momentumOffset + bytes.momentum.lowerBound)
-        chunks[chunk] = SnapshotChunk(
-            step: step, rowsChecksum: Checksum.of(rows), momentumChecksum: Checksum.of(momentum))
+        for (plane, offset) in layout.offsets.enumerated() {
+            try file.write([planes[plane]], at: offset + bytes[plane].lowerBound)
+        }
+        chunks[chunk] = SnapshotChunk(step: step, checksums: planes.map(Checksum.of))
     }
 
     /// The step that a piece was written for, nil if it was not.
@@ -117,16 +115,12 @@ public final class SnapshotWriter: @unchecked Sendable {
     private func copy(
         from old: StoreFile, _ written: [SnapshotChunk], to new: StoreFile
     ) throws(CenterStoreError) {
-        let first = shape.bytes(ofChunk: 0)
         let memory = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(1, first.rows.count, first.momentum.count), alignment: 64)
+            byteCount: max(1, shape.bytes(ofChunk: 0).map(\.count).max() ?? 0), alignment: 64)
         defer { memory.deallocate() }
         for (index, chunk) in written.enumerated() {
-            let bytes = shape.bytes(ofChunk: index)
-            for (range, start, expected) in [
-                (bytes.rows, layout.rowsOffset, chunk.rowsChecksum),
-                (bytes.momentum, layout.momentumOffset, chunk.momentumChecksum),
-            ] {
+            for (plane, range) in shape.bytes(ofChunk: index).enumerated() {
+                let (start, expected) = (layout.offsets[plane], chunk.checksums[plane])
                 let piece = UnsafeMutableRawBufferPointer(rebasing: memory[..<range.count])
                 var checksum = Checksum()
                 try old.read(into: piece, at: start + range.lowerBound, &checksum)

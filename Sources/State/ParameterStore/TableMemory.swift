@@ -1,4 +1,4 @@
-/// Where the rows of a table and their momentum are while the process runs.
+/// Where the planes of a table are while the process runs.
 public enum TableMemory: Sendable, Hashable {
     /// Memory of the process, in huge pages where the system has them.
     case anonymous

@@ -2,6 +2,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "optimizer.h"
+
 /* Elementwise arithmetic and reductions of the backbone. Tensors of activations are NHWC: `rows` = samples × height × width
    rows of `channels` floats. Sums over rows are taken channel by channel in one fixed order (eight rows to a pair-wise
    sum, 512 rows to a float partial sum, partial sums in double), so that they do not depend on the vector width. */
@@ -53,6 +55,20 @@ int pfc_all_finite(const float *a, size_t count);
 void pfc_sgd(
     const float *p, const float *v, const float *g, size_t count, float clip, float rate, float momentum, float decay,
     float *p_next, float *v_next);
+
+/// One step of AdamW of parameters that have taken part in `age` steps, this one included, with the gradient clip·g.
+void pfc_adamw(
+    const pfc_optimizer *optimizer, uint32_t age, const float *p, const float *m, const float *v, const float *g,
+    size_t count, float clip, float *p_next, float *m_next, float *v_next);
+
+/// The same with moments kept as bf16, rounded stochastically: the random bits of an element are a function of `key` and its place
+/// `first_element` + i in the flat vector.
+void pfc_adamw_bf16(
+    const pfc_optimizer *optimizer, uint32_t age, const float *p, const uint16_t *m, const uint16_t *v, const float *g,
+    size_t count, float clip, uint64_t key, uint64_t first_element, float *p_next, uint16_t *m_next, uint16_t *v_next);
+
+/// Whether every bf16 number is finite.
+int pfc_all_finite_bf16(const uint16_t *a, size_t count);
 
 /// Running statistics: r' = (1 − momentum)·r + momentum·(sum / count_of_batches).
 void pfc_running_statistics(

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "optimizer.h"
+
 /// How the numbers of a row are kept (codec.h).
 typedef enum {
     /// Single precision, 4 bytes each.
@@ -34,23 +36,26 @@ void pfc_rows_inverse_norms_bf16(const uint16_t *rows, ptrdiff_t count, ptrdiff_
 /// function of (key, class id, d). The numbers stay floats. What is a bf16 already stays as it is.
 void pfc_rows_round_bf16(float *rows, const int64_t *ids, ptrdiff_t count, ptrdiff_t size, uint64_t key);
 
-/// The row optimiser.
+/// An optimiser of rows in one step.
 typedef struct {
-    pfc_format rows, momentum_format;
+    pfc_optimizer rule;
+    /// How rows are kept, and what the optimiser keeps beside them, but for ages.
+    pfc_format rows, state;
     /// 1: to the nearest; 0: stochastic.
     int nearest;
     double scale_over_batch;
-    float rate, momentum, decay;
     /// Key of the random bits of this step.
     uint64_t key;
 } pfc_row_optimizer;
 
-/// Updates rows of a table with the gradient of `h` f32 [count, size]: g = scale_over_batch / |w| * (h - <h, w/|w|> w/|w|),
-/// v = momentum * v + (g + decay * w), w = w - rate * v.
+/// Updates rows of a table with the gradient of `h` f32 [count, size]: g = scale_over_batch / |w| * (h - <h, w/|w|> w/|w|).
 ///
-/// `rows` are the gathered rows, `table_rows` and `table_momentum` the table's, where row i is at `places[i]`; `ids` are the
-/// classes. The momentum as it was goes to `old_momentum`. Rows with `skipped[i]` (which may be null) stay as they are.
-/// `scratch` has 2 * size numbers.
+/// SGD: v = momentum * v + (g + decay * w), w = w - rate * v. AdamW: see adamw.h; a row's age is the number of steps that it has taken
+/// part in.
+///
+/// `rows` are the gathered rows. `planes` are the table's memory, where row i is at `places[i]`: the rows; then for SGD the momentum, for
+/// AdamW the first moment, the second moment and the age (one float a row). `ids` are the classes. What the optimiser keeps as it was goes
+/// to `old_state`, plane by plane. Rows with `skipped[i]` (which may be null) stay as they are. `scratch` has 3 * size numbers.
 ///
 /// Stochastic rounding adds random bits below the last one that is kept: those of number d of a row are a function of
 /// (key, class id, d).
@@ -58,5 +63,5 @@ typedef struct {
 /// Returns the first row that would not be finite, or -1. The others are updated nevertheless.
 ptrdiff_t pfc_rows_update(
     const pfc_row_optimizer *optimizer, const float *h, const void *rows, const int64_t *ids, const int64_t *places,
-    const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *table_rows, void *table_momentum,
-    void *old_momentum, float *scratch);
+    const uint8_t *skipped, ptrdiff_t count, ptrdiff_t size, void *const *planes, void *const *old_state,
+    float *scratch);
