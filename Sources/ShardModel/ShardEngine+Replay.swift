@@ -6,7 +6,7 @@ internal import Tensors
 
 /// Steps done again from what was kept of them.
 extension ShardEngine {
-    /// Does a step again on slices that are held: all active ones of the backbone, or some that are not active.
+    /// Does a step again on those of the slices that are not ahead of it. Those of the backbone must not be active.
     ///
     /// - Parameter ahead: of slices whose pieces are as of different steps, the step of each. Pieces from this step or a later one stay
     ///   as they are.
@@ -20,9 +20,9 @@ extension ShardEngine {
                 learningRate: record.header.learningRate, slices: centers, ahead: ahead.numbers(areDense: false),
                 sampled: sampled)
         }
-        guard behind.contains(where: \.isDense) else { return }
-        // Those that are ahead go along: active ones are one vector.
-        let dense = SliceSet(numbers: slices.filter(\.isDense).map(\.number))
+        // A record is about the slices of its time: those that came later are ahead of it.
+        let dense = SliceSet(numbers: behind.filter(\.isDense).map(\.number))
+        if dense.isEmpty { return }
         let (gradient, recorded) = try record.gradients()
         try self.dense.replay(
             step: record.header.step, gradient: gradient, of: recorded, on: dense,

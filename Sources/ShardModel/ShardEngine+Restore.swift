@@ -37,7 +37,6 @@ extension ShardEngine {
             committed = store.received.map(\.step).max() ?? -1
             return
         }
-        try activate(loaded.keys)
         try replayLog(&loaded, upTo: last)
         restoring.replaySeconds = (ContinuousClock.now - start) / .seconds(1) - restoring.loadSeconds
         if restoring.replayedSteps > 0 {
@@ -130,7 +129,10 @@ extension ShardEngine {
                 guard step == expected else { throw missing(expected) }
                 expected += 1
                 restoring.replayedSteps += 1
-                if next == nil, last == nil, step > newest { return try replayUpToPrepared(current) }
+                if next == nil, last == nil, step > newest {
+                    try activate(loaded.keys)
+                    return try replayUpToPrepared(current)
+                }
                 try replay(current, on: loaded.keys, ahead: loaded)
                 for slice in loaded.keys { loaded[slice] = loaded[slice]?.map { max($0, step) } }
                 committed = max(committed, step)
@@ -139,6 +141,7 @@ extension ShardEngine {
         }
         // Pieces of a snapshot may be of later steps than others: the log must reach as far.
         guard expected > newest else { throw missing(expected) }
+        try activate(loaded.keys)
         if let last, committed != last {
             throw CenterStoreError(
                 .notHeld, "\(store.directory) leads to step \(committed), not back to step \(last)")

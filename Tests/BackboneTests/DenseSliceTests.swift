@@ -111,15 +111,16 @@ import Testing
         let other = try shard([3])
         #expect(throws: BackboneError.self) { try replay(other, 0) }
         #expect(throws: BackboneError.self) {
-            try other.replay(step: 0, gradient: log[0], of: [3], on: [3], totalSquaredNorm: 1, learningRate: 0.1)
+            try other.replayUpToUpdated(
+                step: 0, gradient: log[0], of: [3], totalSquaredNorm: 1, learningRate: 0.1)
         }
         #expect(throws: BackboneError.self) {
-            try other.replay(step: 0, gradient: log[0], of: [3, 9], on: [3], totalSquaredNorm: 1, learningRate: 0.1)
+            try other.replayUpToUpdated(
+                step: 0, gradient: log[0], of: [3, 9], totalSquaredNorm: 1, learningRate: 0.1)
         }
         #expect(throws: BackboneError.self) {
-            try last.replay(
-                step: 4, gradient: log[0], of: original.slices, on: last.slices, totalSquaredNorm: .nan,
-                learningRate: 0.1)
+            try last.replayUpToUpdated(
+                step: 4, gradient: log[0], of: original.slices, totalSquaredNorm: .nan, learningRate: 0.1)
         }
         #expect(hashes([last]) == wanted[3])
     }
@@ -146,15 +147,21 @@ import Testing
             owner.commit()
             if number % 2 == 0 { parts.append(try #require(owner.chunk(number / 2, ofSlice: 1))) }
         }
-        func joined(_ tensors: [Tensor]) -> Tensor { Tensor(tensors.flatMap { $0.array(Float.self) }) }
-        let copy = try DenseShard(
-            layout: layout, slices: [1], of: 2, planes: [joined(parts.map(\.rows)), joined(parts.map(\.momentum))],
-            microBatchCount: Self.microBatches)
+        let copy = try shard([])
+        try copy.hold(1)
+        for (index, part) in parts.enumerated() {
+            try copy.withChunk(index, ofSlice: 1) { planes in
+                for (target, source) in zip(planes, part) {
+                    source.array(Float.self).withUnsafeBytes { target.copyMemory(from: $0) }
+                }
+            }
+        }
         for number in 1..<pieces * 2 {
             try copy.replay(
                 step: number, gradient: log[number], of: [0, 1], on: [1], totalSquaredNorm: 4, learningRate: 0.1,
                 ahead: [1: (0..<pieces).map { 2 * $0 }])
         }
+        try copy.activate([1])
         #expect(copy.contentHashes()[0] == owner.contentHashes()[1])
     }
 

@@ -35,71 +35,62 @@ extension DenseShard {
         }
     }
 
-    /// Does the update of a step again on slices, active or held: the same bits.
+    /// Does the update of a step again on slices that are held and not active: the same bits.
     ///
     /// - Parameters:
     ///   - number: the step.
     ///   - kept: the summed gradient f32 of dense slices `recorded`, ascending, among which `wanted` must be.
-    ///   - wanted: slices that are held, or all active ones.
     ///   - ahead: how far the pieces of slices are that were not copied between the same steps: of each such slice, the step
     ///     after which each piece (`chunkElements`) was copied. Pieces from this step or a later one keep their values.
-    /// - Throws: `BackboneError` if the gradient does not fit, a number is not finite, or an update of active slices is neither
-    ///   committed nor rolled back. Nothing is changed then.
+    /// - Throws: `BackboneError` if a slice is not held, the gradient does not fit, or a number is not finite.
     public func replay(
         step number: Int, gradient kept: Tensor, of recorded: SliceSet, on wanted: SliceSet, totalSquaredNorm: Double,
         learningRate: Double, ahead: [Int: [Int]] = [:]
     ) throws(BackboneError) {
-        if wanted == slices, !slices.isEmpty {
-            try replayUpToUpdated(
-                step: number, gradient: kept, of: recorded, totalSquaredNorm: totalSquaredNorm,
-                learningRate: learningRate, ahead: ahead)
-            return commit()
-        }
         for slice in wanted.numbers {
             guard let planes = heldPlanes(slice) else {
                 throw BackboneError(.invalidPayload, "dense slice \(slice) is not held here")
             }
-            setHeld(
-                slice,
-                try replayed(
-                    number, planes, [slice], restricted(kept, of: recorded, to: [slice]), totalSquaredNorm,
-                    learningRate, ahead: ahead))
+            let next = try replayed(
+                number, planes, slice, restricted(kept, of: recorded, to: [slice]), totalSquaredNorm, learningRate,
+                ahead: ahead[slice] ?? [])
+            setHeld(slice, next)
         }
     }
 
     /// Does the update of a step again on the active slices, and leaves it as `update` does: `commit` or `rollback` comes next.
     ///
-    /// - Throws: as `replay` does.
+    /// - Throws: `BackboneError` if the gradient does not fit, a number is not finite, or an update is neither committed nor
+    ///   rolled back. Nothing is changed then.
     public func replayUpToUpdated(
-        step number: Int, gradient kept: Tensor, of recorded: SliceSet, totalSquaredNorm: Double, learningRate: Double,
-        ahead: [Int: [Int]] = [:]
+        step number: Int, gradient kept: Tensor, of recorded: SliceSet, totalSquaredNorm: Double, learningRate: Double
     ) throws(BackboneError) {
         guard before == nil else {
             throw BackboneError(.wrongPhase, "replay before the last update was committed or rolled back")
         }
         let part = try restricted(kept, of: recorded, to: slices)
-        let next = try replayed(number, planes, slices, part, totalSquaredNorm, learningRate, ahead: ahead)
+        let next = try updated(
+            planes, slices, step: number, gradient: part, totalSquaredNorm: totalSquaredNorm,
+            learningRate: learningRate)
         (before, gradient) = (planes, part)
         planes = next
     }
 
+    /// The planes of one slice after a step.
     private func replayed(
-        _ number: Int, _ planes: [Tensor], _ slices: SliceSet, _ gradient: Tensor, _ totalSquaredNorm: Double,
-        _ learningRate: Double, ahead: [Int: [Int]]
+        _ number: Int, _ planes: [Tensor], _ slice: Int, _ gradient: Tensor, _ totalSquaredNorm: Double,
+        _ learningRate: Double, ahead: [Int]
     ) throws(BackboneError) -> [Tensor] {
         let next = try updated(
-            planes, slices, step: number, gradient: gradient, totalSquaredNorm: totalSquaredNorm,
+            planes, [slice], step: number, gradient: gradient, totalSquaredNorm: totalSquaredNorm,
             learningRate: learningRate)
-        for (slice, steps) in ahead where slices.contains(slice) {
-            let (local, shape) = (localRange(of: slice, in: slices), shape(ofSlice: slice))
-            for (index, step) in steps.enumerated() where step >= number && index < shape.chunkCount {
-                let rows = shape.rows(ofChunk: index)
-                let range = local.lowerBound + rows.lowerBound..<local.lowerBound + rows.upperBound
-                for (old, new) in zip(planes, next) {
-                    let (source, target) = (old.rows(range), new.rows(range))
-                    target.rawPointer.copyMemory(from: source.rawPointer, byteCount: source.byteCount)
-                    withExtendedLifetime((source, target)) {}
-                }
+        let shape = shape(ofSlice: slice)
+        for (index, step) in ahead.enumerated() where step >= number && index < shape.chunkCount {
+            let range = shape.rows(ofChunk: index)
+            for (old, new) in zip(planes, next) {
+                let (source, target) = (old.rows(range), new.rows(range))
+                target.rawPointer.copyMemory(from: source.rawPointer, byteCount: source.byteCount)
+                withExtendedLifetime((source, target)) {}
             }
         }
         return next

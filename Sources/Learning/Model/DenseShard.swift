@@ -326,7 +326,8 @@ public final class DenseShard {
     /// The planes of a slice that is held and not active.
     func heldPlanes(_ slice: Int) -> [Tensor]? { held[slice] }
 
-    func setHeld(_ slice: Int, _ planes: [Tensor]) { held[slice] = planes }
+    /// Replaces the planes of such a slice; what was there is memory for the next step.
+    func setHeld(_ slice: Int, _ planes: [Tensor]) { spare = held.updateValue(planes, forKey: slice) ?? [] }
 
     /// Where the elements of `slice` lie in a vector over `owned`.
     func localRange(of slice: Int, in owned: SliceSet) -> Range<Int> {

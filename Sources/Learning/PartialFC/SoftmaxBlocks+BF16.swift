@@ -11,18 +11,6 @@ extension SoftmaxBlocks {
     /// Rows of a tile of the gradient. No part of the arithmetic.
     private static let gradientRows = 64
 
-    /// Pieces of one allocation, each at a multiple of 64 bytes.
-    private struct Scratch {
-        private(set) var byteCount = 0
-
-        mutating func piece<Element>(_ type: Element.Type, _ count: Int) -> Int {
-            defer { byteCount += (count * MemoryLayout<Element>.stride + 63) / 64 * 64 }
-            return byteCount
-        }
-
-        var floats: Int { byteCount / 4 + 16 }
-    }
-
     func forwardBF16(
         samples: SampleSet, rows: SampledRows, positions: Range<Int>, slots: [PartialSlot], kept: KeptCosines?
     ) {
@@ -30,17 +18,17 @@ extension SoftmaxBlocks {
         let margin = configuration.kernelMargin
         let packed = PackedSamples(samples, order: .dimensions, pool: &packPool, parallel: parallel)
         let lanes = packed.lanes
-        var layout = Scratch()
-        let atProducts = layout.piece(Float.self, tile * lanes)
-        let atCosines = layout.piece(pfc_cosine.self, tile * lanes)
-        let atCoefficients = layout.piece(UInt32.self, tile / 2 * lanes)
-        let atRows = layout.piece(UInt32.self, tile / 2 * size)
-        let atNumerator = layout.piece(Float.self, g * size)
-        let atMaximum = layout.piece(Float.self, lanes)
-        let atSum = layout.piece(Float.self, lanes)
-        let atTargets = layout.piece(Int32.self, lanes)
-        let atHalf = layout.piece(UInt16.self, rows.isHalf ? 0 : tile * size)
-        let scratch = threadScratch(layout.floats)
+        var layout = ScratchLayout()
+        let theProducts = layout.piece(tile * lanes, of: Float.self)
+        let theCosines = layout.piece(tile * lanes, of: pfc_cosine.self)
+        let theCoefficients = layout.piece(tile / 2 * lanes, of: UInt32.self)
+        let theRows = layout.piece(tile / 2 * size, of: UInt32.self)
+        let theNumerator = layout.piece(g * size, of: Float.self)
+        let theMaximum = layout.piece(lanes, of: Float.self)
+        let theSum = layout.piece(lanes, of: Float.self)
+        let theTargets = layout.piece(lanes, of: Int32.self)
+        let theHalf = layout.piece(rows.isHalf ? 0 : tile * size, of: UInt16.self)
+        let scratch = threadScratch(layout)
         // Rows are packed once for all micro-batches of a block: more blocks than a few per thread are of no use.
         let count = samples.microBatches.count
         let parts = positions.count >= 4 * parallel.threads ? min(count, 1) : count
@@ -50,24 +38,24 @@ extension SoftmaxBlocks {
             let (slice, slot) = (rows.slices[position], slots[position])
             let indices = count * part / parts..<count * (part + 1) / parts
             var margin = margin
-            let base = scratch[thread].rawPointer
-            let products = (base + atProducts).assumingMemoryBound(to: Float.self)
-            let coefficients = (base + atCoefficients).assumingMemoryBound(to: UInt32.self)
-            let packedRows = (base + atRows).assumingMemoryBound(to: UInt32.self)
-            let numerator = (base + atNumerator).assumingMemoryBound(to: Float.self)
-            let maximum = (base + atMaximum).assumingMemoryBound(to: Float.self)
-            let sum = (base + atSum).assumingMemoryBound(to: Float.self)
-            let targets = (base + atTargets).assumingMemoryBound(to: Int32.self)
+            let memory = scratch[thread]
+            let products = theProducts.pointer(in: memory)
+            let coefficients = theCoefficients.pointer(in: memory)
+            let packedRows = theRows.pointer(in: memory)
+            let numerator = theNumerator.pointer(in: memory)
+            let maximum = theMaximum.pointer(in: memory)
+            let sum = theSum.pointer(in: memory)
+            let targets = theTargets.pointer(in: memory)
             slot.clear(samples: indices.lowerBound * g..<indices.upperBound * g, size: size)
             for piece in SampledRows.pieces(slice.ids.count, of: tile) {
-                let weights = rows.half(slice, piece, scratch: (base + atHalf).assumingMemoryBound(to: UInt16.self))
+                let weights = rows.half(slice, piece, scratch: theHalf.pointer(in: memory))
                 let inverseNorms = slice.inverseNorms + piece.lowerBound
                 pfc_bf16_pack_rows(weights, piece.count, size, packedRows)
                 for index in indices {
                     let microBatch = samples.microBatches.lowerBound + index
                     let cosines =
                         kept?.cosines(microBatch: microBatch, row: slice.offset + piece.lowerBound)
-                        ?? (base + atCosines).assumingMemoryBound(to: pfc_cosine.self)
+                        ?? theCosines.pointer(in: memory)
                     pfc_bf16_products(packed[index], lanes, weights, piece.count, size, products)
                     samples.targetLanes(
                         microBatch: microBatch, slice: position, tile: piece, lanes: lanes, into: targets)
@@ -104,38 +92,38 @@ extension SoftmaxBlocks {
         // Nodes that are rounded are summed one by one.
         let levels = rounding == nil ? 0 : nodes.map(\.level).max() ?? 0
         let leafLimit = nodes.map { tree.leaves(of: $0).count }.max() ?? 0
-        var layout = Scratch()
-        let atProbabilities = layout.piece(UInt16.self, leafLimit * tile * lanes)
-        let atGradient = layout.piece(Float.self, tile * size)
-        let atProducts = layout.piece(Float.self, tile * lanes)
-        let atCosines = layout.piece(pfc_cosine.self, tile * lanes)
-        let atTargets = layout.piece(Int32.self, lanes)
-        let atHalf = layout.piece(UInt16.self, rows.isHalf ? 0 : tile * size)
-        let atStack = layout.piece(Float.self, levels * tile * size)
-        let scratch = threadScratch(layout.floats)
+        var layout = ScratchLayout()
+        let theProbabilities = layout.piece(leafLimit * tile * lanes, of: UInt16.self)
+        let theGradient = layout.piece(tile * size, of: Float.self)
+        let theProducts = layout.piece(tile * lanes, of: Float.self)
+        let theCosines = layout.piece(tile * lanes, of: pfc_cosine.self)
+        let theTargets = layout.piece(lanes, of: Int32.self)
+        let theHalf = layout.piece(rows.isHalf ? 0 : tile * size, of: UInt16.self)
+        let theStack = layout.piece(levels * tile * size, of: Float.self)
+        let scratch = threadScratch(layout)
         parallel.forEachFromLast(units.count * nodes.count) { block, thread in
             let (unit, nodeIndex) = block.quotientAndRemainder(dividingBy: nodes.count)
             let (position, piece) = units[unit]
             let slice = rows.slices[position]
             let inverseNorms = slice.inverseNorms + piece.lowerBound
             var margin = margin
-            let base = scratch[thread].rawPointer
+            let memory = scratch[thread]
             var leaves: [pfc_bf16_leaf] = []
             let targets = targetsOf.among(piece, of: position)
             withExtendedLifetime(targets) {
                 for leaf in tree.leaves(of: nodes[nodeIndex]) {
                     let index = leaf - samples.microBatches.lowerBound
                     let probabilities =
-                        (base + atProbabilities).assumingMemoryBound(to: UInt16.self) + leaves.count * tile * lanes
+                        theProbabilities.pointer(in: memory) + leaves.count * tile * lanes
                     let cosines: UnsafeMutablePointer<pfc_cosine>
                     if let kept, isKept[index] {
                         cosines = kept.cosines(microBatch: leaf, row: slice.offset + piece.lowerBound)
                     } else {
-                        cosines = (base + atCosines).assumingMemoryBound(to: pfc_cosine.self)
-                        let products = (base + atProducts).assumingMemoryBound(to: Float.self)
-                        let columns = (base + atTargets).assumingMemoryBound(to: Int32.self)
+                        cosines = theCosines.pointer(in: memory)
+                        let products = theProducts.pointer(in: memory)
+                        let columns = theTargets.pointer(in: memory)
                         let weights = rows.half(
-                            slice, piece, scratch: (base + atHalf).assumingMemoryBound(to: UInt16.self))
+                            slice, piece, scratch: theHalf.pointer(in: memory))
                         if let byDimension {
                             pfc_bf16_products(byDimension[index], lanes, weights, piece.count, size, products)
                         }
@@ -151,7 +139,7 @@ extension SoftmaxBlocks {
                             probabilities: probabilities, features: packed[index], lanes: lanes,
                             targets: targets.base + range.lowerBound, target_count: range.count))
                 }
-                let gradient = (base + atGradient).assumingMemoryBound(to: Float.self)
+                let gradient = theGradient.pointer(in: memory)
                 if let rounding, let ids = slice.ids.baseAddress.map({ $0 + piece.lowerBound }) {
                     let first = tree.leaves(of: nodes[nodeIndex]).lowerBound
                     func round(_ node: ReductionTree.Node, _ values: UnsafeMutablePointer<Float>) {
@@ -159,7 +147,7 @@ extension SoftmaxBlocks {
                     }
                     TreeSum.add(
                         tree, nodes[nodeIndex], into: gradient,
-                        stack: (base + atStack).assumingMemoryBound(to: Float.self), length: piece.count * size,
+                        stack: theStack.pointer(in: memory), length: piece.count * size,
                         round: round
                     ) { node, out in
                         if node.level > 0 { return false }

@@ -17,21 +17,26 @@ extension SoftmaxBlocks {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
         let microBatches = samples.microBatches
         let margin = configuration.kernelMargin
-        let scratch = threadScratch(g * tile + tile + g + (rows.isHalf ? tile * size : 0))
+        var layout = ScratchLayout()
+        let theProducts = layout.piece(g * tile, of: Float.self)
+        let theRow = layout.piece(tile, of: Float.self)
+        let theColumns = layout.piece(g, of: Int32.self)
+        let theWeights = layout.piece(rows.isHalf ? tile * size : 0, of: Float.self)
+        let scratch = threadScratch(layout)
         parallel.forEach(positions.count * microBatches.count) { block, thread in
             let (offset, index) = block.quotientAndRemainder(dividingBy: microBatches.count)
             let position = positions.lowerBound + offset
             let (slice, slot) = (rows.slices[position], slots[position])
             let first = index * g
             var margin = margin
-            let products = scratch[thread].pointer(Float.self)
-            let row = products + g * tile
-            let columns = UnsafeMutableRawPointer(row + tile).assumingMemoryBound(to: Int32.self)
+            let memory = scratch[thread]
+            let (products, row) = (theProducts.pointer(in: memory), theRow.pointer(in: memory))
+            let columns = theColumns.pointer(in: memory)
             let features = samples.normalized.pointer(Float.self) + first * size
             let (maximum, sum, numerator) = (slot.maximum + first, slot.sum + first, slot.numerator + first * size)
             slot.clear(samples: first..<first + g, size: size)
             for part in SampledRows.pieces(slice.ids.count, of: tile) {
-                let weights = rows.single(slice, part, scratch: row + tile + g)
+                let weights = rows.single(slice, part, scratch: theWeights.pointer(in: memory))
                 BLAS.productWithTransposed(g, part.count, size, features, weights, products)
                 if let kept {
                     kept.products(microBatch: microBatches.lowerBound + index, row: slice.offset + part.lowerBound)
@@ -61,19 +66,22 @@ extension SoftmaxBlocks {
             SampledRows.pieces(rows.slices[position].ids.count, of: tile).map { (position, $0) }
         }
         let largest = min(units.map(\.1.count).max() ?? 0, Self.gradientRows)
-        let scratch = threadScratch(
-            leafLimit * g * tile + g + (levels + 1) * largest * size + (rows.isHalf ? tile * size : 0))
+        var layout = ScratchLayout()
+        let theCoefficients = layout.piece(leafLimit * g * tile, of: Float.self)
+        let theColumns = layout.piece(g, of: Int32.self)
+        let theSum = layout.piece(largest * size, of: Float.self)
+        let theStack = layout.piece(levels * largest * size, of: Float.self)
+        let theWeights = layout.piece(rows.isHalf ? tile * size : 0, of: Float.self)
+        let scratch = threadScratch(layout)
         parallel.forEachFromLast(units.count * nodes.count) { block, thread in
             let (unit, nodeIndex) = block.quotientAndRemainder(dividingBy: nodes.count)
             let (position, part) = units[unit]
             let slice = rows.slices[position]
             let leaves = tree.leaves(of: nodes[nodeIndex])
             var margin = margin
-            let coefficients = scratch[thread].pointer(Float.self)
-            let columns = UnsafeMutableRawPointer(coefficients + leafLimit * g * tile).assumingMemoryBound(
-                to: Int32.self)
-            let sum = coefficients + leafLimit * g * tile + g
-            let stack = sum + largest * size
+            let memory = scratch[thread]
+            let (coefficients, columns) = (theCoefficients.pointer(in: memory), theColumns.pointer(in: memory))
+            let (sum, stack) = (theSum.pointer(in: memory), theStack.pointer(in: memory))
             /// x/|x| of a micro-batch.
             func features(_ leaf: Int) -> UnsafeMutablePointer<Float> {
                 samples.normalized.pointer(Float.self) + (leaf - samples.microBatches.lowerBound) * g * size
@@ -86,7 +94,7 @@ extension SoftmaxBlocks {
                         from: kept.products(microBatch: leaf, row: slice.offset + part.lowerBound),
                         count: g * part.count)
                 } else {
-                    let weights = rows.single(slice, part, scratch: stack + levels * largest * size)
+                    let weights = rows.single(slice, part, scratch: theWeights.pointer(in: memory))
                     BLAS.productWithTransposed(g, part.count, size, features(leaf), weights, products)
                 }
                 samples.targetColumns(microBatch: leaf, slice: position, tile: part, into: columns)

@@ -20,6 +20,9 @@ final class SoftmaxBlocks {
         scratch = Array(repeating: ReusableTensor(), count: threads)
     }
 
+    /// Scratch memory of a layout for every thread.
+    func threadScratch(_ layout: ScratchLayout) -> [Tensor] { threadScratch(layout.floatCount) }
+
     /// Float scratch of `count` elements for every thread.
     func threadScratch(_ count: Int) -> [Tensor] {
         scratch.indices.map { scratch[$0].next(Float.self, shape: [max(count, 1)]) }
