@@ -17,10 +17,11 @@ import Testing
                 configuration: folderTraining(writeFolderDataset(to: directory), steps: 60), settings: Self.settings,
                 world: .init(shards: 1, workers: 1), in: directory, seconds: 120)
         }
-        let disturbed = try withDirectory { directory in
+        try withDirectory { directory in
             let configuration = try folderTraining(
                 writeFolderDataset(to: directory), steps: 60, exchange: "rows", pauseAfter: 40)
-            return try TrainingRun.run(
+            var checkpoint = ""
+            let disturbed = try TrainingRun.run(
                 configuration: configuration, settings: Self.settings, world: .init(shards: 2, workers: 2),
                 in: directory, seconds: 180, shardArguments: ["--replay-seconds", "0.001"]
             ) { cluster in
@@ -31,6 +32,8 @@ import Testing
                     try cluster.status().shards.contains { $0.name == "shard-2" && !$0.classes.isEmpty }
                 }
                 try cluster.waitUntilCommitted(39)
+                let answer = try cluster.object("checkpoint")
+                checkpoint = try #require(answer["directory"] as? String)
                 try cluster.restartShard(2)
                 try cluster.restartShard(1)
                 try cluster.waitUntil("the run goes on", seconds: 60) {
@@ -39,9 +42,14 @@ import Testing
                     return status.committed > 39
                 }
             }
+            #expect(disturbed.hashes == undisturbed.hashes)
+            #expect(disturbed.losses.map(\.bits) == undisturbed.losses.map(\.bits))
+            #expect(undisturbed.losses.count == 60)
+            let resumed = try TrainingRun.run(
+                configuration: configuration, settings: Self.settings + ["cluster.pause_after=0"],
+                arguments: ["--resume", checkpoint], world: .init(shards: 1, workers: 1),
+                in: directory.appending(path: "resumed"), seconds: 120)
+            #expect(resumed.hashes == undisturbed.hashes)
         }
-        #expect(disturbed.hashes == undisturbed.hashes)
-        #expect(disturbed.losses.map(\.bits) == undisturbed.losses.map(\.bits))
-        #expect(undisturbed.losses.count == 60)
     }
 }

@@ -70,6 +70,36 @@ import Testing
         }
     }
 
+    /// What AdamW keeps is exported by name, and begins anew with an imported run.
+    @Test func momentsAreExported() throws {
+        try withDirectory { directory in
+            func path(_ name: String) -> String { directory.appending(path: name).path }
+            let text = settings + "\noptimizer: {name: adamw, moments: bf16}"
+            try text.write(toFile: path("run.yaml"), atomically: true, encoding: .utf8)
+            _ = try coordinator("import", "--config", path("run.yaml"), "--output", path("first"))
+            #expect(try coordinator("verify", path("first")).contains("0 problems"))
+            _ = try coordinator("export", path("files"), "--checkpoint", path("first"), "--optimizer")
+            for (name, width) in [("centers", 16), ("first_moment", 16), ("second_moment", 16), ("age", 1)] {
+                let files = try FileManager.default.contentsOfDirectory(atPath: path("files")).filter {
+                    $0.hasPrefix(name + "-")
+                }
+                var count = 0
+                for file in files {
+                    for tensor in try SafeTensors(contentsOf: path("files/\(file)")).tensors.values {
+                        #expect(tensor.dtype == .f32 && tensor.shape[1] == width)
+                        count += tensor.shape[0]
+                    }
+                }
+                #expect(count == 101, "\(name) in \(files)")
+            }
+            #expect(FileManager.default.fileExists(atPath: path("files/backbone-second_moment.safetensors")))
+            let refused = try coordinator(
+                "import", "--config", path("run.yaml"), "--momentum", path("files"), "--output", path("second"),
+                code: 66)
+            #expect(refused.contains("AdamW"), "\(refused)")
+        }
+    }
+
     @Test(arguments: ["f32", "bf16"], ["f32", "bf16", "int8", "none"])
     func everyFormatIsExportedAsF32(storage: String, momentum: String) throws {
         try withDirectory { directory in
