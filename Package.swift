@@ -10,6 +10,8 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+// What is unsafe is written so, and what is handed out is bound to what it is of.
+let strictSettings = settings + [.strictMemorySafety(), .enableExperimentalFeature("Lifetimes")]
 // Tests do not compute: what is slow runs in the libraries. Unoptimised, they are compiled in less than half the time.
 let testSettings = settings + [.unsafeFlags(["-Onone"])]
 
@@ -67,7 +69,7 @@ let package = Package(
             name: "Determinism", dependencies: ["CKernels", "Cluster"], path: "Sources/Core/Determinism",
             swiftSettings: settings),
         .target(
-            name: "Tensors", dependencies: ["CKernels"], path: "Sources/Core/Tensors", swiftSettings: settings),
+            name: "Tensors", dependencies: ["CKernels"], path: "Sources/Core/Tensors", swiftSettings: strictSettings),
         .target(
             name: "ProcessSupport", dependencies: ["CKernels", logging], path: "Sources/Core/ProcessSupport",
             swiftSettings: settings),

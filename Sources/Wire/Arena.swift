@@ -4,6 +4,17 @@ internal import CWire
 final class Arena {
     private var blocks: [UnsafeMutableRawPointer] = []
 
+    /// Calls `body` with an arena that lives as long: C structs are reached by pointers, which do not keep it alive.
+    static func lend<Result, Failure: Error>(
+        _ body: (Arena) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let arena = Arena()
+        defer { withExtendedLifetime(arena) {} }
+        return try body(arena)
+    }
+
+    private init() {}
+
     deinit { for block in blocks { block.deallocate() } }
 
     /// A C message, initialised by its generated function and then filled in.

@@ -32,26 +32,25 @@ enum WirePart {
 extension WireCodec {
     /// The frames of a fragment: its header and the bytes themselves, which are not copied.
     static func fragment(series: UInt64, offset: Int, bytes: Tensor) -> [Tensor] {
-        let arena = Arena()
-        defer { withExtendedLifetime(arena) {} }
-        let header = arena.make(partialfc__header__init) { header in
-            let info = arena.make(partialfc__tensor_info__init) {
-                $0.dtype = UInt32(DType.u8.rawValue)
-                $0.n_shape = 1
-                $0.shape = arena.array([UInt64(bytes.byteCount)])
+        Arena.lend { arena in
+            let header = arena.make(partialfc__header__init) { header in
+                let info = arena.make(partialfc__tensor_info__init) {
+                    $0.dtype = UInt32(DType.u8.rawValue)
+                    $0.n_shape = 1
+                    $0.shape = arena.array([UInt64(bytes.byteCount)])
+                }
+                header.n_tensors = 1
+                header.tensors = arena.messages([info])
+                header.fragment = arena.make(partialfc__fragment__init) {
+                    $0.series = series
+                    $0.offset = UInt64(offset)
+                }
+                header.body_case = PARTIALFC__HEADER__BODY_FRAGMENT
             }
-            header.n_tensors = 1
-            header.tensors = arena.messages([info])
-            header.fragment = arena.make(partialfc__fragment__init) {
-                $0.series = series
-                $0.offset = UInt64(offset)
-            }
-            header.body_case = PARTIALFC__HEADER__BODY_FRAGMENT
+            let packed = Tensor(uninitialized: UInt8.self, shape: [partialfc__header__get_packed_size(header)])
+            packed.withMutablePointer(UInt8.self) { _ = partialfc__header__pack(header, $0.baseAddress) }
+            return [packed, bytes]
         }
-        let packed = Tensor(uninitialized: UInt8.self, shape: [partialfc__header__get_packed_size(header)])
-        defer { withExtendedLifetime(packed) {} }
-        partialfc__header__pack(header, packed.mutable(UInt8.self).baseAddress)
-        return [packed, bytes]
     }
 }
 

@@ -29,30 +29,29 @@ public enum WireCodec {
         _ message: WireMessage, request: UInt64, series: UInt64
     ) throws(WireError) -> EncodedMessage {
         do {
-            let arena = Arena()
-            // The C structs are reached by pointers, which do not keep the arena alive.
-            defer { withExtendedLifetime(arena) {} }
-            let tensors = try Encoder(arena: arena).tensors(of: message)
-            let isLarge = tensors.contains { $0.byteCount > WireLimits.fragmentByteCount }
-            let series = isLarge ? series : 0
-            let header = try arena.make(partialfc__header__init) { header in
-                header.request = request
-                try Encoder(arena: arena).encode(message, into: &header)
-                try Encoder(arena: arena).describe(tensors, series: series, in: &header)
-            }
-            let size = partialfc__header__get_packed_size(header)
-            let limit: Int =
-                switch message {
-                case .plan, .operatorReply, .sliceHashes, .classes: WireLimits.client.headerByteCount
-                default: WireLimits.server.headerByteCount
+            return try Arena.lend { arena in
+                let tensors = try Encoder(arena: arena).tensors(of: message)
+                let isLarge = tensors.contains { $0.byteCount > WireLimits.fragmentByteCount }
+                let series = isLarge ? series : 0
+                let header = try arena.make(partialfc__header__init) { header in
+                    header.request = request
+                    try Encoder(arena: arena).encode(message, into: &header)
+                    try Encoder(arena: arena).describe(tensors, series: series, in: &header)
                 }
-            guard size <= limit else {
-                throw WireError(
-                    .tooLarge, "the header of \(message.name) has \(size) bytes; at most \(limit) are allowed")
+                let size = partialfc__header__get_packed_size(header)
+                let limit: Int =
+                    switch message {
+                    case .plan, .operatorReply, .sliceHashes, .classes: WireLimits.client.headerByteCount
+                    default: WireLimits.server.headerByteCount
+                    }
+                guard size <= limit else {
+                    throw WireError(
+                        .tooLarge, "the header of \(message.name) has \(size) bytes; at most \(limit) are allowed")
+                }
+                let packed = Tensor(uninitialized: UInt8.self, shape: [size])
+                packed.withMutablePointer(UInt8.self) { _ = partialfc__header__pack(header, $0.baseAddress) }
+                return EncodedMessage(header: packed, tensors: tensors, series: series)
             }
-            let packed = Tensor(uninitialized: UInt8.self, shape: [size])
-            partialfc__header__pack(header, packed.mutable(UInt8.self).baseAddress)
-            return EncodedMessage(header: packed, tensors: tensors, series: series)
         } catch {
             throw wire(error)
         }
@@ -114,11 +113,9 @@ public enum WireCodec {
         _ frames: ArraySlice<TensorStorage>, limits: WireLimits, memory: (Int) -> TensorStorage?
     ) throws(WireError) -> (request: UInt64, part: WirePart) {
         guard let header = frames.first else { throw WireError(.frameCount, "the message has no frames") }
-        // The header's bytes are reached by a pointer, which does not keep them alive.
-        defer { withExtendedLifetime(header) {} }
-        return try decodePart(
-            header: UnsafeRawBufferPointer(start: header.base, count: header.byteCount),
-            frames: Array(frames.dropFirst()), limits: limits, memory: memory)
+        return try header.withBytes { bytes throws(WireError) in
+            try decodePart(header: bytes, frames: Array(frames.dropFirst()), limits: limits, memory: memory)
+        }
     }
 
     private static func checkSizes(header: Int, frames: [TensorStorage], limits: WireLimits) throws {

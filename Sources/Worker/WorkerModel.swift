@@ -182,14 +182,15 @@ final class WorkerModel {
             return gradients.reshaped([width]).rows(ranges[0]).reshaped([1, ranges[0].count])
         }
         let part = Tensor(uninitialized: Float.self, shape: [rows, ranges.reduce(0) { $0 + $1.count }])
-        withExtendedLifetime(gradients) {
-            let (from, to) = (gradients.buffer(Float.self), part.mutable(Float.self))
-            var next = 0
-            for row in 0..<rows {
-                for range in ranges {
-                    _ = UnsafeMutableBufferPointer(rebasing: to[next..<next + range.count])
-                        .update(fromContentsOf: from[row * width + range.lowerBound..<row * width + range.upperBound])
-                    next += range.count
+        gradients.withPointer(Float.self) { from in
+            part.withMutablePointer(Float.self) { to in
+                var next = 0
+                for row in 0..<rows {
+                    for range in ranges {
+                        _ = UnsafeMutableBufferPointer(rebasing: to[next..<next + range.count]).update(
+                            fromContentsOf: from[row * width + range.lowerBound..<row * width + range.upperBound])
+                        next += range.count
+                    }
                 }
             }
         }
@@ -221,13 +222,14 @@ final class WorkerModel {
             guard payload.count == 1, payload[0].dtype == .f32, payload[0].shape == [count] else {
                 throw Refusal(.malformed, "the parameters of \(shard.shard) are not f32 [\(count)]")
             }
-            withExtendedLifetime(payload[0]) {
-                let (from, to) = (payload[0].buffer(Float.self), whole.mutable(Float.self))
-                var next = 0
-                for range in ranges {
-                    _ = UnsafeMutableBufferPointer(rebasing: to[range])
-                        .update(fromContentsOf: from[next..<next + range.count])
-                    next += range.count
+            payload[0].withPointer(Float.self) { from in
+                whole.withMutablePointer(Float.self) { to in
+                    var next = 0
+                    for range in ranges {
+                        _ = UnsafeMutableBufferPointer(rebasing: to[range])
+                            .update(fromContentsOf: from[next..<next + range.count])
+                        next += range.count
+                    }
                 }
             }
         }

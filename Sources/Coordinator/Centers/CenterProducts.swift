@@ -14,13 +14,15 @@ package enum CenterProducts {
         var products = [Float](repeating: 0, count: count)
         query.withUnsafeBufferPointer { query in
             products.withUnsafeMutableBufferPointer { products in
-                guard let query = query.baseAddress, let a = rows.buffer(Float.self).baseAddress,
-                    let out = products.baseAddress
-                else { return }
-                of(a, count, query, 1, width: width, into: out)
+                rows.withPointer(Float.self) { rows in
+                    guard let query = query.baseAddress, let a = rows.baseAddress, let out = products.baseAddress else {
+                        return
+                    }
+                    of(a, count, query, 1, width: width, into: out)
+                }
             }
         }
-        return withExtendedLifetime(rows) { products }
+        return products
     }
 
     /// a · bᵀ [m, n] of rows [m, D] and [n, D], into `products`.

@@ -124,9 +124,8 @@ final class CenterReader {
 /// Lengths of rows f32 [n, D].
 func norms(of rows: Tensor) -> [Double] {
     let width = rows.shape[1]
-    return withExtendedLifetime(rows) {
-        let values = rows.buffer(Float.self)
-        return (0..<rows.shape[0]).map { row in
+    return rows.withPointer(Float.self) { values in
+        (0..<rows.shape[0]).map { row in
             values[row * width..<(row + 1) * width].reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
         }
     }

@@ -47,7 +47,7 @@ struct Conflicts: OperatorCommand {
                 ids.append(Int(chunk[index]))
             }
         }
-        try withExtendedLifetime(directions) { try compare(directions.buffer(Float.self), ids, width) }
+        try directions.withPointer(Float.self) { try compare($0, ids, width) }
     }
 
     /// Rows of a block: the products of two blocks stay in the second cache.

@@ -42,7 +42,7 @@ public struct SafeTensors: Sendable {
         let writer = try SafeTensorsWriter(
             path, tensors: ordered.map { .init($0.key, $0.value.dtype, $0.value.shape) }, metadata: metadata)
         for (_, tensor) in ordered {
-            try writer.append(UnsafeRawBufferPointer(start: tensor.rawPointer, count: tensor.byteCount))
+            try unsafe tensor.withBytes { bytes throws(SafeTensorsError) in try unsafe writer.append(bytes) }
         }
         try writer.finish()
     }

@@ -39,22 +39,25 @@ extension SafeTensorsFile {
         let size = entry.precision.size
         precondition(first >= 0 && (first + target.count) * size <= entry.bytes.count, "elements outside of a tensor")
         let start = entry.bytes.lowerBound + first * size
-        if entry.precision == .f32 { return try read(bytesAt: start, into: UnsafeMutableRawBufferPointer(target)) }
+        if entry.precision == .f32 {
+            return try unsafe read(bytesAt: start, into: UnsafeMutableRawBufferPointer(target))
+        }
         let buffer = UnsafeMutableRawBufferPointer.allocate(
             byteCount: min(target.count, Self.chunk) * size, alignment: 8)
-        defer { buffer.deallocate() }
+        defer { unsafe buffer.deallocate() }
         for done in stride(from: 0, to: target.count, by: Self.chunk) {
             let count = min(Self.chunk, target.count - done)
-            try read(
+            try unsafe read(
                 bytesAt: start + done * size, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<(count * size)]))
             for index in 0..<count {
-                target[done + index] =
+                unsafe target[done + index] =
                     switch entry.precision {
-                    case .f64: Float(buffer.load(fromByteOffset: index * size, as: Double.self))
+                    case .f64: unsafe Float(buffer.load(fromByteOffset: index * size, as: Double.self))
                     case .bf16:
-                        Float(bitPattern: UInt32(buffer.load(fromByteOffset: index * size, as: UInt16.self)) << 16)
+                        unsafe Float(
+                            bitPattern: UInt32(buffer.load(fromByteOffset: index * size, as: UInt16.self)) << 16)
                     case .f16, .f32:
-                        Float(Float16(bitPattern: buffer.load(fromByteOffset: index * size, as: UInt16.self)))
+                        unsafe Float(Float16(bitPattern: buffer.load(fromByteOffset: index * size, as: UInt16.self)))
                     }
             }
         }
@@ -66,7 +69,7 @@ extension SafeTensorsFile {
     public func floats(_ name: String) throws(SafeTensorsError) -> Tensor {
         let entry = try reals(name)
         let tensor = Tensor(uninitialized: Float.self, shape: entry.shape)
-        try read(entry, into: tensor.mutable(Float.self))
+        try unsafe read(entry, into: tensor.mutable(Float.self))
         return tensor
     }
 }

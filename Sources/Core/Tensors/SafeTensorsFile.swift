@@ -30,9 +30,9 @@ public final class SafeTensorsFile: @unchecked Sendable {
     /// - Throws: `SafeTensorsError` if the file is missing, truncated, or its header does not fit its contents.
     public init(_ path: String) throws(SafeTensorsError) {
         self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            throw SafeTensorsError(path: path, problem: "cannot be read: \(String(cString: strerror(errno)))")
+            throw SafeTensorsError(path: path, problem: "cannot be read: \(unsafe String(cString: strerror(errno)))")
         }
         do throws(SafeTensorsError) {
             let size = Int(lseek(descriptor, 0, SEEK_END))
@@ -88,17 +88,17 @@ public final class SafeTensorsFile: @unchecked Sendable {
         _ entry: Entry, from offset: Int = 0, into target: UnsafeMutableRawBufferPointer
     ) throws(SafeTensorsError) {
         precondition(offset >= 0 && offset + target.count <= entry.bytes.count, "bytes outside of a tensor")
-        try Self.read(descriptor, entry.bytes.lowerBound + offset, target, path)
+        try unsafe Self.read(descriptor, entry.bytes.lowerBound + offset, target, path)
     }
 
     func read(bytesAt offset: Int, into target: UnsafeMutableRawBufferPointer) throws(SafeTensorsError) {
-        try Self.read(descriptor, offset, target, path)
+        try unsafe Self.read(descriptor, offset, target, path)
     }
 
     /// A whole tensor.
     public func tensor(_ entry: Entry) throws(SafeTensorsError) -> Tensor {
         let storage = TensorStorage(byteCount: entry.bytes.count)
-        try read(entry, into: UnsafeMutableRawBufferPointer(start: storage.base, count: entry.bytes.count))
+        try unsafe read(entry, into: UnsafeMutableRawBufferPointer(start: storage.base, count: entry.bytes.count))
         return Tensor(dtype: entry.dtype, shape: entry.shape, storage: storage)
     }
 
@@ -107,8 +107,8 @@ public final class SafeTensorsFile: @unchecked Sendable {
     ) throws(SafeTensorsError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: range.count)
         var failure: SafeTensorsError?
-        bytes.withUnsafeMutableBytes { target in
-            do throws(SafeTensorsError) { try read(descriptor, range.lowerBound, target, path) } catch {
+        unsafe bytes.withUnsafeMutableBytes { target in
+            do throws(SafeTensorsError) { try unsafe read(descriptor, range.lowerBound, target, path) } catch {
                 failure = error
             }
         }
@@ -121,10 +121,10 @@ public final class SafeTensorsFile: @unchecked Sendable {
     ) throws(SafeTensorsError) {
         var done = 0
         while done < target.count {
-            let count = pread(descriptor, target.baseAddress! + done, target.count - done, off_t(offset + done))
+            let count = unsafe pread(descriptor, target.baseAddress! + done, target.count - done, off_t(offset + done))
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else {
-                let problem = count == 0 ? "the file ends early" : String(cString: strerror(errno))
+                let problem = count == 0 ? "the file ends early" : unsafe String(cString: strerror(errno))
                 throw SafeTensorsError(path: path, problem: "cannot be read at byte \(offset + done): \(problem)")
             }
             done += count

@@ -78,7 +78,7 @@ struct SafeTensorsHeader {
         var json = try encoder.encode(entries)
         json.append(contentsOf: [UInt8](repeating: 0x20, count: (8 - json.count % 8) % 8))
         var data = Data()
-        withUnsafeBytes(of: UInt64(json.count).littleEndian) { data.append(contentsOf: $0) }
+        unsafe withUnsafeBytes(of: UInt64(json.count).littleEndian) { unsafe data.append(contentsOf: $0) }
         return data + json
     }
 }

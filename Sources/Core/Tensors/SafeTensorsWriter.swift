@@ -37,20 +37,20 @@ public final class SafeTensorsWriter {
         do { header = try SafeTensorsHeader.encode(tensors, metadata: metadata) } catch {
             throw SafeTensorsError(path: path, problem: "has a header that cannot be written: \(error)")
         }
-        descriptor = open(path + ".partial", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        descriptor = unsafe open(path + ".partial", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw Self.failure(path) }
         bytesLeft += header.count
         let bytes = [UInt8](header)
         var failure: SafeTensorsError?
-        bytes.withUnsafeBytes { source in
-            do throws(SafeTensorsError) { try append(source) } catch { failure = error }
+        unsafe bytes.withUnsafeBytes { source in
+            do throws(SafeTensorsError) { try unsafe append(source) } catch { failure = error }
         }
         if let failure { throw failure }
     }
 
     deinit {
         close(descriptor)
-        if !isFinished { unlink(temporary) }
+        if !isFinished { unsafe unlink(temporary) }
     }
 
     /// Appends the next bytes of the tensors, in the order in which they were described.
@@ -62,7 +62,7 @@ public final class SafeTensorsWriter {
         }
         var done = 0
         while done < bytes.count {
-            let count = write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+            let count = unsafe write(descriptor, bytes.baseAddress! + done, bytes.count - done)
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else { throw Self.failure(path) }
             done += count
@@ -77,11 +77,11 @@ public final class SafeTensorsWriter {
         guard bytesLeft == 0 else {
             throw SafeTensorsError(path: path, problem: "lacks \(bytesLeft) bytes of what its header says")
         }
-        guard fdatasync(descriptor) == 0, rename(temporary, path) == 0 else { throw Self.failure(path) }
+        guard fdatasync(descriptor) == 0, unsafe rename(temporary, path) == 0 else { throw Self.failure(path) }
         isFinished = true
     }
 
     private static func failure(_ path: String) -> SafeTensorsError {
-        SafeTensorsError(path: path, problem: "cannot be written: \(String(cString: strerror(errno)))")
+        SafeTensorsError(path: path, problem: "cannot be written: \(unsafe String(cString: strerror(errno)))")
     }
 }

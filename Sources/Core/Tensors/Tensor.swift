@@ -7,11 +7,13 @@
 /// features.mutable(Float.self)[0] = 1
 /// ```
 ///
+/// Elements are looked at through `span`, or, by kernels, in `withPointer` and `withMutablePointer`.
+///
 /// **Pointers do not keep a tensor alive.** A local constant is released after the last place that mentions it, which may be
 /// before the last use of a pointer that was taken from it; a temporary is released at once. `rawPointer`, `buffer` and
 /// `mutable` are safe where something else holds the storage until the pointer's last use: the tensor is a parameter, a
 /// stored property of an object that is in use, captured by the closure that uses the pointer, or mentioned again (returned,
-/// stored) afterwards. Elsewhere take a copy (`array`) or write `defer { withExtendedLifetime(tensor) {} }`.
+/// stored) afterwards. Elsewhere take `span`, `withPointer` or a copy (`array`).
 public struct Tensor: Sendable {
     public let dtype: DType
     /// Extent of each axis, slowest first.
@@ -25,7 +27,7 @@ public struct Tensor: Sendable {
     /// Length of the elements in bytes.
     public var byteCount: Int { count * dtype.size }
     /// The first byte of the first element. Does not keep the tensor alive: see `Tensor`.
-    public var rawPointer: UnsafeMutableRawPointer { storage.base + byteOffset }
+    public var rawPointer: UnsafeMutableRawPointer { unsafe storage.base + byteOffset }
 
     /// A view of `storage`. Traps if it does not fit: decoders check sizes before they make tensors.
     public init(dtype: DType, shape: [Int], storage: TensorStorage, byteOffset: Int = 0) {
@@ -36,7 +38,8 @@ public struct Tensor: Sendable {
         precondition(
             byteOffset >= 0 && byteOffset + shape.reduce(1, *) * dtype.size <= storage.byteCount,
             "a tensor of shape \(shape) and type \(dtype) at offset \(byteOffset) exceeds \(storage.byteCount) bytes")
-        precondition(UInt(bitPattern: storage.base + byteOffset) % UInt(dtype.size) == 0, "misaligned tensor storage")
+        let address = unsafe UInt(bitPattern: storage.base) + UInt(byteOffset)
+        precondition(address % UInt(dtype.size) == 0, "misaligned tensor storage")
     }
 
     /// A tensor of uninitialised elements.
@@ -49,31 +52,31 @@ public struct Tensor: Sendable {
     /// A tensor of zeros.
     public init<Element: TensorElement>(zeros type: Element.Type, shape: [Int]) {
         self.init(uninitialized: type, shape: shape)
-        withExtendedLifetime(storage) { mutable(type).initialize(repeating: Element.zero) }
+        unsafe withMutablePointer(type) { unsafe $0.initialize(repeating: Element.zero) }
     }
 
     /// A tensor with a copy of `elements`; one axis unless `shape` is given.
     public init<Element: TensorElement>(_ elements: [Element], shape: [Int]? = nil) {
         self.init(uninitialized: Element.self, shape: shape ?? [elements.count])
         precondition(count == elements.count, "\(elements.count) elements do not fill shape \(self.shape)")
-        withExtendedLifetime(storage) { _ = mutable(Element.self).initialize(fromContentsOf: elements) }
+        unsafe withMutablePointer(Element.self) { _ = unsafe $0.initialize(fromContentsOf: elements) }
     }
 
     /// The elements, to read. Does not keep the tensor alive: see `Tensor`. Traps on another element type.
     public func buffer<Element: TensorElement>(_ type: Element.Type) -> UnsafeBufferPointer<Element> {
-        UnsafeBufferPointer(mutable(type))
+        unsafe UnsafeBufferPointer(mutable(type))
     }
 
     /// The elements, to write: only before the tensor is handed on. Does not keep the tensor alive: see `Tensor`.
     public func mutable<Element: TensorElement>(_ type: Element.Type) -> UnsafeMutableBufferPointer<Element> {
         precondition(dtype == Element.dtype, "a tensor of \(dtype) was read as \(Element.dtype)")
-        return UnsafeMutableBufferPointer(
+        return unsafe UnsafeMutableBufferPointer(
             start: rawPointer.bindMemory(to: Element.self, capacity: count), count: count)
     }
 
     /// A copy of the elements. Safe on any tensor, a temporary one too.
     public func array<Element: TensorElement>(_ type: Element.Type) -> [Element] {
-        withExtendedLifetime(storage) { Array(buffer(type)) }
+        unsafe withPointer(type) { unsafe Array($0) }
     }
 
     /// Rows `range` of the first axis, sharing storage.

@@ -18,7 +18,7 @@ public final class TensorPool: Sendable {
         // Not worth pages of its own, which may be huge ones.
         if byteCount < 512 << 10 { return TensorStorage(byteCount: byteCount) }
         guard let block = blocks.take(byteCount) else { return nil }
-        return TensorStorage(foreign: block.base, byteCount: byteCount) { [blocks] in blocks.giveBack(block) }
+        return unsafe TensorStorage(foreign: block.base, byteCount: byteCount) { [blocks] in blocks.giveBack(block) }
     }
 
     /// Gives back to the system what nobody has used for `duration`.
@@ -32,8 +32,8 @@ public final class TensorPool: Sendable {
 }
 
 /// The pool's memory; outlives the pool while something is lent.
-private final class PoolBlocks: @unchecked Sendable {
-    struct Block: @unchecked Sendable {
+@safe private final class PoolBlocks: @unchecked Sendable {
+    @safe struct Block: @unchecked Sendable {
         let base: UnsafeMutableRawPointer
         let capacity: Int
         /// When it came back.
@@ -52,13 +52,13 @@ private final class PoolBlocks: @unchecked Sendable {
 
     init(idleByteCapacity: Int) {
         self.idleByteCapacity = idleByteCapacity
-        pthread_mutex_init(lock, nil)
+        unsafe pthread_mutex_init(lock, nil)
     }
 
     deinit {
-        for block in idle { munmap(block.base, block.capacity) }
-        pthread_mutex_destroy(lock)
-        lock.deallocate()
+        for block in idle { unsafe munmap(block.base, block.capacity) }
+        unsafe pthread_mutex_destroy(lock)
+        unsafe lock.deallocate()
     }
 
     var idleByteCount: Int { withLock { idleBytes } }
@@ -78,11 +78,11 @@ private final class PoolBlocks: @unchecked Sendable {
         }
         if let found { return found }
         let capacity = granules * Self.granule
-        guard let base = pfc_map(capacity, Self.granule) else { return nil }
+        guard let base = unsafe pfc_map(capacity, Self.granule) else { return nil }
         // Advice only: without huge pages everything works, slower.
-        _ = madvise(base, capacity, MADV_HUGEPAGE)
+        _ = unsafe madvise(base, capacity, MADV_HUGEPAGE)
         withLock { lentBytes += capacity }
-        return Block(base: base, capacity: capacity)
+        return unsafe Block(base: base, capacity: capacity)
     }
 
     func giveBack(_ block: Block) {
@@ -90,7 +90,7 @@ private final class PoolBlocks: @unchecked Sendable {
             lentBytes -= block.capacity
             // The others need not make room for what is too large to be kept.
             guard block.capacity <= idleByteCapacity else { return [block] }
-            idle.append(Block(base: block.base, capacity: block.capacity))
+            unsafe idle.append(Block(base: block.base, capacity: block.capacity))
             idleBytes += block.capacity
             var surplus: [Block] = []
             while idleBytes > idleByteCapacity {
@@ -100,7 +100,7 @@ private final class PoolBlocks: @unchecked Sendable {
             }
             return surplus
         }
-        for block in surplus { munmap(block.base, block.capacity) }
+        for block in surplus { unsafe munmap(block.base, block.capacity) }
     }
 
     func giveBack(idleSince time: ContinuousClock.Instant) {
@@ -112,12 +112,12 @@ private final class PoolBlocks: @unchecked Sendable {
             idleBytes -= surplus.reduce(0) { $0 + $1.capacity }
             return surplus
         }
-        for block in surplus { munmap(block.base, block.capacity) }
+        for block in surplus { unsafe munmap(block.base, block.capacity) }
     }
 
     private func withLock<Result>(_ body: () -> Result) -> Result {
-        pthread_mutex_lock(lock)
-        defer { pthread_mutex_unlock(lock) }
+        unsafe pthread_mutex_lock(lock)
+        defer { unsafe pthread_mutex_unlock(lock) }
         return body()
     }
 }

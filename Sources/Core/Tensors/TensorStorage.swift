@@ -2,7 +2,7 @@
 ///
 /// Storage is shared by reference. Whoever creates it may write to it until it is handed on; afterwards it is only read.
 /// That rule, and not the compiler, makes it safe to send between threads.
-public final class TensorStorage: @unchecked Sendable {
+@safe public final class TensorStorage: @unchecked Sendable {
     /// First byte. Memory allocated here is aligned to 64 bytes, foreign memory to the tensor's element.
     public let base: UnsafeMutableRawPointer
     /// Length in bytes.
@@ -13,18 +13,26 @@ public final class TensorStorage: @unchecked Sendable {
     public init(byteCount: Int) {
         precondition(byteCount >= 0, "a tensor's size cannot be negative: \(byteCount)")
         let memory = UnsafeMutableRawPointer.allocate(byteCount: max(byteCount, 64), alignment: 64)
-        base = memory
+        unsafe base = memory
         self.byteCount = byteCount
         let address = UInt(bitPattern: memory)
-        release = { UnsafeMutableRawPointer(bitPattern: address)?.deallocate() }
+        release = { unsafe UnsafeMutableRawPointer(bitPattern: address)?.deallocate() }
     }
 
     /// Refers to `byteCount` bytes at `base` that stay valid until `release` is called, once, from any thread.
     public init(foreign base: UnsafeMutableRawPointer, byteCount: Int, release: @escaping @Sendable () -> Void) {
-        self.base = base
+        unsafe self.base = base
         self.byteCount = byteCount
         self.release = release
     }
 
     deinit { release() }
+
+    /// Calls `body` with the bytes.
+    public func withBytes<Result, Failure: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { withExtendedLifetime(self) {} }
+        return try unsafe body(UnsafeRawBufferPointer(start: base, count: byteCount))
+    }
 }

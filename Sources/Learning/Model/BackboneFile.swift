@@ -62,14 +62,12 @@ public enum BackboneFile {
                     "\(path): \(segment.name) has shape \(tensor.shape), \(layout.configuration.name) has \(segment.shape)"
                 )
             }
-            let isFinite = withExtendedLifetime(tensor) {
-                pfc_all_finite(tensor.buffer(Float.self).baseAddress, tensor.count) != 0
-            }
+            let isFinite = tensor.withPointer(Float.self) { pfc_all_finite($0.baseAddress, $0.count) != 0 }
             guard isFinite else { throw BackboneError(.file, "\(path): \(segment.name) is not finite") }
-            withExtendedLifetime(tensor) {
-                let target = parameters.mutable(Float.self)
-                _ = UnsafeMutableBufferPointer(rebasing: target[segment.range])
-                    .update(fromContentsOf: tensor.buffer(Float.self))
+            tensor.withPointer(Float.self) { values in
+                parameters.withMutablePointer(Float.self) {
+                    _ = UnsafeMutableBufferPointer(rebasing: $0[segment.range]).update(fromContentsOf: values)
+                }
             }
         }
         return (layout, parameters)

@@ -7,8 +7,8 @@ extension ParameterLayout {
     /// - Parameter vector: f32 with P elements.
     public func firstNotFinite(in vector: Tensor) -> Segment? {
         precondition(vector.dtype == .f32 && vector.count == count, "a vector of \(vector.count) for \(count) elements")
-        return withExtendedLifetime(vector) {
-            guard let start = vector.buffer(Float.self).baseAddress else { return nil }
+        return vector.withPointer(Float.self) { values in
+            guard let start = values.baseAddress else { return nil }
             return segments.first {
                 $0.kind != .frozen && pfc_all_finite(start + $0.range.lowerBound, $0.range.count) == 0
             }

@@ -52,9 +52,6 @@ final class KeptCosines: @unchecked Sendable {
         guard let known = features[microBatch] else { return false }
         let first = (microBatch - samples.microBatches.lowerBound) * samples.microBatchSize
         let now = samples.features.rows(first..<first + samples.microBatchSize)
-        return withExtendedLifetime((known, now)) {
-            UnsafeRawBufferPointer(start: known.rawPointer, count: known.byteCount)
-                .elementsEqual(UnsafeRawBufferPointer(start: now.rawPointer, count: now.byteCount))
-        }
+        return known.withBytes { known in now.withBytes { known.elementsEqual($0) } }
     }
 }

@@ -75,13 +75,16 @@ public enum StepInputs: Sendable {
         } else {
             let size = gradient.shape[1]
             part = Tensor(uninitialized: Float.self, shape: [pieces.reduce(0) { $0 + $1.count }, size])
-            var row = 0
-            for piece in pieces {
-                (part.pointer(Float.self) + row * size)
-                    .update(from: gradient.pointer(Float.self) + piece.lowerBound * size, count: piece.count * size)
-                row += piece.count
+            part.withMutablePointer(Float.self) { part in
+                gradient.withPointer(Float.self) { gradient in
+                    var row = 0
+                    for piece in pieces {
+                        let values = gradient[piece.lowerBound * size..<piece.upperBound * size]
+                        _ = part[(row * size)...].update(fromContentsOf: values)
+                        row += piece.count
+                    }
+                }
             }
-            withExtendedLifetime((part, gradient)) {}
         }
         return .rows(labels: labels, slices: wanted, counts: Tensor(kept), gradient: part)
     }

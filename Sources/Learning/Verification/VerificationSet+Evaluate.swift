@@ -98,7 +98,6 @@ extension VerificationSet {
         let shape = images.imageShape
         let source = images
         let pixels = Tensor(zeros: UInt8.self, shape: [indices.count, shape.count])
-        defer { withExtendedLifetime(pixels) {} }
         let failures = DecodeFailures()
         ParallelBlocks(threads: max(options.threads, 1)).forEach(indices.count) { block, _ in
             let target = UnsafeMutableBufferPointer(
@@ -112,14 +111,17 @@ extension VerificationSet {
         let good = indices.indices.filter { failed[$0] == nil }
         let rows = good.isEmpty ? 0 : options.padsLastBatch ? options.batchSize : good.count
         let batch = Tensor(uninitialized: Float.self, shape: options.layout.batchShape(rows, shape))
-        for row in 0..<rows {
-            let block = good[min(row, good.count - 1)]
-            ImageTensor.normalize(
-                UnsafeBufferPointer(
-                    rebasing: pixels.buffer(UInt8.self)[block * shape.count..<(block + 1) * shape.count]),
-                shape: shape, layout: options.layout,
-                into: UnsafeMutableBufferPointer(
-                    rebasing: batch.mutable(Float.self)[row * shape.count..<(row + 1) * shape.count]))
+        pixels.withPointer(UInt8.self) { pixels in
+            batch.withMutablePointer(Float.self) { batch in
+                for row in 0..<rows {
+                    let block = good[min(row, good.count - 1)]
+                    ImageTensor.normalize(
+                        UnsafeBufferPointer(rebasing: pixels[block * shape.count..<(block + 1) * shape.count]),
+                        shape: shape, layout: options.layout,
+                        into: UnsafeMutableBufferPointer(
+                            rebasing: batch[row * shape.count..<(row + 1) * shape.count]))
+                }
+            }
         }
         return (good.map { indices[$0] }, batch)
     }

@@ -107,8 +107,7 @@ public struct TrainingData: Sendable {
     public func label(of sample: Int) -> Int {
         switch samples {
         case .images(let dataset): dataset.label(of: sample)
-        case .features(let features):
-            withExtendedLifetime(features.labels) { Int(features.labels.buffer(Int64.self)[sample]) }
+        case .features(let features): Int(features.labels.span(Int64.self)[sample])
         }
     }
 

@@ -50,9 +50,9 @@ final class SocketMonitor: @unchecked Sendable {
         while let frames = socket.receive(limit: 2)?.frames {
             // A number of 16 bits and a value of 32, unaligned; then the endpoint.
             guard let frame = frames.first, frame.byteCount == 6 else { continue }
-            let kind = Int32(frame.base.loadUnaligned(as: UInt16.self))
-            let value = frame.base.loadUnaligned(fromByteOffset: 2, as: Int32.self)
-            withExtendedLifetime(frame) {}
+            let (kind, value) = frame.withBytes {
+                (Int32($0.loadUnaligned(as: UInt16.self)), $0.loadUnaligned(fromByteOffset: 2, as: Int32.self))
+            }
             switch kind {
             case ZMQ_EVENT_ACCEPTED: return .accepted(value)
             case ZMQ_EVENT_DISCONNECTED: return .disconnected(value)
