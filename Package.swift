@@ -120,10 +120,10 @@ let package = Package(
             path: "Sources/Learning/Dataset", swiftSettings: settings),
         // Renders glyph data sets with FreeType.
         .target(
-            name: "Glyphs", dependencies: ["CFreeType", "Dataset", "Determinism"], path: "Sources/Learning/Glyphs",
-            swiftSettings: settings),
+            name: "Glyphs", dependencies: ["CFreeType", "Dataset", "Determinism", "ProcessSupport"],
+            path: "Sources/Learning/Glyphs", swiftSettings: settings),
         .target(
-            name: "Verification", dependencies: ["Dataset", "Determinism", "Tensors"],
+            name: "Verification", dependencies: ["Dataset", "Determinism", "ProcessSupport", "Tensors"],
             path: "Sources/Learning/Verification", swiftSettings: settings),
         .target(
             name: "Training", dependencies: ["CKernels", "COneDNN", "Determinism", "Model", "Tensors"],

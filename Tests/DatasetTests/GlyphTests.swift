@@ -52,6 +52,12 @@ private func smallRecipe() -> GlyphRecipe {
             try GlyphCache.open(path: path, recipe: other, parallel: ParallelBlocks(threads: 2)) { reports.append($0) }
         }
         #expect(error?.code == .otherRecipe && error?.message.contains("10 characters held out instead of 12") == true)
+        let directory = #expect(throws: DatasetError.self) {
+            try GlyphCache.open(path: folder.path, recipe: other, parallel: ParallelBlocks(threads: 2)) {
+                reports.append($0)
+            }
+        }
+        #expect(directory?.message.contains("is a directory") == true)
         #expect(reports.isEmpty && FileManager.default.contentsEqual(atPath: path, andPath: again))
     }
 

@@ -2,6 +2,7 @@ internal import CFreeType
 public import Dataset
 public import Determinism
 internal import Foundation
+internal import ProcessSupport
 
 extension GlyphCache {
     /// Opens the file at `path` if it was made from `recipe`; builds it if there is none, or if it is damaged.
@@ -20,6 +21,12 @@ extension GlyphCache {
         path: String, recipe: GlyphRecipe, parallel: ParallelBlocks, report: (String) -> Void = { _ in }
     ) throws(DatasetError) -> GlyphCache {
         try recipe.validate()
+        // Before half a minute of rendering is lost.
+        var isDirectory: ObjCBool = false
+        if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
+            throw DatasetError(
+                .unwritableFile, path: path, "is a directory; name the file to write, such as \(path)/glyphs.cache")
+        }
         let lock = try FileLock(path: path + ".lock")
         defer { withExtendedLifetime(lock) {} }
         let fonts = recipe.installedFonts()
@@ -61,7 +68,7 @@ extension GlyphCache {
             try GlyphCacheFile.bytes(record: record, glyphs: glyphs).write(
                 to: URL(fileURLWithPath: path), options: .atomic)
         } catch {
-            throw DatasetError(.unwritableFile, path: path, "cannot be written: \(error.localizedDescription)")
+            throw DatasetError(.unwritableFile, path: path, "cannot be written: \(SystemProblem.reason(error))")
         }
         return try GlyphCache(path: path)
     }

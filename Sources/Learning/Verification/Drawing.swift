@@ -1,5 +1,6 @@
 internal import Dataset
 internal import Foundation
+internal import ProcessSupport
 
 /// A picture of lines and text, as SVG: no library draws it, and every browser shows it.
 struct Drawing {
@@ -92,7 +93,7 @@ struct Drawing {
         do { try Data(svg.utf8).write(to: URL(fileURLWithPath: temporary)) } catch {
             unlink(temporary)
             throw DatasetError(
-                .unwritableFile, path: path, "the picture cannot be written: \(error.localizedDescription)")
+                .unwritableFile, path: path, "the picture cannot be written: \(SystemProblem.reason(error))")
         }
         guard rename(temporary, path) == 0 else {
             let reason = String(cString: strerror(errno))
