@@ -18,10 +18,10 @@ extension ShardEngine {
         return ShardHoldings(
             slices: slices, denseSlices: denseSlices, received: copies.set(isDense: false),
             receivedDense: copies.set(isDense: true), mapVersion: mapVersion, classVersion: classVersion, past: past,
-            lastTask: lastTask, isSynced: false)
+            lastTask: lastTask, isSynced: false, recent: attempts.filter { $0.step <= prepared?.step ?? committed })
     }
 
-    /// Notes which attempt of its step was logged.
+    /// Notes which attempt of its step was logged, or done without a log.
     func note(attempt record: LogRecord) {
         guard record.isStep else { return }
         attempts.removeAll { $0.step >= record.header.step }

@@ -41,7 +41,7 @@ extension ShardEngine {
                 step: record.header.step, gradient: gradient, of: recorded,
                 totalSquaredNorm: record.header.squaredNorm, learningRate: Double(record.header.learningRate))
         }
-        prepared = record.id
+        prepared = record.attempt
     }
 
     /// Whether every piece of a slice is as it is after `step` or a later one.

@@ -54,7 +54,10 @@ extension ShardEngine {
     }
 
     private func log(_ record: LogRecord) throws {
-        guard let store else { return remember(record) }
+        guard let store else {
+            remember(record)
+            return note(attempt: record)
+        }
         try store.append(record)
         note(attempt: record)
         try store.sync()
@@ -101,7 +104,8 @@ extension ShardEngine {
             }
             recent.removeAll { $0.header.step > task.step }
             if !ownsSlices { committed = task.step }
-            return ""
+            attempts.removeAll { $0.step > task.step }
+            return heldAttempt(of: task.step)
         }
         if ownsSlices {
             // Before anything is cut off: what is left must lead to the step.
@@ -126,8 +130,12 @@ extension ShardEngine {
         }
         for slice in copies.keys.sorted() { try drop(slice) }
         (snapshots, committed) = (nil, task.step)
-        // The coordinator compares which attempt every shard holds now.
-        return attempts.last { $0.step == task.step && ownsSlices }?.code ?? ""
+        return heldAttempt(of: task.step)
+    }
+
+    /// What the coordinator compares when everyone has gone back: the attempt of the step that is held now, empty if it is not known.
+    private func heldAttempt(of step: Int) -> String {
+        attempts.last { $0.step == step && ownsSlices }?.code ?? ""
     }
 
     private func takeOver(_ moves: [SliceMove], _ task: BoundaryTask) throws -> String {

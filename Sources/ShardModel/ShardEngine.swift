@@ -33,7 +33,7 @@ package final class ShardEngine {
     /// The past that the state is of, 0 if it has none, and the slice map.
     var past: UInt64 = 0
     var mapVersion = 0
-    /// The attempts that the newest steps in the log are of.
+    /// The attempts that the newest steps are of, in the log or in memory.
     var attempts: [StepID] = []
     /// Where the directory is, and what tells it from a copy.
     let place: (text: String, identity: UInt64)
@@ -193,7 +193,10 @@ package final class ShardEngine {
 
     /// Logs a step. Waits while the disk does not take it, unless the attempt is given up meanwhile.
     private func keep(_ record: LogRecord, of id: StepID) throws {
-        guard let store else { return remember(record) }
+        guard let store else {
+            remember(record)
+            return note(attempt: record)
+        }
         try gate.retry(id) { () throws(CenterStoreError) in try store.append(record) }
         note(attempt: record)
     }

@@ -38,7 +38,8 @@ extension Decoder {
             classVersion: try Field.number(c.class_version, "class_version"), safe: try Field.orNone(c.safe, "safe"),
             exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
             learningRate: try Field.learningRate(c.learning_rate), ranks: ranks, shards: shards,
-            moves: try moves(c.moves, c.n_moves), activity: activity, past: c.past, coordinator: c.coordinator)
+            moves: try moves(c.moves, c.n_moves), activity: activity, past: c.past, coordinator: c.coordinator,
+            committedID: try committedID(c.committed_id, c.committed))
     }
 
     static func stepDone(_ c: Partialfc__StepDone) throws -> StepDone {
@@ -78,6 +79,7 @@ extension Decoder {
             exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
             learningRate: try Field.learningRate(c.learning_rate),
             microBatches: try range(c.micro_batches, "micro_batches"), payload: payload)
+        request.committedID = try committedID(c.committed_id, c.committed)
         request.query = try Field.value(StepQuery.self, c.query, "query")
         guard request.query == .none || payload.isEmpty else {
             throw WireError(.tensor, "a query has no tensors, but \(payload.count) came with it")
@@ -111,6 +113,18 @@ extension Decoder {
         return StepReply(
             id: try step(c.id), rank: try Field.number(c.rank, "rank"),
             phase: try Field.value(StepPhase.self, c.phase, "phase"), outcome: outcome)
+    }
+
+    /// Which attempt the committed step is of, if that is said.
+    private static func committedID(
+        _ pointer: UnsafeMutablePointer<Partialfc__StepID>?, _ committed: Int64
+    ) throws -> StepID? {
+        guard pointer != nil else { return nil }
+        let id = try step(pointer)
+        guard id.step == committed else {
+            throw WireError(.field, "committed_id is of step \(id.step), committed is \(committed)")
+        }
+        return id
     }
 
     private static func position(

@@ -58,6 +58,7 @@ extension Encoder {
             $0.moves = try moves(plan.moves)
             $0.past = plan.past
             $0.coordinator = plan.coordinator
+            if let id = plan.committedID { $0.committed_id = try step(id) }
         }
     }
 
@@ -108,6 +109,7 @@ extension Encoder {
             $0.learning_rate = try Field.learningRate(request.learningRate)
             $0.micro_batches = try range(request.microBatches, "micro_batches")
             $0.query = UInt32(request.query.rawValue)
+            if let id = request.committedID { $0.committed_id = try step(id) }
         }
     }
 

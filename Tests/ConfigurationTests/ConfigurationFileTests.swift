@@ -122,6 +122,19 @@ import Testing
         #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: "head: {sampling: 3}") }
     }
 
+    /// Runs of older versions promise what `exact` says, and keep their fingerprint.
+    @Test func thePromiseIsPartOfTheFingerprintOnlyIfItIsTheWeakerOne() throws {
+        let exact = try RunConfiguration(yaml: "seed: 5\ndeterminism: exact")
+        let unsaid = try RunConfiguration(yaml: "seed: 5")
+        let logged = try RunConfiguration(yaml: "seed: 5\ndeterminism: logged")
+        #expect(exact == unsaid && !exact.canonicalText.contains("determinism"))
+        #expect(exact.fingerprint != logged.fingerprint)
+        #expect(try RunConfiguration(stored: exact.canonicalText).determinism == "exact")
+        #expect(try RunConfiguration(stored: logged.canonicalText) == logged)
+        #expect(logged.differences(from: exact) == [#"determinism: stored "exact", now "logged""#])
+        #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: "determinism: perhaps") }
+    }
+
     @Test func differencesNameTheKeyAndBothValues() {
         var stored = RunConfiguration()
         stored.head.scale = 32

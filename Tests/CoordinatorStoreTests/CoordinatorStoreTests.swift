@@ -1,4 +1,5 @@
 import Cluster
+import Cluster
 import CoordinatorStore
 import Foundation
 import GRDB
@@ -10,13 +11,15 @@ import Testing
 @Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorStoreTests {
     private typealias Decision = CoordinatorRecord.Decision
 
+    private static let id = StepID(term: 1, step: 5, attempt: 2)
+
     /// Every kind of decision, with values drawn by `generator`.
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(15) {
+        switch number(16) {
         case 0: return .term(number(100), committed: number(100) - 1)
-        case 1: return .committed(number(1000))
+        case 1: return .committed(StepID(term: number(3), step: number(20), attempt: number(3)))
         case 2:
             let owners = (0..<8).map { (SliceName.centers($0), number(3)) } + (0..<4).map { (.dense($0), number(3)) }
             return .map(version: number(50), owners: Dictionary(uniqueKeysWithValues: owners))
@@ -60,6 +63,7 @@ import Testing
         case 11: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
         case 12: return .pasts((0..<number(4)).map { Past(name: .max - UInt64(number(9)), since: $0 - 1) })
         case 13: return .safe(number(1000) - 1)
+        case 14: return .attempts((0..<number(5)).map { StepID(term: number(3), step: 9 + $0, attempt: number(2)) })
         default: return .failed(number(2) == 0 ? nil : "a reason with 'quotes'")
         }
     }
@@ -100,7 +104,7 @@ import Testing
         let store = try CoordinatorDatabase(directory: folder.path)
         try store.create(.init(id: "c", configuration: ""))
         try store.write([.term(1, committed: -1)])
-        for step in 0..<50 { try store.write([.committed(step)]) }
+        for step in 0..<50 { try store.write([.committed(StepID(term: 1, step: step, attempt: 0))]) }
         // What a killed process leaves: the files as they are, nothing closed.
         let copy = try TemporaryFolder()
         for name in try FileManager.default.contentsOfDirectory(atPath: folder.path) where name != "lock" {
@@ -119,10 +123,11 @@ import Testing
         #expect(try store.load()?.cluster.id == "c")
         try execute("CREATE TRIGGER no BEFORE INSERT ON checkpoint BEGIN SELECT raise(ABORT, 'no'); END", folder)
         let checkpoint = CoordinatorRecord.CheckpointRecord(step: 1, directory: "", classVersion: 0)
-        #expect(throws: CoordinatorStoreError.self) { try store.write([.committed(5), .checkpoints([checkpoint])]) }
+        #expect(throws: CoordinatorStoreError.self) { try store.write([.committed(Self.id), .checkpoints([checkpoint])]) }
         #expect(try store.load()?.record == CoordinatorRecord())
-        try store.write([.committed(5)])
+        try store.write([.committed(Self.id)])
         #expect(try store.load()?.record.committed == 5)
+        #expect(try store.load()?.record.attempts == [Self.id])
     }
 
     @Test func aSecondCoordinatorIsRefused() throws {

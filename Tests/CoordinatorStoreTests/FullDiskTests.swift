@@ -1,3 +1,4 @@
+import Cluster
 import CoordinatorStore
 import Foundation
 import StepProtocol
@@ -14,8 +15,9 @@ import Testing
         }
         defer { _ = try? Self.run("umount", "-l", folder.path) }
         let store = try CoordinatorDatabase(directory: folder.path + "/state")
+        func id(_ step: Int) -> StepID { StepID(term: 1, step: step, attempt: 0) }
         try store.create(.init(id: "c", configuration: ""))
-        try store.write([.term(1, committed: -1), .committed(3)])
+        try store.write([.term(1, committed: -1), .committed(id(3))])
         let before = try #require(try store.load())
 
         // Fill it to the last page.
@@ -29,7 +31,7 @@ import Testing
         var failure: CoordinatorStoreError?
         while failure == nil && written < 10_000 {
             do {
-                try store.write([.committed(written + 1), .failed(String(repeating: "x", count: 2000))])
+                try store.write([.committed(id(written + 1)), .failed(String(repeating: "x", count: 2000))])
                 written += 1
             } catch { failure = error }
         }
@@ -39,7 +41,7 @@ import Testing
 
         try handle.close()
         try FileManager.default.removeItem(atPath: filler)
-        try store.write([.committed(written + 1), .failed(nil)])
+        try store.write([.committed(id(written + 1)), .failed(nil)])
         store.close()
         #expect(try CoordinatorDatabase(directory: folder.path + "/state").load()?.record.committed == written + 1)
     }

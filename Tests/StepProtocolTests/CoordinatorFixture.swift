@@ -80,6 +80,7 @@ struct CoordinatorFixture {
     /// The coordinator's process dies and starts again with what was written.
     mutating func restart(losing lost: Int = 0) {
         database.committed -= lost
+        database.attempts.removeAll { $0.step > database.committed }
         machine = Machine(machine.configuration, record: database)
         perform(machine.start(at: now))
     }

@@ -270,10 +270,70 @@ import Testing
         cluster.commit(through: 3)
         cluster.restart()
         for shard in 0..<2 {
-            cluster.join("s\(shard)", incarnation: UInt64(300 + shard), previous: shard, state: attempts(shard, 3, 1))
+            cluster.join("s\(shard)", incarnation: UInt64(300 + shard), previous: shard, state: attempts(shard, 3, 0))
         }
         #expect(cluster.machine.committed == 3)
         #expect(cluster.task == nil)
+        #expect(cluster.machine.plan.committedID == StepID(term: 1, step: 3, attempt: 0))
+    }
+
+    @Test mutating func whichAttemptWasCommittedIsKnownAfterARestart() {
+        start()
+        cluster.commit(through: 3)
+        cluster.restart()
+        // All shards have the same record, of an attempt that was not committed.
+        cluster.join("s0", incarnation: 300, previous: 0, state: attempts(0, 3, 1))
+        let words = cluster.join("s1", incarnation: 301, previous: 1, state: attempts(1, 3, 1))
+        #expect(
+            words.contains { $0.contains("(shard-0 attempt 1 of term 1, shard-1 attempt 1 of term 1; committed was attempt 0 of") })
+        #expect(cluster.task?.kind == .restore(checkpoint: nil))
+        #expect(cluster.task?.step == 2)
+        #expect(cluster.database.attempts.map(\.step) == [0, 1, 2], "what was gone back behind counts no more")
+    }
+
+    @Test mutating func anAttemptThatIsNotKnownIsLearnedFromTheShards() {
+        start()
+        cluster.commit(through: 3)
+        cluster.restart(losing: 2)
+        for shard in 0..<2 {
+            cluster.join("s\(shard)", incarnation: UInt64(300 + shard), previous: shard, state: attempts(shard, 3, 2))
+        }
+        #expect(cluster.task?.step == 3)
+        #expect(cluster.machine.plan.committedID == nil)
+        let number = cluster.task?.number ?? 0
+        for shard in 0..<2 {
+            cluster.tell(
+                .taskDone(
+                    "s\(shard)", MemberID(.shard, shard), incarnation: UInt64(300 + shard), number: number,
+                    .done(detail: "1.3.2")))
+        }
+        #expect(cluster.task == nil)
+        #expect(cluster.machine.plan.committedID == StepID(term: 1, step: 3, attempt: 2))
+    }
+
+    @Test mutating func everyoneWentBackToAnAttemptThatWasNotCommitted() {
+        start()
+        cluster.commit(through: 5)
+        for shard in 0..<2 {
+            cluster.join("s\(shard)", incarnation: UInt64(300 + shard), previous: shard, state: holding(shard, 3))
+        }
+        #expect(cluster.task?.step == 3)
+        let number = cluster.task?.number ?? 0
+        for shard in 0..<2 {
+            cluster.tell(
+                .taskDone(
+                    "s\(shard)", MemberID(.shard, shard), incarnation: UInt64(300 + shard), number: number,
+                    .done(detail: "1.3.7")))
+        }
+        #expect(cluster.task?.step == 2, "the committed attempt of step 3 is gone")
+    }
+
+    @Test mutating func whatComesWithACheckpointHasNoKnownAttempt() {
+        start()
+        _ = takeCheckpoint()
+        #expect(cluster.machine.plan.committedID?.step == cluster.machine.committed)
+        cluster.tell(.restore(checkpoint: nil, step: nil))
+        #expect(cluster.machine.plan.committedID == nil)
     }
 
     @Test mutating func whoeverGoesBackSaysWhichAttemptItHoldsThen() {

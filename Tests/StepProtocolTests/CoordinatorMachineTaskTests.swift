@@ -31,7 +31,7 @@ import Testing
         cluster.acknowledge("s0")
         #expect(cluster.machine.committed == 0)
         #expect(cluster.acknowledge("s1") == ["committed 1 loss none"])
-        #expect(cluster.decisions == [.committed(1), .task(nil)])
+        #expect(cluster.decisions == [.committed(.skipped(1)), .task(nil)])
         #expect(cluster.machine.id == StepID(term: 1, step: 2, attempt: 0))
         #expect(cluster.machine.activity == .train)
         let status = cluster.machine.status(at: cluster.now)

@@ -144,14 +144,15 @@ enum Samples {
                     denseSlices: SliceSet(1..<8)),
                 .init(shard: MemberID(.shard, 4), endpoint: "tcp://h:2", slices: [], denseSlices: []),
             ],
-            moves: moves, activity: activity)
+            moves: moves, activity: activity, committedID: StepID(term: 3, step: 69_999, attempt: 2))
     }
 
     static func request(_ payload: [Tensor]) -> WireMessage {
         .stepRequest(
             StepRequest(
                 id: id, rank: 1, worldSize: 2, mapVersion: 5, phase: .dense, committed: 69_999, exchange: .features,
-                learningRate: 0.05, microBatches: 2..<4, payload: payload), incarnation: 77)
+                learningRate: 0.05, microBatches: 2..<4, payload: payload, committedID: .skipped(69_999)),
+            incarnation: 77)
     }
 
     /// Nothing of the payload travels with a question about it.

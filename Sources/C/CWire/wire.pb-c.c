@@ -4770,7 +4770,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   (ProtobufCMessageInit) partialfc__plan__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[17] =
+static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[18] =
 {
   {
     "id",
@@ -4976,11 +4976,24 @@ static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[17] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "committed_id",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, committed_id),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__field_indices_by_name[] = {
   7,   /* field[7] = activity */
   10,   /* field[10] = class_version */
   1,   /* field[1] = committed */
+  17,   /* field[17] = committed_id */
   16,   /* field[16] = coordinator */
   3,   /* field[3] = exchange */
   14,   /* field[14] = finishing */
@@ -4996,11 +5009,12 @@ static const unsigned partialfc__plan__field_indices_by_name[] = {
   6,   /* field[6] = shards */
   13,   /* field[13] = task */
 };
-static const ProtobufCIntRange partialfc__plan__number_ranges[2 + 1] =
+static const ProtobufCIntRange partialfc__plan__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 20, 15 },
-  { 0, 17 }
+  { 24, 17 },
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__descriptor =
 {
@@ -5010,10 +5024,10 @@ const ProtobufCMessageDescriptor partialfc__plan__descriptor =
   "Partialfc__Plan",
   "partialfc",
   sizeof(Partialfc__Plan),
-  17,
+  18,
   partialfc__plan__field_descriptors,
   partialfc__plan__field_indices_by_name,
-  2,  partialfc__plan__number_ranges,
+  3,  partialfc__plan__number_ranges,
   (ProtobufCMessageInit) partialfc__plan__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -6262,7 +6276,7 @@ const ProtobufCMessageDescriptor partialfc__leave__descriptor =
   (ProtobufCMessageInit) partialfc__leave__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors[11] =
+static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors[12] =
 {
   {
     "incarnation",
@@ -6396,9 +6410,22 @@ static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "committed_id",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepRequest, committed_id),
+    &partialfc__step_id__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_request__field_indices_by_name[] = {
   6,   /* field[6] = committed */
+  11,   /* field[11] = committed_id */
   7,   /* field[7] = exchange */
   1,   /* field[1] = id */
   0,   /* field[0] = incarnation */
@@ -6410,11 +6437,12 @@ static const unsigned partialfc__step_request__field_indices_by_name[] = {
   2,   /* field[2] = rank */
   3,   /* field[3] = world_size */
 };
-static const ProtobufCIntRange partialfc__step_request__number_ranges[2 + 1] =
+static const ProtobufCIntRange partialfc__step_request__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 12, 10 },
-  { 0, 11 }
+  { 14, 11 },
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor partialfc__step_request__descriptor =
 {
@@ -6424,10 +6452,10 @@ const ProtobufCMessageDescriptor partialfc__step_request__descriptor =
   "Partialfc__StepRequest",
   "partialfc",
   sizeof(Partialfc__StepRequest),
-  11,
+  12,
   partialfc__step_request__field_descriptors,
   partialfc__step_request__field_indices_by_name,
-  2,  partialfc__step_request__number_ranges,
+  3,  partialfc__step_request__number_ranges,
   (ProtobufCMessageInit) partialfc__step_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -26,6 +26,20 @@ public struct StepID: Hashable, Comparable, Sendable, Codable, CustomStringConve
     /// What stands for a step that was skipped: all skips of a step are equal, whoever logged them in which term.
     public static func skipped(_ step: Int) -> StepID { StepID(term: 0, step: step, attempt: 0) }
 
+    /// For people who must tell attempts of different terms apart.
+    public var place: String {
+        self == .skipped(step) ? "step \(step), which was skipped" : "step \(step) attempt \(attempt) of term \(term)"
+    }
+
     /// As text, for acknowledgements: `term.step.attempt`.
     public var code: String { "\(term).\(step).\(attempt)" }
+
+    /// From its `code`; nil if the text is none.
+    public init?(code: String) {
+        let numbers = code.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
+        guard numbers.count == 3, let term = numbers[0], let step = numbers[1], let attempt = numbers[2],
+            min(term, step, attempt) >= 0
+        else { return nil }
+        self.init(term: term, step: step, attempt: attempt)
+    }
 }

@@ -160,6 +160,7 @@ extension CoordinatorMachine {
         }
         if let past, past != record.pasts.present {
             actions += decide(.pasts([Past(name: past, since: -1)]))
+            if !record.attempts.isEmpty { actions += decide(.attempts([])) }
             let checkpoints = record.checkpoints.filter { $0.past == past }
             if checkpoints != record.checkpoints { actions += decide(.checkpoints(checkpoints)) }
         }

@@ -23,7 +23,6 @@ extension CoordinatorMachine {
         pasts.append(Past(term: record.term, incarnation: incarnation, since: step))
         var actions = decide(.pasts(pasts.suffix(Past.limit)))
         marks = marks.mapValues { min($0, step) }
-        committedIDs = committedIDs.filter { $0.key <= step }
         safe = min(safe, step)
         if record.safe > step { actions += decide(.safe(step)) }
         lastCheckpointStep = min(lastCheckpointStep, step)
@@ -70,16 +69,10 @@ extension CoordinatorMachine {
 
     // MARK: Attempts
 
-    /// Remembers which attempt of a step was committed.
-    mutating func note(committed id: StepID) {
-        committedIDs[id.step] = id
-        committedIDs[id.step - 8] = nil
-    }
-
-    /// Whether these shards, or one of them and what was committed here, are of different attempts of `step`.
+    /// Whether these shards, or one of them and what was committed, are of different attempts of `step`.
     func isMixed(_ step: Int, _ states: [ShardState]) -> Bool {
         var ids = Set(states.compactMap { $0.holdings?.recent.last { $0.step == step } })
-        if let known = committedIDs[step] { ids.insert(known) }
+        if let known = record.attempt(of: step) { ids.insert(known) }
         return ids.count > 1
     }
 
@@ -87,11 +80,10 @@ extension CoordinatorMachine {
     func mixture(_ step: Int, _ states: [(MemberID, ShardState)]) -> Action {
         let held = states.compactMap { member, state in
             state.holdings?.recent.last { $0.step == step }.map { "\(member) \(Self.describe($0))" }
-        }.joined(separator: ", ")
-        let known = committedIDs[step].map { "; committed was \(Self.describe($0))" } ?? ""
+        }
         return .event(
             .warning,
-            "shards hold different attempts of step \(step) (\(held)\(known)), as after a power cut that took the end of a log: "
+            "shards hold different attempts of step \(step) (\(list(held, step))), as after a power cut that took the end of a log: "
                 + "the step is done again")
     }
 
@@ -99,12 +91,30 @@ extension CoordinatorMachine {
         id.term == 0 ? "skipped it" : "attempt \(id.attempt) of term \(id.term)"
     }
 
-    /// Every shard has gone back by its log, and says which attempt it holds now. If these differ, one step more is given up.
+    /// Who holds what, and what was committed.
+    private func list(_ held: [String], _ step: Int) -> String {
+        let known = record.attempt(of: step).map { "; committed was \(Self.describe($0))" } ?? ""
+        return held.joined(separator: ", ") + known
+    }
+
+    /// Every shard has gone back by its log, and says which attempt it holds now. If these differ, or are not the one that was
+    /// committed, one step more is given up.
     mutating func goFurtherBack(_ task: BoundaryTask, _ details: [MemberID: String]) -> [Action]? {
-        let held = details.filter { !$0.value.isEmpty }
-        guard Set(held.values).count > 1 else { return nil }
-        let list = held.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
-        let text = "shards hold different attempts of step \(task.step) (\(list)): the step is done again"
+        let held = details.filter { !$0.value.isEmpty }.sorted { $0.key < $1.key }
+        guard !held.isEmpty else { return nil }
+        let known = record.attempt(of: task.step).map { [$0.code] } ?? []
+        guard Set(held.map(\.value) + known).count > 1 else { return nil }
+        let texts = held.map { "\($0.key) \(StepID(code: $0.value).map(Self.describe) ?? $0.value)" }
+        let text = "shards hold different attempts of step \(task.step) (\(list(texts, task.step))): the step is done again"
         return endTask() + [.event(.warning, text)] + goBack(to: task.step - 1)
+    }
+
+    /// Every shard holds the same attempt of the step that they went back to: if it was not known, it is now.
+    mutating func learnAttempt(_ task: BoundaryTask, _ details: [MemberID: String]) -> [Action] {
+        let held = Set(details.values.compactMap(StepID.init(code:)))
+        guard held.count == 1, let id = held.first, id.step == task.step, id.step == committed,
+            record.attempt(of: id.step) == nil
+        else { return [] }
+        return decide(.attempts(record.attempts + [id]))
     }
 }

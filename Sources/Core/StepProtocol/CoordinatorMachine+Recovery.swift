@@ -49,6 +49,8 @@ extension CoordinatorMachine {
             actions += decide(.map(version: record.mapVersion + 1, owners: record.owners))
         }
         actions += beginTerm(committed: checkpoint.step)
+        // It may be of another past than what is known.
+        if !record.attempts.isEmpty { actions += decide(.attempts([])) }
         safe = -1
         lastCheckpointStep = -1
         actions += beginPast(at: checkpoint.step, of: checkpoint.past, keeping: checkpoint)
@@ -139,6 +141,11 @@ extension CoordinatorMachine {
             {
                 clearUnchecked()
                 return .act(mixtures + goBack(to: step))
+            }
+            if !mixtures.isEmpty, owners.contains(where: { live[$0]?.logsSteps == false }), !hasSaidFinished {
+                // One that logs nothing cannot go back by itself.
+                clearUnchecked()
+                return .act(mixtures + goBack(to: newestCheckpoint ?? beginning))
             }
             if !mixtures.isEmpty {
                 return .wait(

@@ -207,8 +207,8 @@ extension CoordinatorMachine {
             return suspect(culprits, "the loss is \(loss), the gradient norm \(norm)", now)
         }
         skippedInARow = 0
-        note(committed: id)
         return finishStep(
+            id,
             StepReport(
                 step: id.step, loss: loss, gradientNorm: norm,
                 learningRate: learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
@@ -221,15 +221,15 @@ extension CoordinatorMachine {
         toSkip = nil
         skippedSteps += 1
         skippedInARow += 1
-        note(committed: .skipped(step))
         return finishStep(
+            .skipped(step),
             StepReport(
                 step: step, loss: nil, gradientNorm: nil, learningRate: learningRate(step),
                 attempts: id.attempt + 1, worldSize: 0, seconds: (now - (stepStart ?? now)) / .seconds(1), results: []))
     }
 
-    private mutating func finishStep(_ report: StepReport) -> [Action] {
-        var actions = decide(.committed(report.step)) + expectEvaluation(after: report.step)
+    private mutating func finishStep(_ attempt: StepID, _ report: StepReport) -> [Action] {
+        var actions = decide(.committed(attempt)) + expectEvaluation(after: report.step)
         noteLastWorld()
         lastCommit = lastEvent
         if safe > record.safe { actions += decide(.safe(safe)) }

@@ -87,7 +87,8 @@ extension CoordinatorMachine {
         case .restore(let checkpoint):
             if checkpoint == nil, let more = goFurtherBack(task, details) { return more }
             attempts = .fresh
-            return endTask() + [.event(.info, "every shard holds the state of step \(task.step)")] + replanned()
+            let learned = checkpoint == nil ? learnAttempt(task, details) : []
+            return learned + endTask() + [.event(.info, "every shard holds the state of step \(task.step)")] + replanned()
         case .check(let operation): return settle(operation, details, taskFailures) + endTask()
         case .classes:
             var operations = record.operations

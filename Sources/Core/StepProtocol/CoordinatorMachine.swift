@@ -97,8 +97,6 @@ public struct CoordinatorMachine: Sendable {
     var dismissed: [MemberID: UInt64] = [:]
     /// The newest step that each shard was known to have on its disk, in the present past.
     var marks: [MemberID: Int] = [:]
-    /// The attempts that were committed, of the last few steps.
-    var committedIDs: [Int: StepID] = [:]
     /// Processes that came with a copy of the directory of a shard that may be alive, by incarnation, and since when they wait.
     var challenges: [UInt64: Duration] = [:]
     /// What was last refused in the name of a shard.
@@ -249,7 +247,8 @@ public struct CoordinatorMachine: Sendable {
             revision: revision, id: id, committed: committed, mapVersion: record.mapVersion,
             classVersion: record.classVersion, safe: safe, exchange: configuration.exchange,
             learningRate: learningRate(min(id.step, lastStep)), ranks: ranks, shards: shardMap,
-            moves: activeMoves, activity: activity, past: record.pasts.present, coordinator: incarnation)
+            moves: activeMoves, activity: activity, past: record.pasts.present, coordinator: incarnation,
+            committedID: record.attempt(of: committed))
     }
 
     /// The plan for everyone who can be reached, under a new revision.

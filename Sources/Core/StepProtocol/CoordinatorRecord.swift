@@ -34,6 +34,15 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public var pasts: [Past] = []
     /// The newest step that every owner was known to hold durably.
     public var safe = -1
+    /// The attempts that the last committed steps are of, ascending by step. A step of which that is not known is missing: it was
+    /// committed by an earlier version, or came with a checkpoint.
+    public var attempts: [StepID] = []
+
+    /// How many attempts are kept: shards tell theirs of fewer steps.
+    public static let attemptLimit = 8
+
+    /// The attempt of `step` that was committed; nil if that is not known.
+    public func attempt(of step: Int) -> StepID? { attempts.last { $0.step == step } }
 
     /// A member as it was when it last joined.
     public struct MemberRecord: Sendable, Hashable, Codable {
@@ -94,7 +103,9 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         /// A coordinator has started, or the cluster goes back: `committed` is the last step that counts.
         case term(Int, committed: Int)
         /// With `safe` the only decision that a power cut may take back: the shards know better.
-        case committed(Int)
+        case committed(StepID)
+        /// What is known of the attempts that the last committed steps are of is this.
+        case attempts([StepID])
         case map(version: Int, owners: [SliceName: Int])
         case member(MemberID, MemberRecord)
         case gone(MemberID)
@@ -124,8 +135,14 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
 
     public mutating func apply(_ decision: Decision) {
         switch decision {
-        case .term(let term, let committed): (self.term, self.committed) = (term, committed)
-        case .committed(let step): committed = step
+        case .term(let term, let committed):
+            (self.term, self.committed) = (term, committed)
+            attempts.removeAll { $0.step > committed }
+        case .committed(let id):
+            committed = id.step
+            attempts.removeAll { $0.step >= id.step || $0.step <= id.step - Self.attemptLimit }
+            attempts.append(id)
+        case .attempts(let attempts): self.attempts = attempts
         case .map(let version, let owners): (mapVersion, self.owners) = (version, owners)
         case .member(let member, let record):
             members[member] = record

@@ -8,6 +8,8 @@ public struct Plan: Sendable, Hashable {
     public var id: StepID
     /// The last committed step, -1 before the first.
     public var committed: Int
+    /// The attempt of it that was committed (`StepID.skipped` if it was skipped); nil if that is not known.
+    public var committedID: StepID?
     /// Version of the slice map in `shards`: raised whenever ownership or the classes change.
     public var mapVersion: Int
     /// How many class operations have been applied.
@@ -85,7 +87,7 @@ public struct Plan: Sendable, Hashable {
         revision: Int = 0, id: StepID, committed: Int, mapVersion: Int, classVersion: Int = 0, safe: Int = -1,
         exchange: Exchange,
         learningRate: Float, ranks: [Rank], shards: [Shard], moves: [SliceMove] = [], activity: Activity,
-        past: UInt64 = 0, coordinator: UInt64 = 0
+        past: UInt64 = 0, coordinator: UInt64 = 0, committedID: StepID? = nil
     ) {
         self.revision = revision
         self.id = id
@@ -101,6 +103,7 @@ public struct Plan: Sendable, Hashable {
         self.activity = activity
         self.past = past
         self.coordinator = coordinator
+        self.committedID = committedID
     }
 
     /// What this plan names that a run of these sizes does not have, or nil.
@@ -124,6 +127,11 @@ public struct Plan: Sendable, Hashable {
             return "a move of \(move.slice)"
         }
         return nil
+    }
+
+    /// Whether the committed step is of this attempt, as far as that is known.
+    func isCommitted(_ attempt: StepID) -> Bool {
+        attempt.step == committed && (committedID ?? attempt) == attempt
     }
 
     /// Whether a shard that follows this plan takes part in the request: a step is computed while the plan says so, and who writes the

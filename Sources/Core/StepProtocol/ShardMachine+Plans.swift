@@ -11,7 +11,7 @@ extension ShardMachine {
     /// Does what the newest plan asks for, as far as it is not done. While a task is executed everything else waits.
     private mutating func act() -> [Action] {
         guard let plan, runningTask == nil else { return [] }
-        var actions = learn(committed: plan.committed)
+        var actions = learnCommitted(plan)
         guard plan.mapVersion > 0 else { return actions }
         let mine = plan.shards.first { $0.shard == member }
         if mine == nil {
@@ -82,7 +82,7 @@ extension ShardMachine {
         guard isReady else { return [] }
         // A step that every shard has prepared may be the one that the cluster resumes from.
         var actions: [Action] = []
-        if case .restore(nil) = task.kind { actions += learn(committed: task.step) }
+        if case .restore(nil) = task.kind, let plan, plan.committed == task.step { actions += learnCommitted(plan) }
         actions += undo()
         if isDone {
             (lastTask, lastDone) = ((task.number, .done(detail: "")), task)

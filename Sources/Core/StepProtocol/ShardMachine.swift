@@ -137,9 +137,11 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     /// The step that is applied or being computed.
     var isStepInFlight: Bool { attempt != nil || restored != nil }
 
-    mutating func learn(committed step: Int) -> [Action] {
-        guard let prepared, prepared.step == step else { return [] }
-        committed = step
+    /// Commits what is prepared if the plan says that this attempt is the committed one. Of another attempt of the step nothing is made
+    /// final: the coordinator has heard of it in the hello, and has everyone go back.
+    mutating func learnCommitted(_ plan: Plan) -> [Action] {
+        guard let prepared, plan.isCommitted(prepared) else { return [] }
+        committed = prepared.step
         attempt = nil
         restored = nil
         transfersThisStep = 0
@@ -313,6 +315,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         defer { self.attempt = attempt }
         switch result {
         case .parameters(let rank, let payload):
+            // A result that is not of this attempt after all, whose id another coordinator has given twice, is of no use.
+            guard attempt.ranks.indices.contains(rank) else { return [] }
             return attempt.answer([rank], .parameters, .done(payload))
         case .sample(let payload):
             attempt.sample = .done
@@ -320,6 +324,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
             for rank in attempt.ranks.indices { attempt.ranks[rank].labels = nil }
             return attempt.answer(attempt.ranks.indices, .begin, .done(payload))
         case .forward(let rank, let payload):
+            guard attempt.ranks.indices.contains(rank) else { return [] }
             attempt.ranks[rank].forwardReply = payload
             if attempt.exchange == .rows { attempt.ranks[rank].forward = empty }
             return attempt.answer([rank], .forward, .done(payload))
@@ -342,6 +347,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     ) -> [Action] {
         guard attempt?.id == id, attempt?.failure == nil else { return [] }
         if case .parameters(let rank) = task {
+            guard attempt?.ranks.indices.contains(rank) == true else { return [] }
             return attempt?.answer([rank], .parameters, .refused(code: code, message: message)) ?? []
         }
         var blamed = ranks

@@ -35,8 +35,10 @@ public struct StepRequest<Payload: Sendable>: Sendable {
     public var worldSize: Int
     public var mapVersion: Int
     public var phase: StepPhase
-    /// The last step that the sender knows to be committed. A shard that is prepared for it commits.
+    /// The last step that the sender knows to be committed.
     public var committed: Int
+    /// Which attempt of that step the sender goes on from; nil if it does not say.
+    public var committedID: StepID?
     public var exchange: Exchange
     public var learningRate: Float
     /// The micro-batches of the rank.
@@ -47,7 +49,7 @@ public struct StepRequest<Payload: Sendable>: Sendable {
 
     public init(
         id: StepID, rank: Int, worldSize: Int, mapVersion: Int, phase: StepPhase, committed: Int, exchange: Exchange,
-        learningRate: Float, microBatches: Range<Int>, payload: Payload
+        learningRate: Float, microBatches: Range<Int>, payload: Payload, committedID: StepID? = nil
     ) {
         self.id = id
         self.rank = rank
@@ -59,6 +61,7 @@ public struct StepRequest<Payload: Sendable>: Sendable {
         self.learningRate = learningRate
         self.microBatches = microBatches
         self.payload = payload
+        self.committedID = committedID
     }
 }
 

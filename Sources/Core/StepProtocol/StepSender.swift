@@ -34,6 +34,12 @@ extension Plan {
         if request.microBatches != rank.microBatches {
             return (.malformed, "\(what) has micro-batches \(request.microBatches), the plan \(rank.microBatches)")
         }
+        if let committedID, let other = request.committedID, other != committedID {
+            return (
+                .malformed,
+                "\(what) goes on from \(other.place), committed is \(committedID.place): what it holds is not the cluster's state"
+            )
+        }
         if request.exchange != exchange {
             return (.malformed, "\(what) uses exchange \(request.exchange), the plan \(exchange)")
         }

@@ -121,11 +121,10 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
 
     /// What the held parameters are worth under a plan.
     ///
-    /// Tentative ones of an attempt count even if another attempt of that step was committed meanwhile: an attempt's
-    /// result does not depend on who computed it.
+    /// Tentative ones of an attempt count if it is the one that was committed.
     private mutating func settle(_ plan: Plan) {
         let committed = Held.committed(term: plan.id.term, plan.committed)
-        if case .tentative(let id) = held, id.term == plan.id.term, id.step == plan.committed { held = committed }
+        if case .tentative(let id) = held, id.term == plan.id.term, plan.isCommitted(id) { held = committed }
         if held != committed { held = .none }
     }
 
@@ -163,7 +162,7 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
         var request = StepRequest(
             id: attempt.id, rank: attempt.rank, worldSize: plan.ranks.count, mapVersion: plan.mapVersion,
             phase: phase, committed: plan.committed, exchange: plan.exchange, learningRate: plan.learningRate,
-            microBatches: attempt.microBatches, payload: payload)
+            microBatches: attempt.microBatches, payload: payload, committedID: plan.committedID)
         request.query = query
         return [query == .none ? .send(plan.shards[shard].shard, request) : .query(plan.shards[shard].shard, request)]
     }

@@ -91,7 +91,10 @@ extension RunConfiguration {
     /// The whole configuration as one line of JSON with sorted keys: what members receive, and what is hashed.
     public var canonicalText: String {
         // Encoding plain numbers and strings cannot fail once `validate` has refused what is not finite.
-        (try? String(decoding: Self.encoder.encode(self), as: UTF8.self)) ?? ""
+        var copy = self
+        // What every run promised before there was the key is not written: older runs keep their text and their fingerprint.
+        if copy.determinism == "exact" { copy.determinism = nil }
+        return (try? String(decoding: Self.encoder.encode(copy), as: UTF8.self)) ?? ""
     }
 
     /// A short fingerprint of what decides the result: everything but `output`, `cluster`, `checkpoint` and `evaluation.every`.

@@ -30,6 +30,9 @@ extension RunConfiguration {
             if !condition { throw ConfigurationError(key: key, problem: problem()) }
         }
         try require(!output.isEmpty, "output", "is empty; name a directory")
+        try require(
+            ["exact", "logged"].contains(determinism ?? "exact"), "determinism",
+            "is \(determinism ?? ""); use exact or logged")
         try require(seed <= UInt64(Int.max), "seed", "is \(seed), not in 0...\(Int.max)")
         try require(
             ["rec", "folder", "glyphs", "features"].contains(data.kind), "data.kind",

@@ -6,6 +6,9 @@
 public struct RunConfiguration: Codable, Sendable, Hashable {
     /// Key of every random number of the run.
     public var seed: UInt64 = 1
+    /// What the run promises of its result: `exact`, that it is a function of configuration and data; or `logged`, that it is a function of
+    /// what was logged of the committed attempts, because attempts of a step may differ. Nil is `exact`.
+    public var determinism: String? = "exact"
     /// Directory for the backbone, the metrics and the plots.
     public var output = "run"
     public var data = Data()

@@ -6,8 +6,18 @@ extension CoordinatorDatabase {
     /// One decision in SQL: the same as `CoordinatorRecord.apply`.
     static func write(_ decision: CoordinatorRecord.Decision, _ db: Database) throws {
         switch decision {
-        case .term(let term, let committed): try update(db, "term = ?, committed = ?", [term, committed])
-        case .committed(let step): try update(db, "committed = ?", [step])
+        case .term(let term, let committed):
+            try update(db, "term = ?, committed = ?", [term, committed])
+            try db.execute(sql: "DELETE FROM attempt WHERE step > ?", arguments: [committed])
+        case .committed(let id):
+            try update(db, "committed = ?", [id.step])
+            try db.execute(
+                sql: "DELETE FROM attempt WHERE step >= ? OR step <= ?",
+                arguments: [id.step, id.step - CoordinatorRecord.attemptLimit])
+            try insert(id, db)
+        case .attempts(let ids):
+            try db.execute(sql: "DELETE FROM attempt")
+            for id in ids { try insert(id, db) }
         case .map(let version, let owners):
             try update(db, "map_version = ?", [version])
             try db.execute(sql: "DELETE FROM slice")
@@ -81,6 +91,12 @@ extension CoordinatorDatabase {
             }
         case .safe(let step): try update(db, "safe = ?", [step])
         }
+    }
+
+    private static func insert(_ attempt: StepID, _ db: Database) throws {
+        try db.execute(
+            sql: "INSERT INTO attempt (step, term, attempt) VALUES (?, ?, ?)",
+            arguments: [attempt.step, attempt.term, attempt.attempt])
     }
 
     /// Changes columns of the cluster's only row.

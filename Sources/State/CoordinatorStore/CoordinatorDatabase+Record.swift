@@ -54,6 +54,9 @@ extension CoordinatorDatabase {
                 step: row["step"], directory: row["directory"], classVersion: row["class_version"],
                 past: past.map { UInt64(bitPattern: $0) })
         }
+        record.attempts = try Row.fetchAll(db, sql: "SELECT * FROM attempt ORDER BY step").map { row in
+            StepID(term: row["term"], step: row["step"], attempt: row["attempt"])
+        }
         record.pasts = try Row.fetchAll(db, sql: "SELECT * FROM past ORDER BY position").map { row in
             let name: Int64 = row["name"]
             return Past(name: UInt64(bitPattern: name), since: row["since"])

@@ -107,6 +107,16 @@ extension CoordinatorDatabase {
                     ) STRICT, WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("attempts") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE attempt (
+                        step INTEGER PRIMARY KEY,
+                        term INTEGER NOT NULL,
+                        attempt INTEGER NOT NULL
+                    ) STRICT;
+                    """)
+        }
         return migrator
     }
 }

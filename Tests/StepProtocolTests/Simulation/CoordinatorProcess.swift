@@ -9,9 +9,10 @@ final class CoordinatorProcess {
         private var durable: CoordinatorRecord?
         private var unsynced: [CoordinatorRecord.Decision] = []
 
-        mutating func write(_ decision: CoordinatorRecord.Decision) {
+        mutating func write(_ decision: CoordinatorRecord.Decision, forgettingAttempts: Bool = false) {
             record = record ?? CoordinatorRecord()
             record?.apply(decision)
+            if forgettingAttempts { record?.attempts = [] }
             if decision.mustBeDurable {
                 durable = record
                 unsynced = []

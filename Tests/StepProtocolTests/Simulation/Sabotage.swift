@@ -32,6 +32,8 @@ enum Sabotage: String, CaseIterable, Sendable {
     case saysResultsAreWritten
     /// A restore that could not read its checkpoint leaves a shard with nothing, and the next try finds nothing to load.
     case forgetsWhatItRestores
+    /// The coordinator's database does not keep which attempt of a step was committed.
+    case forgetsWhichAttempt
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }

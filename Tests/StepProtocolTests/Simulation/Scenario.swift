@@ -48,6 +48,9 @@ struct Scenario {
     var sabotage: Sabotage?
     /// Whether attempts of a step have different data, as those of a job that is started again may have.
     var variesInputs: Bool
+    /// Whether the hosts of all shards may lose power just after a step that took several attempts: what is left may be the record of
+    /// one that was not committed.
+    var losesPowerAfterRetries = false
     /// Whether a shard's host loses power when the run is over.
     var losesPowerAtTheEnd: Bool
     /// Whether copies of shards' directories are started beside them.
@@ -95,6 +98,11 @@ struct Scenario {
         if random.below(4) == 0 { poisoned = Set((0..<steps).filter { _ in random.below(5) == 0 }) }
         var yetMore = KeyedRandom(seed: seed, purpose: .test, 6)
         malice = Malice(&yetMore)
+        var andMore = KeyedRandom(seed: seed, purpose: .test, 7)
+        let isUnlucky = andMore.below(2) == 0
+        if durability == .mixed, andMore.below(2) == 0 { variesInputs = true }
+        losesPowerAfterRetries = isUnlucky && variesInputs && hasPowerCuts
+        if losesPowerAfterRetries { syncsAlways = false }
         // What a liar says must be true: figures that depend on the attempt it cannot know.
         if variesInputs { malice.lies = false }
     }
@@ -112,6 +120,10 @@ struct Scenario {
         case .acknowledgesUnsynced:
             (hasPowerCuts, syncsAlways, durability, faultInterval, calm) = (true, false, .steps, 300, 17_000)
             poisoned = Set(stride(from: 1, to: steps, by: 2))
+        case .forgetsWhichAttempt:
+            // It is missed only where attempts differ, and everyone else has forgotten it too.
+            (variesInputs, losesPowerAfterRetries, hasPowerCuts, syncsAlways) = (true, true, true, false)
+            (durability, malice.lies) = (.steps, false)
         default: break
         }
     }
@@ -164,7 +176,7 @@ struct Scenario {
             + "loss \(loss), doubling \(doubling), straggling \(straggling), slowness \(slowness), calm after \(calm) ms, "
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
-            + "varied inputs \(variesInputs), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
+            + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
             + "\(goesBack), database put back \(putsDatabaseBack), \(malice)"
     }
 }

@@ -24,6 +24,9 @@ extension Simulation {
         } else {
             check(report.gradientNorm == world.oracle.gradientNorm(step), "wrong gradient norm at step \(step)")
         }
+        if scenario.losesPowerAfterRetries, attempted.attempt > 0, !isCalm {
+            queue.insert(.blackout, at: now + Int64(retryRandom.below(100)))
+        }
         let owners = Set((database.record?.owners ?? [:]).values)
         for host in hosts.values
         where host.disk.number.map(owners.contains) == true && !host.hasLost && !host.isReplaced && !host.isCopy {
@@ -48,11 +51,12 @@ extension Simulation {
     /// The cluster resumes from steps whose commits the coordinator has lost: the attempts that count are those that shards have.
     func observeAttempts(_ steps: ClosedRange<Int>) {
         guard scenario.variesInputs else { return }
-        let disks = hosts.values.sorted { $0.index < $1.index }.map { host in
-            shards.values.first { $0.host === host }?.shell.disk ?? host.disk
+        let known = hosts.values.sorted { $0.index < $1.index }.flatMap { host in
+            let shell = shards.values.first { $0.host === host }?.shell
+            return host.logs ? (shell?.disk ?? host.disk).effective : shell?.remembered ?? []
         }
         for step in steps where step >= 0 {
-            let records = disks.lazy.flatMap(\.effective).filter { $0.step == step && $0.kind != .classes }
+            let records = known.filter { $0.step == step && $0.kind != .classes }
             if let record = records.first, record.kind != .skip {
                 world.oracle.set(inputs: Toy.inputs(of: record.id), of: step)
             }

@@ -57,6 +57,7 @@ extension Simulation {
         case .drain(let member, _): tellCoordinator(.drain(member))
         case .ready(let member, let incarnation): tellCoordinator(.ready(peer, member, incarnation: incarnation))
         case .report(let member, let incarnation, .done(let result)):
+            if losesItsReport(sender) { return }
             tellCoordinator(.stepDone(peer, member, incarnation: incarnation, result))
         case .report(let member, let incarnation, .failed(let id, let code, let message, let shard)):
             tellCoordinator(
@@ -140,9 +141,9 @@ extension Simulation {
             if committed > old?.committed ?? -1 { observeAttempts((old?.committed ?? -1) + 1...committed) }
             world.term = term
             isFinished = false
-        case .committed(let step):
+        case .committed(let id):
             let last = database.record?.committed ?? -1
-            check(step == last + 1, "step \(step) is committed after \(last)")
+            check(id.step == last + 1, "step \(id.step) is committed after \(last)")
         case .map(let version, let owners):
             if version > 1 { feats["slices moved", default: 0] += 1 }
             // The map of a hand-over and that of other classes: every shard has made durable what was before it.
@@ -164,7 +165,7 @@ extension Simulation {
         default: break
         }
         previousDatabase = database
-        database.write(decision)
+        database.write(decision, forgettingAttempts: scenario.sabotage == .forgetsWhichAttempt)
         if case .rates = decision {
             feats["learning rate set", default: 0] += 1
             let old = previousDatabase.record?.rates ?? []

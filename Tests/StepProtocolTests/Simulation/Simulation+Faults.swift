@@ -126,6 +126,24 @@ extension Simulation {
         }
     }
 
+    /// Whether a worker dies with the report that every shard has prepared the attempt: they keep records of one that is not committed.
+    func losesItsReport(_ node: Int) -> Bool {
+        guard scenario.losesPowerAfterRetries, !isCalm, retryRandom.below(6) == 0 else { return false }
+        happen("worker dies with its report", node)
+        (workers[node], stopped[node]) = (nil, nil)
+        startWorker()
+        return true
+    }
+
+    /// Everyone who knows which attempt of the last step was committed is gone, but for what is written.
+    func blackOut() {
+        if isCalm || coordinator == nil { return }
+        happen("power is lost after a retry", nil)
+        for node in shards.keys.sorted() { cutPower(node) }
+        killCoordinator()
+        if retryRandom.below(3) == 0, database.losePower(&retryRandom) { hasLostSteps = true }
+    }
+
     private func callOff() {
         if case .classes? = coordinator?.machine.record.task?.kind { feats["classes called off", default: 0] += 1 }
         // Shards that log nothing go back to a checkpoint then.

@@ -25,6 +25,8 @@ final class Simulation {
         case endCopy(host: Int)
         case readable
         case powerCutAtTheEnd
+        /// The hosts of all shards lose power, and the coordinator's or its process dies.
+        case blackout
         case malice
         case calm
         case help
@@ -35,8 +37,7 @@ final class Simulation {
             case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
             case .manifest: 0
             case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .endCopy, .readable, .powerCutAtTheEnd,
-                .calm,
-                .malice, .help:
+                .blackout, .calm, .malice, .help:
                 nil
             }
         }
@@ -71,6 +72,8 @@ final class Simulation {
     var maliceRandom: KeyedRandom
     /// For mischief.
     var otherRandom: KeyedRandom
+    /// For what happens after retries.
+    var retryRandom: KeyedRandom
     var copiedDisk: ToyDisk?
     var copiedDatabase: CoordinatorProcess.Database?
     var hasLostPowerAtTheEnd = false
@@ -106,6 +109,7 @@ final class Simulation {
         maliceRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 5)
         random = KeyedRandom(seed: scenario.seed, purpose: .test, 2)
         otherRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 4)
+        retryRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 8)
         if tracing { trace = [] }
     }
 
@@ -187,6 +191,7 @@ final class Simulation {
         case .endCopy(let host): endCopy(host)
         case .readable: world.unreadableFrom = .max
         case .powerCutAtTheEnd: cutPowerAtTheEnd()
+        case .blackout: blackOut()
         case .malice: makeMalice()
         case .calm: calmDown()
         case .help: help()

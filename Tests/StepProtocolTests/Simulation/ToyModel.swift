@@ -91,6 +91,8 @@ struct ToyRecord: Sendable, Hashable {
     var isTorn = false
 
     var step: Int { id.step }
+    /// The attempt that it is of; all skips of a step are the same.
+    var attempt: StepID { kind == .skip ? .skipped(step) : id }
 
     /// The row after the step.
     func apply(to word: UInt64, row: Int) throws(Violation) -> UInt64 {

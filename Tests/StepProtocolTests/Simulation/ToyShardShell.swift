@@ -19,6 +19,8 @@ struct ToyShardShell {
     private var undo: Words?
     /// The last records of a shard that logs nothing, for those who receive its slices.
     private var recent: [ToyRecord] = []
+    /// Those of what it holds.
+    var remembered: [ToyRecord] { owned.isEmpty ? [] : recent.filter { $0.step <= prepared?.step ?? committed } }
     private var unlogged: ToyRecord?
     /// The past and the slice map that the state is of.
     private(set) var past: UInt64 = 0
@@ -84,12 +86,14 @@ struct ToyShardShell {
             receivedClassVersion: received.compactMap { disk.receipts[$0]?.classVersion }.min(),
             past: logs ? disk.past : past, lastTask: max(disk.lastTask, newestTask),
             isSynced: logs,
-            recent: logs ? recentAttempts : [])
+            recent: recentAttempts)
     }
 
     private var recentAttempts: [StepID] {
-        disk.effective.filter { $0.kind != .classes && !$0.isTorn }.suffix(ShardHoldings.recentLimit).map {
-            $0.kind == .skip ? .skipped($0.step) : $0.id
+        let newest = logs ? .max : prepared?.step ?? committed
+        let records = (logs ? disk.effective : recent).filter { $0.kind != .classes && !$0.isTorn && $0.step <= newest }
+        return records.suffix(ShardHoldings.recentLimit).map {
+            $0.attempt
         }
     }
 
@@ -125,7 +129,7 @@ struct ToyShardShell {
         let records = disk.effective.filter { $0.step <= last ?? .max }
         for (position, record) in records.enumerated() {
             if last == nil, position == records.count - 1, record.kind != .classes, record.step > committed {
-                (undo, prepared) = (words, record.id)
+                (undo, prepared) = (words, record.attempt)
             }
             for row in rows(owned) {
                 if record.kind == .classes {
@@ -397,7 +401,7 @@ struct ToyShardShell {
             note(past: plan.past, mapVersion: mapVersion)
             recent.removeAll { $0.step > task.step }
             if logs { disk.lastTask = task.number }
-            if let held = recentAttempts.last(where: { $0.step == task.step }), logs {
+            if let held = recentAttempts.last(where: { $0.step == task.step }), !owned.isEmpty {
                 // The coordinator compares them before anyone goes on.
                 return .done(detail: held.code)
             }

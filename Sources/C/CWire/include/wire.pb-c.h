@@ -702,10 +702,14 @@ struct  Partialfc__Plan
    * drawn by the process that made the plan
    */
   uint64_t coordinator;
+  /*
+   * the attempt that `committed` is of, term 0 if it was skipped; absent: not known
+   */
+  Partialfc__StepID *committed_id;
 };
 #define PARTIALFC__PLAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__descriptor) \
-    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0 }
+    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL }
 
 
 struct  Partialfc__BoundaryTask__Restore
@@ -1015,10 +1019,14 @@ struct  Partialfc__StepRequest
    * shard whose welcome has `answers_queries`.
    */
   uint32_t query;
+  /*
+   * the attempt of `committed` that the sender goes on from; absent: it does not say
+   */
+  Partialfc__StepID *committed_id;
 };
 #define PARTIALFC__STEP_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_request__descriptor) \
-    , 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, 0 }
+    , 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL }
 
 
 /*
