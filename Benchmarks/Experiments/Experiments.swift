@@ -12,7 +12,7 @@ struct Experiments: ParsableCommand {
             Golden.self, Equivalence.self, Recovery.self, Chaos.self, Elastic.self, Durability.self, Restart.self,
             Move.self, Fuzz.self, Bench.self, Head.self, Serving.self, LimitsCommand.self, SamplingCommand.self,
             WorldsCommand.self, TableFile.self, TenMillion.self, Quality.self, SmallUpdates.self, Security.self,
-            PowerCut.self, Hostile.self,
+            PowerCut.self, Hostile.self, Shares.self,
         ])
 
     /// A new directory for a cluster; removed by nobody, so that logs can be read.

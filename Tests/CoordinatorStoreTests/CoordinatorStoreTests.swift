@@ -1,5 +1,4 @@
 import Cluster
-import Cluster
 import CoordinatorStore
 import Foundation
 import GRDB
@@ -17,7 +16,7 @@ import Testing
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(16) {
+        switch number(17) {
         case 0: return .term(number(100), committed: number(100) - 1)
         case 1: return .committed(StepID(term: number(3), step: number(20), attempt: number(3)))
         case 2:
@@ -63,6 +62,8 @@ import Testing
         case 11: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
         case 12: return .pasts((0..<number(4)).map { Past(name: .max - UInt64(number(9)), since: $0 - 1) })
         case 13: return .safe(number(1000) - 1)
+        case 15:
+            return .paces(Dictionary(uniqueKeysWithValues: (0..<number(4)).map { ($0 * 3, 1 / Double(1 + number(9))) }))
         case 14: return .attempts((0..<number(5)).map { StepID(term: number(3), step: 9 + $0, attempt: number(2)) })
         default: return .failed(number(2) == 0 ? nil : "a reason with 'quotes'")
         }
@@ -123,7 +124,9 @@ import Testing
         #expect(try store.load()?.cluster.id == "c")
         try execute("CREATE TRIGGER no BEFORE INSERT ON checkpoint BEGIN SELECT raise(ABORT, 'no'); END", folder)
         let checkpoint = CoordinatorRecord.CheckpointRecord(step: 1, directory: "", classVersion: 0)
-        #expect(throws: CoordinatorStoreError.self) { try store.write([.committed(Self.id), .checkpoints([checkpoint])]) }
+        #expect(throws: CoordinatorStoreError.self) {
+            try store.write([.committed(Self.id), .checkpoints([checkpoint])])
+        }
         #expect(try store.load()?.record == CoordinatorRecord())
         try store.write([.committed(Self.id)])
         #expect(try store.load()?.record.committed == 5)

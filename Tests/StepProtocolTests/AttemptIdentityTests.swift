@@ -92,7 +92,8 @@ import Testing
             .reply(MemberID(.shard, 0), StepReply(id: id, rank: 0, phase: phase, outcome: .done("x")))
         }
         let events: [WorkerMachine<String>.Event] = [
-            .plan(.test(id: 0, shards: 1, term: 1)), reply(.parameters), .computed(id, .labels("l")), .computed(id, .embed("f")),
+            .plan(.test(id: 0, shards: 1, term: 1)), reply(.parameters), .computed(id, .labels("l")),
+            .computed(id, .embed("f")),
             reply(.begin), reply(.forward), .computed(id, .softmax(["b"], lossSums: [1])), reply(.backward),
             .computed(id, .backpropagate(["d"])), reply(.dense), .computed(id, .norm("n", gradientNorm: 1)),
             reply(.update),

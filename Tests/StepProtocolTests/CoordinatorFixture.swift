@@ -116,11 +116,11 @@ struct CoordinatorFixture {
         ShardState(newest: newest, oldest: oldest, hasSlices: true)
     }
 
-    func result(_ rank: Int, norm: Double = 5, losses: [Double]? = nil) -> StepResult {
+    func result(_ rank: Int, norm: Double = 5, losses: [Double]? = nil, backbone: Double = 1) -> StepResult {
         let range = machine.plan.ranks[rank].microBatches
         return StepResult(
             id: machine.id, microBatches: range, lossSums: losses ?? range.map { Double($0 + 1) }, gradientNorm: norm,
-            backboneSeconds: 1, exchangeSeconds: 1, totalSeconds: 2)
+            backboneSeconds: backbone, exchangeSeconds: 1, totalSeconds: 1 + backbone)
     }
 
     func done(_ worker: Int, _ result: StepResult) -> Machine.Event {

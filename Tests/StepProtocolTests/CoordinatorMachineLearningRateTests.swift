@@ -26,7 +26,10 @@ import Testing
         #expect(cluster.machine.id.attempt == 1 && rate == 0.25)
         cluster.commit()
         #expect(rate == 0.125 && steps == [4])
-        #expect(cluster.decisions == [.committed(StepID(term: 1, step: 3, attempt: 1)), .rates([.init(fromStep: 4, rule: .fixed(0.125))])])
+        #expect(
+            cluster.decisions == [
+                .committed(StepID(term: 1, step: 3, attempt: 1)), .rates([.init(fromStep: 4, rule: .fixed(0.125))]),
+            ])
         cluster.commit(through: 20)
         #expect(rate == 0.125)
     }

@@ -285,7 +285,9 @@ import Testing
         cluster.join("s0", incarnation: 300, previous: 0, state: attempts(0, 3, 1))
         let words = cluster.join("s1", incarnation: 301, previous: 1, state: attempts(1, 3, 1))
         #expect(
-            words.contains { $0.contains("(shard-0 attempt 1 of term 1, shard-1 attempt 1 of term 1; committed was attempt 0 of") })
+            words.contains {
+                $0.contains("(shard-0 attempt 1 of term 1, shard-1 attempt 1 of term 1; committed was attempt 0 of")
+            })
         #expect(cluster.task?.kind == .restore(checkpoint: nil))
         #expect(cluster.task?.step == 2)
         #expect(cluster.database.attempts.map(\.step) == [0, 1, 2], "what was gone back behind counts no more")

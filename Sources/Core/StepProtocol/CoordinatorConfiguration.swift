@@ -71,6 +71,8 @@ public struct CoordinatorConfiguration: Sendable {
     public var writesResults = false
     /// Steps between two evaluations that rank 0 makes beside the training; 0: none.
     public var evaluationEvery = 0
+    /// Whether micro-batches are divided among workers by the speed that they have shown, and not equally.
+    public var sharesAreMeasured = false
     /// Learning rate of a step.
     public var learningRate: @Sendable (Int) -> Float
 

@@ -105,7 +105,8 @@ extension CoordinatorMachine {
         let known = record.attempt(of: task.step).map { [$0.code] } ?? []
         guard Set(held.map(\.value) + known).count > 1 else { return nil }
         let texts = held.map { "\($0.key) \(StepID(code: $0.value).map(Self.describe) ?? $0.value)" }
-        let text = "shards hold different attempts of step \(task.step) (\(list(texts, task.step))): the step is done again"
+        let text =
+            "shards hold different attempts of step \(task.step) (\(list(texts, task.step))): the step is done again"
         return endTask() + [.event(.warning, text)] + goBack(to: task.step - 1)
     }
 

@@ -152,12 +152,8 @@ extension CoordinatorMachine {
         preparedSince = nil
         failure = AttemptFailure()
         let present = world(now)
-        let count = configuration.microBatchCount
-        ranks = present.indices.map { rank in
-            let range = count * rank / present.count..<count * (rank + 1) / present.count
-            return Plan.Rank(
-                worker: present[rank], microBatches: range,
-                incarnation: record.members[present[rank]]?.incarnation)
+        ranks = zip(present, shares(of: present).ranges).map { worker, range in
+            Plan.Rank(worker: worker, microBatches: range, incarnation: record.members[worker]?.incarnation)
         }
         return letIn(present, now) + turn(to: .train)
     }
@@ -207,13 +203,15 @@ extension CoordinatorMachine {
             return suspect(culprits, "the loss is \(loss), the gradient norm \(norm)", now)
         }
         skippedInARow = 0
-        return finishStep(
-            id,
-            StepReport(
-                step: id.step, loss: loss, gradientNorm: norm,
-                learningRate: learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
-                seconds: (now - (stepStart ?? now)) / .seconds(1),
-                results: ranks.indices.map { StepReport.RankResult(worker: ranks[$0].worker, result: results[$0]) }))
+        return notePaces(results)
+            + finishStep(
+                id,
+                StepReport(
+                    step: id.step, loss: loss, gradientNorm: norm,
+                    learningRate: learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
+                    seconds: (now - (stepStart ?? now)) / .seconds(1),
+                    results: ranks.indices.map { StepReport.RankResult(worker: ranks[$0].worker, result: results[$0]) })
+            )
     }
 
     /// The step has changed nothing, on every shard.

@@ -88,7 +88,8 @@ extension CoordinatorMachine {
             if checkpoint == nil, let more = goFurtherBack(task, details) { return more }
             attempts = .fresh
             let learned = checkpoint == nil ? learnAttempt(task, details) : []
-            return learned + endTask() + [.event(.info, "every shard holds the state of step \(task.step)")] + replanned()
+            return learned + endTask() + [.event(.info, "every shard holds the state of step \(task.step)")]
+                + replanned()
         case .check(let operation): return settle(operation, details, taskFailures) + endTask()
         case .classes:
             var operations = record.operations

@@ -29,6 +29,8 @@ public struct CoordinatorMachine: Sendable {
         var activity: (said: WorkerActivity, changed: Duration)?
         /// Of a worker: steps that it was in, and where it runs.
         var steps = 0
+        /// How fast it computes.
+        var pace = WorkerPace()
         var place = ""
         /// Why it left, until it is back.
         var goodbye = ""
@@ -108,6 +110,8 @@ public struct CoordinatorMachine: Sendable {
     var highestTask = 0
     /// Whether an attempt was announced in this term.
     var hasBegunInTerm = false
+    /// Steps since the paces in the record were last changed by this coordinator.
+    var stepsSinceShares = 0
     /// Whether it was said that the run is over.
     var hasSaidFinished = false
 

@@ -38,6 +38,10 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     /// committed by an earlier version, or came with a checkpoint.
     public var attempts: [StepID] = []
 
+    /// Seconds that workers take for a micro-batch, by their number: by these a step is divided among them. A worker that is missing counts as
+    /// fast as the others.
+    public var paces: [Int: Double] = [:]
+
     /// How many attempts are kept: shards tell theirs of fewer steps.
     public static let attemptLimit = 8
 
@@ -102,7 +106,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public enum Decision: Sendable, Hashable, Codable {
         /// A coordinator has started, or the cluster goes back: `committed` is the last step that counts.
         case term(Int, committed: Int)
-        /// With `safe` the only decision that a power cut may take back: the shards know better.
+        /// With `safe` and `paces` the only decision that a power cut may take back: the shards know better.
         case committed(StepID)
         /// What is known of the attempts that the last committed steps are of is this.
         case attempts([StepID])
@@ -123,11 +127,13 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case pasts([Past])
         /// Shards know it too.
         case safe(Int)
+        /// Any division gives the same results.
+        case paces([Int: Double])
 
         /// Whether it must survive a power cut before anyone hears of it.
         public var mustBeDurable: Bool {
             switch self {
-            case .committed, .safe: false
+            case .committed, .safe, .paces: false
             default: true
             }
         }
@@ -165,6 +171,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case .results(let step): resultsStep = step
         case .pasts(let pasts): self.pasts = pasts
         case .safe(let step): safe = step
+        case .paces(let paces): self.paces = paces
         }
     }
 }

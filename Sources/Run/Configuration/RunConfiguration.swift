@@ -204,6 +204,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var rebalance = "auto"
         /// The most slices that are on their way to another shard at the same time.
         public var movesAtOnce = 4
+        /// How micro-batches are divided among workers: `measured`, by the speed that each has shown, or `equal`.
+        public var shares = "measured"
         /// The run pauses once this many steps are committed, until an operator resumes it; 0: it does not.
         public var pauseAfter = 0
     }

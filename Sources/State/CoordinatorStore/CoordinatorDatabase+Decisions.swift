@@ -90,6 +90,11 @@ extension CoordinatorDatabase {
                     arguments: [position, Int64(bitPattern: past.name), past.since])
             }
         case .safe(let step): try update(db, "safe = ?", [step])
+        case .paces(let paces):
+            try db.execute(sql: "DELETE FROM pace")
+            for (worker, seconds) in paces {
+                try db.execute(sql: "INSERT INTO pace (worker, seconds) VALUES (?, ?)", arguments: [worker, seconds])
+            }
         }
     }
 

@@ -57,6 +57,7 @@ extension CoordinatorDatabase {
         record.attempts = try Row.fetchAll(db, sql: "SELECT * FROM attempt ORDER BY step").map { row in
             StepID(term: row["term"], step: row["step"], attempt: row["attempt"])
         }
+        for row in try Row.fetchAll(db, sql: "SELECT * FROM pace") { record.paces[row["worker"]] = row["seconds"] }
         record.pasts = try Row.fetchAll(db, sql: "SELECT * FROM past ORDER BY position").map { row in
             let name: Int64 = row["name"]
             return Past(name: UInt64(bitPattern: name), since: row["since"])

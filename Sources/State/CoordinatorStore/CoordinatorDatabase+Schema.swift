@@ -117,6 +117,15 @@ extension CoordinatorDatabase {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("paces") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE pace (
+                        worker INTEGER PRIMARY KEY,
+                        seconds REAL NOT NULL
+                    ) STRICT;
+                    """)
+        }
         return migrator
     }
 }

@@ -51,6 +51,8 @@ struct Scenario {
     /// Whether the hosts of all shards may lose power just after a step that took several attempts: what is left may be the record of
     /// one that was not committed.
     var losesPowerAfterRetries = false
+    /// Whether workers get micro-batches by the speed that they have shown.
+    var sharesAreMeasured = false
     /// Whether a shard's host loses power when the run is over.
     var losesPowerAtTheEnd: Bool
     /// Whether copies of shards' directories are started beside them.
@@ -103,6 +105,7 @@ struct Scenario {
         if durability == .mixed, andMore.below(2) == 0 { variesInputs = true }
         losesPowerAfterRetries = isUnlucky && variesInputs && hasPowerCuts
         if losesPowerAfterRetries { syncsAlways = false }
+        sharesAreMeasured = andMore.below(3) == 0
         // What a liar says must be true: figures that depend on the attempt it cannot know.
         if variesInputs { malice.lies = false }
     }
@@ -162,6 +165,7 @@ struct Scenario {
         configuration.movesAtOnce = movesAtOnce
         configuration.stuckAfter = .seconds(4)
         configuration.writesResults = true
+        configuration.sharesAreMeasured = sharesAreMeasured
         return configuration
     }
 
@@ -176,7 +180,7 @@ struct Scenario {
             + "loss \(loss), doubling \(doubling), straggling \(straggling), slowness \(slowness), calm after \(calm) ms, "
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
-            + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
+            + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), measured shares \(sharesAreMeasured), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
             + "\(goesBack), database put back \(putsDatabaseBack), \(malice)"
     }
 }
