@@ -285,7 +285,7 @@ let package = Package(
             name: "ConfigurationTests", dependencies: ["Configuration", "TestSupport"], swiftSettings: testSettings),
         .testTarget(
             name: "StepProtocolTests", dependencies: ["Cluster", "Determinism", "StepProtocol", "TestSupport"],
-            exclude: ["Simulation"],
+            exclude: ["Simulation", "TestData"],
             swiftSettings: testSettings),
         // Thousands of schedules: optimised.
         .testTarget(

@@ -73,6 +73,7 @@ struct CoordinatorFixture {
             case .failed(let reason): words.append("failed: \(reason)")
             }
         }
+        if let flaw = machine.check() { Issue.record("\(flaw)", sourceLocation: location) }
         #expect(database == machine.record, "every change is a decision", sourceLocation: location)
         return words
     }

@@ -113,8 +113,11 @@ extension CoordinatorMachine {
             clearUnchecked()
             return .none
         }
+        // One that logs nothing and has skipped the step already cannot go back, and need not: the others skip it too.
+        let skipped = record.task.flatMap { $0.kind == .skip ? $0.step : nil }
         func fits(_ state: ShardState) -> Bool {
             if !state.hasSlices { return committed == -1 && classVersion == 0 && configuration.origin == nil }
+            if let skipped, state.newest == skipped, state.oldest == skipped { return true }
             return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
         }
         let states = unchecked.map(\.1)

@@ -301,6 +301,7 @@ extension CoordinatorMachine {
     mutating func fail(_ reason: String) -> [Action] {
         if case .failed = activity { return [] }
         ranks = []
+        results = [:]
         retryAt = nil
         return decide(.failed(reason)) + [.event(.error, reason), .failed(reason: reason)]
             + turn(to: .failed(reason: reason))
