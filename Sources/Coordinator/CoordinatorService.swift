@@ -209,7 +209,9 @@ final class CoordinatorService: @unchecked Sendable {
                 to: peer, request: request)
             // Others say it when they join: nobody who is not let in begins a term.
             if isMember, beat.term > 0 {
-                perform(machine.handle(.knows(term: beat.term, coordinator: beat.coordinator), at: now))
+                perform(
+                    machine.handle(
+                        .knows(term: beat.term, coordinator: beat.coordinator, from: beat.incarnation), at: now))
             }
             perform(
                 machine.handle(
@@ -299,7 +301,11 @@ final class CoordinatorService: @unchecked Sendable {
             log.info("instruction set \(kernels)")
         }
         hellos = [peer: hello]
-        if hello.term > 0 { perform(machine.handle(.knows(term: hello.term, coordinator: hello.coordinator), at: now)) }
+        if hello.term > 0 {
+            perform(
+                machine.handle(
+                    .knows(term: hello.term, coordinator: hello.coordinator, from: hello.incarnation), at: now))
+        }
         perform(
             machine.handle(
                 .joined(

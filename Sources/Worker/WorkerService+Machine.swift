@@ -8,26 +8,23 @@ import Wire
 
 /// What the state machine asks for.
 extension WorkerService {
-    func drive(_ event: Machine.Event) {
-        for action in machine?.handle(event, at: now) ?? [] {
-            switch action {
-            case .send(let shard, let request): send(request, to: shard)
-            case .query(let shard, let request): ask(request, of: shard)
-            case .report(let report): send(report)
-            case .ask:
-                guard let welcome else { break }
-                coordinator.send(
-                    .ready(Ready(member: welcome.member, incarnation: incarnation, held: machine?.current)))
-            case .compute(let id, let computation): perform(id, computation)
-            case .writeResults(let id, let committed):
-                guard let model else { break }
-                let mailbox = mailbox
-                // Behind the computation that installs them.
-                compute.submit { mailbox.post(.due(id, committed: committed, model.value.parameters)) }
-            case .abandon:
-                guard let model else { break }
-                compute.submit { model.value.abandon() }
-            }
+    func perform(_ action: Machine.Action) {
+        switch action {
+        case .send(let shard, let request): send(request, to: shard)
+        case .query(let shard, let request): ask(request, of: shard)
+        case .report(let report): send(report)
+        case .ask:
+            guard let member = session.member else { break }
+            coordinator.send(.ready(Ready(member: member, incarnation: incarnation, held: machine?.current)))
+        case .compute(let id, let computation): perform(id, computation)
+        case .writeResults(let id, let committed):
+            guard let model else { break }
+            let mailbox = mailbox
+            // Behind the computation that installs them.
+            compute.submit { mailbox.post(.due(id, committed: committed, model.value.parameters)) }
+        case .abandon:
+            guard let model else { break }
+            compute.submit { model.value.abandon() }
         }
     }
 

@@ -12,7 +12,7 @@ import Tensors
 import Verification
 import Wire
 
-/// The results of the run, which this worker writes if the plan asks it to, and how the process ends.
+/// The results of the run, which this worker writes if the plan asks it to.
 extension WorkerService {
     /// What was written.
     struct Results: Sendable {
@@ -79,25 +79,5 @@ extension WorkerService {
             done.evaluations = [:]
             coordinator.send(.resultsDone(done))
         }
-    }
-
-    // MARK: How the process ends
-
-    /// Every step is committed, and the results are written.
-    func finished(_ plan: Plan) -> Bool {
-        progress.interrupt()
-        log.info("finished after step \(plan.committed)")
-        return goodbye("the run is finished", 0)
-    }
-
-    /// The process is told to end. If it could not write the results it says so by its exit code.
-    func stopped(_ reason: String) -> Bool {
-        var code: Int32 = 0
-        if case .finishing(let writer?) = machine?.plan?.activity, writer == welcome?.member {
-            log.warning("the results are not written")
-            code = 75
-        }
-        if let results, case .failure = results.outcome, case .finishing = machine?.plan?.activity { code = 74 }
-        return goodbye(reason, code)
     }
 }

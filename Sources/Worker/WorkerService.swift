@@ -17,9 +17,11 @@ import Training
 import Verification
 import Wire
 
-/// The shell around the worker's state machine: one thread takes events, another computes, a third evaluates.
+/// The shell around the worker's session: one thread takes events, asks the session and carries out what it says, another computes, a
+/// third evaluates.
 final class WorkerService: MemberService, @unchecked Sendable {
-    typealias Machine = WorkerMachine<[Tensor]>
+    typealias Session = WorkerSession<[Tensor]>
+    typealias Machine = Session.Machine
 
     /// What the command line says.
     struct Options {
@@ -60,9 +62,12 @@ final class WorkerService: MemberService, @unchecked Sendable {
     let figures = WorkerFigures()
     var hello: Hello
 
+    /// What this worker decides.
+    var session: Session
+    var machine: Machine? { session.machine }
+    /// The last welcome of the coordinator.
     var welcome: Welcome?
     var setup: RunSetup?
-    var machine: Machine?
     var model: Shared<WorkerModel>?
     var evaluator: Evaluator?
     var evaluationIsRunning = false
@@ -75,10 +80,8 @@ final class WorkerService: MemberService, @unchecked Sendable {
     let trace: WorkerTrace?
     var progress = ProgressLine(totalSteps: 0, batchSize: 0)
     var rank: Int?
-    /// The classes that the model computes with, and the term in which the coordinator gave them.
-    var classes: (registry: ClassRegistry, term: Int)?
-    /// A plan that trains with other classes: it is followed once they are known.
-    var waitingPlan: Plan?
+    /// The operations on the classes that the coordinator told last.
+    var classList: ClassList?
     /// Samples and identities that were left out when the data were opened.
     var leftOut = (samples: 0, identities: 0)
     /// Evaluations that the coordinator has not acknowledged, by request, and when they are sent again.
@@ -104,6 +107,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         self.log = log
         security = try options.member.security(as: .worker)
         io = try IOThread()
+        session = Session(mustResume: options.resume, empty: [])
         hello = .thisProcess(
             role: .worker, name: options.member.name, threads: options.member.threads,
             kernels: "\(MatrixKernels.description), onednn \(InstructionSet.effective)")
@@ -133,7 +137,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         }
         while true {
             makeKnown()
-            let due = machine?.nextDeadline.map { origin + $0 } ?? nextHeartbeat
+            let due = session.nextDeadline.map { origin + $0 } ?? nextHeartbeat
             let event = mailbox.next(until: min(due, nextHeartbeat))
             if ContinuousClock.now >= nextHeartbeat { beat() }
             if ContinuousClock.now >= due {
@@ -151,10 +155,12 @@ final class WorkerService: MemberService, @unchecked Sendable {
     /// Returns false when the service ends.
     func handle(_ event: Event) -> Bool {
         switch event {
-        case .coordinator(.welcomed(let welcome)): return join(welcome)
+        case .coordinator(.welcomed(let welcome)):
+            self.welcome = welcome
+            return tell(.welcomed(Session.Welcome(welcome)))
         case .coordinator(.refused(let refusal)):
             log.error("the coordinator refused this worker: \(refusal.message)")
-            return end(77)
+            return tell(.turnedAway)
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.handshakeFailed(let failure)): log.error("\(failure.message); trying on")
@@ -190,44 +196,12 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .stop(let reason):
             progress.interrupt()
             log.info("stopping: \(reason)")
-            return stopped(reason)
+            return tell(.stop(reason: reason))
         }
         return true
-    }
-
-    func end(_ code: Int32) -> Bool {
-        exitCode = code
-        return false
     }
 
     // MARK: The coordinator
-
-    func join(_ welcome: Welcome) -> Bool {
-        if let known = self.welcome, known.clusterID != welcome.clusterID {
-            log.error("the coordinator now runs cluster \(welcome.clusterID), this worker trained \(known.clusterID)")
-            return end(70)  // It was no member of that cluster.
-        }
-        self.welcome = welcome
-        if setup == nil {
-            if options.resume, welcome.committed < 0, welcome.checkpoint.isEmpty {
-                return fail("there is nothing to resume: the run has no committed step and no checkpoint", 78)
-            }
-            do { try prepare(welcome) } catch { return fail("\(error)", 78) }
-        }
-        if machine?.member != welcome.member {
-            machine = Machine(member: welcome.member, empty: [])
-            // To shards this worker has said another number: they hear the new one.
-            for shard in shards.keys { disconnect(shard) }
-        }
-        // By these a coordinator that was started again knows this worker.
-        hello.clusterID = welcome.clusterID
-        hello.previousNumber = welcome.member.number
-        coordinator.update(hello)
-        log.info("joined cluster \(welcome.clusterID) as \(welcome.member)")
-        beat()
-        drive(.tick)
-        return true
-    }
 
     /// Opens the data and builds the network.
     func prepare(_ welcome: Welcome) throws {
@@ -251,55 +225,20 @@ final class WorkerService: MemberService, @unchecked Sendable {
             if !evaluator.sets.isEmpty { self.evaluator = evaluator }
         }
         progress = ProgressLine(totalSteps: configuration.totalSteps, batchSize: configuration.batch.size)
-        classes = (try setup.classes(after: []), 0)
         self.setup = setup
     }
 
+    /// Returns false when the service ends.
     func receive(_ message: WireMessage) -> Bool {
         switch message {
-        case .plan(let plan): return follow(plan)
-        case .classes(let list): return learn(list)
+        case .plan(let plan): return tell(.plan(plan, misfit: setup?.misfit(of: plan)))
+        case .classes(let list):
+            classList = list
+            return tell(.classes(version: list.version))
         case .refused(let refusal):
             log.warning("the coordinator refused a message: \(refusal.message)")
-            // It took us for dead: join again.
-            if refusal.code == .incarnation || refusal.code == .notWelcomed { coordinator.greet(hello) }
-        default: break
-        }
-        return true
-    }
-
-    func follow(_ plan: Plan) -> Bool {
-        if let misfit = setup?.misfit(of: plan) {
-            return fail("the coordinator's plan does not fit its configuration: \(misfit)", 70)
-        }
-        if plan.id.term >= hello.term, plan.id.term != hello.term || plan.coordinator != hello.coordinator {
-            (hello.term, hello.coordinator) = (plan.id.term, plan.coordinator)
-            coordinator.update(hello)
-        }
-        // Plans may overtake each other.
-        if let waitingPlan, !plan.supersedes(waitingPlan) { return true }
-        waitingPlan = nil
-        if plan.activity == .train, !knowsClasses(of: plan) {
-            waitingPlan = plan
-            coordinator.send(.readClasses)
-            return true
-        }
-        noteBeginning(plan)
-        connect(plan)
-        if let member = welcome?.member, let rank = plan.ranks.firstIndex(where: { $0.worker == member }) {
-            self.rank = rank
-        }
-        drive(.plan(plan))
-        switch plan.activity {
-        case .finished: return finished(plan)
-        case .finishing(let writer):
-            if writer != welcome?.member, let writer { log.info("\(writer) writes the results; standing by") }
-            return true
-        case .failed(let reason):
-            progress.interrupt()
-            log.error("the run failed: \(reason)")
-            return goodbye("the run has failed", 1)
-        case .train, .wait, .task: return true
+            return tell(.refused(refusal.code))
+        default: return true
         }
     }
 
@@ -329,23 +268,5 @@ final class WorkerService: MemberService, @unchecked Sendable {
                     member: welcome.member, incarnation: incarnation, statistics: statistics, activity: activity,
                     term: hello.term, coordinator: hello.coordinator)))
         repeatEvaluations()
-    }
-
-    /// Ends the process for an error, and tells the coordinator.
-    func fail(_ problem: String, _ code: Int32) -> Bool {
-        progress.interrupt()
-        log.error("\(problem)")
-        return goodbye(problem, code)
-    }
-
-    /// Tells the coordinator why this worker goes, and ends.
-    func goodbye(_ reason: String, _ code: Int32) -> Bool {
-        trace?.clear()  // the coordinator knows that this process is gone
-        if let welcome {
-            let leave = Leave(
-                member: welcome.member, incarnation: incarnation, reason: reason, exitCode: Int(code))
-            coordinator.send(.leave(leave))
-        }
-        return end(code)
     }
 }

@@ -1,9 +1,10 @@
 internal import Cluster
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// A step is committed as one attempt: members that hold another one notice.
-@Suite struct AttemptIdentityTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct AttemptIdentityTests {
     private static let first = StepID(term: 1, step: 0, attempt: 0)
     private static let second = StepID(term: 1, step: 0, attempt: 1)
 

@@ -394,23 +394,45 @@ import Testing
 
     // MARK: A database that was put back
 
+    /// A hello may say what it likes: whose state it is must be clear before any of it counts.
+    @Test mutating func aStrangerOfTheFutureDoesNotTakeALivingShardsPlace() {
+        start()
+        cluster.commit(through: 3)
+        let state = holding(1, 3) {
+            ($0.identity, $0.place) = (77, "elsewhere")
+            ($0.mapVersion, $0.lastTask) = (1 << 40, 1 << 40)
+            ($0.past, $0.recent) = (.max, [StepID(term: 1 << 18, step: 3, attempt: 0)])
+        }
+        #expect(cluster.join("s9", incarnation: 999, previous: 1, state: state) == [], "it waits")
+        #expect(cluster.machine.activity == .train)
+        #expect(cluster.database.term == 1)
+        beat(1, durable: 3)
+        cluster.now += .seconds(1)
+        beat(1, durable: 3)
+        let words = cluster.join("s9", incarnation: 999, previous: 1, state: state)
+        #expect(words.contains { $0.hasPrefix("s9 refused incarnation") && $0.contains("shard-1 is alive") })
+        #expect(cluster.machine.isMember(MemberID(.shard, 1), incarnation: 201))
+    }
+
     @Test mutating func aTermIsAboveAllThatMembersKnow() {
         start()
         cluster.commit(through: 3)
-        let words = cluster.tell(.knows(term: 7, coordinator: 5))
+        #expect(cluster.tell(.knows(term: 7, coordinator: 5, from: 9_999)) == [], "a stranger begins no term")
+        let words = cluster.tell(.knows(term: 7, coordinator: 5, from: 200))
         #expect(
             words.last?.hasPrefix("warning: members know term 7, the database 1: it is older than the cluster") == true)
         #expect(cluster.database.term == 8)
         #expect(cluster.plans["w0"]?.id.term == 8)
-        #expect(cluster.tell(.knows(term: 7, coordinator: 5)) == [])
-        #expect(cluster.tell(.knows(term: 8, coordinator: 0)) == [], "what this coordinator has begun itself")
+        #expect(cluster.tell(.knows(term: 7, coordinator: 5, from: 200)) == [])
+        #expect(
+            cluster.tell(.knows(term: 8, coordinator: 0, from: 200)) == [], "what this coordinator has begun itself")
         #expect(cluster.beat("w0") == [])
         // Shards say again what they hold.
         let refused = cluster.tell(
             .heartbeat("s0", MemberID(.shard, 0), incarnation: 200, report: ShardReport(committed: 3, durable: 3)))
         #expect(refused == ["s0 refused notWelcomed: the coordinator was restarted; join again"])
         for term in [1 << 60, 1 << 30] {
-            #expect(cluster.tell(.knows(term: term, coordinator: 5)) == [], "not believed")
+            #expect(cluster.tell(.knows(term: term, coordinator: 5, from: 200)) == [], "not believed")
         }
     }
 

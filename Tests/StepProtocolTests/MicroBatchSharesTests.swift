@@ -1,10 +1,11 @@
 internal import Cluster
 internal import Determinism
 internal import StepProtocol
+import TestSupport
 import Testing
 
 /// Micro-batches are divided by the speed that workers have shown.
-@Suite struct MicroBatchSharesTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct MicroBatchSharesTests {
     // MARK: The division
 
     @Test func equalSharesDifferByOneAtMost() {

@@ -10,11 +10,11 @@ extension CoordinatorMachine {
         guard let number = newcomer.previousNumber, let held = newcomer.state.holdings, newcomer.state.hasSlices else {
             return nil
         }
-        if isOlder { return nil }  // the record says nothing that a directory could contradict
         let member = MemberID(.shard, number)
         // A process whose memory is intact is no copy.
         guard let known = record.members[member], known.incarnation != newcomer.incarnation else { return nil }
-        if let why = contradiction(newcomer.state, held, member) {
+        // An old record says nothing that a directory could contradict; who lives is known all the same.
+        if !isOlder, !isOfTheFuture(held), let why = contradiction(newcomer.state, held, member) {
             return refuse(newcomer, held, member, why)
         }
         guard owns(member), mustWait(newcomer, held, member, known) else { return nil }

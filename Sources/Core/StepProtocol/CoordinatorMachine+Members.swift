@@ -100,9 +100,9 @@ extension CoordinatorMachine {
         if let member = dismissed.first(where: { $0.value == newcomer.incarnation })?.key {
             return [.dismiss(newcomer.peer, member)]
         }
-        let before = hear(of: newcomer)
-        if let answer = examine(newcomer, now) { return before + answer }
-        return before + seat(newcomer, now)
+        // Whose state it is comes first: nothing that it says counts before that is clear.
+        if let answer = examine(newcomer, now) { return answer }
+        return hear(of: newcomer) + seat(newcomer, now)
     }
 
     /// What a shard's hello shows of the record: that it is older than the cluster.

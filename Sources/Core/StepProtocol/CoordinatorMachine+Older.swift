@@ -10,11 +10,13 @@ extension CoordinatorMachine {
     /// none left above it.
     private func isBelieved(_ term: Int) -> Bool { term < min(Self.termLimit, record.term + 1 << 20) }
 
-    /// A member tells the newest term that it knows, and which coordinator process began it (0: it does not know).
+    /// A member tells, under its incarnation, the newest term that it knows, and which coordinator process began it (0: it does not know).
     ///
     /// A plan of this coordinator would be ignored if its term were not above that.
-    mutating func hear(ofTerm term: Int, by coordinator: UInt64) -> [Action] {
-        guard term >= record.term, isBelieved(term) else { return [] }
+    mutating func hear(ofTerm term: Int, by coordinator: UInt64, from process: UInt64) -> [Action] {
+        guard term >= record.term, isBelieved(term),
+            record.members.values.contains(where: { $0.incarnation == process })
+        else { return [] }
         if term == record.term, coordinator == 0 || coordinator == incarnation { return [] }
         return rise(above: term)
     }

@@ -11,9 +11,10 @@ extension CoordinatorMachine {
         case joined(
             PeerID, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
             place: String = "", replaces: UInt64? = nil, writesResults: Bool = false)
-        /// A member says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
-        /// known). To be told before the rest of its message.
-        case knows(term: Int, coordinator: UInt64)
+        /// A process says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
+        /// known). To be told before the rest of its message. Only of a member's process it counts: any other is given a new number, with
+        /// which it begins anew.
+        case knows(term: Int, coordinator: UInt64, from: UInt64)
         /// A sign of life, of a shard what it holds, and of a worker what it does.
         case heartbeat(
             PeerID, MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)

@@ -212,7 +212,8 @@ public struct CoordinatorMachine: Sendable {
             actions = heard(peer, member, incarnation, now) { $0.noteEvaluation(after: step, problem, by: member) }
         case .taskDone(let peer, let member, let incarnation, let number, let outcome):
             actions = heard(peer, member, incarnation, now) { $0.acknowledge(number, outcome, from: member, now) }
-        case .knows(let term, let coordinator): actions = hear(ofTerm: term, by: coordinator)
+        case .knows(let term, let coordinator, let incarnation):
+            actions = hear(ofTerm: term, by: coordinator, from: incarnation)
         case .checkpointWritten(let number, let problem): actions = recordCheckpoint(number, problem)
         case .tick: break
         default: actions = obey(event, now)

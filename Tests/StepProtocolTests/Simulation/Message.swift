@@ -8,18 +8,21 @@ enum Message: Sendable {
         MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
         place: String = "", replaces: UInt64? = nil, writesResults: Bool = false)
     /// Goes with a hello or a heartbeat; here it may come before or after it.
-    case knows(term: Int, coordinator: UInt64)
+    case knows(term: Int, coordinator: UInt64, from: UInt64)
     case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
     case prepared(MemberID, incarnation: UInt64, StepID)
     case left(MemberID, incarnation: UInt64)
     case drain(MemberID, incarnation: UInt64)
     case ready(MemberID, incarnation: UInt64)
     case report(MemberID, incarnation: UInt64, WorkerReport)
+    case readClasses
     case taskDone(MemberID, incarnation: UInt64, number: Int, TaskOutcome)
     // From the coordinator.
     case welcome(MemberID)
     case refuse(RefusalCode, String)
     case plan(Plan)
+    /// So many operations on the classes there are.
+    case classes(version: Int)
     /// A drained shard may go.
     case dismissed(MemberID)
     // Between worker and shard.
@@ -42,7 +45,7 @@ enum Message: Sendable {
                     return
                         " committed \(report.committed) durable \(report.durable) received \(received) \(report.obstacle)"
                 } ?? "")
-        case .knows(let term, let coordinator): "knows term \(term) of \(coordinator)"
+        case .knows(let term, let coordinator, _): "knows term \(term) of \(coordinator)"
         case .left(let member, _): "left \(member)"
         case .drain(let member, _): "drain \(member)"
         case .ready(let member, _): "ready \(member)"
@@ -57,6 +60,8 @@ enum Message: Sendable {
         case .plan(let plan):
             "plan \(plan.id.term).\(plan.revision) \(plan.id) committed \(plan.committed) map \(plan.mapVersion) safe \(plan.safe) "
                 + "classes \(plan.classVersion) \(plan.activity) world \(plan.ranks.count) moves \(plan.moves.map { "\($0.slice)→\($0.to)" })"
+        case .readClasses: "asks for the classes"
+        case .classes(let version): "classes \(version)"
         case .dismissed(let member): "\(member) may go"
         case .request(let request, _): "\(request.phase) of \(request.id) rank \(request.rank)/\(request.worldSize)"
         case .reply(let shard, let reply): "\(shard) answers \(reply.phase) of \(reply.id): \(reply.outcome)"

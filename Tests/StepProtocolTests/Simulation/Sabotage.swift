@@ -34,6 +34,12 @@ enum Sabotage: String, CaseIterable, Sendable {
     case forgetsWhatItRestores
     /// The coordinator's database does not keep which attempt of a step was committed.
     case forgetsWhichAttempt
+    /// A worker that was taken for dead does not join again.
+    case doesNotJoinAgain
+    /// A worker with a new number speaks to shards under the old one.
+    case keepsOldConnections
+    /// A worker goes on with the classes that it had.
+    case keepsOldClasses
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }

@@ -127,6 +127,10 @@ struct Scenario {
             // It is missed only where attempts differ, and everyone else has forgotten it too.
             (variesInputs, losesPowerAfterRetries, hasPowerCuts, syncsAlways) = (true, true, true, false)
             (durability, malice.lies) = (.steps, false)
+        case .keepsOldClasses: (changesClasses, calm, faultInterval) = (true, 17_000, 300)
+        case .doesNotJoinAgain, .keepsOldConnections:
+            // Others would do its work.
+            (calm, faultInterval, workers) = (17_000, 300, 1)
         default: break
         }
     }

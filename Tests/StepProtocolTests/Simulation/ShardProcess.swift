@@ -50,7 +50,8 @@ final class ShardProcess {
         case .plan(let plan): follow(plan, simulation)
         case .request(var request, let sender):
             if scenario.sabotage == .takesStaleForCurrent, let current = machine?.current { request.id = current }
-            if scenario.sabotage == .appliesRepeatedUpdate, request.phase == .update, machine?.prepared == request.id,
+            if scenario.sabotage == .appliesRepeatedUpdate, request.phase == .update, request.query == .none,
+                machine?.prepared == request.id,
                 let plan = machine?.plan
             {
                 let repeated = ShardComputation.update(payload: request.payload, learningRate: request.learningRate)
@@ -194,7 +195,8 @@ final class ShardProcess {
     /// The newest term that the process knows goes with its hello and its heartbeats.
     private func tellTerm(_ simulation: Simulation) {
         guard let plan = machine?.plan else { return }
-        simulation.send(.knows(term: plan.id.term, coordinator: plan.coordinator), from: node, to: 0)
+        let message = Message.knows(term: plan.id.term, coordinator: plan.coordinator, from: incarnation)
+        simulation.send(message, from: node, to: 0)
     }
 
     // MARK: Executing
@@ -270,7 +272,7 @@ final class ShardProcess {
     func die(_ simulation: Simulation) {
         if case .compute(let id, .update(let payload, let rate), _)? = queue.first, simulation.random.below(3) > 0 {
             let isTorn = simulation.random.below(2) == 0
-            shell.dieWhileUpdating(id, norm: payload[0], learningRate: rate, isTorn: isTorn)
+            shell.dieWhileUpdating(id, norm: payload.first ?? 0, learningRate: rate, isTorn: isTorn)
         }
         save()
     }

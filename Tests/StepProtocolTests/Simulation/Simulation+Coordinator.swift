@@ -39,8 +39,8 @@ extension Simulation {
                     state: state, place: place, replaces: replaces, writesResults: writes))
             return
         }
-        if case .knows(let term, let begun) = message {
-            tellCoordinator(.knows(term: term, coordinator: begun))
+        if case .knows(let term, let begun, let incarnation) = message {
+            tellCoordinator(.knows(term: term, coordinator: begun, from: incarnation))
             return
         }
         guard coordinator.greeted.contains(sender) else {
@@ -53,6 +53,7 @@ extension Simulation {
                 .heartbeat(peer, member, incarnation: incarnation, report: report, activity: activity))
         case .prepared(let member, let incarnation, let id):
             tellCoordinator(.prepared(peer, member, incarnation: incarnation, id))
+        case .readClasses: send(.classes(version: coordinator.machine.classVersion), from: 0, to: sender)
         case .left(let member, let incarnation): tellCoordinator(.left(member, incarnation: incarnation))
         case .drain(let member, _): tellCoordinator(.drain(member))
         case .ready(let member, let incarnation): tellCoordinator(.ready(peer, member, incarnation: incarnation))
@@ -74,6 +75,7 @@ extension Simulation {
         guard let coordinator else { return }
         let before = coordinator.machine.id
         execute(coordinator.machine.handle(event, at: instant), attempted: before)
+        if let flaw = coordinator.machine.check() { check(false, "the coordinator: \(flaw)") }
         guard let deadline = coordinator.machine.nextDeadline else { return }
         let time = max(milliseconds(roundingUp: deadline), now)
         if let scheduled = coordinator.scheduledTick, scheduled <= time { return }

@@ -213,6 +213,8 @@ extension Simulation {
     func help() {
         if isOver { return }
         queue.insert(.help, at: now + 10_000)
+        // Workers go when the run is over: if it is not after all, new ones are needed.
+        if ableWorkerCount == 0 { startWorker() }
         tellCoordinator(.resume)
         if let machine = coordinator?.machine, !machine.status(at: instant).taskFailures.isEmpty,
             case .classes? = machine.record.task?.kind

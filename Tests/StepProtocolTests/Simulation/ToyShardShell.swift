@@ -253,8 +253,10 @@ struct ToyShardShell {
                 })
         case .update(let payload, let learningRate):
             if undo != nil && sabotage == nil { throw Violation("\(name) applies \(id) twice") }
-            guard var record else { throw Violation("\(name) updates \(id) without its inputs") }
-            record.norm = payload[0]
+            guard var record, let norm = payload.first else {
+                throw Violation("\(name) updates \(id) without its inputs")
+            }
+            record.norm = norm
             record.learningRate = learningRate
             if sabotage != .commitsWhenPrepared { undo = undo ?? words }
             for row in rows(owned) { words[row] = try record.apply(to: words[row], row: row) }

@@ -11,6 +11,8 @@ struct ToyWorkerShell {
     let sabotage: Sabotage?
     /// Whether another attempt has other data.
     let variesInputs: Bool
+    /// How many operations on the classes it has taken over.
+    var classVersion = 0
     /// Those that were installed last.
     private(set) var parameters: Words = []
     private var microBatches = 0..<0
@@ -24,9 +26,10 @@ struct ToyWorkerShell {
     mutating func execute(
         _ computation: WorkerComputation<Words>, _ id: StepID, plan: Plan, isPoisoned: Bool
     ) throws -> WorkerResult<Words>? {
+        let classVersion = classVersion
         func label(_ microBatch: Int) -> UInt64 {
             Toy.label(
-                step: id.step, microBatch: microBatch, classVersion: plan.classVersion,
+                step: id.step, microBatch: microBatch, classVersion: classVersion,
                 inputs: variesInputs ? Toy.inputs(of: id) : 0)
         }
         switch computation {

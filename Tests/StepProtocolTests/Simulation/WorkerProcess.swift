@@ -3,15 +3,21 @@ internal import StepProtocol
 
 /// A worker process of the simulation: a machine, its shell and its connection to the coordinator.
 final class WorkerProcess {
+    typealias Session = WorkerSession<Words>
+
     let node: Int
     let sabotage: Sabotage?
-    var machine: WorkerMachine<Words>?
+    /// What the worker decides: the real one.
+    var session: Session
+    var machine: Session.Machine? { session.machine }
     var shell: ToyWorkerShell
-    var queue: [(id: StepID, work: Work, plan: Plan, generation: Int)] = []
+    var queue: [(id: StepID, work: Work, plan: Plan?, generation: Int)] = []
     /// Computations of the machine before this one are not its own.
     var generation = 0
     /// Whether this coordinator has answered a greeting.
     var isGreeted = false
+    /// The number that each shard knows it by: that of when it connected.
+    var numbers: [MemberID: MemberID] = [:]
     var scheduledTick: Int64?
     /// It says that it lives and does nothing else.
     var isMute = false
@@ -26,69 +32,93 @@ final class WorkerProcess {
         case compute(WorkerComputation<Words>)
         /// The results of the run, with the parameters after this step.
         case results(committed: Int)
+        case adopt(classVersion: Int)
     }
 
     init(node: Int, scenario: Scenario) {
         self.node = node
         sabotage = scenario.sabotage
         shell = ToyWorkerShell(scenario)
+        session = Session(timing: scenario.timing, empty: [])
     }
 
     func receive(_ message: Message, from peer: Int, _ simulation: Simulation) {
         switch message {
         case .welcome(let member):
             isGreeted = true
-            guard machine?.member != member else { return }
-            machine = WorkerMachine(member: member, timing: simulation.scenario.timing, empty: [])
-            generation += 1
-            handle(.tick, simulation)
-        case .refuse(let code, _):
-            if code == .incarnation || code == .notWelcomed { isGreeted = false }  // its next beat joins again
+            tell(.welcomed(.init(cluster: "simulated", member: member)), simulation)
+        case .refuse(let code, _): tell(.refused(code), simulation)
         case .plan(let plan):
             if lies { simulation.lie(self, plan) }
-            if !isMute { handle(.plan(plan), simulation) }
-        case .reply(let shard, let reply): if !isMute { handle(.reply(shard, reply), simulation) }
+            if !isMute { tell(.plan(plan), simulation) }
+        case .classes(let version): if !isMute { tell(.classes(version: version), simulation) }
+        case .reply(let shard, let reply): if !isMute { tell(.step(.reply(shard, reply)), simulation) }
         default: break
         }
     }
 
-    func handle(_ event: WorkerMachine<Words>.Event, _ simulation: Simulation) {
-        guard let actions = machine?.handle(event, at: simulation.instant), let machine else { return }
-        for action in actions {
-            switch action {
-            case .send(let shard, var request), .query(let shard, var request):
-                if request.query != .none { request.payload = [] }
-                let endpoint = machine.plan?.shards.first { $0.shard == shard }?.endpoint ?? ""
-                if let peer = simulation.endpoints[endpoint] {
-                    let sender = StepSender(member: machine.member, incarnation: UInt64(node))
-                    simulation.send(.request(request, from: sender), from: node, to: peer)
-                }
-            case .report(let report):
-                simulation.send(.report(machine.member, incarnation: UInt64(node), report), from: node, to: 0)
-            case .ask: simulation.send(.ready(machine.member, incarnation: UInt64(node)), from: node, to: 0)
-            case .compute(let id, let computation):
-                guard let plan = machine.plan else {
-                    return simulation.check(false, "a worker computes without a plan")
-                }
-                queue.append((id, .compute(computation), plan, generation))
-                simulation.startComputing(node, queueLength: queue.count)
-            case .writeResults(let id, let committed):
-                guard let plan = machine.plan else {
-                    return simulation.check(false, "a worker writes results without a plan")
-                }
-                queue.append((id, .results(committed: committed), plan, generation))
-                simulation.startComputing(node, queueLength: queue.count)
-            case .abandon(let id):
-                // The first one is being executed; the others are dropped, but never an install.
-                for index in queue.indices.reversed() where index > 0 && queue[index].id == id {
-                    if case .compute(.install) = queue[index].work { continue }
-                    queue.remove(at: index)
-                }
-            }
-        }
+    func tell(_ event: Session.Event, _ simulation: Simulation) {
+        for action in session.handle(event, at: simulation.instant) { carryOut(action, simulation) }
+        guard let machine else { return }
         let limit = 4 * Scenario.largestShardCount + 1
         simulation.check(machine.payloadCount <= limit, "\(machine.member) holds \(machine.payloadCount) payloads")
         scheduleTick(simulation)
+    }
+
+    private func carryOut(_ action: Session.Action, _ simulation: Simulation) {
+        switch action {
+        case .step(let action): carryOut(action, simulation)
+        case .greet: if sabotage != .doesNotJoinAgain { isGreeted = false }  // its next beat joins again
+        case .introduce, .say: break
+        case .prepare: tell(.prepared(problem: nil), simulation)
+        case .beat: giveSign(simulation)
+        case .disconnect:
+            generation += 1
+            if sabotage != .keepsOldConnections { numbers = [:] }
+        case .follow(let plan):
+            guard let member = session.member else { return }
+            for shard in plan.shards where numbers[shard.shard] == nil { numbers[shard.shard] = member }
+        case .askForClasses: simulation.send(.readClasses, from: node, to: 0)
+        case .adoptClasses(let version, let id):
+            if sabotage == .keepsOldClasses { return }
+            enqueue(id, .adopt(classVersion: version), simulation)
+        case .leave(let member, _, _):
+            simulation.send(.left(member, incarnation: UInt64(node)), from: node, to: 0)
+        case .end(let code):
+            simulation.note("worker \(node) ends with \(code)")
+            (simulation.workers[node], simulation.stopped[node]) = (nil, nil)
+        }
+    }
+
+    private func carryOut(_ action: Session.Machine.Action, _ simulation: Simulation) {
+        guard let machine else { return }
+        switch action {
+        case .send(let shard, var request), .query(let shard, var request):
+            if request.query != .none { request.payload = [] }
+            let endpoint = machine.plan?.shards.first { $0.shard == shard }?.endpoint ?? ""
+            if let peer = simulation.endpoints[endpoint] {
+                let sender = StepSender(member: numbers[shard] ?? machine.member, incarnation: UInt64(node))
+                simulation.send(.request(request, from: sender), from: node, to: peer)
+            }
+        case .report(let report):
+            simulation.send(.report(machine.member, incarnation: UInt64(node), report), from: node, to: 0)
+        case .ask: simulation.send(.ready(machine.member, incarnation: UInt64(node)), from: node, to: 0)
+        case .compute(let id, let computation): enqueue(id, .compute(computation), simulation)
+        case .writeResults(let id, let committed): enqueue(id, .results(committed: committed), simulation)
+        case .abandon(let id):
+            // The first one is being executed; the others are dropped, but never an install.
+            for index in queue.indices.reversed() where index > 0 && queue[index].id == id {
+                switch queue[index].work {
+                case .compute(.install), .adopt: continue
+                case .compute, .results: queue.remove(at: index)
+                }
+            }
+        }
+    }
+
+    private func enqueue(_ id: StepID, _ work: Work, _ simulation: Simulation) {
+        queue.append((id, work, machine?.plan, generation))
+        simulation.startComputing(node, queueLength: queue.count)
     }
 
     private func scheduleTick(_ simulation: Simulation) {
@@ -105,26 +135,32 @@ final class WorkerProcess {
         if isMute { return }
         for shard in machine?.plan?.shards ?? [] {
             guard let peer = simulation.endpoints[shard.endpoint], simulation.isMoving(node, peer) else { continue }
-            handle(.moving(shard.shard), simulation)
+            tell(.step(.moving(shard.shard)), simulation)
         }
-        handle(.tick, simulation)
+        tell(.step(.tick), simulation)
     }
 
     func beat(_ simulation: Simulation) {
-        if let plan = machine?.plan {
-            simulation.send(.knows(term: plan.id.term, coordinator: plan.coordinator), from: node, to: 0)
+        let introduction = session.introduction
+        if introduction.term > 0 {
+            let message = Message.knows(
+                term: introduction.term, coordinator: introduction.coordinator, from: UInt64(node))
+            simulation.send(message, from: node, to: 0)
         }
-        if let machine, isGreeted {
-            // What does nothing at all says as little as an old worker.
-            let activity = isMute ? nil : machine.activity(unreached: unreached(simulation))
-            let beat = Message.heartbeat(machine.member, incarnation: UInt64(node), report: nil, activity: activity)
-            simulation.send(beat, from: node, to: 0)
-            return
-        }
+        if isGreeted { return giveSign(simulation) }
         let greeting = Message.joined(
-            .worker, incarnation: UInt64(node), endpoint: "worker \(node)", previousNumber: machine?.member.number,
+            .worker, incarnation: UInt64(node), endpoint: "worker \(node)",
+            previousNumber: introduction.previousNumber,
             state: nil, place: isCrashing ? "where workers crash" : "host of \(node)", writesResults: true)
         simulation.send(greeting, from: node, to: 0)
+    }
+
+    private func giveSign(_ simulation: Simulation) {
+        guard let machine else { return }
+        // What does nothing at all says as little as an old worker.
+        let activity = isMute ? nil : machine.activity(unreached: unreached(simulation))
+        let beat = Message.heartbeat(machine.member, incarnation: UInt64(node), report: nil, activity: activity)
+        simulation.send(beat, from: node, to: 0)
     }
 
     /// A real worker asks the shards for a sign of life while it has nothing to do.
@@ -144,16 +180,22 @@ final class WorkerProcess {
         let scenario = simulation.scenario
         do {
             switch work.work {
+            case .adopt(let version): shell.classVersion = version  // of whatever machine: the shell is the same
             case .compute(let computation):
+                guard let plan = work.plan else {
+                    throw Violation("a worker computes without a plan")
+                }
                 let isPoisoned = !scenario.poisonsShards && scenario.poisoned.contains(work.id.step)
-                let result = try shell.execute(computation, work.id, plan: work.plan, isPoisoned: isPoisoned)
-                if let result, isOwn { handle(.computed(work.id, result), simulation) }
+                let result = try shell.execute(computation, work.id, plan: plan, isPoisoned: isPoisoned)
+                if let result, isOwn { tell(.step(.computed(work.id, result)), simulation) }
             case .results(let committed):
                 let problem = simulation.writeResults(shell.parameters, after: committed)
-                if isOwn { handle(.resultsWritten(work.id, problem: problem), simulation) }
+                if isOwn { tell(.step(.resultsWritten(work.id, problem: problem)), simulation) }
             }
         } catch let refusal as ToyRefusal {
-            if isOwn { handle(.failed(work.id, .softmax, code: .notFinite, message: refusal.message), simulation) }
+            if isOwn {
+                tell(.step(.failed(work.id, .softmax, code: .notFinite, message: refusal.message)), simulation)
+            }
         } catch {
             simulation.check(false, "\(error)")
         }
