@@ -12,7 +12,9 @@ import Testing
         arguments: cases.map(\.name), ["features", "rows"])
     func processesGiveTheAnswers(name: String, exchange: String) throws {
         let golden = try #require(Self.cases.first { $0.name == name })
-        for (shards, workers) in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2)] {
+        // The least and the largest world, and one of the others in turn: `make golden` runs all of them.
+        let index = Self.cases.firstIndex { $0.name == name } ?? 0
+        for (shards, workers) in [(1, 1), (3, 2), [(2, 1), (3, 1), (1, 2), (2, 2)][index % 4]] {
             let errors = try withDirectory {
                 try golden.run(exchange: exchange, shards: shards, workers: workers, in: $0)
             }
