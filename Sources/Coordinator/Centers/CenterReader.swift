@@ -64,38 +64,38 @@ final class CenterReader {
         var steps: Tensor
     }
 
-    /// Rows of some classes of one slice. A slice that has moved is looked for at its new owner.
+    /// Rows of some classes of one slice. A slice that has moved is looked for at its new owner, within the time that an answer may take.
     ///
     /// - Throws: the exit code of the process if its owner does not answer.
     func read(_ ids: [Int64], ofSlice number: Int) throws -> Rows {
-        var attempt = 1
+        let end = ContinuousClock.now + .seconds(connection.timeout)
         while true {
             let owner = slices.first { $0.slice == number }?.owner ?? ""
-            do { return try read(ids, from: owner) } catch let error as WireError {
+            do { return try read(ids, from: owner, until: end) } catch let error as WireError {
                 // Keys that do not allow it do not allow it a little later either.
-                guard attempt < 5, error.code != .forbidden else {
+                guard ContinuousClock.now < end, error.code != .forbidden else {
                     connection.complain("\(owner): \(error)")
                     throw ExitCode(error.code == .forbidden ? 77 : 69)
                 }
             }
-            attempt += 1
             clients.removeValue(forKey: owner)?.close()
             Thread.sleep(forTimeInterval: 0.3)
             try look()
         }
     }
 
-    private func read(_ ids: [Int64], from owner: String) throws -> Rows {
+    private func read(_ ids: [Int64], from owner: String, until end: ContinuousClock.Instant) throws -> Rows {
+        // A little, for the last try.
+        var left: Duration { max(end - .now, .milliseconds(300)) }
         let client: OperatorClient
         if let known = clients[owner] {
             client = known
         } else {
             guard let endpoint = endpoints[owner] else { throw WireError(.closed, "nobody knows where \(owner) is") }
-            client = try OperatorClient(
-                connect: endpoint, security: security, deadline: .seconds(connection.timeout))
+            client = try OperatorClient(connect: endpoint, security: security, deadline: left)
             clients[owner] = client
         }
-        let answer = try client.request(.readRows(ids: Tensor(ids)), deadline: .seconds(connection.timeout))
+        let answer = try client.request(.readRows(ids: Tensor(ids)), deadline: left)
         guard case .rows(let rows, let kept, let steps) = answer, rows.shape == [ids.count, embeddingSize],
             kept.shape == rows.shape, steps.shape == [ids.count, 2]
         else { throw WireError(.field, "the answer was a \(answer.name) of another shape") }
