@@ -23,7 +23,7 @@ extension CoordinatorConfiguration {
         checkpointsKept = configuration.checkpoint.keep
         rebalancesAutomatically = configuration.cluster.rebalance == "auto"
         stuckAfter = .seconds(configuration.cluster.stuckSeconds)
-        sharesAreMeasured = configuration.cluster.shares == "measured"
+        sharesAreMeasured = configuration.cluster.shares != "equal"
         movesAtOnce = configuration.cluster.movesAtOnce
         pauseAfter = configuration.cluster.pauseAfter
         onNotFinite =

@@ -12,7 +12,7 @@ extension ShardEngine {
     ///   as they are.
     func replay(_ record: LogRecord, on slices: some Collection<SliceName>, ahead: [SliceName: [Int]]) throws {
         guard record.isReplayed else { return }
-        let behind = slices.filter { !isAhead(ahead[$0] ?? [], of: record.header.step, shape(of: $0)) }
+        let behind = slices.filter { isBehind(ahead[$0], record.header.step, shape(of: $0)) }
         let centers = SliceSet(numbers: behind.filter { !$0.isDense }.map(\.number))
         if !centers.isEmpty {
             try head.replay(
@@ -44,9 +44,11 @@ extension ShardEngine {
         prepared = record.attempt
     }
 
-    /// Whether every piece of a slice is as it is after `step` or a later one.
-    private func isAhead(_ steps: [Int], of step: Int, _ shape: SliceShape) -> Bool {
-        !steps.isEmpty && steps.count >= shape.chunkCount && steps.allSatisfy { $0 >= step }
+    /// Whether a piece of a slice is as it was before `step`: one of those that are known, or one that came with classes since. A slice
+    /// without rows is not behind anything.
+    private func isBehind(_ steps: [Int]?, _ step: Int, _ shape: SliceShape) -> Bool {
+        guard let steps else { return true }
+        return steps.contains { $0 < step } || !steps.isEmpty && steps.count < shape.chunkCount
     }
 }
 

@@ -116,6 +116,6 @@ extension CoordinatorMachine {
         guard held.count == 1, let id = held.first, id.step == task.step, id.step == committed,
             record.attempt(of: id.step) == nil
         else { return [] }
-        return decide(.attempts(record.attempts + [id]))
+        return decide(.attempts(Array((record.attempts + [id]).suffix(CoordinatorRecord.attemptLimit))))
     }
 }

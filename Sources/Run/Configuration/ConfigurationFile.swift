@@ -121,6 +121,8 @@ extension RunConfiguration {
         var copy = self
         copy.output = ""
         copy.cluster = Cluster()
+        // The key came later: the fingerprints of older runs stay what they were.
+        copy.cluster.shares = nil
         copy.checkpoint = Checkpoint()
         copy.evaluation.every = 0
         return copy

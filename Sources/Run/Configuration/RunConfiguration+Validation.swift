@@ -141,8 +141,8 @@ extension RunConfiguration {
             ["auto", "manual"].contains(cluster.rebalance), "cluster.rebalance",
             "is \(cluster.rebalance); use auto or manual")
         try require(
-            ["measured", "equal"].contains(cluster.shares), "cluster.shares",
-            "is \(cluster.shares); use measured or equal")
+            ["measured", "equal"].contains(cluster.shares ?? "measured"), "cluster.shares",
+            "is \(cluster.shares ?? ""); use measured or equal")
         try require(
             (1...1024).contains(cluster.movesAtOnce), "cluster.moves_at_once",
             "is \(cluster.movesAtOnce), not in 1...1024")

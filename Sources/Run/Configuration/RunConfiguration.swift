@@ -205,7 +205,7 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         /// The most slices that are on their way to another shard at the same time.
         public var movesAtOnce = 4
         /// How micro-batches are divided among workers: `measured`, by the speed that each has shown, or `equal`.
-        public var shares = "measured"
+        public var shares: String? = "measured"
         /// The run pauses once this many steps are committed, until an operator resumes it; 0: it does not.
         public var pauseAfter = 0
     }
