@@ -306,6 +306,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         var state = figures.values.state
         // Also of tasks that the directory need not remember.
         if let machine, let held = state.holdings { state.holdings?.lastTask = max(held.lastTask, machine.newestTask) }
+        if let machine { state = state.after(commitOf: machine.committed) }
         guard state != hello.state else { return }
         hello.state = state
         coordinator.update(hello)

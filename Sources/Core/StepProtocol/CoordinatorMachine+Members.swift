@@ -113,8 +113,19 @@ extension CoordinatorMachine {
         return actions + noteOlder(MemberID(.shard, number), held)
     }
 
+    /// Whether a hello was so long on its way that the process which said it has done more since: it had no number yet, and owned slices
+    /// when a step was committed. A coordinator that was started again would take them for lost.
+    private func isOutdated(_ newcomer: Newcomer, _ member: MemberID) -> Bool {
+        newcomer.previousNumber == nil && !newcomer.state.hasSlices && !isAlive(member) && owns(member)
+            && record.committed >= 0 && record.task == nil && !isOlder
+    }
+
     private mutating func seat(_ newcomer: Newcomer, _ now: Duration) -> [Action] {
         if let member = member(of: newcomer, .shard) {
+            if isOutdated(newcomer, member) {
+                let message = "say hello again: this one is from before \(member) owned slices"
+                return [.refuse(newcomer.peer, .notWelcomed, message: message)]
+            }
             var actions: [Action] = []
             if let known = record.members[member], known.endpoint != newcomer.endpoint {
                 var moved = known

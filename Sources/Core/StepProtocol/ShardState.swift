@@ -23,6 +23,15 @@ public struct ShardState: Sendable, Hashable, Codable {
         self.hasSlices = hasSlices
         self.holdings = holdings
     }
+
+    /// The state once a step is committed that it was told to commit, and may be busy with. A shard that logs nothing cannot go back
+    /// before it: whoever asks must not hear that it can.
+    public func after(commitOf step: Int) -> ShardState {
+        guard !logsSteps, hasSlices else { return self }
+        var state = self
+        (state.newest, state.oldest) = (max(newest, step), max(oldest, step))
+        return state
+    }
 }
 
 /// What a shard reports with every heartbeat.

@@ -168,7 +168,8 @@ final class ShardProcess {
             let greeting = Message.joined(
                 .shard, incarnation: incarnation, endpoint: host.endpoint,
                 previousNumber: shell.disk.number ?? member?.number,
-                state: shell.state(of: host, newestTask: machine?.newestTask ?? 0))
+                state: shell.state(of: host, newestTask: machine?.newestTask ?? 0).after(
+                    commitOf: machine?.committed ?? -1))
             simulation.send(greeting, from: node, to: 0)
             return
         }
