@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast bench bench-peers table-file ten-million quality equivalence golden recovery chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test test-fast bench bench-peers table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -73,6 +73,10 @@ golden: build
 # Kills a worker in the middle of a training: no gap, the same losses and hashes.
 recovery: build
 	@$(BIN)/experiments recovery
+
+# Two workers, one of them stopped for half of the time: steps per second with equal and with measured shares.
+shares: build
+	@$(BIN)/experiments shares
 
 # Kills (-9), stops, restarts, adds and drains random processes of a training: the same losses and hashes. FAULTS=40 by default.
 chaos: build
