@@ -122,6 +122,23 @@ import Testing
         }
     }
 
+    /// Moments begin with the run: a file that brings them is refused, and not taken by half.
+    @Test func momentsOfAFileAreRefused() throws {
+        let folder = try TemporaryFolder()
+        let (path, rows) = (
+            folder.path + "/c.safetensors", Tensor(AdamWGolden.numbers(301 * 24, kind: 1), shape: [301, 24])
+        )
+        func load() throws -> ShardHead {
+            try ShardHead(
+                configuration: Self.configuration(), slices: [0], threads: 1, source: .safeTensors(path: path))
+        }
+        try SafeTensors(tensors: ["centers": rows]).write(to: path)
+        #expect(try load().read(ids: [0])[0].array(Float.self) == rows.rows(0..<1).array(Float.self))
+        try SafeTensors(tensors: ["centers": rows, "first_moment": rows]).write(to: path)
+        let error = #expect(throws: HeadError.self) { _ = try load() }
+        #expect(error?.message.contains("first_moment") == true)
+    }
+
     /// With a gradient of constant size the second moment approaches its square in steps of a thousandth, less than half of the last
     /// digit of a bf16 number: only rounding at random goes on.
     @Test func momentsInFewerBitsKeepSmallSteps() throws {

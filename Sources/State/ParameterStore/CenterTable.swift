@@ -229,6 +229,12 @@ public final class CenterTable {
             for (index, plane) in format.planes.enumerated() {
                 let name = index == 0 ? "centers" : plane.name
                 if index > 0, file.shape(name) == nil { continue }
+                guard index == 0 || format.state.count == 1 else {
+                    throw CenterStoreError(
+                        .file,
+                        "\(path): has a tensor \(name); what this optimiser keeps begins with the run, as its bias correction does: leave it out"
+                    )
+                }
                 try copy(file.floats(name), named: name, path: path, to: slices, plane: index)
             }
         } catch let error as SafeTensorsError {
