@@ -93,7 +93,9 @@ extension ShardEngine {
             for slice in slices {
                 let shape = shape(of: slice, registry)
                 let writer = try store.beginSnapshot(slice, shape: shape, classVersion: registry.version)
-                try copy(slice, shape, from: reader, to: writer, step: task.step)
+                try forEachPiece(of: slice, shape, in: reader) { chunk, planes in
+                    try writer.write(chunk: chunk, step: task.step, planes: planes)
+                }
                 sources[slice] = .snapshot(try writer.finish(emptyStep: task.step))
             }
         } catch {
@@ -105,17 +107,18 @@ extension ShardEngine {
         return sources
     }
 
-    /// One slice at a time is in memory, and its hash is right before a byte of it is written.
-    private func copy(
-        _ slice: SliceName, _ shape: SliceShape, from reader: CheckpointReader, to writer: SnapshotWriter, step: Int
+    /// Calls `body` with every piece of a slice of a checkpoint, plane by plane. One slice at a time is in memory, and its hash is right
+    /// before a byte of it is used.
+    private func forEachPiece(
+        of slice: SliceName, _ shape: SliceShape, in reader: CheckpointReader,
+        _ body: (_ chunk: Int, _ planes: [UnsafeRawBufferPointer]) throws -> Void
     ) throws {
         let planes = shape.byteCounts.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0, alignment: 64) }
         defer { for plane in planes { plane.deallocate() } }
         try reader.read(slice, width: shape.width, format: shape.format, into: planes)
         for chunk in 0..<shape.chunkCount {
-            try writer.write(
-                chunk: chunk, step: step,
-                planes: zip(planes, shape.bytes(ofChunk: chunk)).map { UnsafeRawBufferPointer(rebasing: $0[$1]) })
+            try body(
+                chunk, zip(planes, shape.bytes(ofChunk: chunk)).map { UnsafeRawBufferPointer(rebasing: $0[$1]) })
         }
     }
 
@@ -146,23 +149,12 @@ extension ShardEngine {
                 try holder(of: slice).holdInitial(slice.number, setup)
                 continue
             }
-            try read(slice, from: reader)
-        }
-        try activate(slices)
-    }
-
-    private func read(_ slice: SliceName, from reader: CheckpointReader) throws {
-        let (shape, holder) = (shape(of: slice), holder(of: slice))
-        try holder.hold(slice.number, shape: shape)
-        let planes = shape.byteCounts.map { UnsafeMutableRawBufferPointer.allocate(byteCount: $0, alignment: 64) }
-        defer { for plane in planes { plane.deallocate() } }
-        try reader.read(slice, width: shape.width, format: shape.format, into: planes)
-        for chunk in 0..<shape.chunkCount {
-            try holder.fill(chunk, ofSlice: slice.number) { targets in
-                for (target, (plane, bytes)) in zip(targets, zip(planes, shape.bytes(ofChunk: chunk))) {
-                    target.copyMemory(from: UnsafeRawBufferPointer(rebasing: plane[bytes]))
-                }
+            let (shape, holder) = (shape(of: slice), holder(of: slice))
+            try holder.hold(slice.number, shape: shape)
+            try forEachPiece(of: slice, shape, in: reader) { chunk, planes in
+                try holder.fill(chunk, ofSlice: slice.number, from: planes)
             }
         }
+        try activate(slices)
     }
 }

@@ -12,16 +12,14 @@ extension ShardEngine {
     ///   as they are.
     func replay(_ record: LogRecord, on slices: some Collection<SliceName>, ahead: [SliceName: [Int]]) throws {
         guard record.isReplayed else { return }
-        let behind = slices.filter { isBehind(ahead[$0], record.header.step, shape(of: $0)) }
-        let centers = SliceSet(numbers: behind.filter { !$0.isDense }.map(\.number))
+        let centers = SliceSet(numbers: slices.filter { !$0.isDense }.map(\.number))
         if !centers.isEmpty {
             try head.replay(
                 step: record.header.step, microBatchSize: setup.microBatchSize, inputs: StepInputs(record),
                 learningRate: record.header.learningRate, slices: centers, ahead: ahead.numbers(areDense: false),
                 sampled: sampled)
         }
-        // A record is about the slices of its time: those that came later are ahead of it.
-        let dense = SliceSet(numbers: behind.filter(\.isDense).map(\.number))
+        let dense = SliceSet(numbers: slices.filter(\.isDense).map(\.number))
         if dense.isEmpty { return }
         let (gradient, recorded) = try record.gradients()
         try self.dense.replay(
@@ -42,13 +40,6 @@ extension ShardEngine {
                 totalSquaredNorm: record.header.squaredNorm, learningRate: Double(record.header.learningRate))
         }
         prepared = record.attempt
-    }
-
-    /// Whether a piece of a slice is as it was before `step`: one of those that are known, or one that came with classes since. A slice
-    /// without rows is not behind anything.
-    private func isBehind(_ steps: [Int]?, _ step: Int, _ shape: SliceShape) -> Bool {
-        guard let steps else { return true }
-        return steps.contains { $0 < step } || !steps.isEmpty && steps.count < shape.chunkCount
     }
 }
 

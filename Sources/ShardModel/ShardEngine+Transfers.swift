@@ -90,9 +90,7 @@ extension ShardEngine {
         try check(payload, slice, index)
         try withExtendedLifetime(payload) {
             let sources = payload.map(\.bytes)
-            try holder(of: slice).fill(index, ofSlice: slice.number) { targets in
-                for (target, source) in zip(targets, sources) { target.copyMemory(from: source) }
-            }
+            try holder(of: slice).fill(index, ofSlice: slice.number, from: sources)
             try copy.receipt?.write(chunk: index, step: step, planes: sources)
         }
         copy.steps[index] = step

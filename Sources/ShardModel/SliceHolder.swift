@@ -26,6 +26,15 @@ protocol SliceHolder: AnyObject {
     func remove(_ slices: SliceSet) throws
 }
 
+extension SliceHolder {
+    /// Fills a piece of a slice that is not active.
+    func fill(_ index: Int, ofSlice slice: Int, from sources: [UnsafeRawBufferPointer]) throws {
+        try fill(index, ofSlice: slice) { targets in
+            for (target, source) in zip(targets, sources) { target.copyMemory(from: source) }
+        }
+    }
+}
+
 extension ShardHead: SliceHolder {
     func shape(ofSlice slice: Int, _ registry: ClassRegistry) -> SliceShape {
         SliceShape(

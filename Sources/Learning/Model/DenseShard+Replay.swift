@@ -35,7 +35,8 @@ extension DenseShard {
         }
     }
 
-    /// Does the update of a step again on slices that are held and not active: the same bits.
+    /// Does the update of a step again on slices that are held and not active: the same bits. Those that are ahead of it as a whole need
+    /// not be among `recorded`, which came before them.
     ///
     /// - Parameters:
     ///   - number: the step.
@@ -47,7 +48,8 @@ extension DenseShard {
         step number: Int, gradient kept: Tensor, of recorded: SliceSet, on wanted: SliceSet, totalSquaredNorm: Double,
         learningRate: Double, ahead: [Int: [Int]] = [:]
     ) throws(BackboneError) {
-        for slice in wanted.numbers {
+        for slice in wanted.numbers
+        where SliceShape.isBehind(number, pieces: ahead[slice], chunkCount: shape(ofSlice: slice).chunkCount) {
             guard let planes = heldPlanes(slice) else {
                 throw BackboneError(.invalidPayload, "dense slice \(slice) is not held here")
             }

@@ -25,7 +25,10 @@ extension ShardHead {
         if let step, !slices.isDisjoint(with: step.sliceSet) {
             throw HeadError(.phase, "replay of step \(number) while the step is \(phase.rawValue)")
         }
-        let behind = SliceSet(numbers: slices.numbers.filter { !isAhead($0, ahead[$0] ?? [], of: number) })
+        let behind = SliceSet(
+            numbers: slices.numbers.filter {
+                SliceShape.isBehind(number, pieces: ahead[$0], chunkCount: table.chunkCount(of: $0))
+            })
         if behind.isEmpty { return }
         remember(
             try repeated(
@@ -47,11 +50,6 @@ extension ShardHead {
             number, microBatchSize, inputs: inputs, learningRate: learningRate, slices: activeSlices, ahead: ahead,
             sampled: sampled)
         phase = .prepared
-    }
-
-    /// Whether every piece of a slice is as it is after `step` or a later one.
-    private func isAhead(_ slice: Int, _ steps: [Int], of step: Int) -> Bool {
-        !steps.isEmpty && steps.count >= table.chunkCount(of: slice) && steps.allSatisfy { $0 >= step }
     }
 
     /// A step up to the update of the table.

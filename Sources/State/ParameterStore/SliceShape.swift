@@ -37,6 +37,15 @@ public struct SliceShape: Sendable, Hashable, Codable {
         }
     }
 
+    /// Whether a slice of `chunkCount` pieces has one that is as it was before `step`: one of those that are known, or one that came with
+    /// classes since. A slice without rows is not behind anything; one of which nothing is said is.
+    ///
+    /// - Parameter steps: the step that each piece is as of.
+    public static func isBehind(_ step: Int, pieces steps: [Int]?, chunkCount: Int) -> Bool {
+        guard let steps else { return true }
+        return steps.contains { $0 < step } || !steps.isEmpty && steps.count < chunkCount
+    }
+
     /// Whether the numbers can be those of a slice: nothing else is multiplied.
     var isPossible: Bool {
         guard format.isPossible, rowCount >= 0, (1...1 << 24).contains(width), chunkRows >= 1, chunkRows <= 1 << 40
