@@ -10,28 +10,24 @@ import Wire
 
 /// What the state machine of the steps asks for.
 extension ShardService {
-    func drive(_ event: Machine.Event) {
-        for action in machine?.handle(event, at: now) ?? [] {
-            switch action {
-            case .reply(let peer, let reply): send(reply, to: peer)
-            case .compute(let id, .task(let task)): perform(id, task)
-            case .compute(let id, let computation): perform(id, computation)
-            case .transfer(let peer, let request): give(request, to: peer)
-            case .acknowledge(let number, let outcome):
-                guard let welcome else { break }
-                var done = TaskDone(
-                    member: welcome.member, incarnation: incarnation, number: number, outcome: outcome)
-                if case .unencodable(let error) = coordinator.send(.taskDone(done)) {
-                    log.error("task \(number) is done, and what came of it cannot be sent: \(error)")
-                    done.outcome = .failed(message: "it is done, and what came of it cannot be sent: \(error)")
-                    coordinator.send(.taskDone(done))
-                }
-            case .prepared(let id):
-                guard let welcome else { break }
-                coordinator.send(
-                    .stepPrepared(StepPrepared(member: welcome.member, incarnation: incarnation, id: id)))
-            case .report, .askForPlan: beat()
+    func perform(_ action: Machine.Action) {
+        switch action {
+        case .reply(let peer, let reply): send(reply, to: peer)
+        case .compute(let id, .task(let task)): perform(id, task)
+        case .compute(let id, let computation): perform(id, computation)
+        case .transfer(let peer, let request): give(request, to: peer)
+        case .acknowledge(let number, let outcome):
+            guard let member = session.member else { return }
+            var done = TaskDone(member: member, incarnation: incarnation, number: number, outcome: outcome)
+            if case .unencodable(let error) = coordinator.send(.taskDone(done)) {
+                log.error("task \(number) is done, and what came of it cannot be sent: \(error)")
+                done.outcome = .failed(message: "it is done, and what came of it cannot be sent: \(error)")
+                coordinator.send(.taskDone(done))
             }
+        case .prepared(let id):
+            guard let member = session.member else { return }
+            coordinator.send(.stepPrepared(StepPrepared(member: member, incarnation: incarnation, id: id)))
+        case .report, .askForPlan: beat()
         }
     }
 

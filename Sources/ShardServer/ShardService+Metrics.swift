@@ -11,13 +11,13 @@ extension ShardService {
         health.turn(obstacle: waitsFor)
         figures.update(
             ShardFigures.LoopValues(
-                member: welcome.map { "\($0.member)" } ?? "", committed: machine?.committed ?? -1, obstacle: obstacle))
+                member: session.member.map { "\($0)" } ?? "", committed: machine?.committed ?? -1, obstacle: obstacle))
     }
 
     /// What keeps it from serving steps, nil if nothing does.
     private var waitsFor: String? {
         if !coordinator.isWelcomed { return "not welcomed by the coordinator" }
-        if ready == nil { return "its slices are being loaded" }
+        if machine == nil { return "its slices are being loaded" }
         return obstacle.isEmpty ? nil : obstacle
     }
 

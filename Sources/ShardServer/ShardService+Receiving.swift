@@ -12,36 +12,31 @@ import Wire
 
 /// Slices on their way to this shard.
 extension ShardService {
-    /// - Parameter request: what was asked, if the event is an answer.
-    func receive(_ event: Receiver.Event, answering request: TransferRequest? = nil) {
-        for action in receiver?.handle(event, at: now) ?? [] {
-            switch action {
-            case .ask(let owner, let request): ask(owner, request)
-            case .storeChunk(let slice, let index, let count, let step, let payload):
-                apply(slice, .chunk(index)) {
-                    try $0.storeChunk(slice, index: index, count: count, step: step, payload)
-                }
-            case .replay(let slice, let step, let header, let payload):
-                guard let part = request?.part else { break }
-                apply(slice, part) { try $0.replay(slice, step: step, header: header, payload) }
-            case .drop(let slice):
-                let (mailbox, box) = (mailbox, model)
-                compute.submit {
-                    do { try box.model?.drop(slice) } catch {
-                        mailbox.post(.broken("the copy of \(slice) cannot be dropped: \(error)"))
-                    }
-                }
-            case .complete(let task): drive(.copiesComplete(task: task))
+    func perform(_ action: Receiver.Action) {
+        switch action {
+        case .ask(let owner, let request): ask(owner, request)
+        case .storeChunk(let slice, let index, let count, let step, let payload):
+            apply(slice, .chunk(index)) {
+                try $0.storeChunk(slice, index: index, count: count, step: step, payload)
             }
+        case .replay(let slice, let after, let step, let header, let payload):
+            apply(slice, .record(after: after)) { try $0.replay(slice, step: step, header: header, payload) }
+        case .drop(let slice):
+            let (mailbox, box) = (mailbox, model)
+            compute.submit {
+                do { try box.model?.drop(slice) } catch {
+                    mailbox.post(.broken("the copy of \(slice) cannot be dropped: \(error)"))
+                }
+            }
+        case .complete: break  // the session sees to that
         }
-        closeUnused()
     }
 
     /// Nothing is asked for again while bytes of answers come in.
     func noteArrivals() {
         for (owner, connection) in shards {
             let parts = connection.counters.parts
-            if arrived.updateValue(parts, forKey: owner) ?? 0 != parts { receive(.moving(owner)) }
+            if arrived.updateValue(parts, forKey: owner) ?? 0 != parts { tell(.copy(.moving(owner))) }
         }
     }
 
@@ -61,7 +56,7 @@ extension ShardService {
     // MARK: Connections
 
     private func ask(_ owner: MemberID, _ request: TransferRequest) {
-        guard let endpoint = receiverPlan?.shards.first(where: { $0.shard == owner })?.endpoint else { return }
+        guard let endpoint = machine?.plan?.shards.first(where: { $0.shard == owner })?.endpoint else { return }
         if let known = shards[owner], known.endpoint != endpoint { close(owner) }
         if shards[owner] == nil { connect(owner, endpoint) }
         guard let connection = shards[owner] else { return }
@@ -71,8 +66,6 @@ extension ShardService {
         default: break
         }
     }
-
-    private var receiverPlan: Plan? { machine?.plan ?? waitingPlan }
 
     private func connect(_ owner: MemberID, _ endpoint: String) {
         guard let welcome, let setup else { return }
@@ -97,7 +90,7 @@ extension ShardService {
             for request in waiting.reversed() where seen.insert(request).inserted { ask(owner, request) }
         case .received(let number, .transferReply(let reply)):
             guard let request = asked[owner]?.removeValue(forKey: number) else { return }
-            receive(.reply(to: request, reply), answering: request)
+            tell(.copy(.reply(to: request, reply)))
         case .received(let number, .refused(let refusal)):
             asked[owner]?[number] = nil
             log.warning("\(owner) refused to give a slice: \(refusal.message)")
@@ -106,13 +99,13 @@ extension ShardService {
         case .handshakeFailed(let failure): log.error("\(owner): \(failure.message); trying on")
         case .unanswered(let endpoint):
             log.warning("no answer from \(owner) at \(endpoint); trying on")
-            receive(.unreachable(owner))
+            tell(.copy(.unreachable(owner)))
         }
     }
 
     /// Connections that no copy needs any more.
-    private func closeUnused() {
-        guard !shards.isEmpty, let plan = receiverPlan, let member = welcome?.member else { return }
+    func closeUnused() {
+        guard !shards.isEmpty, let plan = machine?.plan, let member = session.member else { return }
         let needed = Set(plan.moves.filter { $0.to == member }.map(\.from))
         for owner in shards.keys where !needed.contains(owner) { close(owner) }
     }

@@ -56,16 +56,6 @@ extension WorkerService {
     }
 }
 
-extension EventLevel {
-    fileprivate var logLevel: Logger.Level {
-        switch self {
-        case .info: .info
-        case .warning: .warning
-        case .error: .error
-        }
-    }
-}
-
 extension WorkerSession.Welcome {
     /// What the session must know of a welcome.
     init(_ welcome: Wire.Welcome) {

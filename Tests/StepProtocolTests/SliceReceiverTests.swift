@@ -20,7 +20,7 @@ import Testing
                 "ask \(owner) \(request.slice) \(Self.words(request.part)) term \(request.term)"
             case .storeChunk(let slice, let index, let count, let step, let payload):
                 "store \(slice) \(index)/\(count) at \(step) \(payload)"
-            case .replay(let slice, let step, _, let payload): "replay \(slice) \(step) \(payload)"
+            case .replay(let slice, _, let step, _, let payload): "replay \(slice) \(step) \(payload)"
             case .drop(let slice): "drop \(slice)"
             case .complete(let task): "complete \(task)"
             }

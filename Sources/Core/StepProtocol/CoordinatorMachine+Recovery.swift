@@ -103,11 +103,17 @@ extension CoordinatorMachine {
     mutating func reconcile() -> Reconciliation {
         let unchecked = owners.compactMap { member in live[member]?.unchecked.map { (member, $0) } }
         if unchecked.isEmpty { return .none }
+        // An operation on the classes that was called off is undone by a log, if there is one.
+        let isGoingBack = record.task?.kind == .restore(checkpoint: nil)
+        func cannotUndo(_ state: ShardState) -> Bool {
+            isGoingBack && !state.logsSteps && state.hasSlices && state.holdings?.classVersion ?? 0 > classVersion
+        }
         // A task that goes back makes everything fit, if the shards can do it.
         if let task = record.task, case .restore(let checkpoint) = task.kind,
             checkpoint != nil
                 || unchecked.allSatisfy({
                     $0.1.hasSlices && ($0.1.oldest...max($0.1.oldest, $0.1.newest)).contains(task.step)
+                        && !cannotUndo($0.1)
                 })
         {
             clearUnchecked()
@@ -117,6 +123,7 @@ extension CoordinatorMachine {
         let skipped = record.task.flatMap { $0.kind == .skip ? $0.step : nil }
         func fits(_ state: ShardState) -> Bool {
             if !state.hasSlices { return committed == -1 && classVersion == 0 && configuration.origin == nil }
+            if cannotUndo(state) { return false }
             if let skipped, state.newest == skipped, state.oldest == skipped { return true }
             return (state.newest == committed || state.newest == committed + 1) && state.oldest <= committed
         }
@@ -129,7 +136,9 @@ extension CoordinatorMachine {
             clearUnchecked()
             return mayBeAhead ? .act(goBack(to: committed)) : .none
         }
-        func isLost(_ state: ShardState) -> Bool { !state.hasSlices || state.oldest > state.newest }
+        func isLost(_ state: ShardState) -> Bool {
+            !state.hasSlices || state.oldest > state.newest || cannotUndo(state)
+        }
         if !unchecked.contains(where: { isLost($0.1) }) {
             let newest = unchecked.map(\.1.newest).min() ?? committed
             var step = unchecked.count == owners.count && !isMixedThere ? newest : min(newest, committed)

@@ -17,7 +17,7 @@ extension CoordinatorMachine {
             if hasSaidFinished {
                 actions += [.event(.warning, "the run had finished, but \(loser) has come back without its last steps")]
             }
-            unconfirmedShards = nil
+            (unconfirmedShards, ranks) = (nil, [])
             activity = .wait(reason: "")
         }
         actions += completeTask(now)

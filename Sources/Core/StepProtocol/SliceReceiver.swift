@@ -137,7 +137,8 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
         handedOver.remove(slice)
     }
 
-    private mutating func dropAll() -> [Action] {
+    /// Gives up everything that was copied: it was for a shard of another number.
+    mutating func dropAll() -> [Action] {
         defer { (copies, handedOver) = ([:], []) }
         return Set(copies.keys).union(handedOver).sorted().map { .drop($0) }
     }
@@ -194,7 +195,7 @@ public struct SliceReceiver<Payload: Sendable>: Sendable {
             guard step > after else { return restart(slice, at: now + retryInterval) }
             copies[slice]?.outstanding[part] = .storing
             copies[slice]?.replaying = step
-            return [.replay(slice, step: step, header: header, payload)]
+            return [.replay(slice, after: after, step: step, header: header, payload)]
         case (.record, .upToDate):
             copies[slice]?.outstanding[part] = nil
             copies[slice]?.pausedUntil = now + pollInterval
@@ -243,9 +244,8 @@ extension SliceReceiver {
         case ask(MemberID, TransferRequest)
         /// Store piece `index` of `count`, which is as it was after `step`, then tell `.stored`.
         case storeChunk(SliceName, index: Int, count: Int, step: Int, Payload)
-        /// Replay the record of `step` on the rows whose chunk is as of an earlier step, then tell `.stored` with the part
-        /// that was asked for.
-        case replay(SliceName, step: Int, header: String, Payload)
+        /// Replay the record of `step` on the rows whose chunk is as of an earlier step, then tell `.stored` with the record after `after`.
+        case replay(SliceName, after: Int, step: Int, header: String, Payload)
         /// Drop what was stored of the slice: the move was called off, or the copy begins anew.
         case drop(SliceName)
         /// The copies that this task hands over are complete up to its step: tell the `ShardMachine` with

@@ -35,6 +35,8 @@ final class CoordinatorProcess {
     var machine: CoordinatorMachine
     /// Who has said hello to this process.
     var greeted: Set<Int> = []
+    /// The last hello of each.
+    var hellos: [Int: Int] = [:]
     var scheduledTick: Int64?
 
     init(_ configuration: CoordinatorConfiguration, _ record: CoordinatorRecord?, incarnation: UInt64) {

@@ -6,23 +6,27 @@ enum Message: Sendable {
     // To the coordinator.
     case joined(
         MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
-        place: String = "", replaces: UInt64? = nil, writesResults: Bool = false)
+        place: String = "", replaces: UInt64? = nil, writesResults: Bool = false, hello: Int = 0)
     /// Goes with a hello or a heartbeat; here it may come before or after it.
     case knows(term: Int, coordinator: UInt64, from: UInt64)
     case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
     case prepared(MemberID, incarnation: UInt64, StepID)
     case left(MemberID, incarnation: UInt64)
     case drain(MemberID, incarnation: UInt64)
+    case stay(MemberID, incarnation: UInt64)
     case ready(MemberID, incarnation: UInt64)
     case report(MemberID, incarnation: UInt64, WorkerReport)
     case readClasses
     case taskDone(MemberID, incarnation: UInt64, number: Int, TaskOutcome)
     // From the coordinator.
-    case welcome(MemberID)
+    /// Answers the hello of this number.
+    case welcome(MemberID, hello: Int)
     case refuse(RefusalCode, String)
     case plan(Plan)
     /// So many operations on the classes there are.
-    case classes(version: Int)
+    case classes(version: Int, [ClassOperation])
+    /// Whether a shard's wish is granted.
+    case answered(isAccepted: Bool)
     /// A drained shard may go.
     case dismissed(MemberID)
     // Between worker and shard.
@@ -35,7 +39,7 @@ enum Message: Sendable {
     /// For the trace of a replayed seed.
     var summary: String {
         switch self {
-        case .joined(let role, let incarnation, let endpoint, let number, let state, _, _, _):
+        case .joined(let role, let incarnation, let endpoint, let number, let state, _, _, _, _):
             "joined \(role) \(incarnation) at \(endpoint), was \(number as Any), has \(state as Any)"
         case .prepared(let member, _, let id): "\(member) is prepared for \(id)"
         case .heartbeat(let member, let incarnation, let report, _):
@@ -48,6 +52,8 @@ enum Message: Sendable {
         case .knows(let term, let coordinator, _): "knows term \(term) of \(coordinator)"
         case .left(let member, _): "left \(member)"
         case .drain(let member, _): "drain \(member)"
+        case .stay(let member, _): "stay \(member)"
+        case .answered(let isAccepted): isAccepted ? "so be it" : "no"
         case .ready(let member, _): "ready \(member)"
         case .report(let member, _, .done(let result)): "\(member) done \(result.id)"
         case .report(let member, _, .failed(let id, let code, let message, _)):
@@ -55,13 +61,13 @@ enum Message: Sendable {
         case .report(let member, _, .results(let id, let problem)):
             "\(member) results of \(id) \(problem ?? "are written")"
         case .taskDone(let member, _, let number, let outcome): "\(member) task \(number) \(outcome)"
-        case .welcome(let member): "welcome \(member)"
+        case .welcome(let member, _): "welcome \(member)"
         case .refuse(let code, let message): "refuse \(code) \(message)"
         case .plan(let plan):
             "plan \(plan.id.term).\(plan.revision) \(plan.id) committed \(plan.committed) map \(plan.mapVersion) safe \(plan.safe) "
                 + "classes \(plan.classVersion) \(plan.activity) world \(plan.ranks.count) moves \(plan.moves.map { "\($0.slice)→\($0.to)" })"
         case .readClasses: "asks for the classes"
-        case .classes(let version): "classes \(version)"
+        case .classes(let version, _): "classes \(version)"
         case .dismissed(let member): "\(member) may go"
         case .request(let request, _): "\(request.phase) of \(request.id) rank \(request.rank)/\(request.worldSize)"
         case .reply(let shard, let reply): "\(shard) answers \(reply.phase) of \(reply.id): \(reply.outcome)"

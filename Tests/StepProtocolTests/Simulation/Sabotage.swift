@@ -40,6 +40,12 @@ enum Sabotage: String, CaseIterable, Sendable {
     case keepsOldConnections
     /// A worker goes on with the classes that it had.
     case keepsOldClasses
+    /// A shard that was taken for dead does not join again.
+    case shardDoesNotJoinAgain
+    /// A shard says in every hello what it held when its process began.
+    case saysWhatItBeganWith
+    /// A shard without slices takes part without the classes of the plan.
+    case adoptsNoClasses
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }

@@ -128,6 +128,9 @@ struct Scenario {
             (variesInputs, losesPowerAfterRetries, hasPowerCuts, syncsAlways) = (true, true, true, false)
             (durability, malice.lies) = (.steps, false)
         case .keepsOldClasses: (changesClasses, calm, faultInterval) = (true, 17_000, 300)
+        case .adoptsNoClasses:
+            (changesClasses, isElastic, rebalancesAutomatically, calm, faultInterval) = (true, true, true, 17_000, 300)
+        case .shardDoesNotJoinAgain, .saysWhatItBeganWith: (calm, faultInterval) = (17_000, 300)
         case .doesNotJoinAgain, .keepsOldConnections:
             // Others would do its work.
             (calm, faultInterval, workers) = (17_000, 300, 1)

@@ -2,28 +2,37 @@ internal import Cluster
 internal import Determinism
 internal import StepProtocol
 
-/// A shard-server process of the simulation: machines, their shell and the connection to the coordinator.
+/// A shard-server process of the simulation: its session, a toy model and the connection to the coordinator.
 final class ShardProcess {
-    typealias Machine = ShardMachine<Int, Words>
+    typealias Session = ShardSession<Int, Words, ToyParcel>
 
     /// Executed one after the other.
     enum Work {
+        case prepare
         case compute(StepID, ShardComputation<Words>, Plan)
         case give(to: Int, TransferRequest)
-        case receive(SliceReceiver<ToyParcel>.Action)
+        case receive(Session.Receiver.Action)
+        case adopt([ClassOperation])
+        case giveUp
     }
 
     let node: Int
     let host: ShardHost
     let scenario: Scenario
-    /// Made when the coordinator has given a number.
-    var machine: Machine?
-    var receiver: SliceReceiver<ToyParcel>?
+    /// What the shard decides: the real one.
+    var session: Session
+    /// What its hellos say.
+    var introduction: Session.Introduction
     var shell: ToyShardShell
-    var member: MemberID?
     /// Whether this coordinator has answered a greeting.
     var isGreeted = false
-    var isDraining = false
+    /// The hellos said since it began to greet, and all of them.
+    var hellos: Set<Int> = []
+    var helloCount = 0
+    /// Whether the coordinator has said that it may go.
+    var isDismissed = false
+    /// The operations on the classes that the coordinator has told.
+    var toldClasses: [ClassOperation] = []
     var queue: [Work] = []
     var scheduledTick: Int64?
 
@@ -34,20 +43,38 @@ final class ShardProcess {
         shell = try ToyShardShell(
             name: "shard-\(host.disk.number ?? -1)", scenario: scenario, disk: host.disk, logs: host.logs,
             syncsAlways: host.syncsAlways)
+        let state = shell.state(of: host)
+        let directory = Session.Directory(
+            holdsSlices: state.hasSlices, ownsSlices: !host.disk.owned.isEmpty, isGoing: host.disk.isGoing)
+        introduction = .init(previousNumber: host.disk.number, state: state)
+        session = Session(
+            introduction, directory: host.logs ? directory : nil,
+            timing: .init(transfersPerStep: 2, window: 3, retryInterval: .milliseconds(400)), empty: [])
     }
 
+    var machine: Session.Machine? { session.machine }
+    var member: MemberID? { session.member }
     var name: String { member.map { "\($0)" } ?? "node \(node)" }
     var incarnation: UInt64 { UInt64(node) }
 
     func receive(_ message: Message, from peer: Int, _ simulation: Simulation) {
         switch message {
-        case .welcome(let welcomed): welcome(welcomed, simulation)
-        case .refuse(let code, _):
-            if code == .incarnation || code == .notWelcomed { isGreeted = false }
-            if code == .stateLost { simulation.restartEmpty(self) }
-        case .dismissed(let member):
-            if member == self.member { simulation.dismiss(self) }
-        case .plan(let plan): follow(plan, simulation)
+        case .welcome(let welcomed, let hello):
+            // As a connection does: it takes an answer to what it says now.
+            guard !isGreeted, hellos.contains(hello) else { return }
+            isGreeted = true
+            tell(.welcomed(cluster: "simulated", welcomed), simulation)
+        case .refuse(.stateLost, let text): if !isGreeted { tell(.turnedAway(.stateLost, message: text), simulation) }
+        case .refuse(let code, _): tell(.refused(code), simulation)
+        case .dismissed(let dismissed):
+            guard dismissed == member else { return }
+            isDismissed = true
+            tell(.refused(.drained), simulation)
+        case .answered(let isAccepted): tell(.answered(isAccepted: isAccepted, text: ""), simulation)
+        case .classes(let version, let operations):
+            toldClasses = operations
+            tell(.classes(version: version), simulation)
+        case .plan(let plan): hear(plan, simulation)
         case .request(var request, let sender):
             if scenario.sabotage == .takesStaleForCurrent, let current = machine?.current { request.id = current }
             if scenario.sabotage == .appliesRepeatedUpdate, request.phase == .update, request.query == .none,
@@ -57,93 +84,114 @@ final class ShardProcess {
                 let repeated = ShardComputation.update(payload: request.payload, learningRate: request.learningRate)
                 enqueue(.compute(request.id, repeated, plan), simulation)
             }
-            handle(.request(peer, request, from: sender), simulation)
-        case .transfer(let request): handle(.transfer(peer, request), simulation)
-        case .transferReply(let request, let reply): tellReceiver(.reply(to: request, reply), simulation)
+            tell(.step(.request(peer, request, from: sender)), simulation)
+        case .transfer(let request): tell(.step(.transfer(peer, request)), simulation)
+        case .transferReply(let request, let reply): tell(.copy(.reply(to: request, reply)), simulation)
         default: break
         }
     }
 
-    private func welcome(_ welcomed: MemberID, _ simulation: Simulation) {
-        if let member, member != welcomed {
-            // The coordinator has given this shard up: what it holds is of no use.
-            simulation.restartEmpty(self)
-            return
+    private func hear(_ plan: Plan, _ simulation: Simulation) {
+        var plan = plan
+        if scenario.sabotage == .followsOldMaps { plan.revision = simulation.eventCount }
+        tellWhatIsHeld(simulation)
+        tell(.plan(plan), simulation)
+        if scenario.sabotage == .handsOverIncompleteCopies, case .task(let task) = plan.activity {
+            tell(.step(.copiesComplete(task: task.number)), simulation)
         }
-        isGreeted = true
-        guard machine == nil else { return }
-        member = welcomed
-        shell.disk.number = welcomed.number
-        shell.name = "\(welcomed)"
+    }
+
+    func tell(_ event: Session.Event, _ simulation: Simulation) {
+        for action in session.handle(event, at: simulation.instant) { carryOut(action, simulation) }
+        guard let machine else { return }
+        let limit = 5 * simulation.largestWorld + 4
+        simulation.check(machine.payloadCount <= limit, "\(name) holds \(machine.payloadCount) payloads")
+        simulation.check(machine.heldTransferCount <= 32, "\(name) holds \(machine.heldTransferCount) requests")
+        let inFlight = session.receiver?.inFlightCount ?? 0
+        simulation.check(inFlight <= 3, "\(name) has \(inFlight) transfers in flight")
+        scheduleTick(simulation)
+    }
+
+    private func tellWhatIsHeld(_ simulation: Simulation) {
+        tell(.holds(shell.state(of: host), classVersion: shell.classVersion), simulation)
+    }
+
+    private func carryOut(_ action: Session.Action, _ simulation: Simulation) {
+        switch action {
+        case .step(let action): carryOut(action, simulation)
+        case .copy(.ask(let owner, let request)):
+            let endpoint = machine?.plan?.shards.first { $0.shard == owner }?.endpoint ?? ""
+            if let peer = simulation.endpoints[endpoint] {
+                simulation.send(.transfer(request), from: node, to: peer)
+            } else {
+                tell(.copy(.unreachable(owner)), simulation)
+            }
+        case .copy(let action): enqueue(.receive(action), simulation)
+        case .greet:
+            if scenario.sabotage == .shardDoesNotJoinAgain { return }
+            (isGreeted, hellos) = (false, [])  // its next beat joins again
+        case .introduce: if scenario.sabotage != .saysWhatItBeganWith { introduction = session.introduction }
+        case .follow, .say: break
+        case .prepare:
+            adopt(session.member)
+            enqueue(.prepare, simulation)
+        case .rename(let member): adopt(member)
+        case .beat: report(simulation)
+        case .askForClasses: simulation.send(.readClasses, from: node, to: 0)
+        case .adoptClasses:
+            if scenario.sabotage == .adoptsNoClasses {
+                tell(.holds(shell.state(of: host), classVersion: toldClasses.count), simulation)
+                return tell(.classesAdopted, simulation)
+            }
+            enqueue(.adopt(toldClasses), simulation)
+        case .askToDrain(let member):
+            simulation.send(.drain(member, incarnation: incarnation), from: node, to: 0)
+        case .askToStay(let member):
+            simulation.send(.stay(member, incarnation: incarnation), from: node, to: 0)
+        case .note(let isGoing):
+            shell.disk.isGoing = isGoing
+            save()
+        case .giveUp: enqueue(.giveUp, simulation)
+        case .leave(let member, _, _): simulation.send(.left(member, incarnation: incarnation), from: node, to: 0)
+        case .end(let code): simulation.end(self, code)
+        }
+    }
+
+    private func carryOut(_ action: Session.Machine.Action, _ simulation: Simulation) {
+        guard let machine, let member else { return }
+        switch action {
+        case .reply(let peer, let reply): simulation.send(.reply(member, reply), from: node, to: peer)
+        case .compute(let id, let computation):
+            guard let plan = machine.plan else {
+                simulation.check(false, "\(name) computes without a plan")
+                return
+            }
+            enqueue(.compute(id, computation, plan), simulation)
+        case .transfer(let peer, let request): enqueue(.give(to: peer, request), simulation)
+        case .acknowledge(let number, let outcome):
+            let message = Message.taskDone(member, incarnation: incarnation, number: number, outcome)
+            simulation.send(message, from: node, to: 0)
+        case .prepared(let id): simulation.send(.prepared(member, incarnation: incarnation, id), from: node, to: 0)
+        case .report, .askForPlan: report(simulation)
+        }
+    }
+
+    private func adopt(_ member: MemberID?) {
+        shell.disk.number = member?.number
+        shell.name = name
         save()
-        machine = Machine(
-            member: welcomed, microBatchCount: scenario.microBatches, committed: shell.committed,
-            prepared: shell.prepared,
-            lastTask: shell.disk.lastTask, holdings: shell.state(of: host).holdings, transfersPerStep: 2, empty: [])
-        receiver = SliceReceiver(
-            member: welcomed, completedTask: shell.disk.lastTask,
-            handedOver: Set(shell.disk.receipts.keys.map(Toy.name)), window: 3, retryInterval: .milliseconds(400))
     }
 
     /// What is on the disk survives this process.
     private func save() { host.disk = shell.disk }
-
-    private func follow(_ plan: Plan, _ simulation: Simulation) {
-        var plan = plan
-        if scenario.sabotage == .followsOldMaps { plan.revision = simulation.eventCount }
-        handle(.plan(plan), simulation)
-        tellReceiver(.plan(plan), simulation)
-        if scenario.sabotage == .handsOverIncompleteCopies, case .task(let task) = plan.activity {
-            handle(.copiesComplete(task: task.number), simulation)
-        }
-    }
 
     private func enqueue(_ work: Work, _ simulation: Simulation) {
         queue.append(work)
         simulation.startComputing(node, queueLength: queue.count)
     }
 
-    func handle(_ event: Machine.Event, _ simulation: Simulation) {
-        guard let actions = machine?.handle(event, at: simulation.instant), let machine, let member else { return }
-        for action in actions {
-            switch action {
-            case .reply(let peer, let reply): simulation.send(.reply(member, reply), from: node, to: peer)
-            case .compute(let id, let computation):
-                guard let plan = machine.plan else {
-                    simulation.check(false, "\(name) computes without a plan")
-                    return
-                }
-                enqueue(.compute(id, computation, plan), simulation)
-            case .transfer(let peer, let request): enqueue(.give(to: peer, request), simulation)
-            case .acknowledge(let number, let outcome):
-                let message = Message.taskDone(member, incarnation: incarnation, number: number, outcome)
-                simulation.send(message, from: node, to: 0)
-            case .prepared(let id): simulation.send(.prepared(member, incarnation: incarnation, id), from: node, to: 0)
-            case .report, .askForPlan: report(simulation)
-            }
-        }
-        let limit = 5 * simulation.largestWorld + 4
-        simulation.check(machine.payloadCount <= limit, "\(name) holds \(machine.payloadCount) payloads")
-        simulation.check(machine.heldTransferCount <= 32, "\(name) holds \(machine.heldTransferCount) requests")
-    }
-
-    private func tellReceiver(_ event: SliceReceiver<ToyParcel>.Event, _ simulation: Simulation) {
-        guard let actions = receiver?.handle(event, at: simulation.instant), let receiver else { return }
-        for action in actions {
-            switch action {
-            case .ask(let owner, let request):
-                let endpoint = machine?.plan?.shards.first { $0.shard == owner }?.endpoint ?? ""
-                if let peer = simulation.endpoints[endpoint] {
-                    simulation.send(.transfer(request), from: node, to: peer)
-                } else {
-                    tellReceiver(.unreachable(owner), simulation)
-                }
-            case .complete(let task): handle(.copiesComplete(task: task), simulation)
-            case .storeChunk, .replay, .drop: enqueue(.receive(action), simulation)
-            }
-        }
-        simulation.check(receiver.inFlightCount <= 3, "\(name) has \(receiver.inFlightCount) transfers in flight")
-        guard let deadline = receiver.nextDeadline else { return }
+    private func scheduleTick(_ simulation: Simulation) {
+        guard let deadline = session.nextDeadline else { return }
         let time = max(simulation.milliseconds(roundingUp: deadline), simulation.now)
         if let scheduledTick, scheduledTick <= time { return }
         scheduledTick = time
@@ -155,26 +203,23 @@ final class ShardProcess {
         scheduledTick = nil
         for shard in machine?.plan?.shards ?? [] {
             guard let peer = simulation.endpoints[shard.endpoint], simulation.isMoving(node, peer) else { continue }
-            tellReceiver(.moving(shard.shard), simulation)
+            tell(.copy(.moving(shard.shard)), simulation)
         }
-        tellReceiver(.tick, simulation)
+        tell(.tick, simulation)
     }
 
     func beat(_ simulation: Simulation) {
         if !host.syncsAlways, host.diskFullUntil <= simulation.now { shell.disk.sync() }
         save()
-        guard let member, machine != nil, isGreeted else {
-            tellTerm(simulation)
-            let greeting = Message.joined(
-                .shard, incarnation: incarnation, endpoint: host.endpoint,
-                previousNumber: shell.disk.number ?? member?.number,
-                state: shell.state(of: host, newestTask: machine?.newestTask ?? 0).after(
-                    commitOf: machine?.committed ?? -1))
-            simulation.send(greeting, from: node, to: 0)
-            return
-        }
-        if isDraining { simulation.send(.drain(member, incarnation: incarnation), from: node, to: 0) }
-        report(simulation)
+        tellWhatIsHeld(simulation)
+        if isGreeted { return report(simulation) }
+        tellTerm(simulation)
+        helloCount += 1
+        hellos.insert(helloCount)
+        let greeting = Message.joined(
+            .shard, incarnation: incarnation, endpoint: host.endpoint, previousNumber: introduction.previousNumber,
+            state: introduction.state, hello: helloCount)
+        simulation.send(greeting, from: node, to: 0)
     }
 
     private func report(_ simulation: Simulation) {
@@ -182,22 +227,21 @@ final class ShardProcess {
             guard let worker = simulation.workers.values.first(where: { $0.machine?.member == rank.worker }),
                 simulation.isMoving(node, worker.node)
             else { continue }
-            handle(.moving(rank.worker), simulation)
+            tell(.step(.moving(rank.worker)), simulation)
         }
-        guard let machine, let member, isGreeted else { return }
-        let report = ShardReport(
-            committed: machine.committed, durable: shell.durable, received: receiver?.received ?? [:],
-            obstacle: isStuck(simulation) ? "the disk is full" : "", past: shell.past,
-            prepared: machine.prepared ?? .nothing, waiting: machine.waiting(at: simulation.instant))
+        tellWhatIsHeld(simulation)
+        guard let member, isGreeted else { return }
+        let obstacle = isStuck(simulation) ? "the disk is full" : ""
+        let report = session.report(durable: shell.durable, obstacle: obstacle, at: simulation.instant)
         tellTerm(simulation)
         simulation.send(.heartbeat(member, incarnation: incarnation, report: report), from: node, to: 0)
     }
 
     /// The newest term that the process knows goes with its hello and its heartbeats.
     private func tellTerm(_ simulation: Simulation) {
-        guard let plan = machine?.plan else { return }
-        let message = Message.knows(term: plan.id.term, coordinator: plan.coordinator, from: incarnation)
-        simulation.send(message, from: node, to: 0)
+        let (term, coordinator) = (session.introduction.term, session.introduction.coordinator)
+        if term == 0 { return }
+        simulation.send(.knows(term: term, coordinator: coordinator, from: incarnation), from: node, to: 0)
     }
 
     // MARK: Executing
@@ -228,24 +272,40 @@ final class ShardProcess {
         let work = queue[0]  // stays first, so that what follows from it queues up behind
         do {
             switch work {
-            case .compute(let id, .task(let task), let plan):
-                _ = id
+            case .prepare:
+                let prepared = Session.Prepared(
+                    microBatchCount: scenario.microBatches, committed: shell.committed, prepared: shell.prepared,
+                    lastTask: shell.disk.lastTask, handedOver: Set(shell.disk.receipts.keys.map(Toy.name)))
+                tellWhatIsHeld(simulation)
+                tell(.prepared(prepared), simulation)
+            case .compute(_, .task(let task), let plan):
                 let outcome = try shell.execute(task, plan: plan, &simulation.world)
                 save()
-                handle(.taskDone(number: task.number, outcome), simulation)
+                tellWhatIsHeld(simulation)
+                tell(.step(.taskDone(number: task.number, outcome)), simulation)
             case .compute(let id, let computation, let plan):
                 let result = try shell.execute(computation, id, plan: plan, &simulation.world)
                 save()
-                if let result { handle(.computed(id, result), simulation) }
+                tellWhatIsHeld(simulation)
+                if let result { tell(.step(.computed(id, result)), simulation) }
             case .give(let peer, let request):
                 let content = try shell.content(request.part, of: Toy.index(request.slice))
                 let reply = TransferReply(slice: request.slice, part: request.part, content: content)
                 simulation.send(.transferReply(to: request, reply), from: node, to: peer)
             case .receive(let action): try store(action, simulation)
+            case .adopt(let operations):
+                shell.adopt(operations)
+                tellWhatIsHeld(simulation)
+                tell(.classesAdopted, simulation)
+            case .giveUp:
+                shell = try shell.emptied()
+                save()
+                tellWhatIsHeld(simulation)
+                tell(.gaveUp(problem: nil), simulation)
             }
         } catch let refusal as ToyRefusal {
             if case .compute(let id, let computation, _) = work, let task = computation.task {
-                handle(.failed(id, task, code: .notFinite, message: refusal.message), simulation)
+                tell(.step(.failed(id, task, code: .notFinite, message: refusal.message)), simulation)
             }
         } catch {
             simulation.check(false, "\(error)")
@@ -254,15 +314,19 @@ final class ShardProcess {
         if !queue.isEmpty { simulation.startComputing(node, queueLength: 1) }
     }
 
-    private func store(_ action: SliceReceiver<ToyParcel>.Action, _ simulation: Simulation) throws(Violation) {
+    private func store(_ action: Session.Receiver.Action, _ simulation: Simulation) throws(Violation) {
         switch action {
         case .storeChunk(let slice, let index, _, let step, .row(let word)):
-            shell.store(
-                Toy.index(slice), index: index, step: step, word, classVersion: machine?.plan?.classVersion ?? 0)
-            tellReceiver(.stored(slice, .chunk(index)), simulation)
-        case .replay(let slice, let step, _, .record(let record)):
+            let plan = machine?.plan
+            let version = plan?.classVersion ?? 0
+            let operations = simulation.database.record?.operations.prefix(version).map(\.operation)
+            try shell.store(
+                Toy.index(slice), index: index, step: step, word, classVersion: version,
+                operations: plan?.id.term == simulation.world.term ? operations : nil)
+            tell(.copy(.stored(slice, .chunk(index))), simulation)
+        case .replay(let slice, let after, _, _, .record(let record)):
             try shell.replay(record, on: Toy.index(slice))
-            tellReceiver(.stored(slice, .record(after: step - 1)), simulation)
+            tell(.copy(.stored(slice, .record(after: after))), simulation)
         case .drop(let slice): shell.drop(Toy.index(slice))
         default: simulation.check(false, "\(name) was given a parcel of the wrong kind")
         }

@@ -29,10 +29,11 @@ extension Simulation {
         if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
         let peer = PeerID(process: sender)
         if case .joined(
-            let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes) =
-            message
+            let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes,
+            let hello) = message
         {
             coordinator.greeted.insert(sender)
+            coordinator.hellos[sender] = hello
             tellCoordinator(
                 .joined(
                     peer, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
@@ -53,9 +54,13 @@ extension Simulation {
                 .heartbeat(peer, member, incarnation: incarnation, report: report, activity: activity))
         case .prepared(let member, let incarnation, let id):
             tellCoordinator(.prepared(peer, member, incarnation: incarnation, id))
-        case .readClasses: send(.classes(version: coordinator.machine.classVersion), from: 0, to: sender)
+        case .readClasses:
+            let version = coordinator.machine.classVersion
+            let operations = coordinator.machine.record.operations.prefix(version).map(\.operation)
+            send(.classes(version: version, operations), from: 0, to: sender)
         case .left(let member, let incarnation): tellCoordinator(.left(member, incarnation: incarnation))
-        case .drain(let member, _): tellCoordinator(.drain(member))
+        case .drain(let member, _): answer(.drain(member), sender)
+        case .stay(let member, _): answer(.undrain(member), sender)
         case .ready(let member, let incarnation): tellCoordinator(.ready(peer, member, incarnation: incarnation))
         case .report(let member, let incarnation, .done(let result)):
             if losesItsReport(sender) { return }
@@ -69,6 +74,13 @@ extension Simulation {
             tellCoordinator(.taskDone(peer, member, incarnation: incarnation, number: number, outcome))
         default: break
         }
+    }
+
+    /// A shard wishes something.
+    private func answer(_ wish: CoordinatorMachine.Event, _ sender: Int) {
+        isRefused = false
+        tellCoordinator(wish)
+        send(.answered(isAccepted: !isRefused), from: 0, to: sender)
     }
 
     func tellCoordinator(_ event: CoordinatorMachine.Event) {
@@ -87,7 +99,9 @@ extension Simulation {
         for action in actions {
             switch action {
             case .persist(let decision): write(decision)
-            case .welcome(let peer, let member): send(.welcome(member), from: 0, to: peer.process)
+            case .welcome(let peer, let member):
+                let hello = coordinator?.hellos[peer.process] ?? 0
+                send(.welcome(member, hello: hello), from: 0, to: peer.process)
             case .refuse(let peer, let code, let message): send(.refuse(code, message), from: 0, to: peer.process)
             case .send(_, let peer, let plan):
                 largestWorld = max(largestWorld, plan.ranks.count)
@@ -117,7 +131,9 @@ extension Simulation {
                     queue.insert(.powerCutAtTheEnd, at: now)
                 }
             case .failed(let reason): failure = reason
-            case .refuseOperator(let message): note("refused: \(message)")
+            case .refuseOperator(let message):
+                isRefused = true
+                note("refused: \(message)")
             }
         }
     }
@@ -143,6 +159,14 @@ extension Simulation {
             if committed > old?.committed ?? -1 { observeAttempts((old?.committed ?? -1) + 1...committed) }
             world.term = term
             isFinished = false
+        case .member(let member, let known):
+            // A shard counts as dead when its lease is over. One that was only cut off from the others is given up if it keeps nothing, or
+            // if a copy of its directory takes its place.
+            guard let old = database.record?.members[member]?.incarnation, old != known.incarnation else { break }
+            let isCopy = shards.values.contains { $0.incarnation == known.incarnation && $0.host.isCopy }
+            if isCopy || shards.values.contains(where: { $0.incarnation == old && !$0.host.logs }) {
+                hasLostSteps = true
+            }
         case .committed(let id):
             let last = database.record?.committed ?? -1
             check(id.step == last + 1, "step \(id.step) is committed after \(last)")

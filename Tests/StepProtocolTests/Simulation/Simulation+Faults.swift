@@ -92,7 +92,12 @@ extension Simulation {
                 return
             }
             happen("shard is drained", someShard)
-            if random.below(2) == 0 { shard.isDraining = true } else { tellCoordinator(.drain(member)) }
+            // What is only in a memory is nobody's to end.
+            if random.below(2) == 0, shard.host.logs {
+                shard.tell(.stop(reason: "SIGTERM", mayDrain: shard.isGreeted), self)
+            } else {
+                tellCoordinator(.drain(member))
+            }
         case 23:
             guard scenario.isElastic else { return }
             happen("the operator rebalances", nil)
@@ -173,6 +178,12 @@ extension Simulation {
         if !host.logs { hasLostSteps = true }
         stopShard(node)
         queue.insert(.startShard(host: host.index), at: now + 1 + someTime())
+    }
+
+    /// Whoever runs a shard that has ended starts it again.
+    func startLater(_ shard: ShardProcess) {
+        stopShard(shard.node)
+        queue.insert(.startShard(host: shard.host.index), at: now + 1 + someTime())
     }
 
     func cutPower(_ node: Int) {

@@ -61,7 +61,7 @@ extension Simulation {
     }
 
     /// A request that no plan has announced, or one that is not its sender's.
-    private func speak(to shard: ShardProcess, _ machine: ShardProcess.Machine) {
+    private func speak(to shard: ShardProcess, _ machine: ShardProcess.Session.Machine) {
         let term = machine.plan?.id.term ?? 0
         var id = StepID(term: term, step: machine.committed + 1 + Int(maliceRandom.below(2)), attempt: 1 << 40)
         if maliceRandom.below(2) == 0, let plan = machine.plan { id = plan.id }

@@ -87,6 +87,8 @@ final class Simulation {
     var isOrderedBack = false
     /// The last step that was committed. Where nothing was lost it is not done again.
     var trained = -1
+    /// Whether the coordinator has refused the last order.
+    var isRefused = false
     var failure: String?
     var violation: String?
     /// What a worker has written at the end.
@@ -243,9 +245,14 @@ final class Simulation {
         stopped[node] = nil
     }
 
-    /// The coordinator has told a drained shard to go.
-    func dismiss(_ shard: ShardProcess) {
-        note("\(shard.name) goes")
+    /// A shard has decided to end.
+    func end(_ shard: ShardProcess, _ code: Int32) {
+        note("\(shard.name) ends with \(code)")
+        if code != 0 { return restartEmpty(shard) }
+        if !shard.isDismissed {
+            feats["shard left", default: 0] += 1
+            return startLater(shard)
+        }
         feats["shard drained", default: 0] += 1
         let isOwner = database.record?.owners.values.contains { $0 == shard.member?.number } ?? false
         check(!isOwner, "\(shard.name) is dismissed and owns slices")

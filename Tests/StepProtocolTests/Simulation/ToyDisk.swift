@@ -28,6 +28,8 @@ struct ToyDisk {
     /// The past and the slice map that it is of.
     var past: UInt64 = 0
     var mapVersion = 0
+    /// Whether its last process was on its way out.
+    var isGoing = false
     /// Of a sabotaged shard: a restore has failed here.
     var isEmptied = false
     private(set) var log: [ToyRecord] = []

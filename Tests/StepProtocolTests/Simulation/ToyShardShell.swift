@@ -14,6 +14,8 @@ struct ToyShardShell {
     private(set) var owned: [Int] = []
     private(set) var committed = -1
     private(set) var classVersion = 0
+    /// The operations on the classes, if the coordinator has told them.
+    private var operations: [ClassOperation]?
     private(set) var prepared: StepID?
     /// The words before the step that is applied and not committed.
     private var undo: Words?
@@ -56,24 +58,24 @@ struct ToyShardShell {
     private func words(_ slices: [Int]) -> Words { rows(slices).map { words[$0] } }
 
     /// What the shard says when it joins.
-    func state(of host: ShardHost, newestTask: Int = 0) -> ShardState {
+    func state(of host: ShardHost) -> ShardState {
         if logs {
             var state = ShardState(
                 newest: disk.newest, oldest: disk.newestSnapshot, logsSteps: true,
                 hasSlices: !disk.owned.isEmpty || !disk.receipts.isEmpty)
-            state.holdings = holdings(disk.owned.keys.sorted(), Array(disk.receipts.keys), host, newestTask)
+            state.holdings = holdings(disk.owned.keys.sorted(), Array(disk.receipts.keys), host)
             return state
         }
         var state = ShardState(
             newest: owned.isEmpty ? -1 : prepared?.step ?? committed, oldest: owned.isEmpty ? 0 : committed,
             logsSteps: false,
             hasSlices: !owned.isEmpty)
-        state.holdings = holdings(owned, [], host, newestTask)
+        state.holdings = holdings(owned, [], host)
         return state
     }
 
     private func holdings(
-        _ owned: [Int], _ received: [Int], _ host: ShardHost, _ newestTask: Int
+        _ owned: [Int], _ received: [Int], _ host: ShardHost
     ) -> ShardHoldings {
         func set(_ slices: [Int], isDense: Bool) -> SliceSet {
             SliceSet(numbers: slices.map(Toy.name).filter { $0.isDense == isDense }.map(\.number))
@@ -84,7 +86,7 @@ struct ToyShardShell {
             receivedDense: set(received, isDense: true), mapVersion: logs ? disk.mapVersion : mapVersion,
             classVersion: classVersion,
             receivedClassVersion: received.compactMap { disk.receipts[$0]?.classVersion }.min(),
-            past: logs ? disk.past : past, lastTask: max(disk.lastTask, newestTask),
+            past: logs ? disk.past : past, lastTask: disk.lastTask,
             isSynced: logs,
             recent: recentAttempts)
     }
@@ -183,6 +185,18 @@ struct ToyShardShell {
         record.learningRate = learningRate
         record.isTorn = isTorn
         disk.append(record)
+    }
+
+    /// The directory left empty, but for whose it was.
+    func emptied() throws(Violation) -> Self {
+        var disk = ToyDisk()
+        (disk.number, disk.isGoing) = (self.disk.number, self.disk.isGoing)
+        return try Self(name: name, scenario: scenario, disk: disk, logs: logs, syncsAlways: syncsAlways)
+    }
+
+    /// Takes over the classes that there are: for a shard that owns nothing and has not seen what changed them.
+    mutating func adopt(_ operations: [ClassOperation]) {
+        if owned.isEmpty { (self.operations, classVersion, copies) = (operations, operations.count, [:]) }
     }
 
     // MARK: Steps
@@ -329,6 +343,7 @@ struct ToyShardShell {
     // MARK: Ownership
 
     private mutating func own(_ slices: [Int], _ plan: Plan, _ world: inout ToyWorld) throws(Violation) {
+        operations = nil
         if undo != nil { throw Violation("\(name) takes slices over while an update is not committed") }
         let isFirst = owned.isEmpty
         if isFirst { (committed, classVersion) = (plan.committed, plan.classVersion) }
@@ -467,7 +482,18 @@ struct ToyShardShell {
         }
     }
 
-    mutating func store(_ slice: Int, index: Int, step: Int, _ word: UInt64, classVersion: Int) {
+    /// - Parameter operations: those on the classes that the slice has seen, if that is known.
+    mutating func store(
+        _ slice: Int, index: Int, step: Int, _ word: UInt64, classVersion: Int, operations: [ClassOperation]?
+    ) throws(Violation) {
+        if owned.isEmpty, disk.receipts.isEmpty {
+            if classVersion != self.classVersion {
+                throw Violation("\(name) receives \(Toy.name(slice)) and knows classes \(self.classVersion)")
+            }
+            if let operations, let known = self.operations, operations != known {
+                throw Violation("\(name) receives \(Toy.name(slice)) after \(operations) and knows \(known)")
+            }
+        }
         if copies[slice] == nil {
             copies[slice] = ToyDisk.Snapshot(
                 words: repeatElement(0, count: Toy.rowsPerSlice), step: -1, classVersion: classVersion)

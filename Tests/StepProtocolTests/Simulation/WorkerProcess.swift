@@ -44,14 +44,14 @@ final class WorkerProcess {
 
     func receive(_ message: Message, from peer: Int, _ simulation: Simulation) {
         switch message {
-        case .welcome(let member):
+        case .welcome(let member, _):
             isGreeted = true
             tell(.welcomed(.init(cluster: "simulated", member: member)), simulation)
         case .refuse(let code, _): tell(.refused(code), simulation)
         case .plan(let plan):
             if lies { simulation.lie(self, plan) }
             if !isMute { tell(.plan(plan), simulation) }
-        case .classes(let version): if !isMute { tell(.classes(version: version), simulation) }
+        case .classes(let version, _): if !isMute { tell(.classes(version: version), simulation) }
         case .reply(let shard, let reply): if !isMute { tell(.step(.reply(shard, reply)), simulation) }
         default: break
         }
