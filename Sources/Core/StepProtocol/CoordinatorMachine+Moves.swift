@@ -50,19 +50,7 @@ extension CoordinatorMachine {
 
     /// Plans the moves anew. What is under way goes on if it still makes sense.
     mutating func replan() -> [Action] {
-        let candidates = candidates
-        let kept = record.moves.filter {
-            record.owners[$0.slice] == $0.from.number && candidates.contains($0.to.number)
-        }
-        var after = record.owners
-        for move in kept { after[move.slice] = move.to.number }
-        // A slice that is on its way already is sent elsewhere from its owner, not from where it is going.
-        var planned = kept
-        for move in Rebalance.moves(owners: after, shards: candidates) {
-            planned.removeAll { $0.slice == move.slice }
-            guard let owner = record.owners[move.slice], owner != move.to.number else { continue }
-            planned.append(SliceMove(slice: move.slice, from: MemberID(.shard, owner), to: move.to))
-        }
+        let planned = Rebalance.moves(after: record.moves, owners: record.owners, shards: candidates)
         guard planned != record.moves else { return [] }
         let event = Action.event(.info, planned.isEmpty ? "no slice moves" : Self.text(planned))
         return set(planned) + [event] + broadcast()

@@ -27,6 +27,27 @@ public enum Rebalance {
         }
     }
 
+    /// The moves that even out ownership while others are under way: these go on if they still make sense.
+    ///
+    /// - Parameters:
+    ///   - underWay: planned when other shards were there.
+    ///   - owners: of every slice, as long as it has not arrived.
+    ///   - shards: those that may own slices.
+    public static func moves(
+        after underWay: [SliceMove], owners: [SliceName: Int], shards: [Int]
+    ) -> [SliceMove] {
+        var planned = underWay.filter { owners[$0.slice] == $0.from.number && shards.contains($0.to.number) }
+        var after = owners
+        for move in planned { after[move.slice] = move.to.number }
+        // A slice that is on its way already is sent elsewhere from its owner, not from where it is going.
+        for move in moves(owners: after, shards: shards) {
+            planned.removeAll { $0.slice == move.slice }
+            guard let owner = owners[move.slice], owner != move.to.number else { continue }
+            planned.append(SliceMove(slice: move.slice, from: MemberID(.shard, owner), to: move.to))
+        }
+        return planned
+    }
+
     private static func moves(_ owners: [SliceName: Int], _ shards: [Int]) -> [SliceMove] {
         var held = Dictionary(grouping: owners.keys.sorted(), by: { owners[$0] ?? -1 })
         let (share, rest) = owners.count.quotientAndRemainder(dividingBy: shards.count)
