@@ -71,19 +71,13 @@ extension CoordinatorMachine {
             if record.task != task { return "task \(task.number) is announced, decided is \(record.task as Any)" }
         case .finishing(let writer):
             if record.task != nil { return "the run ends while a task is decided" }
-            if writer != ranks.first?.worker || ranks.count > 1 { return "\(ranks.count) ranks write the results" }
+            if let writer, live[writer] == nil { return "\(writer) writes the results and is gone" }
         case .finished:
             if record.task != nil { return "the run has ended while a task is decided" }
         case .failed:
             if record.failure == nil { return "the run has failed, and the record does not say so" }
         case .wait: break
         }
-        switch activity {
-        case .train, .finishing: break
-        case .wait, .task, .finished, .failed:
-            if !ranks.isEmpty { return "\(ranks.count) ranks while \(activity)" }
-        }
-        if unconfirmedShards != nil, !isAtEnd { return "shards are asked for their last step while \(activity)" }
         if let toSkip, toSkip.step != id.step { return "step \(toSkip.step) is to be skipped, next is \(id)" }
         return nil
     }

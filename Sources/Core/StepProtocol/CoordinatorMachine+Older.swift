@@ -35,7 +35,6 @@ extension CoordinatorMachine {
             "members know term \(term), the database \(record.term): it is older than the cluster, as one that was put back from a "
             + "copy is. What was trained since is taken from the shards; what was ordered since is forgotten"
         highestTerm = max(highestTerm, term)
-        unconfirmedShards = nil
         let actions = beginTerm(committed: committed)
         isRecordUnchecked = true
         for member in live.keys where member.role == .shard {
@@ -60,8 +59,7 @@ extension CoordinatorMachine {
         var actions: [Action] = []
         if activity == .train { actions += abort("the database is older than the cluster") }
         if case .failed = activity { return actions }
-        unconfirmedShards = nil
-        activity = .wait(reason: "")
+        state = .waiting(reason: "")
         let text =
             "\(member) holds more than the database knows of: that is older than the cluster, as one that was put back from a copy is"
         return actions + [.event(.warning, text)]

@@ -41,10 +41,8 @@ extension CoordinatorMachine {
     /// Leaves the end of the run, if that was reached: what is still to be done is done.
     private mutating func goOn() {
         guard isAtEnd else { return }
-        unconfirmedShards = nil
         if case .finishing(let writer?) = activity { ending.preferred = writer }
-        ranks = []
-        activity = .wait(reason: "")
+        state = .waiting(reason: "")
     }
 
     private mutating func drain(_ member: MemberID) -> [Action] {

@@ -9,19 +9,15 @@ extension CoordinatorMachine {
         id = StepID(term: record.term, step: committed + 1, attempt: 0)
         attempts = .unknown
         revision = 0
-        ranks = []
-        results = [:]
         stepStart = nil
         retryAt = nil
         unresponsiveAttempts = 0
         complaints = [:]
         suspects = nil
-        preparedSince = nil
         toSkip = nil
         acknowledged = [:]
         taskProblem = nil
-        unconfirmedShards = nil
-        activity = .wait(reason: "")
+        state = .waiting(reason: "")
         return actions
     }
 

@@ -41,12 +41,13 @@ extension CoordinatorMachine {
     /// Every step is committed, or the operator has stopped the run.
     mutating func end(_ now: Duration) -> [Action] {
         retryAt = nil
-        unconfirmedShards = Set(owners.map(\.number))
         let event = Action.event(.info, "\(committed + 1) steps are done, the last is step \(committed)")
-        guard areResultsDue else { return [event] + turn(to: .finished) }
+        let everyone = Set(owners.map(\.number))
+        guard areResultsDue else { return [event] + turn(to: .finished(unconfirmed: everyone)) }
         if ending.couldBeWritten == false, !workers.contains(where: { live[$0]?.writesResults == true }) {
             let text = "no worker of this run writes results: there is no backbone"
-            return [event, .event(.warning, text)] + decide(.results(step: committed)) + turn(to: .finished)
+            return [event, .event(.warning, text)] + decide(.results(step: committed))
+                + turn(to: .finished(unconfirmed: everyone))
         }
         return [event] + assignResults(now)
     }
@@ -94,20 +95,17 @@ extension CoordinatorMachine {
         let isRepeated = ending.failed.count >= workers.count(where: { live[$0]?.writesResults == true })
         let mayBegin = retryAt == nil || !isRepeated
         let writer = mayBegin ? candidate(now) : nil
-        if let writer {
+        if writer != nil {
             // Whoever is asked is asked under an id of its own: what an earlier one says counts for nothing.
             skipUsedID()
             ending.asked = id
             ending.askedAt = now
             if isRepeated { ending.failed = [] }
-            let everything = 0..<configuration.microBatchCount
-            ranks = [Plan.Rank(worker: writer, microBatches: everything)]
-        } else {
-            ranks = []
         }
         let text = writer.map { "\($0) writes the results" } ?? "results are due, waiting for a worker"
         let event: [Action] = writer == nil && retryAt != nil ? [] : [.event(.info, text)]
-        return event + turn(to: .finishing(writer: writer))
+        let unconfirmed = unconfirmedShards ?? Set(owners.map(\.number))
+        return event + turn(to: .finishing(writer: writer, unconfirmed: unconfirmed))
     }
 
     /// A worker says how writing the results ended.
@@ -117,11 +115,11 @@ extension CoordinatorMachine {
         guard activity == .finishing(writer: member), id == self.id else { return [] }
         if let problem { return failResults(problem, member, now) }
         resetEnding()
-        ranks = []
         // The pause after a worker that could not: nobody would clear it any more, and its time would come again and again.
         retryAt = nil
         return decide(.results(step: committed))
-            + [.event(.info, "\(member) has written the results after step \(committed)")] + turn(to: .finished)
+            + [.event(.info, "\(member) has written the results after step \(committed)")]
+            + turn(to: .finished(unconfirmed: unconfirmedShards))
     }
 
     /// The results could not be written: by another worker at once, or again in a while.
@@ -141,11 +139,10 @@ extension CoordinatorMachine {
     mutating func giveUpResults() -> [Action] {
         guard case .finishing = activity else { return [] }
         resetEnding()
-        ranks = []
         retryAt = nil
         return decide(.results(step: committed))
             + [.event(.warning, "the results after step \(committed) are given up: nobody writes them")]
-            + turn(to: .finished)
+            + turn(to: .finished(unconfirmed: unconfirmedShards))
     }
 
     /// Whether this process is the one that the plan of `id` asks for the results.

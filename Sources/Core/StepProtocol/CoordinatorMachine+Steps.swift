@@ -10,15 +10,14 @@ extension CoordinatorMachine {
         if activity == .train { actions += judgeFailure(now) }
         if activity == .train { actions += leaveOutWhoIsStuck(now) }
         if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
-            activity = .wait(reason: "")  // whoever lost its state cannot do the task
+            state = .waiting(reason: "")  // whoever lost its state cannot do the task
         }
         if isAtEnd, let loser = shardBehindTheEnd {
             // The last steps were lost: the run is not over yet, or not any more.
             if hasSaidFinished {
                 actions += [.event(.warning, "the run had finished, but \(loser) has come back without its last steps")]
             }
-            (unconfirmedShards, ranks) = (nil, [])
-            activity = .wait(reason: "")
+            state = .waiting(reason: "")
         }
         actions += completeTask(now)
         actions += pursueResults(now)
@@ -71,7 +70,7 @@ extension CoordinatorMachine {
 
     private mutating func wait(_ reason: String, instead oldReason: String) -> [Action] {
         if reason == oldReason { return [] }
-        return [.event(.info, reason)] + turn(to: .wait(reason: reason))
+        return [.event(.info, reason)] + turn(to: .waiting(reason: reason))
     }
 
     /// Divides the slices among the shards when enough are there for the first time.
@@ -147,25 +146,19 @@ extension CoordinatorMachine {
         hasBegunInTerm = true
         attempts = .begun
         skipUsedID()
-        results = [:]
         stepStart = stepStart ?? now
-        preparedSince = nil
-        failure = AttemptFailure()
         let present = world(now)
-        ranks = zip(present, shares(of: present).ranges).map { worker, range in
+        let ranks = zip(present, shares(of: present).ranges).map { worker, range in
             Plan.Rank(worker: worker, microBatches: range, incarnation: record.members[worker]?.incarnation)
         }
-        return letIn(present, now) + turn(to: .train)
+        return letIn(present, now) + turn(to: .training(Attempt(ranks: ranks)))
     }
 
     /// Ends the running attempt. The next plan has the next attempt's id, so that nothing of this one can be committed.
     mutating func abort(_ reason: String, _ level: EventLevel = .warning) -> [Action] {
         let aborted = id
         id.attempt += 1
-        ranks = []
-        results = [:]
-        preparedSince = nil
-        activity = .wait(reason: "")
+        state = .waiting(reason: "")
         return [.event(level, "\(aborted) is aborted: \(reason)")]
     }
 
@@ -182,7 +175,7 @@ extension CoordinatorMachine {
                 + "\(result.microBatches), it was given \(ranks[rank].microBatches)"
             return [.refuse(peer, .malformed, message: message)]
         }
-        results[rank] = result
+        attempt?.results[rank] = result
         live[member]?.lastResult = result
         let actions = proceed(now)
         let isAnswered = actions.contains { if case .send(member, _, _) = $0 { true } else { false } }
@@ -237,13 +230,11 @@ extension CoordinatorMachine {
         if history.count > configuration.lossHistory { history.removeFirst() }
         id = StepID(term: record.term, step: committed + 1, attempt: 0)
         attempts = .fresh
-        ranks = []
-        results = [:]
         stepStart = nil
         unresponsiveAttempts = 0
         complaints = [:]
         suspects = nil
-        activity = .wait(reason: "")
+        state = .waiting(reason: "")
         return actions + [.committed(report)]
     }
 
@@ -300,23 +291,16 @@ extension CoordinatorMachine {
     /// Nothing can go on; everyone is told.
     mutating func fail(_ reason: String) -> [Action] {
         if case .failed = activity { return [] }
-        ranks = []
-        results = [:]
         retryAt = nil
         return decide(.failed(reason)) + [.event(.error, reason), .failed(reason: reason)]
             + turn(to: .failed(reason: reason))
     }
 
-    /// The shard has heard that the run is finished: it has committed the last step.
-    mutating func confirm(_ number: Int) {
-        if isAtEnd { unconfirmedShards?.remove(number) }
-    }
-
     /// Says once that the run is over, when no shard that can be reached has still to commit.
     mutating func finish() -> [Action] {
-        guard activity == .finished, let unconfirmed = unconfirmedShards else { return [] }
+        guard case .finished(let unconfirmed?) = state else { return [] }
         if unconfirmed.contains(where: { isAlive(MemberID(.shard, $0)) }) { return [] }
-        unconfirmedShards = nil
+        state = .finished(unconfirmed: nil)
         hasSaidFinished = true
         return [.finished]
     }

@@ -22,7 +22,7 @@ extension CoordinatorMachine {
     mutating func endTask() -> [Action] {
         acknowledged = [:]
         taskFailures = [:]
-        activity = .wait(reason: "")
+        state = .waiting(reason: "")
         return decide(.task(nil))
     }
 
@@ -65,7 +65,7 @@ extension CoordinatorMachine {
         guard Self.mustHappen(task.kind) else { return actions + endTask() }
         // It stays decided, and is announced again: who has done it acknowledges it again.
         acknowledged = [:]
-        activity = .wait(reason: "")
+        state = .waiting(reason: "")
         return actions
     }
 

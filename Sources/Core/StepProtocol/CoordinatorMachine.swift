@@ -45,7 +45,7 @@ public struct CoordinatorMachine: Sendable {
     public internal(set) var record: CoordinatorRecord
     /// The step that is or will be computed.
     public internal(set) var id = StepID(step: 0, attempt: 0)
-    public internal(set) var activity = Plan.Activity.wait(reason: "")
+    var state = State.waiting(reason: "")
     var revision = 0
     var live: [MemberID: Live] = [:]
     var lastEvent = Duration.zero
@@ -55,8 +55,6 @@ public struct CoordinatorMachine: Sendable {
     var isRecordUnchecked = true
     var safe = -1
     var hasStarted = false
-    var ranks: [Plan.Rank] = []
-    var results: [Int: StepResult] = [:]
     var stepStart: Duration?
     /// Whether attempts of `id.step` were announced.
     var attempts = Attempts.unknown
@@ -78,18 +76,13 @@ public struct CoordinatorMachine: Sendable {
     /// The step of the last checkpoint that was begun, whatever became of it.
     var lastCheckpointStep = -1
     var history: [StepReport] = []
-    var unconfirmedShards: Set<Int>?
     /// Workers that live and take no part for a while, and what became of workers by the place where they ran.
     var leftOut: [MemberID: LeftOut] = [:]
     var crashes: [String: Crashes] = [:]
     /// Workers that gave an attempt of this step up because a shard did not answer, and how often.
     var complaints: [MemberID: Int] = [:]
-    /// What members say of why the running attempt fails.
-    var failure = AttemptFailure()
     /// Workers that were left out of the step in hand because something of theirs was not finite.
     var suspects: (step: Int, workers: [MemberID])?
-    /// Since when every shard is prepared for the running attempt.
-    var preparedSince: Duration?
     var ending = Ending()
     var evaluations = DueEvaluations()
     var orders = ClassOrders()
@@ -266,11 +259,5 @@ public struct CoordinatorMachine: Sendable {
             guard let known = live[member], known.isAlive, mayHear(member), let peer = known.peer else { return nil }
             return .send(member, peer, plan)
         }
-    }
-
-    /// Changes what the world does, and tells it.
-    mutating func turn(to activity: Plan.Activity) -> [Action] {
-        self.activity = activity
-        return broadcast()
     }
 }
