@@ -119,10 +119,11 @@ struct StoredRun {
         try fits("backbone.dense_slices", manifest.denseSliceCount, configuration.backbone.denseSlices, directory)
         try fits("data.classes", manifest.classCount, setup.head.classCount, directory)
         try fits("backbone.embedding_size", manifest.embeddingSize, setup.head.embeddingSize, directory)
-        try fits("head.storage", manifest.format.rows, setup.head.format.rows, directory)
+        let way = ". `coordinator export` and `import` take the values into a run of this configuration"
+        try fits("head.storage", manifest.format.rows, setup.head.format.rows, directory, way)
         for (slice, format) in [
             (SliceName.centers(0), setup.head.format), (.dense(0), setup.optimizer.rule.denseFormat),
-        ] { try fits("the format", manifest.format(of: slice), format, directory) }
+        ] { try fits("the format", manifest.format(of: slice), format, directory, way) }
         guard manifest.step < configuration.totalSteps else {
             throw StoredRunError(
                 "\(directory) is of step \(manifest.step); a run of \(configuration.totalSteps) steps has nothing left to do"
@@ -137,10 +138,11 @@ struct StoredRun {
     }
 
     private static func fits<Value: Equatable>(
-        _ key: String, _ stored: Value, _ now: Value, _ directory: String
+        _ key: String, _ stored: Value, _ now: Value, _ directory: String, _ way: String = ""
     ) throws {
         guard stored == now else {
-            throw StoredRunError("\(directory) has \(key) \(stored), the configuration \(now): this cannot be accepted")
+            throw StoredRunError(
+                "\(directory) has \(key) \(stored), the configuration \(now): this cannot be accepted\(way)")
         }
     }
 }

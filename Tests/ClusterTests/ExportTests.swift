@@ -171,6 +171,7 @@ import Testing
                 ])
             #expect(code == 78)
             #expect(answer.contains("head.storage \(storage)") && answer.contains("cannot be accepted"), "\(answer)")
+            #expect(answer.contains("`coordinator export` and `import`"), "\(answer)")
         }
     }
 
