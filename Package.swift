@@ -123,7 +123,7 @@ let package = Package(
             name: "Glyphs", dependencies: ["CFreeType", "Dataset", "Determinism", "ProcessSupport"],
             path: "Sources/Learning/Glyphs", swiftSettings: settings),
         .target(
-            name: "Verification", dependencies: ["Dataset", "Determinism", "ProcessSupport", "Tensors"],
+            name: "Verification", dependencies: ["COpenBLAS", "Dataset", "Determinism", "ProcessSupport", "Tensors"],
             path: "Sources/Learning/Verification", swiftSettings: settings),
         .target(
             name: "Training", dependencies: ["CKernels", "COneDNN", "Determinism", "Model", "Tensors"],
@@ -296,7 +296,7 @@ let package = Package(
             name: "ProcessSupportTests", dependencies: ["ProcessSupport", "TestSupport"], swiftSettings: testSettings),
         .testTarget(
             name: "WorkerTests",
-            dependencies: ["Cluster", "Configuration", "StepProtocol", "Tensors", "TestSupport", "Wire"],
+            dependencies: ["Cluster", "Configuration", "Model", "StepProtocol", "Tensors", "TestSupport", "Wire"],
             swiftSettings: testSettings),
         .testTarget(
             name: "WireTests",

@@ -1,11 +1,8 @@
-import ArgumentParser
+public import ArgumentParser
 import Dataset
-import Determinism
 import Foundation
-import Model
 import ProcessSupport
-import Training
-import Verification
+public import Verification
 
 /// `worker evaluate`.
 struct Evaluate: ParsableCommand {
@@ -15,6 +12,8 @@ struct Evaluate: ParsableCommand {
             Embeds both images of every pair (and their mirror images, unless --no-flip) and prints the accuracy by \
             ten-fold cross-validation and the true accept rate at false accept rates 1e-2, 1e-3 and 1e-4. A rate below one \
             in as many different pairs as there are is not resolved: it is named so, and null in JSON.
+
+            With --ijb, --gallery and --probes, or --all-to-all it computes what those protocols define: see docs/evaluation.md.
             """)
 
     @Option(
@@ -22,7 +21,7 @@ struct Evaluate: ParsableCommand {
             The backbone: a safetensors file that training or `coordinator export` wrote, or with the names of InsightFace's \
             iresnet.
             """, completion: .file(extensions: ["safetensors"]))
-    var backbone: String
+    var backbone: String?
 
     @Option(
         name: .customLong("bin"), parsing: .upToNextOption, help: "InsightFace .bin verification sets.",
@@ -34,6 +33,51 @@ struct Evaluate: ParsableCommand {
 
     @Option(help: "The folder of the images that --pairs names.", completion: .directory)
     var images: String?
+
+    @Option(help: "IJB-B or IJB-C: the folder that has meta and loose_crop.", completion: .directory)
+    var ijb: String?
+
+    @Option(
+        help:
+            "Which set --ijb is: \(TemplateSet.Name.allCases.map(\.rawValue).joined(separator: " or ")). Not needed if the folder has one."
+    )
+    var set: TemplateSet.Name?
+
+    @Option(
+        help: "Ready embeddings of the lines of --ijb's face_tid_mid.txt: .npy, or safetensors with features [n, D].",
+        completion: .file(extensions: ["npy", "safetensors"]))
+    var embeddings: String?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "With --ijb, pool embeddings as they are. Otherwise they are brought to length 1 before.")
+    var keepNorm = true
+
+    @Flag(inversion: .prefixedNo, help: "With --ijb, weight embeddings by the detector's score.")
+    var detectorScore = true
+
+    @Flag(help: "With --ijb, also 1:N identification with the galleries of the set.")
+    var identification = false
+
+    @Option(
+        help: "A folder of gallery images, called PERSON_…, for a search as TinyFace defines it.",
+        completion: .directory)
+    var gallery: String?
+
+    @Option(help: "The folder of the images to look for in --gallery, called likewise.", completion: .directory)
+    var probes: String?
+
+    @Option(help: "A folder of images that --gallery is joined with, of other persons.", completion: .directory)
+    var distractors: String?
+
+    @Option(
+        help:
+            "Compare every pair of a labelled set: images as `worker embed` reads them, or a safetensors file that it wrote.",
+        completion: .file())
+    var allToAll: String?
+
+    @Option(help: "What becomes of pixels: MEAN,SCALE[,RGB|BGR].")
+    var preprocess = Preprocessing()
 
     @Option(help: "Write the ROC curves to this SVG.", completion: .file(extensions: ["svg"]))
     var roc: String?
@@ -51,7 +95,28 @@ struct Evaluate: ParsableCommand {
     var threads = min(1024, ProcessorCores.usableCount)
 
     func validate() throws {
-        guard !bins.isEmpty || pairs != nil else { throw ValidationError("name what to evaluate on: --bin or --pairs") }
+        let kinds = [!bins.isEmpty || pairs != nil, ijb != nil, gallery != nil, allToAll != nil].count { $0 }
+        guard kinds > 0 else {
+            throw ValidationError(
+                "name what to evaluate on: --bin, --pairs, --ijb, --gallery with --probes, or --all-to-all")
+        }
+        guard kinds == 1 else {
+            throw ValidationError("--bin or --pairs, --ijb, --gallery and --all-to-all are evaluated one at a time")
+        }
+        let isReady = embeddings != nil || allToAll?.hasSuffix(".safetensors") == true
+        guard isReady != (backbone != nil) else {
+            throw ValidationError(isReady ? "with ready embeddings, --backbone has no use" : "--backbone is needed")
+        }
+        guard (gallery == nil) == (probes == nil), distractors == nil || gallery != nil else {
+            throw ValidationError("--gallery and --probes go together, and --distractors with them")
+        }
+        guard ijb != nil || (set == nil && embeddings == nil && !identification && keepNorm && detectorScore) else {
+            throw ValidationError(
+                "--set, --embeddings, --no-keep-norm, --no-detector-score and --identification go with --ijb")
+        }
+        guard !skipMissing && roc == nil || !bins.isEmpty || pairs != nil else {
+            throw ValidationError("--skip-missing and --roc go with --bin and --pairs")
+        }
         guard (pairs == nil) == (images == nil) else { throw ValidationError("--pairs and --images go together") }
         if let problem = roc.flatMap(WritablePlace.problem(ofFile:)) {
             throw ValidationError("--roc cannot be written: \(problem)")
@@ -61,14 +126,19 @@ struct Evaluate: ParsableCommand {
 
     func run() throws {
         do {
-            let reports = try evaluate()
-            if let roc { try ROCPlot.write(reports, to: roc) }
-            if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-                print(String(decoding: try encoder.encode(reports), as: UTF8.self))
+            if let ijb {
+                let report = try evaluateTemplates(ijb)
+                try show(report, report.text)
+            } else if let gallery, let probes {
+                let report = try evaluateOpenSet(gallery: gallery, probes: probes)
+                try show(report, report.text)
+            } else if let allToAll {
+                let report = try evaluateAllToAll(allToAll)
+                try show(report, report.text)
             } else {
-                for report in reports { print(report.summary) }
+                let reports = try evaluate()
+                if let roc { try ROCPlot.write(reports, to: roc) }
+                try show(reports, reports.map(\.summary).joined(separator: "\n"))
             }
         } catch {
             FileHandle.standardError.write(Data("worker evaluate: \(error)\n".utf8))
@@ -76,30 +146,35 @@ struct Evaluate: ParsableCommand {
         }
     }
 
+    private func show(_ report: some Encodable, _ text: String) throws {
+        guard json else { return print(text) }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        print(String(decoding: try encoder.encode(report), as: UTF8.self))
+    }
+
     private func evaluate() throws -> [VerificationReport] {
-        let (layout, parameters) = try BackboneFile.read(backbone)
-        let shape = ImageShape(
-            channels: layout.configuration.inputChannels, height: layout.configuration.inputHeight,
-            width: layout.configuration.inputWidth)
-        var sets = try bins.map { try VerificationSet(binPath: $0, imageShape: shape) }
+        guard let backbone else { throw DatasetError(.invalidOption, "--backbone is needed") }
+        let network = try LoadedBackbone(backbone, threads: threads)
+        var sets = try bins.map { try VerificationSet(binPath: $0, imageShape: network.shape) }
         if let pairs, let images {
             sets.append(
                 try VerificationSet(
-                    pairsPath: pairs, imagesIn: images, imageShape: shape, missing: skipMissing ? .skip : .fatal))
+                    pairsPath: pairs, imagesIn: images, imageShape: network.shape, missing: skipMissing ? .skip : .fatal
+                ))
         }
-        let batchSize = 64
-        let network = try BackboneWorker(
-            configuration: layout.configuration, microBatchSize: batchSize, blocks: ParallelBlocks(threads: threads))
-        try network.load(parameters)
         var options = EvaluationOptions()
-        options.batchSize = batchSize * threads
+        options.batchSize = network.batchSize
         options.layout = .nhwc
         options.threads = threads
         options.badSamples = skipMissing ? .skip : .fatal
+        options.preprocessing = preprocess
         return try VerificationSet.distinguished(sets).map { set in
             var set = set
             set.flips = flip
-            return try set.evaluate(options: options) { try network.embed(images: $0, order: .nhwc) }
+            return try set.evaluate(options: options) { try network.embed($0) }
         }
     }
 }
+
+extension TemplateSet.Name: ExpressibleByArgument {}

@@ -22,7 +22,7 @@ public enum ImageDecoder {
         _ bytes: UnsafeRawBufferPointer, shape: ImageShape, into pixels: UnsafeMutableBufferPointer<UInt8>
     ) throws(DatasetError) {
         precondition(pixels.count >= shape.count, "\(pixels.count) bytes cannot hold \(shape)")
-        var image = try decode(bytes, channels: shape.channels)
+        var image: DecodedImage = try decode(bytes, channels: shape.channels as Int?)
         if image.shape.channels != shape.channels { image = converted(image, channels: shape.channels) }
         guard image.shape != shape else {
             _ = pixels.update(fromContentsOf: image.pixels)
@@ -45,6 +45,15 @@ public enum ImageDecoder {
     /// - Throws: `DatasetError` (`corruptImage`) as `decode`.
     public static func shape(of bytes: UnsafeRawBufferPointer) throws(DatasetError) -> ImageShape {
         try decode(bytes, channels: nil).shape
+    }
+
+    /// Decodes `bytes` at the file's own size, to `channels`.
+    ///
+    /// - Throws: `DatasetError` (`corruptImage`) as `decode`.
+    static func decode(_ bytes: UnsafeRawBufferPointer, channels: Int) throws(DatasetError) -> RawImage {
+        var image: DecodedImage = try decode(bytes, channels: channels as Int?)
+        if image.shape.channels != channels { image = converted(image, channels: channels) }
+        return RawImage(shape: image.shape, pixels: image.pixels)
     }
 
     /// Decodes to the file's own size, and to `channels` where the decoder can do that itself.

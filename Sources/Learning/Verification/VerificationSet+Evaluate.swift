@@ -15,6 +15,8 @@ public struct EvaluationOptions: Sendable, Hashable, Codable {
     public var threads = 1
     /// Whether an image that does not decode is an error, or its pairs are left out and counted.
     public var badSamples = BadSamplePolicy.fatal
+    /// What becomes of pixels. Anything but the default needs the layout `nhwc`.
+    public var preprocessing = Preprocessing()
 
     public init() {}
 }
@@ -115,11 +117,15 @@ extension VerificationSet {
             batch.withMutablePointer(Float.self) { batch in
                 for row in 0..<rows {
                     let block = good[min(row, good.count - 1)]
-                    ImageTensor.normalize(
-                        UnsafeBufferPointer(rebasing: pixels[block * shape.count..<(block + 1) * shape.count]),
-                        shape: shape, layout: options.layout,
-                        into: UnsafeMutableBufferPointer(
-                            rebasing: batch[row * shape.count..<(row + 1) * shape.count]))
+                    let image = UnsafeBufferPointer(rebasing: pixels[block * shape.count..<(block + 1) * shape.count])
+                    let target = UnsafeMutableBufferPointer(
+                        rebasing: batch[row * shape.count..<(row + 1) * shape.count])
+                    if options.preprocessing == Preprocessing() {
+                        ImageTensor.normalize(image, shape: shape, layout: options.layout, into: target)
+                    } else {
+                        precondition(options.layout == .nhwc, "preprocessing of another kind needs nhwc")
+                        options.preprocessing.apply(image, shape: shape, into: target)
+                    }
                 }
             }
         }

@@ -1,0 +1,174 @@
+public import Dataset
+internal import Foundation
+internal import Tensors
+
+/// A file of embeddings in the making, which goes on after a kill.
+///
+/// Rows are appended to `OUTPUT.rows`. Once they are on the disk, `OUTPUT.progress` says how many there are, and of which work. When all
+/// are there, OUTPUT gets its form and its name, and the two are removed.
+public final class EmbeddingOutput {
+    /// What `OUTPUT.progress` holds.
+    private struct Progress: Codable, Equatable {
+        /// Everything that decides the values: another work does not go on with this one's rows.
+        var work: String
+        var size: Int
+        var rows: Int
+    }
+
+    /// Rows are synced when so many bytes were added since, or so much time went by.
+    private static let syncByteCount = 64 << 20
+    private static let syncInterval = Duration.seconds(1)
+
+    public let path: String
+    /// Rows that are there.
+    public private(set) var count = 0
+    /// D; 0 before the first row.
+    public private(set) var size = 0
+    private let work: String
+    private let descriptor: Int32
+    private var unsynced = 0
+    private var synced = ContinuousClock.now
+
+    private var rowsPath: String { path + ".rows" }
+    private var progressPath: String { path + ".progress" }
+
+    /// Begins, or goes on with what an earlier process did of the same work.
+    ///
+    /// - Parameter work: a text that differs when the values would.
+    /// - Throws: `DatasetError` if the files cannot be written, or another process works on them.
+    public init(path: String, work: String) throws(DatasetError) {
+        self.path = path
+        self.work = work
+        let file = open(path + ".rows", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard file >= 0 else {
+            throw DatasetError(
+                .unwritableFile, path: path + ".rows", "cannot be written: \(String(cString: strerror(errno)))")
+        }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
+            throw DatasetError(.unwritableFile, path: path + ".rows", "is being written by another process")
+        }
+        descriptor = file
+        if let data = FileManager.default.contents(atPath: progressPath),
+            let progress = try? JSONDecoder().decode(Progress.self, from: data), progress.work == work,
+            (1...1 << 20).contains(progress.size), progress.rows >= 0, let length = fileByteCount(rowsPath),
+            progress.rows <= length / (progress.size * 4)
+        {
+            (size, count) = (progress.size, progress.rows)
+        }
+        // What came after the last sync may be half a row.
+        try check(ftruncate(descriptor, off_t(count * size * 4)) == 0)
+        try check(lseek(descriptor, 0, SEEK_END) >= 0)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Appends rows of `size` values.
+    ///
+    /// - Throws: `DatasetError` if they cannot be written, or are of another length than those before.
+    public func append(_ values: UnsafeBufferPointer<Float>, size: Int) throws(DatasetError) {
+        precondition(size > 0 && values.count % size == 0, "\(values.count) values are not whole rows of \(size)")
+        guard self.size == 0 || self.size == size else {
+            throw DatasetError(.unlikely, path: path, "embeddings of \(size) values follow such of \(self.size)")
+        }
+        self.size = size
+        let bytes = UnsafeRawBufferPointer(values)
+        var done = 0
+        while done < bytes.count {
+            let written = write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+            if written < 0 && errno == EINTR { continue }
+            try check(written > 0)
+            done += written
+        }
+        count += values.count / size
+        unsynced += bytes.count
+        if unsynced >= Self.syncByteCount || .now - synced >= Self.syncInterval { try sync() }
+    }
+
+    /// Notes what there is, so that it outlives the process.
+    ///
+    /// - Throws: `DatasetError` if that fails.
+    public func sync() throws(DatasetError) {
+        try check(fdatasync(descriptor) == 0)
+        do {
+            try JSONEncoder().encode(Progress(work: work, size: size, rows: count))
+                .write(to: URL(fileURLWithPath: progressPath), options: .atomic)
+        } catch { throw DatasetError(.unwritableFile, path: progressPath, "cannot be written: \(error)") }
+        (unsynced, synced) = (0, .now)
+    }
+
+    /// Writes the file: `.npy`, or safetensors with `features` f32 [n, D] and, if there are labels, `labels` i64 [n]. Beside it
+    /// `OUTPUT.names.tsv` has a line for each row: label and name.
+    ///
+    /// - Throws: `DatasetError` if it cannot be written.
+    public func finish(names: [String], labels: [Int64]?, metadata: [String: String]) throws(DatasetError) {
+        precondition(names.count == count && (labels?.count ?? count) == count, "one name and label per row")
+        try sync()
+        var text = "label\tname\n"
+        for (row, name) in names.enumerated() {
+            // A name cannot be taken for two.
+            let escaped = name.map { $0 == "\t" || $0.isNewline ? "\u{FFFD}" : $0 }
+            text += "\(labels.map { String($0[row]) } ?? "")\t\(String(escaped))\n"
+        }
+        do {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path + ".names.tsv"), options: .atomic)
+            if path.hasSuffix(".npy") { try writeArray() } else { try writeTensors(labels, metadata) }
+        } catch let error as DatasetError { throw error } catch {
+            throw DatasetError(.unwritableFile, path: path, "cannot be written: \(error)")
+        }
+        unlink(progressPath)
+        unlink(rowsPath)
+    }
+
+    private func writeTensors(_ labels: [Int64]?, _ metadata: [String: String]) throws {
+        var tensors = [SafeTensorsWriter.Description("features", .f32, [count, size])]
+        if labels != nil { tensors.append(.init("labels", .i64, [count])) }
+        let writer = try SafeTensorsWriter(path, tensors: tensors, metadata: metadata)
+        try copyRows { try writer.append($0) }
+        try labels?.withUnsafeBytes { try writer.append($0) }
+        try writer.finish()
+    }
+
+    private func writeArray() throws {
+        let temporary = path + ".partial"
+        guard FileManager.default.createFile(atPath: temporary, contents: nil),
+            let file = FileHandle(forWritingAtPath: temporary)
+        else { throw DatasetError(.unwritableFile, path: temporary, "cannot be written") }
+        do {
+            try file.write(contentsOf: NumPyHeader.bytes(rows: count, columns: size))
+            try copyRows { try file.write(contentsOf: Data($0)) }
+            try file.synchronize()
+            try file.close()
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        guard rename(temporary, path) == 0 else {
+            throw DatasetError(.unwritableFile, path: path, "cannot be written: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    private func copyRows(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        let total = count * size * 4
+        var buffer = [UInt8](repeating: 0, count: min(max(total, 1), 4 << 20))
+        var done = 0
+        while done < total {
+            let got = buffer.withUnsafeMutableBytes {
+                pread(descriptor, $0.baseAddress, min($0.count, total - done), off_t(done))
+            }
+            if got < 0 && errno == EINTR { continue }
+            guard got > 0 else {
+                throw DatasetError(.unreadableFile, path: rowsPath, "became shorter while it was read")
+            }
+            try buffer.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[..<got])) }
+            done += got
+        }
+    }
+
+    private func check(_ isRight: Bool) throws(DatasetError) {
+        guard isRight else {
+            throw DatasetError(
+                .unwritableFile, path: rowsPath, "cannot be written: \(String(cString: strerror(errno)))")
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import Dataset
+import Foundation
+import TestSupport
+import Testing
+import Verification
+
+@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EmbeddingFileTests {
+    private static func values(_ rows: Range<Int>) -> [Float] {
+        var values: [Float] = []
+        for row in rows { values += [Float(row), Float(row) + 0.25, -1] }
+        return values
+    }
+
+    private func append(_ output: EmbeddingOutput, _ rows: Range<Int>) throws {
+        let values = Self.values(rows)
+        try values.withUnsafeBufferPointer { try output.append($0, size: 3) }
+    }
+
+    @Test(arguments: ["e.npy", "e.safetensors"]) func goesOnAfterWhatWasSynced(name: String) throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/" + name
+        do {
+            let output = try EmbeddingOutput(path: path, work: "a")
+            try append(output, 0..<4)
+            try output.sync()
+            // Not noted, and half a row besides: what a kill leaves.
+            try append(output, 4..<6)
+        }
+        let rows = try #require(FileHandle(forWritingAtPath: path + ".rows"))
+        try rows.seekToEnd()
+        try rows.write(contentsOf: Data([1, 2, 3]))
+        try rows.close()
+        let output = try EmbeddingOutput(path: path, work: "a")
+        #expect(output.count == 4)
+        #expect(throws: DatasetError.self) { try EmbeddingOutput(path: path, work: "a") }
+        try append(output, 4..<10)
+        try output.finish(names: (0..<10).map { "n\($0)" }, labels: (0..<10).map { Int64($0 / 2) }, metadata: [:])
+        let written = try EmbeddingRows(path: path)
+        #expect(written.count == 10 && written.size == 3)
+        #expect(try written.rows(0..<10) == Self.values(0..<10))
+        #expect(try written.rows(9..<10) == [9, 9.25, -1])
+        let names = try String(contentsOfFile: path + ".names.tsv", encoding: .utf8)
+        #expect(names.hasPrefix("label\tname\n0\tn0\n0\tn1\n1\tn2\n"))
+        #expect(!FileManager.default.fileExists(atPath: path + ".rows"))
+        #expect(!FileManager.default.fileExists(atPath: path + ".progress"))
+    }
+
+    @Test func anotherWorkBeginsAnew() throws {
+        let folder = try TemporaryFolder()
+        do {
+            let output = try EmbeddingOutput(path: folder.path + "/e.npy", work: "a")
+            try append(output, 0..<4)
+            try output.sync()
+        }
+        #expect(try EmbeddingOutput(path: folder.path + "/e.npy", work: "b").count == 0)
+    }
+
+    @Test func damagedArraysAreRefused() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/e.npy"
+        let output = try EmbeddingOutput(path: path, work: "a")
+        try append(output, 0..<4)
+        try output.finish(names: ["a", "b", "c", "d"], labels: nil, metadata: [:])
+        let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        func problem(_ bytes: [UInt8]) throws -> String {
+            let damaged = try folder.write(bytes, to: "d.npy")
+            do {
+                _ = try EmbeddingRows(path: damaged)
+                return "accepted"
+            } catch { return "\(error)" }
+        }
+        #expect(try problem(whole) == "accepted")
+        #expect(try problem(whole.dropLast()).contains("does not fit its shape (4, 3)"))
+        #expect(try problem(Array(whole.prefix(20))).contains("cut off"))
+        #expect(try problem([1, 2]).contains("no NumPy array"))
+        for place in 0..<128 {
+            for byte: UInt8 in [0, 0x39, 0xFF] {
+                var bytes = whole
+                bytes[place] = byte
+                // Refused or read, and nothing else.
+                _ = try problem(bytes)
+            }
+        }
+    }
+}
