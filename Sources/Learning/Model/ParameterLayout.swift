@@ -36,6 +36,8 @@ public struct ParameterLayout: Sendable {
     }
 
     public let configuration: BackboneConfiguration
+    /// The network whose parameters these are; nil for the identity backbone.
+    public let graph: Graph?
     public let segments: [Segment]
     private let indexByName: [String: Int]
 
@@ -50,15 +52,39 @@ public struct ParameterLayout: Sendable {
     /// - Throws: `BackboneError` if the configuration describes no network.
     public init(_ configuration: BackboneConfiguration) throws(BackboneError) {
         try configuration.validate()
+        self.init(configuration, configuration.isIdentity ? nil : try configuration.graph())
+    }
+
+    /// The layout of a network that no configuration describes, from images to a vector.
+    public init(_ graph: Graph) {
+        let shape = [Int](repeating: 1, count: max(0, 3 - graph.inputShape.count)) + graph.inputShape
+        self.init(
+            BackboneConfiguration(
+                name: graph.name, depths: [], widths: [], strides: [], stemWidth: 0, inputChannels: shape[0],
+                inputHeight: shape[1], inputWidth: shape[2], embeddingSize: graph.outputShape.reduce(1, *)), graph)
+    }
+
+    private init(_ configuration: BackboneConfiguration, _ graph: Graph?) {
         self.configuration = configuration
-        var builder = LayoutBuilder()
-        if !configuration.isIdentity { builder.build(configuration) }
-        segments = builder.segments
+        self.graph = graph
+        var segments: [Segment] = []
+        var start = 0
+        for (index, parameter) in (graph?.parameters ?? []).enumerated() {
+            segments.append(
+                Segment(
+                    name: parameter.name, kind: parameter.kind, shape: parameter.shape,
+                    range: start..<start + parameter.count, initializer: parameter.initializer, index: index))
+            start += parameter.count
+        }
+        self.segments = segments
         indexByName = Dictionary(uniqueKeysWithValues: segments.map { ($0.name, $0.index) })
     }
 
     /// The segment `name`, or nil.
     public subscript(name: String) -> Segment? { indexByName[name].map { segments[$0] } }
+
+    /// The segment of a parameter of `graph`.
+    public subscript(parameter: Graph.ParameterID) -> Segment { segments[parameter.index] }
 
     /// The elements of dense slices `slices` of `count` dense slices.
     public func range(ofSlices slices: Range<Int>, of count: Int) -> Range<Int> {
@@ -76,58 +102,5 @@ public struct ParameterLayout: Sendable {
             let part = segment.range.clamped(to: range)
             return part.isEmpty ? nil : (segment, part)
         }
-    }
-}
-
-/// Walks an IResNet in the order in which InsightFace registers its modules.
-private struct LayoutBuilder {
-    var segments: [ParameterLayout.Segment] = []
-
-    mutating func add(
-        _ name: String, _ shape: [Int], _ kind: ParameterLayout.Kind, _ initializer: ParameterLayout.Initializer
-    ) {
-        let start = segments.last?.range.upperBound ?? 0
-        segments.append(
-            .init(
-                name: name, kind: kind, shape: shape, range: start..<start + shape.reduce(1, *),
-                initializer: initializer, index: segments.count))
-    }
-
-    mutating func convolution(_ name: String, _ inputs: Int, _ outputs: Int, kernel: Int) {
-        add("\(name).weight", [outputs, inputs, kernel, kernel], .parameter, .normal(standardDeviation: 0.1))
-    }
-
-    mutating func normalization(_ name: String, _ channels: Int, weight: ParameterLayout.Kind = .parameter) {
-        add("\(name).weight", [channels], weight, .constant(1))
-        add("\(name).bias", [channels], .parameter, .constant(0))
-        add("\(name).running_mean", [channels], .statistic, .constant(0))
-        add("\(name).running_var", [channels], .statistic, .constant(1))
-    }
-
-    mutating func build(_ configuration: BackboneConfiguration) {
-        convolution("conv1", configuration.inputChannels, configuration.stemWidth, kernel: 3)
-        normalization("bn1", configuration.stemWidth)
-        add("prelu.weight", [configuration.stemWidth], .parameter, .constant(0.25))
-        for block in configuration.blocks {
-            normalization("\(block.name).bn1", block.inputs)
-            convolution("\(block.name).conv1", block.inputs, block.outputs, kernel: 3)
-            normalization("\(block.name).bn2", block.outputs)
-            add("\(block.name).prelu.weight", [block.outputs], .parameter, .constant(0.25))
-            convolution("\(block.name).conv2", block.outputs, block.outputs, kernel: 3)
-            normalization("\(block.name).bn3", block.outputs)
-            if block.hasDownsample {
-                convolution("\(block.name).downsample.0", block.inputs, block.outputs, kernel: 1)
-                normalization("\(block.name).downsample.1", block.outputs)
-            }
-        }
-        let last = configuration.widths[configuration.widths.count - 1]
-        normalization("bn2", last)
-        let (height, width) = configuration.outputExtent
-        let inputs = last * height * width
-        // PyTorch's default of a linear layer: uniform in ±1/√(inputs), weight and bias.
-        let bound = 1 / Float(inputs).squareRoot()
-        add("fc.weight", [configuration.embeddingSize, inputs], .parameter, .uniform(bound: bound))
-        add("fc.bias", [configuration.embeddingSize], .parameter, .uniform(bound: bound))
-        normalization("features", configuration.embeddingSize, weight: .frozen)
     }
 }

@@ -36,22 +36,33 @@ public final class BackboneWorker: @unchecked Sendable {
     /// - Parameter memoryBudget: bytes of activations to keep between forward and backward; at least one context a
     ///   thread is always used.
     /// - Throws: `BackboneError` if the configuration is invalid or oneDNN cannot run it.
-    public init(
+    public convenience init(
         configuration: BackboneConfiguration, microBatchSize: Int, blocks: ParallelBlocks, memoryBudget: Int = 4 << 30
     ) throws(BackboneError) {
-        layout = try ParameterLayout(configuration)
+        try self.init(
+            layout: ParameterLayout(configuration), microBatchSize: microBatchSize, blocks: blocks,
+            memoryBudget: memoryBudget)
+    }
+
+    /// Compiles the network of a layout.
+    ///
+    /// - Throws: `BackboneError` if oneDNN cannot run it, or the micro-batch is too small or too large.
+    public init(
+        layout: ParameterLayout, microBatchSize: Int, blocks: ParallelBlocks, memoryBudget: Int = 4 << 30
+    ) throws(BackboneError) {
+        self.layout = layout
         guard (1...4096).contains(microBatchSize) else {
             throw BackboneError(.invalidConfiguration, "a micro-batch of \(microBatchSize) samples is not in 1...4096")
         }
         self.microBatchSize = microBatchSize
         self.blocks = blocks
         self.memoryBudget = memoryBudget
-        if configuration.isIdentity {
-            network = nil
-        } else {
-            let network = try Network(layout, batch: microBatchSize)
+        if let graph = layout.graph {
+            let network = try Network(graph, layout, batch: microBatchSize)
             for _ in 0..<blocks.threads { threads.append(try network.makeThread()) }
             self.network = network
+        } else {
+            network = nil
         }
     }
 
@@ -97,10 +108,12 @@ public final class BackboneWorker: @unchecked Sendable {
             KernelThread.enter()
             failure.run { () throws(BackboneError) in
                 let context = contexts[block < kept ? block : kept + thread]
-                copy(images, order, block * microBatchSize..<(block + 1) * microBatchSize, to: context, network)
-                try network.forward(context, parameters, training: true, on: threads[thread])
+                copy(
+                    images, order, block * microBatchSize..<(block + 1) * microBatchSize,
+                    to: network.input(context, threads[thread]))
+                let result = try network.forward(context, parameters, training: true, on: threads[thread])
                 (embeddings.mutable(Float.self).baseAddress! + block * microBatchSize * size)
-                    .update(from: context.pointer + network.embedding, count: microBatchSize * size)
+                    .update(from: result, count: microBatchSize * size)
             }
         }
         try failure.check()
@@ -147,8 +160,10 @@ public final class BackboneWorker: @unchecked Sendable {
                 failure.run { () throws(BackboneError) in
                     let context = contexts[block < kept ? block : kept + thread]
                     if block >= kept {
-                        copy(images, order, block * microBatchSize..<(block + 1) * microBatchSize, to: context, network)
-                        try network.forward(context, parameters, training: true, on: threads[thread])
+                        copy(
+                            images, order, block * microBatchSize..<(block + 1) * microBatchSize,
+                            to: network.input(context, threads[thread]))
+                        _ = try network.forward(context, parameters, training: true, on: threads[thread])
                     }
                     let slot = sums.begin(microBatches.lowerBound + block)
                     try network.backward(
@@ -192,10 +207,10 @@ public final class BackboneWorker: @unchecked Sendable {
             failure.run { () throws(BackboneError) in
                 let range = block * microBatchSize..<min((block + 1) * microBatchSize, samples)
                 let context = contexts[thread]
-                copy(images, order, range, to: context, network)
-                try network.forward(context, parameters, training: false, on: threads[thread])
+                copy(images, order, range, to: network.input(context, threads[thread]))
+                let result = try network.forward(context, parameters, training: false, on: threads[thread])
                 (embeddings.mutable(Float.self).baseAddress! + range.lowerBound * size)
-                    .update(from: context.pointer + network.embedding, count: range.count * size)
+                    .update(from: result, count: range.count * size)
             }
         }
         try failure.check()
@@ -246,14 +261,11 @@ public final class BackboneWorker: @unchecked Sendable {
         return kept
     }
 
-    /// Copies samples into a context's input as NHWC; fills up with zeros.
-    private func copy(
-        _ images: Tensor, _ order: AxisOrder, _ samples: Range<Int>, to context: FloatMemory, _ network: Network
-    ) {
+    /// Copies samples to a network's input as NHWC; fills up with zeros.
+    private func copy(_ images: Tensor, _ order: AxisOrder, _ samples: Range<Int>, to target: Floats) {
         let configuration = layout.configuration
         let count = configuration.inputCount
         let source = images.buffer(Float.self).baseAddress! + samples.lowerBound * count
-        let target = context.pointer + network.input
         if order == .nchw && configuration.inputChannels > 1 {
             pfc_nchw_to_nhwc(
                 source, samples.count, configuration.inputChannels,
@@ -261,8 +273,8 @@ public final class BackboneWorker: @unchecked Sendable {
         } else {
             target.update(from: source, count: samples.count * count)
         }
-        if samples.count < network.batch {
-            (target + samples.count * count).update(repeating: 0, count: (network.batch - samples.count) * count)
+        if samples.count < microBatchSize {
+            (target + samples.count * count).update(repeating: 0, count: (microBatchSize - samples.count) * count)
         }
     }
 }

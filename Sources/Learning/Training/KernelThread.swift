@@ -1,20 +1,20 @@
 internal import COneDNN
 internal import Model
 
-/// What one compute thread needs and shares with no other: a stream, scratch memory, buffers of the backward pass.
+/// What one compute thread needs and shares with no other: a stream and memory for what does not last.
 final class KernelThread: @unchecked Sendable {
     let stream: dnnl_stream_t
     private var scratchMemory: UnsafeMutableRawPointer
     private(set) var scratchBytes: Int
-    /// Four buffers that activations' gradients rotate through.
-    let buffers: [FloatMemory]
+    /// Values and gradients that are not needed for long.
+    let arena: FloatMemory
     /// The gradient of one layer's weights in oneDNN's layout.
     let packedGradient: FloatMemory
     /// Partial sums of the normalisations.
     let work: FloatMemory
 
     /// - Parameters are floats.
-    init(bufferCount: Int, packedGradientCount: Int, channels: Int) throws(BackboneError) {
+    init(arenaCount: Int, packedGradientCount: Int, channels: Int) throws(BackboneError) {
         let engine = try OneDNN.engine.get()
         var stream: dnnl_stream_t?
         try OneDNN.check(
@@ -22,7 +22,7 @@ final class KernelThread: @unchecked Sendable {
         self.stream = stream!
         scratchBytes = 1 << 12
         scratchMemory = .allocate(byteCount: scratchBytes, alignment: 64)
-        buffers = (0..<4).map { _ in FloatMemory(count: bufferCount) }
+        arena = FloatMemory(count: arenaCount)
         packedGradient = FloatMemory(count: packedGradientCount)
         // Three channel vectors of doubles, three of floats.
         work = FloatMemory(count: 9 * channels)
@@ -51,9 +51,7 @@ final class KernelThread: @unchecked Sendable {
     /// One OpenMP thread for whatever oneDNN does on the calling thread: parallelism is over micro-batches.
     static func enter() { omp_set_num_threads(1) }
 
-    var memoryBytes: Int {
-        buffers.reduce(scratchBytes + packedGradient.byteCount + work.byteCount) { $0 + $1.byteCount }
-    }
+    var memoryBytes: Int { scratchBytes + packedGradient.byteCount + work.byteCount + arena.byteCount }
 }
 
 /// Activations, weights or gradients that a kernel may write.

@@ -1,38 +1,52 @@
 internal import CKernels
 internal import Model
 
-/// A compiled IResNet for micro-batches of g samples: operations and the plan of its memory, without any values.
+/// A graph compiled for micro-batches of g samples: kernels, and the plan of their memory, without any values.
 ///
-/// Immutable and shared by all threads. Values live in a `FloatMemory` context per micro-batch, weights in `PackedParameters`.
+/// Immutable and shared by all threads. What the backward pass reads again lives in a `FloatMemory` context per micro-batch, the
+/// rest in the memory of the thread, weights in `PackedParameters`.
 final class Network: Sendable {
-    struct Block: Sendable {
-        let bn1, bn2, bn3: Normalization
-        let conv1, conv2: WeightedOperator
-        let shortcut: (convolution: WeightedOperator, normalization: Normalization, output: Int)?
-        /// Where activations lie in a context: after bn1, conv1, bn2 + PReLU, conv2, and the block's output.
-        let a1, c1, a2, c2, output: Int
-    }
-
     let layout: ParameterLayout
     let batch: Int
-    let stem: WeightedOperator
-    let stemNormalization: Normalization
-    let blocks: [Block]
-    let lastNormalization: Normalization
-    let head: WeightedOperator
-    let features: Normalization
-    /// Where activations lie in a context.
-    let input, stemOutput, stemActivation, lastActivation, headOutput, embedding: Int
-    /// Floats of a context.
+    /// In the order of execution.
+    private let stages: [Stage]
+    private let steps: [BackwardStep]
+    /// Where every value lies.
+    private let values: [Place]
+    /// Where what a kernel keeps lies in a context.
+    private let states: [Int]
+    /// Where gradients lie in the memory of the thread.
+    private let gradients: [Int]
+    /// Parameters that no kernel writes a gradient of.
+    private let untrained: [Range<Int>]
+    /// The numbers of the input's and the output's value.
+    private let input: Int
+    private let output: Int
+    /// Floats of a context, and of the memory that a thread needs.
     let contextCount: Int
-    /// Floats of the largest activation.
-    let largestActivation: Int
-    /// The most channels (or features) any normalisation has.
-    let mostChannels: Int
+    let arenaCount: Int
+
+    /// A place in a context, or in the memory of the thread.
+    private enum Place {
+        case context(Int)
+        case thread(Int)
+    }
+
+    /// The backward pass of one stage.
+    private struct BackwardStep {
+        let stage: Int
+        /// ∂loss/∂output: a gradient by number; 0 is the one that the network was given.
+        let output: Int
+        /// Where each input's gradient is written; nil where it is not needed, or passed on as it is.
+        var inputs: [Int?]
+        /// What the kernel adds to the first.
+        var other: Int?
+        /// Sums of `count` floats that are due afterwards: left += right, or left = right where `isFirst`.
+        var sums: [(left: Int, right: Int, isFirst: Bool, count: Int)] = []
+    }
 
     /// - Throws: `BackboneError` if oneDNN cannot run a layer, or if a statistic would be over one value.
-    init(_ layout: ParameterLayout, batch: Int) throws(BackboneError) {
-        let configuration = layout.configuration
+    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int) throws(BackboneError) {
         guard batch >= 2 else {
             throw BackboneError(
                 .invalidConfiguration, "micro-batches of \(batch) samples: batch normalisation needs at least 2")
@@ -40,116 +54,180 @@ final class Network: Sendable {
         KernelThread.enter()
         self.layout = layout
         self.batch = batch
-        var planner = NetworkPlanner(layout: layout, batch: batch)
-        let (height, width) = (configuration.inputHeight, configuration.inputWidth)
-        input = planner.reserve(batch * configuration.inputCount)
-        stem = try planner.convolution(
-            "conv1", configuration.inputChannels, configuration.stemWidth, height, width, kernel: 3, stride: 1,
-            first: true)
-        stemOutput = planner.reserve(stem.outputCount)
-        stemNormalization = planner.normalization("bn1", configuration.stemWidth, height * width, slope: "prelu.weight")
-        stemActivation = planner.reserve(stem.outputCount)
-        var blocks: [Block] = []
-        for shape in configuration.blocks { blocks.append(try planner.block(shape)) }
-        self.blocks = blocks
-        let last = configuration.widths[configuration.widths.count - 1]
-        let (endHeight, endWidth) = configuration.outputExtent
-        lastNormalization = planner.normalization("bn2", last, endHeight * endWidth)
-        lastActivation = planner.reserve(batch * last * endHeight * endWidth)
-        head = try WeightedOperator.linear(
-            batch: batch, inputs: last, height: endHeight, width: endWidth, outputs: configuration.embeddingSize,
-            weights: planner.range("fc.weight"), bias: planner.range("fc.bias"))
-        headOutput = planner.reserve(head.outputCount)
-        features = planner.normalization("features", configuration.embeddingSize, 1)
-        embedding = planner.reserve(head.outputCount)
-        contextCount = planner.count
-        largestActivation = planner.largest
-        mostChannels = planner.mostChannels
+        let compiled = try StageCompiler(graph, layout, batch: batch)
+        let stages = compiled.stages
+        self.stages = stages
+        (input, output) = (compiled.input, compiled.output)
+        let sizes = compiled.sizes.map { $0 * batch }
+
+        // What is read again in the backward pass stays in the context.
+        var isKept = [Bool](repeating: false, count: sizes.count)
+        var lastUse = [Int](repeating: 0, count: sizes.count)
+        var made = lastUse
+        for (position, stage) in stages.enumerated() {
+            made[stage.output] = position
+            lastUse[stage.output] = max(lastUse[stage.output], position)
+            if stage.kernel.readsOutputAgain { isKept[stage.output] = true }
+            for (index, value) in stage.inputs.enumerated() {
+                lastUse[value] = position
+                if stage.kernel.readsAgain(input: index) { isKept[value] = true }
+            }
+        }
+        lastUse[output] = stages.count
+        var context = 0
+        func reserve(_ floats: Int) -> Int {
+            defer { context += (floats + 15) / 16 * 16 }
+            return context
+        }
+        states = stages.map { reserve($0.kernel.stateCount) }
+        let passing = sizes.indices.filter { !isKept[$0] }
+        let forward = MemoryPlan(passing.map { .init(count: sizes[$0], lifetime: made[$0]...lastUse[$0]) })
+        var values = isKept.indices.map { Place.context(isKept[$0] ? reserve(sizes[$0]) : 0) }
+        for (index, value) in passing.enumerated() { values[value] = .thread(forward.offsets[index]) }
+        self.values = values
+        contextCount = context
+
+        let (steps, regions) = Self.plan(compiled, sizes)
+        self.steps = steps
+        let backward = MemoryPlan(regions)
+        gradients = backward.offsets
+        arenaCount = max(forward.count, backward.count)
+        let visited = Set(steps.map(\.stage))
+        untrained =
+            layout.segments.filter { $0.kind == .frozen }.map(\.range) + Self.unwritten(layout, graph, stages, visited)
+    }
+
+    /// Trained parameters of stages that the backward pass never comes to.
+    private static func unwritten(
+        _ layout: ParameterLayout, _ graph: Graph, _ stages: [Stage], _ visited: Set<Int>
+    ) -> [Range<Int>] {
+        let written = Set(visited.map { stages[$0].name })
+        return graph.nodes.filter { !written.contains($0.name) }.flatMap { node in
+            node.operation.parameters.map { layout[$0] }
+        }.filter { $0.kind == .parameter }.map(\.range)
+    }
+
+    /// Walks the stages backwards: which gradients there are, where they are added, and how long each is used.
+    private static func plan(
+        _ compiled: StageCompiler, _ sizes: [Int]
+    ) -> (steps: [BackwardStep], regions: [MemoryPlan.Region]) {
+        var steps: [BackwardStep] = []
+        /// Each gradient's floats, and the steps of its first and last use. The first is not ours.
+        var regions = [(count: 0, first: 0, last: 0)]
+        /// The gradient of every value so far.
+        var gradient = [compiled.output: 0]
+        func new(_ value: Int, _ step: Int) -> Int {
+            regions.append((sizes[value], step, step))
+            return regions.count - 1
+        }
+        for (position, stage) in compiled.stages.enumerated().reversed() {
+            guard let dy = gradient[stage.output], compiled.isTrained(stage.output) else { continue }
+            let time = steps.count
+            var step = BackwardStep(
+                stage: position, output: dy, inputs: [Int?](repeating: nil, count: stage.inputs.count))
+            regions[dy].last = time
+            let order = stage.inputs.indices.sorted {
+                (stage.kernel.passesGradient(to: $0) ? 0 : 1, $0) < (stage.kernel.passesGradient(to: $1) ? 0 : 1, $1)
+            }
+            for index in order where compiled.isTrained(stage.inputs[index]) {
+                let value = stage.inputs[index]
+                let before = gradient[value]
+                if let before { regions[before].last = time }
+                if stage.kernel.passesGradient(to: index) {
+                    guard let before else {
+                        gradient[value] = dy
+                        continue
+                    }
+                    // Its own memory, because both summands may be in use elsewhere.
+                    let sum = new(value, time)
+                    step.sums.append((sum, before, true, sizes[value]))
+                    step.sums.append((sum, dy, false, sizes[value]))
+                    gradient[value] = sum
+                    continue
+                }
+                let own = new(value, time)
+                step.inputs[index] = own
+                gradient[value] = own
+                guard let before else { continue }
+                if index == 0, stage.kernel.addsGradient {
+                    step.other = before
+                } else {
+                    step.sums.append((own, before, false, sizes[value]))
+                }
+            }
+            steps.append(step)
+        }
+        return (steps, regions.map { .init(count: $0.count, lifetime: $0.first...$0.last) })
     }
 
     /// Every layer with weights, in a fixed order.
-    var operators: [WeightedOperator] {
-        [stem] + blocks.flatMap { [$0.conv1, $0.conv2] + ($0.shortcut.map { [$0.convolution] } ?? []) } + [head]
-    }
+    var operators: [WeightedOperator] { stages.compactMap(\.kernel.weighted) }
 
     /// Memory for one compute thread.
     func makeThread() throws(BackboneError) -> KernelThread {
         try KernelThread(
-            bufferCount: largestActivation, packedGradientCount: operators.map(\.packedGradientCount).max() ?? 0,
-            channels: mostChannels)
+            arenaCount: arenaCount, packedGradientCount: operators.map(\.packedGradientCount).max() ?? 0,
+            channels: stages.map(\.kernel.workChannels).max() ?? 0)
     }
 
-    /// Embeddings of the context's input, into the context's `embedding`: [g,D].
+    private func pointer(_ value: Int, _ context: FloatMemory, _ thread: KernelThread) -> Floats {
+        switch values[value] {
+        case .context(let offset): context.pointer + offset
+        case .thread(let offset): thread.arena.pointer + offset
+        }
+    }
+
+    /// Where the input goes before `forward`: images as NHWC.
+    func input(_ context: FloatMemory, _ thread: KernelThread) -> Floats { pointer(input, context, thread) }
+
+    /// The embeddings [g,D] of the input, valid until the thread does anything else.
     ///
     /// In training, statistics are over the micro-batch, and the context afterwards holds what `backward` needs.
     func forward(
-        _ memory: FloatMemory, _ parameters: PackedParameters, training: Bool, on thread: KernelThread
-    ) throws(BackboneError) {
-        let (c, flat) = (memory.pointer, parameters.flat)
-        func normalize(_ n: Normalization, _ x: Int, residual: Floats? = nil, to y: Floats) {
-            n.prepare(c + x, flat, c, training: training, on: thread)
-            n.apply(c + x, flat, c, residual: residual, to: y)
+        _ context: FloatMemory, _ parameters: PackedParameters, training: Bool, on thread: KernelThread
+    ) throws(BackboneError) -> Floats {
+        for (position, stage) in stages.enumerated() {
+            let pass = KernelPass(
+                parameters: parameters, training: training, thread: thread, state: context.pointer + states[position])
+            try stage.kernel.forward(
+                pass, stage.inputs.map { pointer($0, context, thread) }, pointer(stage.output, context, thread))
         }
-        func apply(_ o: WeightedOperator, _ x: Int, _ y: Int) throws(BackboneError) {
-            try o.forward(c + x, parameters.forward(o), flat, c + y, on: thread)
-        }
-        try apply(stem, input, stemOutput)
-        normalize(stemNormalization, stemOutput, to: c + stemActivation)
-        var x = stemActivation
-        for block in blocks {
-            normalize(block.bn1, x, to: c + block.a1)
-            try apply(block.conv1, block.a1, block.c1)
-            normalize(block.bn2, block.c1, to: c + block.a2)
-            try apply(block.conv2, block.a2, block.c2)
-            var residual = c + x
-            if let shortcut = block.shortcut {
-                try apply(shortcut.convolution, x, shortcut.output)
-                residual = thread.buffers[0].pointer
-                normalize(shortcut.normalization, shortcut.output, to: residual)
-            }
-            normalize(block.bn3, block.c2, residual: residual, to: c + block.output)
-            x = block.output
-        }
-        normalize(lastNormalization, x, to: c + lastActivation)
-        try apply(head, lastActivation, headOutput)
-        normalize(features, headOutput, to: c + embedding)
+        return pointer(output, context, thread)
     }
 
     /// The gradient of every parameter from ∂loss/∂embeddings [g,D], after `forward` in training: P floats.
     func backward(
-        _ embeddingGradient: Floats, _ memory: FloatMemory, _ parameters: PackedParameters, gradient: Floats,
+        _ embeddingGradient: Floats, _ context: FloatMemory, _ parameters: PackedParameters, gradient: Floats,
         on thread: KernelThread
     ) throws(BackboneError) {
-        let (c, flat) = (memory.pointer, parameters.flat)
-        // d: the gradient that goes on; t, u, v: temporary.
-        var (d, t, u) = (thread.buffers[0].pointer, thread.buffers[1].pointer, thread.buffers[2].pointer)
-        let v = thread.buffers[3].pointer
-        func normalize(_ n: Normalization, _ dy: Floats, _ x: Int, other: Floats? = nil, to dx: Floats) {
-            n.backward(dy, c + x, flat, c, other: other, to: dx, gradient: gradient, on: thread)
+        func place(_ number: Int) -> Floats {
+            number == 0 ? embeddingGradient : thread.arena.pointer + gradients[number]
         }
-        func apply(_ o: WeightedOperator, _ x: Int, _ dy: Floats, to dx: Floats) throws(BackboneError) {
-            try o.backwardWeights(c + x, dy, gradient, on: thread)
-            try o.backwardInput(dy, parameters.backward(o), dx, on: thread)
+        func pass(_ stage: Int) -> KernelPass {
+            KernelPass(parameters: parameters, training: true, thread: thread, state: context.pointer + states[stage])
         }
-        normalize(features, embeddingGradient, headOutput, to: t)
-        try apply(head, lastActivation, t, to: u)
-        normalize(lastNormalization, u, blocks.last?.output ?? stemActivation, to: d)
-        for (position, block) in blocks.enumerated().reversed() {
-            let x = position > 0 ? blocks[position - 1].output : stemActivation
-            normalize(block.bn3, d, block.c2, to: t)
-            try apply(block.conv2, block.a2, t, to: u)
-            normalize(block.bn2, u, block.c1, to: t)
-            try apply(block.conv1, block.a1, t, to: u)
-            var other = d
-            if let shortcut = block.shortcut {
-                normalize(shortcut.normalization, d, shortcut.output, to: t)
-                try apply(shortcut.convolution, x, t, to: v)
-                other = v
+        for range in untrained { (gradient + range.lowerBound).update(repeating: 0, count: range.count) }
+        for (position, stage) in stages.enumerated() { stage.kernel.writeStatistics(pass(position), gradient) }
+        for step in steps {
+            let stage = stages[step.stage]
+            let inputs = stage.inputs.enumerated().map { index, value in
+                stage.kernel.readsAgain(input: index) ? pointer(value, context, thread) : nil
             }
-            normalize(block.bn1, u, x, other: other, to: t)
-            swap(&d, &t)
+            try stage.kernel.backward(
+                pass(step.stage),
+                KernelValues(
+                    inputs: inputs,
+                    output: stage.kernel.readsOutputAgain ? pointer(stage.output, context, thread) : nil),
+                KernelGradients(
+                    output: place(step.output), inputs: step.inputs.map { $0.map { place($0) } },
+                    other: step.other.map { place($0) }, parameters: gradient))
+            for sum in step.sums {
+                if sum.isFirst {
+                    place(sum.left).update(from: place(sum.right), count: sum.count)
+                } else {
+                    pfc_add(place(sum.left), place(sum.right), sum.count)
+                }
+            }
         }
-        normalize(stemNormalization, d, stemOutput, to: t)
-        try stem.backwardWeights(c + input, t, gradient, on: thread)
     }
 }
