@@ -151,7 +151,8 @@ let package = Package(
         .target(
             name: "MemberSupport",
             dependencies: [
-                "Cluster", "ClusterKeys", "Monitoring", "NetworkAddress", "ProcessSupport", "StepProtocol", "Wire", arguments,
+                "Cluster", "ClusterKeys", "Monitoring", "NetworkAddress", "ProcessSupport", "StepProtocol", "Wire",
+                arguments,
                 logging,
             ], path: "Sources/Run/MemberSupport", swiftSettings: settings),
 

@@ -71,7 +71,7 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
 
     /// The network that makes embeddings.
     public struct Backbone: Codable, Sendable, Hashable {
-        /// `iresnet-small`, `iresnet18`, `iresnet34`, `iresnet50`, `iresnet100`, or `none` for stored features.
+        /// One of `BackboneConfiguration.names`, or `none` for stored features.
         public var name = "iresnet-small"
         /// D: length of an embedding.
         public var embeddingSize = 128
