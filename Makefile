@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast bench bench-peers table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test test-fast bench bench-peers bench-backbone table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -39,6 +39,10 @@ bench: build .build-plots
 # The same step in PyTorch, and rows served as whole messages, beside this project in one run.
 bench-peers: build .build-peers
 	@.build-peers/bin/python Benchmarks/Peers/bench_peers.py --ours $(BIN)/experiments $(if $(RUNS),--runs $(RUNS))
+
+# Backbones beside PyTorch (eager and compiled) and onnxruntime, in one run. NETWORKS, BATCHES and ROUNDS to shorten it.
+bench-backbone: build .build-peers
+	@.build-peers/bin/python Benchmarks/Peers/bench_backbone.py --ours $(BIN)/experiments $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(BATCHES),--batches $(BATCHES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .build-plots:
 	@scripts/install-dependencies python

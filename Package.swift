@@ -204,7 +204,8 @@ let package = Package(
             name: "experiments",
             dependencies: [
                 "CKernels", "COneDNN", "COpenBLAS", "Cluster", "ClusterHarness", "ClusterKeys", "Determinism", "Model",
-                "OperatorStatus", "ParameterStore", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors", "Wire",
+                "OperatorStatus", "ParameterStore", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors",
+                "Training", "Wire",
                 arguments,
             ],
             path: "Benchmarks/Experiments", swiftSettings: settings),

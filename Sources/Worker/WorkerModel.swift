@@ -40,7 +40,7 @@ final class WorkerModel {
         source = try StepSource(data, setup.configuration, classes: setup.classes(after: []))
         head = try WorkerHead(configuration: setup.head, threads: threads)
         backbone = try BackboneWorker(
-            configuration: setup.backbone, microBatchSize: setup.configuration.batch.microBatch,
+            layout: setup.layout, microBatchSize: setup.configuration.batch.microBatch,
             blocks: ParallelBlocks(threads: threads))
         recorder = record.map { StepRecorder(directory: $0) }
     }

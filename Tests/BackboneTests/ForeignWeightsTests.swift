@@ -65,14 +65,14 @@ import Testing
         #expect(try BackboneFile.read(path, configuration: smallConfiguration()).parameters.array(Float.self) == values)
     }
 
-    @Test func knownNetworksGetTheirNames() throws {
-        let layout = try ParameterLayout(.named("iresnet-small"))
+    @Test(arguments: ["iresnet-small", "mbf"]) func knownNetworksGetTheirNames(name: String) throws {
+        let layout = try ParameterLayout(.named(name))
         let folder = try TemporaryFolder()
         let path = folder.path + "/w.safetensors"
         let values = randomParameters(layout, seed: 1)
         try write(tensors(layout, values.array(Float.self), as: "F32", prefix: ""), to: path)
         let read = try BackboneFile.read(path)
-        #expect(read.layout.configuration == (try .named("iresnet-small")))
+        #expect(read.layout.configuration == (try .named(name)))
         #expect(bits(read.parameters) == bits(values))
     }
 

@@ -1,3 +1,4 @@
+import Determinism
 import Foundation
 import Model
 import Tensors
@@ -33,6 +34,44 @@ import Training
     @Test func insightFacesShortNamesAreTheSameNetworks() throws {
         #expect(try BackboneConfiguration.named("r50") == .named("iresnet50"))
         #expect(try ParameterLayout(.named("r200")).parameterCount == 118_833_920)
+    }
+
+    @Test func frozenParametersGetNoGradientAndTheOthersKeepTheirs() throws {
+        let configuration = smallConfiguration()
+        let frozen = try ParameterLayout(
+            configuration, frozen: ["conv1.weight", "layer1.*bn*.bias", "*.prelu.weight", "fc.*"])
+        #expect(frozen["conv1.weight"]?.kind == .frozen && frozen["layer1.1.bn2.bias"]?.kind == .frozen)
+        #expect(frozen["bn1.bias"]?.kind == .parameter && frozen["layer1.0.bn2.running_mean"]?.kind == .statistic)
+        let images = randomTensor([4, 3, 8, 8], seed: 1)
+        let upstream = randomTensor([4, configuration.embeddingSize], seed: 2)
+        func gradient(_ layout: ParameterLayout) throws -> [Float] {
+            let worker = try BackboneWorker(layout: layout, microBatchSize: 4, blocks: ParallelBlocks(threads: 1))
+            try worker.load(randomParameters(ParameterLayout(configuration), seed: 5))
+            _ = try worker.forward(images: images)
+            return try worker.backward(upstream, microBatches: 0..<1, of: 1).gradients.array(Float.self)
+        }
+        let (all, some) = (try gradient(ParameterLayout(configuration)), try gradient(frozen))
+        for segment in frozen.segments {
+            #expect(
+                segment.kind == .frozen
+                    ? some[segment.range].allSatisfy { $0 == 0 } : some[segment.range] == all[segment.range],
+                "\(segment.name)")
+        }
+        #expect(throws: BackboneError.self) { try ParameterLayout(configuration, frozen: ["layer9.*"]) }
+    }
+
+    /// What lies before the last trained parameter needs no gradient: its statistics are there all the same.
+    @Test func onlyTheHeadOfANetworkCanBeTrained() throws {
+        let layout = try ParameterLayout(smallConfiguration(), frozen: ["conv1*", "bn*", "prelu*", "layer*"])
+        let worker = try BackboneWorker(layout: layout, microBatchSize: 4, blocks: ParallelBlocks(threads: 1))
+        try worker.load(randomParameters(layout, seed: 5))
+        _ = try worker.forward(images: randomTensor([4, 3, 8, 8], seed: 1))
+        let gradient = try worker.backward(randomTensor([4, 8], seed: 2), microBatches: 0..<1, of: 1).gradients
+            .array(Float.self)
+        for segment in layout.segments {
+            let isZero = gradient[segment.range].allSatisfy { $0 == 0 }
+            #expect(isZero == (segment.kind == .frozen), "\(segment.name)")
+        }
     }
 
     @Test func aNodeThatDoesNotFitIsNamed() throws {

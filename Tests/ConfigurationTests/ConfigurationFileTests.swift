@@ -64,6 +64,18 @@ import Testing
         #expect(error?.problem.isEmpty == false)
     }
 
+    /// Names are texts whatever they look like; without any, a run is stored as before there was the key.
+    @Test func frozenParametersAreNamedInAList() throws {
+        let plain = try RunConfiguration(yaml: "")
+        #expect(!plain.canonicalText.contains("frozen"))
+        #expect(try RunConfiguration(yaml: "backbone: {frozen: []}").fingerprint == plain.fingerprint)
+        let some = try RunConfiguration(yaml: "backbone: {frozen: [conv1.weight, \"layer1.*\", 12]}")
+        #expect(some.backbone.frozen == ["conv1.weight", "layer1.*", "12"])
+        #expect(try RunConfiguration(stored: some.canonicalText) == some && some.fingerprint != plain.fingerprint)
+        #expect(try RunConfiguration(yaml: "", settings: ["backbone.frozen=[fc.*]"]).backbone.frozen == ["fc.*"])
+        #expect(some.differences(from: plain).count == 1)
+    }
+
     /// The keys of AdamW are not in what is stored of a run without it: its fingerprint is what it was.
     @Test func sgdIsStoredAsBeforeThereWasAnother() throws {
         let plain = try RunConfiguration(yaml: "")

@@ -2,10 +2,35 @@ extension BackboneConfiguration {
     /// The most blocks of a stage that a file is searched for.
     private static let maximumDepth = 1000
 
-    /// The configuration that the shapes of an iresnet's tensors show, for square images; nil if they are not of one.
+    /// The configuration that the shapes of a network's tensors show, for square images; nil if they are of none that is known.
     ///
     /// - Parameter shapes: the shape of a tensor by InsightFace's name.
     init?(shapes: (String) -> [Int]?) {
+        if let found = Self(iresnet: shapes) ?? Self(mobileFaceNet: shapes) { self = found } else { return nil }
+    }
+
+    private init?(mobileFaceNet shapes: (String) -> [Int]?) {
+        guard let stem = shapes("layers.0.layers.0.weight"), stem.count == 4,
+            let last = shapes("features.layers.0.layers.0.weight"), last.count == 4, (1...256).contains(last[2]),
+            let linear = shapes("features.layers.2.weight"), linear.count == 2
+        else { return nil }
+        /// The bottlenecks of a stage; a stage of one convolution has none.
+        let depths = [1, 3, 5, 7].map { stage in
+            max(
+                1,
+                (0..<Self.maximumDepth).first { shapes("layers.\(stage).layers.\($0).layers.0.layers.0.weight") == nil }
+                    ?? 0)
+        }
+        let known = ["mbf", "mbf_large"].compactMap { try? Self.named($0) }.first { $0.stemWidth == stem[0] }
+        guard var found = known else { return nil }
+        found.depths = depths
+        found.inputChannels = stem[1]
+        (found.inputHeight, found.inputWidth) = (last[2] * 16, last[2] * 16)
+        found.embeddingSize = linear[0]
+        self = found
+    }
+
+    private init?(iresnet shapes: (String) -> [Int]?) {
         guard let stem = shapes("conv1.weight"), stem.count == 4, let linear = shapes("fc.weight"), linear.count == 2
         else { return nil }
         var depths: [Int] = []

@@ -73,12 +73,16 @@ public enum BackboneFile {
         return (layout, parameters)
     }
 
-    /// What stands before every name: nothing, or the shortest that the tensors of an iresnet have.
+    /// What stands before every name: nothing, or the shortest that the tensors of a network have.
     private static func prefix(of file: SafeTensorsFile) -> String {
-        let first = "conv1.weight"
-        return file.names.filter { $0.hasSuffix(first) }.map { String($0.dropLast(first.count)) }
-            .filter { file.shape($0 + "layer1.0.conv1.weight") != nil && file.shape($0 + "fc.weight") != nil }
-            .min { ($0.count, $0) < ($1.count, $1) } ?? ""
+        let networks = [
+            ["conv1.weight", "layer1.0.conv1.weight", "fc.weight"],
+            ["layers.0.layers.0.weight", "conv_sep.layers.0.weight", "features.layers.2.weight"],
+        ]
+        return networks.flatMap { tensors in
+            file.names.filter { $0.hasSuffix(tensors[0]) }.map { String($0.dropLast(tensors[0].count)) }
+                .filter { prefix in tensors.allSatisfy { file.shape(prefix + $0) != nil } }
+        }.min { ($0.count, $0) < ($1.count, $1) } ?? ""
     }
 
     private static func ownConfiguration(
@@ -88,7 +92,7 @@ public enum BackboneFile {
             guard let configuration = BackboneConfiguration(shapes: { file.shape(prefix + $0) }) else {
                 throw BackboneError(
                     .file,
-                    "\(file.path): does not say which backbone it holds, and its tensors are not those of InsightFace's iresnet (conv1.weight, layer1.0.conv1.weight, …, fc.weight)"
+                    "\(file.path): does not say which backbone it holds, and its tensors are not those of InsightFace's iresnet (conv1.weight, layer1.0.conv1.weight, …, fc.weight) or mobilefacenet (layers.0.layers.0.weight, …, features.layers.2.weight)"
                 )
             }
             return configuration

@@ -9,7 +9,7 @@ public struct ParameterLayout: Sendable {
     public enum Kind: String, Sendable {
         /// Trained by gradient.
         case parameter
-        /// Constant, but counted as a parameter: `features.weight`.
+        /// Constant, but counted as a parameter: `features.weight`, and what `backbone.frozen` names.
         case frozen
         /// A running statistic of a batch normalisation.
         case statistic
@@ -49,10 +49,39 @@ public struct ParameterLayout: Sendable {
         segments.filter { $0.kind != .statistic }.reduce(0) { $0 + $1.range.count }
     }
 
-    /// - Throws: `BackboneError` if the configuration describes no network.
-    public init(_ configuration: BackboneConfiguration) throws(BackboneError) {
+    /// - Parameter frozen: names of parameters that are not trained, `*` standing for any characters. Running statistics move
+    ///   all the same, as in PyTorch.
+    /// - Throws: `BackboneError` if the configuration describes no network, or a name no parameter.
+    public init(_ configuration: BackboneConfiguration, frozen: [String] = []) throws(BackboneError) {
         try configuration.validate()
-        self.init(configuration, configuration.isIdentity ? nil : try configuration.graph())
+        let graph = configuration.isIdentity ? nil : try configuration.graph()
+        let names = (graph?.parameters ?? []).filter { $0.kind != .statistic }.map(\.name)
+        var matched: Set<String> = []
+        for pattern in frozen {
+            let found = names.filter { Self.matches($0[...], pattern[...]) }
+            guard !found.isEmpty else {
+                throw BackboneError(
+                    .invalidConfiguration,
+                    "no parameter of \(configuration.name) is named \(pattern); they are named as \(names.prefix(3).joined(separator: ", ")), …, and * stands for any characters"
+                )
+            }
+            matched.formUnion(found)
+        }
+        self.init(configuration, graph, frozen: matched)
+    }
+
+    /// Whether a name is one of a pattern, in which `*` stands for any characters.
+    private static func matches(_ name: Substring, _ pattern: Substring) -> Bool {
+        let parts = pattern.split(separator: "*", omittingEmptySubsequences: false)
+        guard parts.count > 1, let first = parts.first, let last = parts.last else { return name == pattern }
+        guard name.count >= first.count + last.count, name.hasPrefix(first), name.hasSuffix(last) else { return false }
+        // Each part as early as it can be: what is left for the others is then the most.
+        var rest = name.dropFirst(first.count).dropLast(last.count)
+        for part in parts.dropFirst().dropLast() where !part.isEmpty {
+            guard let at = rest.firstRange(of: part) else { return false }
+            rest = rest[at.upperBound...]
+        }
+        return true
     }
 
     /// The layout of a network that no configuration describes, from images to a vector.
@@ -64,7 +93,7 @@ public struct ParameterLayout: Sendable {
                 inputHeight: shape[1], inputWidth: shape[2], embeddingSize: graph.outputShape.reduce(1, *)), graph)
     }
 
-    private init(_ configuration: BackboneConfiguration, _ graph: Graph?) {
+    private init(_ configuration: BackboneConfiguration, _ graph: Graph?, frozen: Set<String> = []) {
         self.configuration = configuration
         self.graph = graph
         var segments: [Segment] = []
@@ -72,7 +101,8 @@ public struct ParameterLayout: Sendable {
         for (index, parameter) in (graph?.parameters ?? []).enumerated() {
             segments.append(
                 Segment(
-                    name: parameter.name, kind: parameter.kind, shape: parameter.shape,
+                    name: parameter.name, kind: frozen.contains(parameter.name) ? .frozen : parameter.kind,
+                    shape: parameter.shape,
                     range: start..<start + parameter.count, initializer: parameter.initializer, index: index))
             start += parameter.count
         }

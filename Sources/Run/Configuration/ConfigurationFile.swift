@@ -71,15 +71,15 @@ extension RunConfiguration {
     static let valuesBefore: [String: String] = {
         let defaults = leaves(withEveryKey)
         let keys = ["name", "betas", "epsilon", "moments", "decay"].map { "optimizer.\($0)" }
-        return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") }).merging(["head.sampling": "1"]) {
-            $1
-        }
+        return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") })
+            .merging(["head.sampling": "1", "backbone.frozen": "[]"]) { $1 }
     }()
 
     /// Makes nil what has the value that every run had before there was its key.
     mutating func forgetValuesBefore() {
         let defaults = Optimizer()
         if head.sampling == 1 { head.sampling = nil }
+        if backbone.frozen?.isEmpty == true { backbone.frozen = nil }
         if optimizer.decay == defaults.decay { optimizer.decay = nil }
         guard optimizer.name == defaults.name else { return }
         optimizer.name = nil

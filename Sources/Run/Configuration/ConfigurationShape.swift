@@ -31,6 +31,7 @@ indirect enum ConfigurationShape: Sendable {
         // An empty list could be cast to either.
         case let list where type(of: list) == [Int].self: self = .list(.integer(isNatural: false))
         case let list where type(of: list) == [Double]?.self: self = .list(.number(isSingle: false))
+        case let list where type(of: list) == [String]?.self: self = .list(.text)
         case let list where type(of: list) == [String].self: self = .list(Self.paths.contains(key) ? .path : .text)
         default:
             var section: [String: ConfigurationShape] = [:]

@@ -83,6 +83,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var denseSlices = 16
         /// A safetensors file with InsightFace's parameter names to start from; empty for random values.
         public var initial = ""
+        /// Names of parameters that are not trained, `*` standing for any characters; nil for none.
+        public var frozen: [String]? = []
     }
 
     /// The class centers and the loss.

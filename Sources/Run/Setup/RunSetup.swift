@@ -41,7 +41,7 @@ public struct RunSetup: Sendable {
             exchangedRows: try head.exchangedRows, exchangedGradients: try head.exchangedGradients)
         _ = try self.head.validate()
         backbone = try configuration.backboneShape()
-        layout = try ParameterLayout(backbone)
+        layout = try ParameterLayout(backbone, frozen: configuration.backbone.frozen ?? [])
         let clip = configuration.optimizer.clipNorm
         optimizer = DenseOptimizer(
             rule: try configuration.rule, decay: configuration.optimizer.decay == "weights" ? .weights : .all,

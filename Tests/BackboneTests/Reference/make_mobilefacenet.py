@@ -6,82 +6,16 @@ function of their place, which the test computes too. Needs PyTorch; the result 
 """
 
 import math
+import sys
+from pathlib import Path
 
 import torch
-from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "Benchmarks/Peers"))
+
+from backbones import MobileFaceNet  # noqa: E402
 
 BATCH, SIZE, EMBEDDING, DEPTHS, SCALE = 4, 32, 16, (1, 1, 1, 1), 2
-
-
-def wrap(*modules):
-    holder = nn.Module()
-    holder.layers = nn.Sequential(*modules)
-    holder.forward = holder.layers.forward
-    return holder
-
-
-def linear_block(inputs, outputs, kernel=1, stride=1, padding=0, groups=1):
-    return wrap(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(outputs)
-    )
-
-
-def conv_block(inputs, outputs, kernel=1, stride=1, padding=0, groups=1):
-    return wrap(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.PReLU(outputs),
-    )
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, inputs, outputs, groups, stride, residual):
-        super().__init__()
-        self.residual = residual
-        self.layers = nn.Sequential(
-            conv_block(inputs, groups),
-            conv_block(groups, groups, 3, stride, 1, groups),
-            linear_block(groups, outputs),
-        )
-
-    def forward(self, x):
-        y = self.layers(x)
-        return x + y if self.residual else y
-
-
-def residual(width, blocks, groups):
-    return wrap(*[Bottleneck(width, width, groups, 1, True) for _ in range(blocks)])
-
-
-class MobileFaceNet(nn.Module):
-    def __init__(self, depths, scale, embedding, last):
-        super().__init__()
-        narrow, wide = 64 * scale, 128 * scale
-        second = conv_block(narrow, narrow, 3, 1, 1, 64) if depths[0] == 1 else residual(narrow, depths[0], 128)
-        self.layers = nn.ModuleList(
-            [
-                conv_block(3, narrow, 3, 2, 1),
-                second,
-                Bottleneck(narrow, narrow, 128, 2, False),
-                residual(narrow, depths[1], 128),
-                Bottleneck(narrow, wide, 256, 2, False),
-                residual(wide, depths[2], 256),
-                Bottleneck(wide, wide, 512, 2, False),
-                residual(wide, depths[3], 256),
-            ]
-        )
-        self.conv_sep = conv_block(wide, 512)
-        self.features = wrap(
-            linear_block(512, 512, last, groups=512),
-            nn.Flatten(),
-            nn.Linear(512, embedding, bias=False),
-            nn.BatchNorm1d(embedding),
-        )
-
-    def forward(self, x):
-        for layer in self.layers:
-            x = layer(x)
-        return self.features(self.conv_sep(x))
 
 
 def noise(count, phase):
