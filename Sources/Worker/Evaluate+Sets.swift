@@ -64,7 +64,7 @@ extension Evaluate {
             let stored: FeatureDataset = try FeatureDataset(path: path)
             return AllToAll(
                 TemplateFeatures(normalizing: stored.features.array(Float.self), size: stored.embeddingSize),
-                labels: stored.labels.array(Int64.self).map { Int32(truncatingIfNeeded: $0) }, threads: threads)
+                labels: stored.labels.array(Int64.self), threads: threads)
         }
         let network = try loadedBackbone()
         let images = try NamedImages(path, shape: network.shape)
@@ -74,7 +74,7 @@ extension Evaluate {
         }
         return AllToAll(
             TemplateFeatures(normalizing: try features(images.source, network), size: network.embeddingSize),
-            labels: labels.map { Int32(truncatingIfNeeded: $0) }, threads: threads)
+            labels: labels, threads: threads)
     }
 
     private func loadedBackbone() throws -> LoadedBackbone {

@@ -47,7 +47,7 @@ import Verification
         let golden = try GoldenFigures()
         let found = AllToAll(
             TemplateFeatures(normalizing: GoldenFigures.features(700, kind: 51), size: 8),
-            labels: (0..<700).map { Int32($0 % 30) }, threads: threads, at: AcceptRates.published)
+            labels: (0..<700).map { Int64($0 % 30) }, threads: threads, at: AcceptRates.published)
         #expect(golden.agrees("pairs.counts", [Double(found.samePairs), Double(found.differentPairs)]))
         #expect(golden.agrees("pairs.strict", found.rates.map(\.strict)))
         #expect(found.rates[0].reason == "236830 different pairs do not resolve a rate below 1/236830")

@@ -55,4 +55,31 @@ import Testing
         #expect(wrong.isEmpty)
         #expect(values[0..<size] != values[size..<2 * size])
     }
+
+    /// 1 and 2³² + 1 are two persons.
+    @Test func labelsAreComparedWhole() throws {
+        let folder = try TemporaryFolder()
+        for image in 0..<4 {
+            let pixels = (0..<1024).map { UInt8(($0 * (image + 3) + image * 5) % 256) }
+            _ = try folder.write(Array("P5 32 32 255\n".utf8) + pixels, to: "i\(image).pgm")
+        }
+        let labels: [Int64] = [1, 1, (1 << 32) + 1, 2]
+        let list = labels.enumerated().map { "i\($0).pgm\t\($1)" }.joined(separator: "\n")
+        let images = try folder.write(Array(list.utf8), to: "list.txt")
+        let layout = try ParameterLayout(.named("iresnet-small", channels: 1, height: 32, width: 32))
+        let backbone = folder.path + "/b.safetensors"
+        try BackboneFile.write(layout.initialValues(in: 0..<layout.count, seed: 1), layout: layout, to: backbone)
+        let output = Pipe()
+        let process = Process()
+        process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appending(path: "worker")
+        process.arguments = ["evaluate", "--backbone", backbone, "--all-to-all", images, "--threads", "1"]
+        process.standardOutput = output
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        #expect(text.contains("4 images, 1 same and 5 different pairs"), "\(text)")
+    }
 }

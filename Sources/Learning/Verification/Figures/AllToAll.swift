@@ -18,7 +18,7 @@ public struct AllToAll: Sendable, Hashable, Codable {
     /// - Parameters:
     ///   - features: at length 1.
     ///   - labels: one for each row.
-    public init(_ features: TemplateFeatures, labels: [Int32], threads: Int, at fars: [Double] = published) {
+    public init(_ features: TemplateFeatures, labels: [Int64], threads: Int, at fars: [Double] = published) {
         precondition(labels.count == features.count, "one label per row")
         let counts = Self.count(features, labels, threads: max(1, threads))
         images = labels.count
@@ -53,7 +53,7 @@ public struct AllToAll: Sendable, Hashable, Codable {
 
     /// How many pairs i < j have a score in each bin; a thread has counts of its own.
     private static func count(
-        _ features: TemplateFeatures, _ labels: [Int32], threads: Int
+        _ features: TemplateFeatures, _ labels: [Int64], threads: Int
     ) -> (same: [UInt64], different: [UInt64]) {
         let block = 256
         let tiles = (labels.count + block - 1) / block
