@@ -45,7 +45,7 @@ public struct LandmarkAlignment: Sendable {
 
     /// Warps an interleaved 8-bit image so that its landmarks come to the template: bilinear, 0 outside of it.
     ///
-    /// Weights are exact. OpenCV's `warpAffine` rounds them to 1/32 of a pixel: its values differ by a few units.
+    /// Weights are exact. Those of OpenCV 4's `warpAffine` are rounded: some values differ, nearly all by 1.
     ///
     /// - Parameters:
     ///   - landmarks: x1, y1 … x5, y5 in pixels of the image.
