@@ -177,10 +177,11 @@ lint:
 	scripts/check-architecture
 	scripts/suites --check
 
-# Regenerates the protobuf-c code from Sources/C/CWire/wire.proto.
+# Regenerates the protobuf-c code from Sources/C/CWire/wire.proto and Sources/C/COnnx/onnx.proto.
 proto:
 	@command -v protoc-c >/dev/null || { echo "protoc-c is missing: apt-get install protobuf-c-compiler" >&2; exit 69; }
 	cd Sources/C/CWire && protoc-c --c_out=. wire.proto && mv wire.pb-c.h include/
+	cd Sources/C/COnnx && protoc-c --c_out=. onnx.proto && mv onnx.pb-c.h include/
 
 clean:
 	rm -rf .build run demo

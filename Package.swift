@@ -57,6 +57,8 @@ let package = Package(
             name: "CKernels", path: "Sources/C/CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
         .target(
             name: "CWire", dependencies: ["CProtobufC"], path: "Sources/C/CWire", exclude: ["wire.proto"]),
+        .target(
+            name: "COnnx", dependencies: ["CProtobufC"], path: "Sources/C/COnnx", exclude: ["onnx.proto"]),
         // JPEG and PNG, whose libraries report errors by longjmp.
         .target(
             name: "CPictures", dependencies: ["CJPEG", "CPNG"], path: "Sources/C/CPictures",
@@ -128,6 +130,10 @@ let package = Package(
         .target(
             name: "Training", dependencies: ["CKernels", "COneDNN", "Determinism", "Model", "Tensors"],
             path: "Sources/Learning/Training", swiftSettings: settings),
+        // Networks as ONNX files: written, and read with nothing in a file trusted.
+        .target(
+            name: "ONNX", dependencies: ["COnnx", "CProtobufC", "Model", "Tensors"], path: "Sources/Learning/ONNX",
+            swiftSettings: settings),
 
         // Sources/ShardModel
         // What a shard is and keeps: executes what its state machine asks for, on files. No sockets.
@@ -184,7 +190,7 @@ let package = Package(
             name: "Worker",
             dependencies: [
                 "Cluster", "Configuration", "Dataset", "Determinism", "Glyphs", "MemberSupport", "Model", "Monitoring",
-                "ParameterStore", "PartialFC", "ProcessSupport", "RunData", "Setup", "StepProtocol", "Tensors",
+                "ONNX", "ParameterStore", "PartialFC", "ProcessSupport", "RunData", "Setup", "StepProtocol", "Tensors",
                 "Training", "Verification", "Wire", arguments, logging,
             ], path: "Sources/Worker", swiftSettings: settings),
         .executableTarget(
@@ -262,6 +268,9 @@ let package = Package(
                 "Cluster", "Determinism", "Model", "ParameterStore", "Tensors", "TestSupport", "Training",
             ],
             exclude: ["Reference"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "ONNXTests", dependencies: ["Model", "ONNX", "Tensors", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
             name: "SetupTests",

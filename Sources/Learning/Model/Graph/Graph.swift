@@ -53,6 +53,12 @@ public struct Graph: Sendable, Hashable {
         public let name: String
         public let operation: Operation
         public let inputs: [Value]
+
+        public init(name: String, operation: Operation, inputs: [Value]) {
+            self.name = name
+            self.operation = operation
+            self.inputs = inputs
+        }
     }
 
     public let name: String
