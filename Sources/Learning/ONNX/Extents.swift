@@ -19,7 +19,8 @@ struct Extent: Equatable {
             result = a.number.multipliedReportingOverflow(by: b.number)
             return result.overflow ? nil : Extent(number: result.partialValue, isBatch: a.isBatch || b.isBatch)
         case "Div":
-            guard b.number != 0 else { return nil }
+            // Rounds as integers do; extents are not negative, and -1 of the smallest number would overflow.
+            guard b.number > 0 else { return nil }
             if a.isBatch {
                 guard a.number % b.number == 0 else { return nil }
                 return Extent(number: a.number / b.number, isBatch: !b.isBatch)

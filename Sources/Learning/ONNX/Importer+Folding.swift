@@ -12,6 +12,7 @@ extension Importer {
         case "Constant":
             if let tensor = node.tensor("value") {
                 let stored = try StoredTensor(tensor, name: node.outputs[0], of: message)
+                storedCount += stored.count
                 return made(stored.shape, .stored(stored))
             }
             if node.has("value_float") { return made([], .floats([node.float("value_float", 0)])) }
@@ -105,8 +106,8 @@ extension Importer {
             guard constants.allSatisfy({ $0.shape.count == 1 }),
                 node.integer("axis", 0) == 0 || node.integer("axis", 0) == -1
             else { throw Problem("of constants that are no vectors") }
+            for constant in constants { try charge(constant.count) }
             let joined = try constants.flatMap { try $0.extents() }
-            try charge(joined.count)
             return Constant(name: "", shape: [joined.count], content: .integers(joined))
         case "Add", "Sub", "Mul", "Div": return try foldedArithmetic(node, constants)
         default: throw Problem("of constants alone, it is not supported")

@@ -37,6 +37,8 @@ struct Importer {
     private var names: Set<String> = []
     /// Elements that folding may still make.
     private var foldingLeft: Int
+    /// Elements of all tensors of the file, and of its constants.
+    var storedCount: Int
 
     static func read(_ message: ModelMessage, openExtent: Int) throws -> (graph: Graph, parameters: Tensor) {
         let proto = message.graph
@@ -97,7 +99,10 @@ struct Importer {
         self.builder = builder
         known = constants
         self.fixedBatch = fixedBatch
-        foldingLeft = message.byteCount + 1 << 20
+        foldingLeft = message.byteCount + (1 << 20)
+        storedCount = constants.values.reduce(0) { sum, known in
+            if case .constant(let constant) = known { sum + constant.count } else { sum }
+        }
     }
 
     /// The shape of a sample, and the batch if it is fixed.
@@ -166,6 +171,10 @@ struct Importer {
         guard let last = values[output.index] else { throw Problem("no node makes its output") }
         let result = try graph.finish(last)
         let count = kept.reduce(0) { $0 + $1.count }
+        // A tensor that many nodes read is a parameter of each.
+        guard count <= 4 * storedCount + (1 << 20) else {
+            throw Problem("its nodes read \(count) weights, and it holds \(storedCount)")
+        }
         let flat = Tensor(uninitialized: Float.self, shape: [count])
         var start = 0
         for weight in kept {

@@ -32,7 +32,7 @@ final class ModelMessage {
             throw Problem("cannot be read: \(error.localizedDescription)")
         }
         byteCount = data.count
-        let budget = ProtoBudget(8 * data.count + 1 << 20)
+        let budget = ProtoBudget(8 * data.count + (1 << 20))
         let unpacked = data.withUnsafeBytes { bytes in
             withExtendedLifetime(budget) {
                 var allocator = ProtobufCAllocator(
