@@ -15,7 +15,7 @@ struct Embed: ParsableCommand {
             killed: what is done is in OUTPUT.rows and OUTPUT.progress until the end.
             """)
 
-    @Option(help: "The backbone: a safetensors file.", completion: .file(extensions: ["safetensors"]))
+    @Option(help: "The backbone: a safetensors or ONNX file.", completion: .file(extensions: ["safetensors", "onnx"]))
     var backbone: String
 
     @Option(

@@ -18,9 +18,9 @@ struct Evaluate: ParsableCommand {
 
     @Option(
         help: """
-            The backbone: a safetensors file that training or `coordinator export` wrote, or with the names of InsightFace's \
+            The backbone: an ONNX file, or a safetensors file that training or `coordinator export` wrote, or with the names of InsightFace's \
             iresnet.
-            """, completion: .file(extensions: ["safetensors"]))
+            """, completion: .file(extensions: ["safetensors", "onnx"]))
     var backbone: String?
 
     @Option(

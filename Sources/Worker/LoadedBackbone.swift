@@ -2,6 +2,7 @@ public import ArgumentParser
 public import Dataset
 import Determinism
 import Model
+import ONNX
 import ProcessSupport
 import Tensors
 import Training
@@ -19,21 +20,35 @@ struct LoadedBackbone {
     let fingerprint: String
     private let network: BackboneWorker
 
-    /// - Throws: `BackboneError` if the file cannot be used.
-    init(_ path: String, threads: Int) throws(BackboneError) {
-        let (layout, parameters) = try BackboneFile.read(path)
+    /// Reads an ONNX file, or else safetensors.
+    ///
+    /// - Throws: `BackboneError` or `ONNXError` if the file cannot be used.
+    init(_ path: String, threads: Int) throws {
+        let (layout, parameters) = try Self.read(path)
         self.threads = threads
         shape = ImageShape(
             channels: layout.configuration.inputChannels, height: layout.configuration.inputHeight,
             width: layout.configuration.inputWidth)
         embeddingSize = layout.configuration.embeddingSize
         network = try BackboneWorker(
-            configuration: layout.configuration, microBatchSize: Self.batchSize,
-            blocks: ParallelBlocks(threads: threads))
+            layout: layout, microBatchSize: Self.batchSize, blocks: ParallelBlocks(threads: threads))
         try network.load(parameters)
         fingerprint = parameters.withPointer(Float.self) {
             String(ContentFingerprint.of(UnsafeRawBufferPointer($0)), radix: 16)
         }
+    }
+
+    private static func read(_ path: String) throws -> (layout: ParameterLayout, parameters: Tensor) {
+        guard path.lowercased().hasSuffix(".onnx") else { return try BackboneFile.read(path) }
+        let (graph, parameters) = try ONNXFile.read(path)
+        guard graph.inputShape.count == 3, [1, 3].contains(graph.inputShape[0]) else {
+            throw ONNXError(
+                path: path,
+                problem:
+                    "its input is \(graph.inputShape) behind the batch; images of 1 or 3 channels, [channels, height, width], are needed"
+            )
+        }
+        return (ParameterLayout(graph), parameters)
     }
 
     /// The images of a call.
