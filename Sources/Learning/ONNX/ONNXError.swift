@@ -4,5 +4,10 @@ public struct ONNXError: Error, CustomStringConvertible, Sendable {
     /// What was wrong, where, and what to do about it.
     public let problem: String
 
+    public init(path: String, problem: String) {
+        self.path = path
+        self.problem = problem
+    }
+
     public var description: String { "\(path): \(problem)" }
 }
