@@ -45,6 +45,21 @@ import Testing
         }
     }
 
+    /// What Golden/onnx_models.py has PyTorch's exporters write.
+    @Test(arguments: ["script_17", "dynamo_18"]) func whatExportersWriteOutIsOneOperator(exporter: String) throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Golden/onnx").path
+        let padded = try ONNXFile.read("\(folder)/pad_\(exporter).onnx").graph
+        guard case .convolution(let convolution) = padded.nodes[0].operation else {
+            Issue.record("the first node is \(padded.nodes[0].operation.title)")
+            return
+        }
+        #expect(convolution.padding == .init(top: 3, left: 1, bottom: 4, right: 2))
+        #expect(padded.nodes.count == 2 && padded.inputShape == [3, 8, 6])
+        let gelu = try ONNXFile.read("\(folder)/gelu_\(exporter).onnx").graph
+        #expect(gelu.nodes.map(\.operation.title) == ["convolution", "gelu", "reshape"])
+    }
+
     /// Bytes changed at random, and cut files: read or refused. Prints its seed.
     @Test func mutations() throws {
         let seed = UInt64(ProcessInfo.processInfo.environment["PFC_FUZZ_SEED"] ?? "") ?? UInt64.random(in: 0..<1 << 32)

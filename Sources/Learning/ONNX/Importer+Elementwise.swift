@@ -62,6 +62,10 @@ extension Importer {
         case (.erfPlusOne(let x), .value(let y), "Mul"), (.value(let y), .erfPlusOne(let x), "Mul"):
             if x == y { return .twiceGELU(x) }
             return try isHalved(y, of: x) ? .value(add(node.name, .activation(.gelu), [x])) : nil
+        case (.erfPlusOne(let x), let half, "Mul"), (let half, .erfPlusOne(let x), "Mul"):
+            return try number(half) == 0.5 ? .halfErfPlusOne(x) : nil
+        case (.halfErfPlusOne(let x), .value(let y), "Mul"), (.value(let y), .halfErfPlusOne(let x), "Mul"):
+            return x == y ? .value(try add(node.name, .activation(.gelu), [x])) : nil
         case (.twiceGELU(let x), let half, "Mul"), (let half, .twiceGELU(let x), "Mul"):
             return try number(half) == 0.5 ? .value(add(node.name, .activation(.gelu), [x])) : nil
         case (.twiceGELU(let x), let two, "Div"):

@@ -79,6 +79,13 @@ extension Importer {
             let order = node.integers("perm") ?? Array(first.shape.indices.reversed())
             guard order.sorted() == Array(first.shape.indices) else { throw Problem("an order \(order)") }
             if order == Array(first.shape.indices) { return first }
+            if first.isInteger, order == [1, 0] {
+                let (rows, columns, elements) = (first.shape[0], first.shape[1], try first.extents())
+                try charge(elements.count)
+                result.content = .integers((0..<elements.count).map { elements[$0 % rows * columns + $0 / rows] })
+                result.shape = [columns, rows]
+                return result
+            }
             guard order == [1, 0] else { throw Problem("only matrices of weights are transposed") }
             result.shape.reverse()
             result.isTransposed.toggle()
@@ -94,6 +101,27 @@ extension Importer {
                 return elements[place]
             }
             return Constant(name: "", shape: constants[1].shape, content: .integers(chosen))
+        case "ConstantOfShape":
+            let shape = try first.integers()
+            let value = try node.tensor("value").map { try StoredTensor($0, name: node.outputs[0], of: message) }
+            guard let count = shape.first, shape.count == 1, (0...1 << 12).contains(count),
+                value?.kind.isInteger != false
+            else { throw Problem("only short vectors of integers are made, not \(shape)") }
+            try charge(count)
+            let number = try value?.integers().first ?? 0
+            return Constant(
+                name: "", shape: [count], content: .integers([Extent](repeating: Extent(number: number), count: count)))
+        case "Slice" where first.isInteger && first.shape.count == 2:
+            // How TorchScript turns PyTorch's order of paddings round.
+            guard let rows = first.shape.first, try integers(node, "axes", input: 3) == [0],
+                try constant(node, 4)?.integers() == [-1], try integers(node, "starts", input: 1) == [-1],
+                let end = try integers(node, "ends", input: 2)?.first, end < -rows
+            else { throw Problem("of a constant that is no vector") }
+            let (elements, columns) = (try first.extents(), first.shape[1])
+            try charge(elements.count)
+            result.content = .integers(
+                (0..<rows).reversed().flatMap { elements[$0 * columns..<($0 + 1) * columns] })
+            return result
         case "Slice":
             guard first.shape.count == 1, let part = try slices(node).first, part.axis == 0 || part.axis == -1 else {
                 throw Problem("of a constant that is no vector")

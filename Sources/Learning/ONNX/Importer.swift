@@ -17,6 +17,8 @@ struct Importer {
         case erf(Graph.Value)
         case erfPlusOne(Graph.Value)
         case twiceGELU(Graph.Value)
+        /// (erf(x/√2) + 1)/2, which times x is a GELU.
+        case halfErfPlusOne(Graph.Value)
     }
 
     let message: ModelMessage
