@@ -116,6 +116,25 @@ import Training
             Case(name: "softmax of channels", input: [4, 3, 3]) { net, x in try net.add("s", .softmax(axis: 0), x) },
         ]
 
+    /// A node that leads nowhere gets the gradient zero, under the name of another one too.
+    @Test func whatLeadsNowhereHasNoGradient() throws {
+        var net = try GraphBuilder(name: "net", input: [4])
+        let (used, unused) = (net.parameter("used", [3, 4]), net.parameter("unused", [3, 4]))
+        _ = try net.add("layer", .linear(weight: unused, bias: nil), .input)
+        let output = try net.add("layer", .linear(weight: used, bias: nil), .input)
+        let worker = try BackboneWorker(
+            layout: ParameterLayout(net.finish(output)), microBatchSize: 2, blocks: ParallelBlocks(threads: 1))
+        try worker.load(Tensor([Float](repeating: 1, count: 24)))
+        // Two micro-batches: the second gradient lies in memory that was used before.
+        let images = randomTensor([8, 1, 1, 4], seed: 1)
+        for _ in 0..<2 {
+            _ = try worker.forward(images: images)
+            let gradient = try worker.backward(randomTensor([8, 3], seed: 2), microBatches: 0..<4, of: 4).gradients
+                .array(Float.self)
+            #expect(gradient[..<12].contains { $0 != 0 } && gradient[12...].allSatisfy { $0 == 0 })
+        }
+    }
+
     @Test(arguments: cases) func agreesWithDifferenceQuotients(_ test: Case) throws {
         let batch = 3
         var net = try GraphBuilder(name: test.name, input: test.input)

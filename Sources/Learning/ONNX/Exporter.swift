@@ -18,23 +18,19 @@ final class Exporter {
     private var values: [String] = []
     /// Names that are taken: of tensors and values.
     private var names: Set<String> = ["data", "embedding"]
-    private let starts: [Int]
+    private let layout: ParameterLayout
     private var written: [String: String] = [:]
 
     init(graph: Graph, parameters: Tensor, arena: ProtoArena, withNormalization: Bool) throws {
-        var (starts, count) = ([Int](), 0)
-        for parameter in graph.parameters {
-            starts.append(count)
-            count += parameter.count
-        }
-        guard parameters.dtype == .f32, parameters.shape == [count] else {
-            throw Problem("parameters are \(parameters.dtype) \(parameters.shape); \(graph.name) has f32 [\(count)]")
+        layout = ParameterLayout(graph)
+        guard parameters.dtype == .f32, parameters.shape == [layout.count] else {
+            throw Problem(
+                "parameters are \(parameters.dtype) \(parameters.shape); \(graph.name) has f32 [\(layout.count)]")
         }
         self.graph = graph
         self.parameters = parameters
         self.arena = arena
         self.withNormalization = withNormalization
-        self.starts = starts
     }
 
     /// The file.
@@ -180,7 +176,7 @@ final class Exporter {
         if let name = written[key] { return name }
         let name = free(parameter.name)
         written[key] = name
-        let first = parameters.rows(starts[id.index]..<starts[id.index] + parameter.count).rawPointer
+        let first = parameters.rows(layout[id].range).rawPointer
         initializer(name, extents, type: 1, first, parameter.count * 4)
         return name
     }

@@ -92,19 +92,10 @@ final class Network: Sendable {
         let backward = MemoryPlan(regions)
         gradients = backward.offsets
         arenaCount = max(forward.count, backward.count)
-        let visited = Set(steps.map(\.stage))
-        untrained =
-            layout.segments.filter { $0.kind == .frozen }.map(\.range) + Self.unwritten(layout, graph, stages, visited)
-    }
-
-    /// Trained parameters of stages that the backward pass never comes to.
-    private static func unwritten(
-        _ layout: ParameterLayout, _ graph: Graph, _ stages: [Stage], _ visited: Set<Int>
-    ) -> [Range<Int>] {
-        let written = Set(visited.map { stages[$0].name })
-        return graph.nodes.filter { !written.contains($0.name) }.flatMap { node in
-            node.operation.parameters.map { layout[$0] }
-        }.filter { $0.kind == .parameter }.map(\.range)
+        let written = Set(steps.flatMap { stages[$0.stage].parameters.map(\.index) })
+        untrained = layout.segments.filter {
+            $0.kind == .frozen || $0.kind == .parameter && !written.contains($0.index)
+        }.map(\.range)
     }
 
     /// Walks the stages backwards: which gradients there are, where they are added, and how long each is used.

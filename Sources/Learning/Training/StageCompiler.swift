@@ -19,7 +19,8 @@ enum ValueLayout: Hashable {
 
 /// One kernel in the order of execution, and the values that it reads and makes, by number.
 struct Stage: Sendable {
-    let name: String
+    /// Of the nodes that it executes.
+    let parameters: [Graph.ParameterID]
     let kernel: any TrainingKernel
     let inputs: [Int]
     let output: Int
@@ -79,7 +80,7 @@ struct StageCompiler {
         let (from, to) = (other.order(shape.count), layout.order(shape.count))
         let order = [0] + to.map { axis in (from.firstIndex(of: axis) ?? 0) + 1 }
         let extents = [batch] + from.map { shape[$0] }
-        let result = permuted(source, extents, order, "layout")
+        let result = permuted(source, extents, order)
         places[value, default: [:]][layout] = result
         return result
     }
@@ -91,29 +92,30 @@ struct StageCompiler {
     }
 
     /// A value in another order, by number; the value itself if memory stays as it is.
-    private mutating func permuted(_ source: Int, _ extents: [Int], _ order: [Int], _ name: String) -> Int {
+    private mutating func permuted(_ source: Int, _ extents: [Int], _ order: [Int]) -> Int {
         // Axes of one element may stand anywhere.
         let significant = order.filter { extents[$0] > 1 }
         if significant == significant.sorted() { return source }
-        return emit(name, PermutationKernel(input: extents, order: order), [source], sizes[source])
-    }
-
-    private mutating func emit(_ name: String, _ kernel: any TrainingKernel, _ inputs: [Int], _ size: Int) -> Int {
-        sizes.append(size)
-        isTrained.append(true)
-        stages.append(Stage(name: name, kernel: kernel, inputs: inputs, output: sizes.count - 1))
-        return sizes.count - 1
+        return emit(PermutationKernel(input: extents, order: order), [source], sizes[source], [])
     }
 
     private mutating func emit(
-        _ value: Graph.Value, _ layout: ValueLayout, _ kernel: any TrainingKernel, _ inputs: [Int]
+        _ kernel: any TrainingKernel, _ inputs: [Int], _ size: Int, _ parameters: [Graph.ParameterID]
+    ) -> Int {
+        sizes.append(size)
+        isTrained.append(kernel.trainsParameters || inputs.contains { isTrained[$0] })
+        stages.append(Stage(parameters: parameters, kernel: kernel, inputs: inputs, output: sizes.count - 1))
+        return sizes.count - 1
+    }
+
+    /// Adds what makes a value. `others`: parameters of a node before, which it executes too.
+    private mutating func emit(
+        _ value: Graph.Value, _ layout: ValueLayout, _ kernel: any TrainingKernel, _ inputs: [Int],
+        others: [Graph.ParameterID] = []
     ) {
         let shape = graph.shape(of: value)
-        let trains = kernel.trainsParameters || inputs.contains { isTrained[$0] }
-        let number = emit(
-            graph.nodes[value.index - 1].name, kernel, inputs, shape.reduce(1, *))
-        isTrained[number] = trains
-        places[value] = [layout.normal(shape.count): number]
+        let own = graph.nodes[value.index - 1].operation.parameters
+        places[value] = [layout.normal(shape.count): emit(kernel, inputs, shape.reduce(1, *), own + others)]
     }
 
     /// Whether anything before the value is trained.
@@ -166,20 +168,14 @@ struct StageCompiler {
             let layout = node.inputs.contains { currentLayout($0) == .channelsLast } ? ValueLayout.channelsLast : .plain
             var inputs: [Int] = []
             for input in node.inputs { inputs.append(try place(input, layout)) }
-            let order = layout.normal(result.count).order(result.count)
-            let at = order.firstIndex(of: axis) ?? 0
-            let inner = order[(at + 1)...].reduce(1) { $0 * result[$1] }
-            let blocks = batch * order[..<at].reduce(1) { $0 * result[$1] }
+            let (blocks, inner) = around(axis, result, layout)
             emit(
                 value, layout,
                 ConcatenationKernel(
                     blocks: blocks, widths: node.inputs.map { graph.shape(of: $0)[axis] * inner }), inputs)
         case .slice(let axis, let range):
             let layout = currentLayout(x)
-            let order = layout.normal(shape.count).order(shape.count)
-            let at = order.firstIndex(of: axis) ?? 0
-            let inner = order[(at + 1)...].reduce(1) { $0 * shape[$1] }
-            let blocks = batch * order[..<at].reduce(1) { $0 * shape[$1] }
+            let (blocks, inner) = around(axis, shape, layout)
             emit(
                 value, layout,
                 SliceKernel(
@@ -203,8 +199,7 @@ struct StageCompiler {
                 n: other[other.count - 1])
             emit(value, .plain, kernel, [try place(x, .plain), try place(node.inputs[1], .plain)])
         case .softmax(let axis):
-            let outer = batch * shape[..<axis].reduce(1, *)
-            let inner = shape[(axis + 1)...].reduce(1, *)
+            let (outer, inner) = around(axis, shape, .plain)
             emit(
                 value, .plain, SoftmaxKernel(outer: outer, count: shape[axis], inner: inner), [try place(x, .plain)])
         case .layerNormalization(let weight, let bias, let epsilon):
@@ -215,6 +210,15 @@ struct StageCompiler {
             emit(value, .plain, kernel, [try place(x, .plain)])
         case .dropout: places[value] = places[x]
         }
+    }
+
+    /// What lies around an axis in memory: how often it is there, and the floats of each of its elements.
+    private func around(_ axis: Int, _ shape: [Int], _ layout: ValueLayout) -> (outer: Int, inner: Int) {
+        let order = layout.normal(shape.count).order(shape.count)
+        let at = order.firstIndex(of: axis) ?? 0
+        return (
+            batch * order[..<at].reduce(1) { $0 * shape[$1] }, order[(at + 1)...].reduce(1) { $0 * shape[$1] }
+        )
     }
 
     /// The only node that reads a value, if there is one.
@@ -258,7 +262,8 @@ struct StageCompiler {
             Normalization(
                 channels: shape[0], rows: rows, epsilon: n.epsilon, weight: start(n.weight), bias: start(n.bias),
                 mean: start(n.mean), variance: start(n.variance), slope: slope.map(start),
-                trains: (trains(n.weight), trains(n.bias), slope.map(trains) ?? false)), inputs)
+                trains: (trains(n.weight), trains(n.bias), slope.map(trains) ?? false)), inputs,
+            others: [n.weight, n.bias])
     }
 
     private mutating func linear(
@@ -366,7 +371,7 @@ struct StageCompiler {
             let extents = [batch] + axes.map { shape[$0] }
             let significant = wanted.filter { extents[$0] > 1 }
             guard significant == significant.sorted() || target == .plain else { continue }
-            places[value] = [target.normal(rank): permuted(source, extents, [0] + wanted, "transpose")]
+            places[value] = [target.normal(rank): permuted(source, extents, [0] + wanted)]
             return
         }
     }
