@@ -56,6 +56,9 @@ let package = Package(
         .target(
             name: "CKernels", path: "Sources/C/CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
         .target(
+            name: "CInference", path: "Sources/C/CInference",
+            cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
+        .target(
             name: "CWire", dependencies: ["CProtobufC"], path: "Sources/C/CWire", exclude: ["wire.proto"]),
         .target(
             name: "COnnx", dependencies: ["CProtobufC"], path: "Sources/C/COnnx", exclude: ["onnx.proto"]),

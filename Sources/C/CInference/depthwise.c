@@ -1,0 +1,65 @@
+// Depthwise convolutions and rows alone: the loop over panels of channels.
+#include "kernels.h"
+
+static const pfi_depthwise *of_bits(pfi_isa isa, int bits) {
+    const pfi_kernels *k = pfi_kernels_of(isa);
+    return bits <= 7 ? &k->depthwise_seven : &k->depthwise_eight;
+}
+
+size_t pfi_packed_bytes_depthwise_s8(pfi_isa isa, int bits, size_t taps, size_t channels) {
+    return of_bits(isa, bits)->packed_bytes(taps, channels);
+}
+
+void pfi_pack_depthwise_s8(
+    pfi_isa isa, int bits, const int8_t *weights, size_t taps, size_t channels, void *packed) {
+    of_bits(isa, bits)->pack(weights, taps, channels, packed);
+}
+
+void pfi_depthwise_u8s8(
+    pfi_isa isa, int bits, const pfi_problem *p, const uint8_t *x, const uint8_t *padding, const void *packed,
+    const int32_t *correction, const pfi_epilogue *e, size_t begin, size_t end) {
+    const pfi_depthwise *k = of_bits(isa, bits);
+    if (begin >= end) return;
+    size_t of_panel = k->packed_bytes(p->taps, k->lanes);
+    for (size_t first = 0; first < p->outputs; first += k->lanes) {
+        pfi_panel_storage storage;
+        pfi_panel panel = pfi_make_panel(e, correction, NULL, first, k->lanes, p->outputs, &storage);
+        pfi_strip strip = {
+            .p = p, .x = x, .padding = padding, .panel = &panel, .begin = begin, .end = end,
+            .weights = (const unsigned char *)packed + first / k->lanes * of_panel};
+        k->run(&strip);
+    }
+}
+
+void pfi_depthwise_f32(
+    pfi_isa isa, const pfi_problem *p, const float *x, const float *padding, const float *weights,
+    const pfi_epilogue *e, size_t begin, size_t end) {
+    const pfi_kernels *k = pfi_kernels_of(isa);
+    if (begin >= end) return;
+    for (size_t first = 0; first < p->outputs; first += k->float_width) {
+        pfi_panel_storage storage;
+        pfi_panel panel = pfi_make_panel(e, NULL, NULL, first, k->float_width, p->outputs, &storage);
+        pfi_strip strip = {
+            .p = p, .x = x, .padding = padding, .weights = weights, .panel = &panel, .begin = begin, .end = end};
+        k->depthwise_singles(&strip);
+    }
+}
+
+void pfi_rows_f32(
+    pfi_isa isa, size_t outputs, const float *x, size_t stride, const pfi_epilogue *e, size_t begin, size_t end) {
+    const pfi_kernels *k = pfi_kernels_of(isa);
+    if (begin >= end) return;
+    for (size_t first = 0; first < outputs; first += k->float_width) {
+        pfi_panel_storage storage;
+        pfi_panel panel = pfi_make_panel(e, NULL, NULL, first, k->float_width, outputs, &storage);
+        k->rows(&panel, x, stride, begin, end);
+    }
+}
+
+void pfi_decode(
+    const uint8_t *codes, size_t stride, size_t channels, size_t rows, int32_t zero, float scale, float *out,
+    size_t out_stride) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < channels; c++)
+            out[r * out_stride + c] = (float)((int32_t)codes[r * stride + c] - zero) * scale;
+}

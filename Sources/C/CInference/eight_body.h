@@ -1,0 +1,22 @@
+// Products of bytes and signed bytes, both widened to 16 bits before: exact, two at a time.
+
+PFI_INLINE void eight_tile(const pfi_tile *t, const int rows, const int vectors) {
+    words sum[pfi_most_rows][4];
+    begin_words(t, sum, rows, vectors);
+    const size_t size = sizeof(bytes);
+    const unsigned char *w = t->weights;
+    // The operand is gathered: one tap of 16-bit numbers.
+    for (size_t c = 0; c < t->length; c += 2, w += (size_t)vectors * size) {
+        bytes weights[4];
+        PFI_UNROLL for (int v = 0; v < vectors; v++) weights[v] = load_bytes(w + (size_t)v * size);
+        PFI_UNROLL for (int r = 0; r < rows; r++) {
+            bytes b = all_fours(t->base[r] + c * 2);
+            PFI_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = add_words(sum[r][v], pair_products(b, weights[v]));
+        }
+    }
+    end_words(t, sum, rows, vectors);
+}
+
+static void widen(const uint8_t *from, size_t count, uint16_t *to) {
+    for (size_t i = 0; i < count; i++) to[i] = from[i];
+}

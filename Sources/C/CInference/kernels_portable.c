@@ -1,0 +1,74 @@
+// Plain C: what the other instruction sets must equal.
+#include "kernels.h"
+#include "lanes_portable.h"
+#include "tiles.h"
+#include "epilogue_body.h"
+#include "singles_body.h"
+
+// MARK: Products
+
+static void bytes_tile(const pfi_tile *t, const int rows, const int vectors) {
+    words sum[pfi_most_rows][4];
+    begin_words(t, sum, rows, vectors);
+    const int8_t *w = t->weights;
+    for (size_t tap = 0; tap < t->taps; tap++)
+        for (size_t c = 0; c < t->length; c++, w += vectors)
+            for (int r = 0; r < rows; r++) {
+                const uint8_t *x = pfi_tap(t->base[r], t->padding, t->offsets[r][tap], 1);
+                for (int v = 0; v < vectors; v++) sum[r][v] += x[c] * w[v];
+            }
+    end_words(t, sum, rows, vectors);
+}
+
+PFI_TILES_4(bytes_tile, 1)
+PFI_TILES_4(bytes_tile, 2)
+PFI_TILES_4(singles_tile, 1)
+PFI_TILES_4(singles_tile, 2)
+static const pfi_tile_function bytes_tiles[][3] = {PFI_ROW_4(bytes_tile, 1), PFI_ROW_4(bytes_tile, 2)};
+static const pfi_tile_function singles_tiles[][3] = {PFI_ROW_4(singles_tile, 1), PFI_ROW_4(singles_tile, 2)};
+
+// MARK: Depthwise convolutions
+
+enum { depthwise_channels = 16 };
+
+static void depthwise_strip(const pfi_strip *s) {
+    const pfi_problem *p = s->p;
+    const pfi_panel *panel = s->panel;
+    for (size_t i = s->begin; i < s->end; i++) {
+        size_t row = i % p->rows;
+        const uint8_t *base = (const uint8_t *)s->x + i / p->rows * p->image_stride;
+        if (!p->offsets) base += row * p->row_stride;
+        int32_t sums[depthwise_channels] = {0};
+        const int8_t *w = s->weights;
+        for (size_t tap = 0; tap < p->taps; tap++, w += depthwise_channels) {
+            const uint8_t *x = pfi_tap(base, s->padding, p->offsets ? p->offsets[row * p->taps + tap] : 0, 1);
+            for (size_t c = 0; c < panel->count; c++) sums[c] += x[panel->first + c] * w[c];
+        }
+        finish_row(panel, sums, NULL, i);
+    }
+}
+
+static size_t depthwise_bytes(size_t taps, size_t channels) { return pfi_round_up(channels, depthwise_channels) * taps; }
+
+static void depthwise_pack(const int8_t *weights, size_t taps, size_t channels, void *packed) {
+    int8_t *out = packed;
+    for (size_t first = 0; first < channels; first += depthwise_channels)
+        for (size_t t = 0; t < taps; t++)
+            for (size_t c = first; c < first + depthwise_channels; c++)
+                *out++ = c < channels ? weights[t * channels + c] : 0;
+}
+
+#define PRODUCTS(l, t) {.layout = l, .rows = 2, .lanes = 1, .vectors = 4, .chunk = 4096, .tiles = t}
+#define DEPTHWISE \
+    {.lanes = depthwise_channels, .packed_bytes = depthwise_bytes, .pack = depthwise_pack, .run = depthwise_strip}
+
+const pfi_kernels pfi_kernels_portable = {
+    .seven = PRODUCTS(PFI_BYTES, bytes_tiles),
+    .eight = PRODUCTS(PFI_BYTES, bytes_tiles),
+    .singles = PRODUCTS(PFI_SINGLES, singles_tiles),
+    .depthwise_seven = DEPTHWISE,
+    .depthwise_eight = DEPTHWISE,
+    .float_width = 4,
+    .depthwise_singles = depthwise_singles,
+    .rows = rows_alone,
+};

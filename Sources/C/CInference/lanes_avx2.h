@@ -1,0 +1,85 @@
+#pragma once
+// Eight numbers in a vector: AVX2 and FMA. Included where that target is set.
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PFI_LANES 8
+#define PFI_INLINE static inline __attribute__((always_inline))
+
+typedef __m256 singles;
+typedef __m256i words;
+typedef __m256i bytes;
+
+PFI_INLINE singles load_singles(const float *p) { return _mm256_loadu_ps(p); }
+PFI_INLINE void store_singles(float *p, singles v) { _mm256_storeu_ps(p, v); }
+PFI_INLINE words load_words(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+PFI_INLINE void store_words(int32_t *p, words v) { _mm256_storeu_si256((__m256i *)(void *)p, v); }
+PFI_INLINE words first_lanes(size_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+PFI_INLINE singles load_some(const float *p, size_t count) { return _mm256_maskload_ps(p, first_lanes(count)); }
+PFI_INLINE void store_some(float *p, singles v, size_t count) { _mm256_maskstore_ps(p, first_lanes(count), v); }
+PFI_INLINE void store_some_words(int32_t *p, words v, size_t count) {
+    _mm256_maskstore_epi32(p, first_lanes(count), v);
+}
+PFI_INLINE singles all_singles(float x) { return _mm256_set1_ps(x); }
+PFI_INLINE words all_words(int32_t x) { return _mm256_set1_epi32(x); }
+PFI_INLINE singles no_singles(void) { return _mm256_setzero_ps(); }
+PFI_INLINE words no_words(void) { return _mm256_setzero_si256(); }
+PFI_INLINE singles to_singles(words v) { return _mm256_cvtepi32_ps(v); }
+PFI_INLINE words rounded(singles v) { return _mm256_cvtps_epi32(v); }
+PFI_INLINE words add_words(words a, words b) { return _mm256_add_epi32(a, b); }
+PFI_INLINE singles add_singles(singles a, singles b) { return _mm256_add_ps(a, b); }
+PFI_INLINE singles times(singles a, singles b) { return _mm256_mul_ps(a, b); }
+PFI_INLINE singles fused(singles a, singles b, singles c) { return _mm256_fmadd_ps(a, b, c); }
+PFI_INLINE singles greater(singles a, singles b) { return _mm256_max_ps(a, b); }
+PFI_INLINE singles lesser(singles a, singles b) { return _mm256_min_ps(a, b); }
+PFI_INLINE singles if_positive(singles condition, singles a, singles b) {
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(condition, _mm256_setzero_ps(), _CMP_GT_OQ));
+}
+PFI_INLINE __m128i codes_of(words v) {
+    __m128i sixteens = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    return _mm_packus_epi16(sixteens, sixteens);
+}
+PFI_INLINE void store_codes(uint8_t *p, const words *v, const int vectors) {
+    for (int i = 0; i + 2 <= vectors; i += 2) {
+        __m256i sixteens = _mm256_packs_epi32(v[i], v[i + 1]);
+        __m128i codes = _mm_packus_epi16(_mm256_castsi256_si128(sixteens), _mm256_extracti128_si256(sixteens, 1));
+        _mm_storeu_si128((__m128i *)(void *)(p + i * 8), _mm_shuffle_epi32(codes, _MM_SHUFFLE(3, 1, 2, 0)));
+    }
+    if (vectors % 2) _mm_storel_epi64((__m128i *)(void *)(p + (vectors - 1) * 8), codes_of(v[vectors - 1]));
+}
+PFI_INLINE void store_some_codes(uint8_t *p, words v, size_t count) {
+    uint64_t codes = (uint64_t)_mm_cvtsi128_si64(codes_of(v));
+    memcpy(p, &codes, count);
+}
+
+// MARK: Bytes and 16-bit numbers
+
+PFI_INLINE bytes load_bytes(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+PFI_INLINE bytes load_some_bytes(const void *p, size_t count) {
+    unsigned char whole[32] __attribute__((aligned(32))) = {0};
+    memcpy(whole, p, count);
+    return load_bytes(whole);
+}
+PFI_INLINE bytes all_fours(const void *p) {
+    int32_t x;
+    memcpy(&x, p, 4);
+    return _mm256_set1_epi32(x);
+}
+PFI_INLINE bytes no_bytes(void) { return _mm256_setzero_si256(); }
+PFI_INLINE bytes all_sixteens(int16_t x) { return _mm256_set1_epi16(x); }
+PFI_INLINE bytes add_sixteens(bytes a, bytes b) { return _mm256_add_epi16(a, b); }
+/// Sums of two products: of unsigned and signed bytes in 16 bits, of 16-bit numbers in 32.
+PFI_INLINE bytes byte_products(bytes u, bytes s) { return _mm256_maddubs_epi16(u, s); }
+PFI_INLINE words pair_products(bytes a, bytes b) { return _mm256_madd_epi16(a, b); }
+PFI_INLINE bytes low_bytes(bytes a, bytes b) { return _mm256_unpacklo_epi8(a, b); }
+PFI_INLINE bytes high_bytes(bytes a, bytes b) { return _mm256_unpackhi_epi8(a, b); }
+PFI_INLINE bytes low_pairs(bytes a, bytes b) { return _mm256_unpacklo_epi16(a, b); }
+PFI_INLINE bytes high_pairs(bytes a, bytes b) { return _mm256_unpackhi_epi16(a, b); }
+/// Four vectors in the order of two rounds of unpacking: as bytes in the order of memory.
+PFI_INLINE void store_unpacked_codes(uint8_t *p, const words *v) {
+    __m256i codes = _mm256_packus_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+    _mm256_storeu_si256((__m256i *)(void *)p, codes);
+}

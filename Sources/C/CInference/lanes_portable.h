@@ -1,0 +1,44 @@
+#pragma once
+// "Vectors" of one number: the definition that the others are held against.
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PFI_LANES 1
+#define PFI_INLINE static inline __attribute__((always_inline))
+
+typedef float singles;
+typedef int32_t words;
+
+PFI_INLINE singles load_singles(const float *p) { return *p; }
+PFI_INLINE void store_singles(float *p, singles v) { *p = v; }
+PFI_INLINE words load_words(const int32_t *p) { return *p; }
+PFI_INLINE void store_words(int32_t *p, words v) { *p = v; }
+PFI_INLINE singles load_some(const float *p, size_t count) { return count ? *p : 0; }
+PFI_INLINE void store_some(float *p, singles v, size_t count) {
+    if (count) *p = v;
+}
+PFI_INLINE void store_some_words(int32_t *p, words v, size_t count) {
+    if (count) *p = v;
+}
+PFI_INLINE singles all_singles(float x) { return x; }
+PFI_INLINE words all_words(int32_t x) { return x; }
+PFI_INLINE singles no_singles(void) { return 0; }
+PFI_INLINE words no_words(void) { return 0; }
+PFI_INLINE singles to_singles(words v) { return (float)v; }
+/// To the nearest whole number, ties to even, for numbers within ±255.
+PFI_INLINE words rounded(singles v) { return (int32_t)((v + 12582912.0f) - 12582912.0f); }
+PFI_INLINE words add_words(words a, words b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+PFI_INLINE singles add_singles(singles a, singles b) { return a + b; }
+PFI_INLINE singles times(singles a, singles b) { return a * b; }
+PFI_INLINE singles fused(singles a, singles b, singles c) { return fmaf(a, b, c); }
+/// a > b ? a : b, and a < b ? a : b: b where one is no number.
+PFI_INLINE singles greater(singles a, singles b) { return a > b ? a : b; }
+PFI_INLINE singles lesser(singles a, singles b) { return a < b ? a : b; }
+PFI_INLINE singles if_positive(singles condition, singles a, singles b) { return condition > 0 ? a : b; }
+PFI_INLINE void store_codes(uint8_t *p, const words *v, const int vectors) {
+    for (int i = 0; i < vectors; i++) p[i] = (uint8_t)v[i];
+}
+PFI_INLINE void store_some_codes(uint8_t *p, words v, size_t count) {
+    if (count) *p = (uint8_t)v;
+}
