@@ -17,7 +17,7 @@ enum {
 static size_t group_of(pfi_layout layout) {
     switch (layout) {
     case PFI_FOURS: return 4;
-    case PFI_SIXTEENS: return 16;
+    case PFI_EIGHTS: return 8;
     case PFI_PAIRS: return 2;
     default: return 1;
     }
@@ -26,7 +26,6 @@ static size_t group_of(pfi_layout layout) {
 /// Bytes of `depth` (whole groups) weights for one output.
 static size_t bytes_of(pfi_layout layout, size_t depth) {
     switch (layout) {
-    case PFI_SIXTEENS: return depth / 16 * 20;
     case PFI_PAIRS: return depth * 2;
     case PFI_SINGLES: return depth * 4;
     default: return depth;
@@ -40,7 +39,7 @@ static size_t width_at(const pfi_products *k, size_t first, size_t outputs) {
     return (vectors == 3 ? 4 : vectors) * k->lanes;
 }
 
-static size_t all_panels(const pfi_products *k, size_t taps, size_t channels, size_t outputs) {
+static size_t packed_bytes(const pfi_products *k, size_t taps, size_t channels, size_t outputs) {
     size_t width = 0;
     for (size_t first = 0; first < outputs;) {
         size_t here = width_at(k, first, outputs);
@@ -50,45 +49,23 @@ static size_t all_panels(const pfi_products *k, size_t taps, size_t channels, si
     return width * bytes_of(k->layout, pfi_round_up(taps * channels, group_of(k->layout)));
 }
 
-static size_t packed_bytes(const pfi_products *k, size_t taps, size_t channels, size_t outputs) {
-    return all_panels(k, taps, channels, outputs) + (k->layout == PFI_SIXTEENS ? outputs * sizeof(int32_t) : 0);
-}
-
 static void pack_bytes(const pfi_products *k, const int8_t *weights, size_t depth, size_t outputs, void *packed) {
-    size_t group = group_of(k->layout), all = pfi_round_up(depth, group);
+    size_t group = group_of(k->layout), all = pfi_round_up(depth, group), together = pfi_smaller(group, 4);
     unsigned char *out = packed;
     for (size_t first = 0; first < outputs;) {
         size_t width = width_at(k, first, outputs);
-        for (size_t start = 0; start < all; start += group) {
-            for (size_t n = 0; n < width; n++) {
-                int eights[2] = {0, 0};
-                for (size_t i = 0; i < group; i++) {
-                    int8_t w = first + n < outputs && start + i < depth ? weights[(first + n) * depth + start + i] : 0;
-                    if (k->layout == PFI_PAIRS) {
-                        int16_t wide = w;
-                        memcpy(out + (n * 2 + i) * 2, &wide, 2);
-                    } else {
-                        size_t four = group < 4 ? group : 4;
-                        memcpy(out + i / four * width * four + n * four + i % four, &w, 1);
-                        eights[i / 2 % 2] += w;
-                    }
+        for (size_t start = 0; start < all; start += together)
+            for (size_t n = first; n < first + width; n++)
+                for (size_t i = start; i < start + together; i++) {
+                    int8_t w = n < outputs && i < depth ? weights[n * depth + i] : 0;
+                    int16_t wide = w;
+                    if (k->layout == PFI_PAIRS)
+                        memcpy(out, &wide, 2);
+                    else
+                        memcpy(out, &w, 1);
+                    out += k->layout == PFI_PAIRS ? 2 : 1;
                 }
-                if (k->layout == PFI_SIXTEENS)
-                    for (size_t h = 0; h < 2; h++) {
-                        int16_t offset = (int16_t)(-64 * eights[h]);
-                        memcpy(out + width * 16 + (n * 2 + h) * 2, &offset, 2);
-                    }
-            }
-            out += width * bytes_of(k->layout, group);
-        }
         first += width;
-    }
-    if (k->layout != PFI_SIXTEENS) return;
-    for (size_t n = 0; n < outputs; n++) {
-        int32_t sum = 0;
-        for (size_t i = 0; i < depth; i++) sum += weights[n * depth + i];
-        sum *= 64;
-        memcpy(out + n * sizeof sum, &sum, sizeof sum);
     }
 }
 
@@ -135,20 +112,25 @@ static void find_rows(rows *r, const pfi_problem *p, const unsigned char *x, siz
 static void gather(
     const pfi_products *k, const pfi_problem *p, const rows *r, const uint8_t *padding, size_t start, size_t length,
     size_t stride, unsigned char *to) {
-    size_t size = k->layout == PFI_PAIRS ? 2 : 1;
+    size_t size = k->layout == PFI_PAIRS ? 2 : 1, first_tap = start / p->channels, first_channel = start % p->channels;
     for (size_t i = 0; i < r->count; i++, to += stride * size) {
-        size_t tap = start / p->channels, channel = start % p->channels, done = 0;
-        while (done < length) {
+        // Where 16 bits are needed, the bytes go into the second half of the row, and are widened from there.
+        uint8_t *bytes = to + (size - 1) * stride;
+        size_t tap = first_tap, channel = first_channel;
+        for (size_t done = 0; done < length; tap++, channel = 0) {
             size_t count = pfi_smaller(p->channels - channel, length - done);
             const uint8_t *from = (const uint8_t *)pfi_tap(r->base[i], padding, r->offsets[i][tap], 1) + channel;
-            if (size == 2)
-                k->widen(from, count, (uint16_t *)(void *)to + done);
-            else
-                memcpy(to + done, from, count);
+            if (count == 4) {
+                memcpy(bytes + done, from, 4);
+            } else if (size == 2 && count == length) {
+                k->widen(from, count, (uint16_t *)(void *)to);
+                bytes = NULL;
+            } else {
+                memcpy(bytes + done, from, count);
+            }
             done += count;
-            channel = 0;
-            tap++;
         }
+        if (size == 2 && bytes) k->widen(bytes, length, (uint16_t *)(void *)to);
         memset(to + length * size, 0, (stride - length) * size);
     }
 }
@@ -181,17 +163,21 @@ static chunk chunk_at(const pfi_products *k, const pfi_problem *p, int gathers, 
     return c;
 }
 
-/// Rows of one tile, so that the last is not much smaller than the others.
-static size_t tile_rows(size_t left, size_t most) {
-    size_t tiles = (left + most - 1) / most;
-    return (left + tiles - 1) / tiles;
+/// The next tiles of equal size, and their rows: the last two share what is left, so that neither is much smaller.
+static size_t equal_tiles(size_t left, size_t most, size_t *rows) {
+    if (left % most == 0 || left >= 2 * most) {
+        *rows = most;
+        return left % most == 0 ? left / most : left / most - 1;
+    }
+    *rows = left > most ? (left + 1) / 2 : left;
+    return 1;
 }
 
 typedef struct {
     const pfi_products *k;
     const pfi_problem *p;
     const unsigned char *padding, *packed;
-    const int32_t *correction, *taken;
+    const int32_t *correction;
     const pfi_epilogue *e;
     size_t size;  // of an element
 } call;
@@ -236,21 +222,20 @@ static void run_block(const call *o, const rows *block, size_t from, size_t to) 
         for (size_t first = from; first < to;) {
             size_t width = width_at(k, first, p->outputs), vectors = width / k->lanes;
             pfi_panel_storage storage;
-            pfi_panel panel;
-            if (tile.is_last)
-                panel = pfi_make_panel(
-                    o->e, o->correction, o->taken ? o->taken + first : NULL, first, width, p->outputs, &storage);
+            pfi_panel panel = pfi_make_panel(
+                o->e, o->correction, first, width, p->outputs, &storage);
             tile.panel = &panel;
             // Panels before this one are of full width.
             tile.weights = o->packed + first * bytes_of(k->layout, all) + width * bytes_of(k->layout, start);
             for (size_t row = 0; row < block->count;) {
-                size_t count = tile_rows(block->count - row, k->rows);
+                size_t count;
+                tile.count = equal_tiles(block->count - row, k->rows, &count);
                 tile.base = base + row;
                 tile.offsets = tap_offsets + row;
                 tile.partial = partial + (first - from) * block_rows + row * width;
                 tile.row = block->first + row;
                 k->tiles[count - 1][vectors >> 1](&tile);
-                row += count;
+                row += tile.count * count;
             }
             first += width;
         }
@@ -305,8 +290,6 @@ void pfi_convolve_u8s8(
     const int32_t *correction, const pfi_epilogue *e, size_t begin, size_t end) {
     call o = {
         .k = of_bits(isa, bits), .p = p, .padding = padding, .packed = packed, .correction = correction, .e = e, .size = 1};
-    if (o.k->layout == PFI_SIXTEENS)
-        o.taken = (const int32_t *)(const void *)(o.packed + all_panels(o.k, p->taps, p->channels, p->outputs));
     convolve(&o, x, begin, end);
 }
 

@@ -23,7 +23,7 @@ void pfi_depthwise_u8s8(
     size_t of_panel = k->packed_bytes(p->taps, k->lanes);
     for (size_t first = 0; first < p->outputs; first += k->lanes) {
         pfi_panel_storage storage;
-        pfi_panel panel = pfi_make_panel(e, correction, NULL, first, k->lanes, p->outputs, &storage);
+        pfi_panel panel = pfi_make_panel(e, correction, first, k->lanes, p->outputs, &storage);
         pfi_strip strip = {
             .p = p, .x = x, .padding = padding, .panel = &panel, .begin = begin, .end = end,
             .weights = (const unsigned char *)packed + first / k->lanes * of_panel};
@@ -38,7 +38,7 @@ void pfi_depthwise_f32(
     if (begin >= end) return;
     for (size_t first = 0; first < p->outputs; first += k->float_width) {
         pfi_panel_storage storage;
-        pfi_panel panel = pfi_make_panel(e, NULL, NULL, first, k->float_width, p->outputs, &storage);
+        pfi_panel panel = pfi_make_panel(e, NULL, first, k->float_width, p->outputs, &storage);
         pfi_strip strip = {
             .p = p, .x = x, .padding = padding, .weights = weights, .panel = &panel, .begin = begin, .end = end};
         k->depthwise_singles(&strip);
@@ -51,7 +51,7 @@ void pfi_rows_f32(
     if (begin >= end) return;
     for (size_t first = 0; first < outputs; first += k->float_width) {
         pfi_panel_storage storage;
-        pfi_panel panel = pfi_make_panel(e, NULL, NULL, first, k->float_width, outputs, &storage);
+        pfi_panel panel = pfi_make_panel(e, NULL, first, k->float_width, outputs, &storage);
         k->rows(&panel, x, stride, begin, end);
     }
 }

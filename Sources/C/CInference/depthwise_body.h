@@ -1,7 +1,8 @@
 // Depthwise convolutions of bytes: a vector of channels at a time, taps interleaved by unpacking. Included after epilogue_body.h.
 //
 // Two rounds of unpacking leave four vectors of sums; channel 16·L + 4·v + i is number 4·L + i of vector v. Packing them to bytes
-// undoes it. Taps are taken in *slabs* of up to 16.
+// undoes it. Taps are taken in *slabs* of up to 16. Nine taps (3×3) are taken by columns: where a row's columns are those of the row before,
+// moved by one, two thirds of the unpacking are there already.
 
 enum { depthwise_channels = sizeof(bytes), depthwise_slab = 16 };
 
@@ -16,68 +17,62 @@ PFI_INLINE void unpacked_order(const void *natural, void *to) {
                 (const unsigned char *)natural + unpacked_channel(v, i) * 4, 16);
 }
 
-/// Adds a slab's products to the sums.
-typedef const void *(*slab_function)(const uint8_t *const *x, size_t taps, size_t channels, const void *w, words *sum);
-
-PFI_INLINE void depthwise_strip(const pfi_strip *s, const slab_function slab, int takes) {
-    const pfi_problem *p = s->p;
-    const pfi_panel *panel = s->panel;
-    const int32_t *packed = s->weights;
+/// What a strip needs everywhere, in the order of unpacking.
+typedef struct {
+    const pfi_panel *panel;
     int32_t correction[depthwise_channels] __attribute__((aligned(64)));
-    float numbers[3][depthwise_channels] __attribute__((aligned(64)));
-    unpacked_order(panel->correction, correction);
-    unpacked_order(panel->scale, numbers[0]);
-    unpacked_order(panel->bias, numbers[1]);
-    if (panel->slopes[0]) unpacked_order(panel->slopes[0], numbers[2]);
-    // What the kernel's sums lack is in front of the weights.
-    if (takes)
-        for (int v = 0; v < 4; v++)
-            store_words(
-                correction + v * PFI_LANES,
-                add_words(load_words(correction + v * PFI_LANES), load_words(packed + v * PFI_LANES)));
-    const int32_t *w = packed + (takes ? 4 * PFI_LANES : 0);
-    size_t image = s->begin / p->rows, row = s->begin % p->rows;
-    for (size_t i = s->begin; i < s->end; i++) {
-        const uint8_t *base = (const uint8_t *)s->x + image * p->image_stride + panel->first;
-        const uint8_t *padding = s->padding ? (const uint8_t *)s->padding + panel->first : NULL;
-        if (!p->offsets) base += row * p->row_stride;
-        const int32_t *offsets = p->offsets ? p->offsets + row * p->taps : NULL;
-        words sum[1][4];
-        PFI_UNROLL for (int v = 0; v < 4; v++) sum[0][v] = load_words(correction + v * PFI_LANES);
-        const void *at = w;
-        for (size_t done = 0; done < p->taps; done += depthwise_slab) {
-            const uint8_t *x[depthwise_slab];
-            size_t taps = pfi_smaller(depthwise_slab, p->taps - done);
-            for (size_t t = 0; t < taps; t++) x[t] = pfi_tap(base, padding, offsets ? offsets[done + t] : 0, 1);
-            // Their weights are zero.
-            for (size_t t = taps; t % 4; t++) x[t] = x[0];
-            if (taps == 9 && panel->count == depthwise_channels)
-                at = slab(x, 9, depthwise_channels, at, sum[0]);
-            else
-                at = slab(x, taps, panel->count, at, sum[0]);
-        }
-        if (panel->is_simple && panel->e->sinks[0].kind == PFI_CODES) {
-            singles y[1][4];
-            PFI_UNROLL for (int v = 0; v < 4; v++) y[0][v] = to_singles(sum[0][v]);
-            finish_simple(panel, y, numbers[0], numbers[1], numbers[2], 1, 4, i, store_unpacked_codes);
-        } else {
-            int32_t unpacked[depthwise_channels] __attribute__((aligned(64)));
-            int32_t sums[depthwise_channels] __attribute__((aligned(64)));
-            PFI_UNROLL for (int v = 0; v < 4; v++) store_words(unpacked + v * PFI_LANES, sum[0][v]);
-            for (size_t v = 0; v < 4; v++)
-                for (size_t n = 0; n < PFI_LANES; n += 4)
-                    memcpy(sums + unpacked_channel(v, n), unpacked + v * PFI_LANES + n, 16);
-            // The correction is in already.
-            pfi_panel corrected = *panel;
-            static const int32_t none[depthwise_channels];
-            corrected.correction = none;
-            finish_row(&corrected, sums, NULL, i);
-        }
-        if (++row == p->rows) {
-            row = 0;
-            image++;
-        }
+    float scale[depthwise_channels] __attribute__((aligned(64)));
+    float bias[depthwise_channels] __attribute__((aligned(64)));
+    float slope[depthwise_channels] __attribute__((aligned(64)));
+    coding codes;
+} depthwise_numbers;
+
+PFI_INLINE void depthwise_finish(const depthwise_numbers *n, const words *sum, size_t row) {
+    const pfi_panel *panel = n->panel;
+    if (panel->is_simple) {
+        const pfi_sink *sink = &panel->e->sinks[0];
+        singles y[1][4];
+        words codes[4];
+        PFI_UNROLL for (int v = 0; v < 4; v++) y[0][v] = to_singles(sum[v]);
+        scale_all(y, n->scale, n->bias, 1, 4);
+        activate_all(y, &panel->e->first, n->slope, 1, 4);
+        PFI_UNROLL for (int v = 0; v < 4; v++) codes[v] = coded(y[0][v], &n->codes);
+        store_unpacked_coded((uint8_t *)sink->data + row * sink->stride + panel->first, codes, &n->codes);
+        return;
     }
+    int32_t unpacked[depthwise_channels] __attribute__((aligned(64)));
+    int32_t sums[depthwise_channels] __attribute__((aligned(64)));
+    PFI_UNROLL for (int v = 0; v < 4; v++) store_words(unpacked + v * PFI_LANES, sum[v]);
+    for (size_t v = 0; v < 4; v++)
+        for (size_t i = 0; i < PFI_LANES; i += 4)
+            memcpy(sums + unpacked_channel(v, i), unpacked + v * PFI_LANES + i, 16);
+    finish_row(panel, sums, NULL, row);
+}
+
+/// The last three columns of three taps, interleaved.
+typedef struct window window;
+/// Moves by one column.
+typedef void (*push_function)(window *, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom);
+/// Adds the products of a window, or of a slab of taps, to the sums; gives the weights behind them.
+typedef void (*window_function)(const window *, const void *weights, words *sum);
+typedef const void *(*slab_function)(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum);
+
+typedef struct {
+    push_function push;
+    window_function window;
+    slab_function slab;
+    /// Nine taps are in this order for the slab, columns first, -1: none.
+    const int8_t *order;
+    size_t ordered;
+    /// Where behind the weights is what the sums of a window lack, bytes; 0: nothing.
+    size_t taken;
+} depthwise_body;
+
+/// The weight of a tap, as a body orders them, and a channel, or zero.
+static int weight_at(const int8_t *weights, size_t taps, size_t channels, const int8_t *order, size_t t, size_t c) {
+    if (c >= channels) return 0;
+    if (taps == 9) return order[t] < 0 ? 0 : weights[(size_t)order[t] * channels + c];
+    return t < taps ? weights[t * channels + c] : 0;
 }
 
 PFI_INLINE bytes load_channels(const uint8_t *x, size_t channels) {

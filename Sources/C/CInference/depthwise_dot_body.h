@@ -1,34 +1,68 @@
 // Depthwise convolutions with VPDPBUSD: four taps at a time. Included after depthwise_body.h.
 // [four][4 vectors] of four bytes.
 
+/// Three columns, each as four vectors of its three taps (and one again: its weight is zero).
+struct window {
+    bytes columns[3][4];
+};
+#include "depthwise_strip_body.h"
+
+static const int8_t fours_order[12] = {0, 3, 6, -1, 1, 4, 7, -1, 2, 5, 8, -1};
+
+PFI_INLINE void interleave(bytes a, bytes b, bytes c, bytes d, bytes *to) {
+    bytes low[2] = {low_bytes(a, b), low_bytes(c, d)}, high[2] = {high_bytes(a, b), high_bytes(c, d)};
+    to[0] = low_pairs(low[0], low[1]);
+    to[1] = high_pairs(low[0], low[1]);
+    to[2] = low_pairs(high[0], high[1]);
+    to[3] = high_pairs(high[0], high[1]);
+}
+
+PFI_INLINE void add_four(const bytes *x, const unsigned char *w, words *sum) {
+    PFI_UNROLL for (int v = 0; v < 4; v++) sum[v] = dot(sum[v], x[v], load_bytes(w + (size_t)v * sizeof(bytes)));
+}
+
+PFI_INLINE void fours_push(window *w, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom) {
+    PFI_UNROLL for (int v = 0; v < 4; v++) {
+        w->columns[0][v] = w->columns[1][v];
+        w->columns[1][v] = w->columns[2][v];
+    }
+    bytes c = load_bytes(bottom);
+    interleave(load_bytes(top), load_bytes(middle), c, c, w->columns[2]);
+}
+
+PFI_INLINE void fours_window(const window *x, const void *weights, words *sum) {
+    PFI_UNROLL for (int i = 0; i < 3; i++)
+        add_four(x->columns[i], (const unsigned char *)weights + (size_t)i * 4 * sizeof(bytes), sum);
+}
+
 PFI_INLINE const void *fours_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
     const unsigned char *w = weights;
     for (size_t t = 0; t < taps; t += 4, w += 4 * sizeof(bytes)) {
-        bytes a = load_channels(x[t], channels), b = load_channels(x[t + 1], channels);
-        bytes c = load_channels(x[t + 2], channels), d = load_channels(x[t + 3], channels);
-        bytes low[2] = {low_bytes(a, b), low_bytes(c, d)}, high[2] = {high_bytes(a, b), high_bytes(c, d)};
-        sum[0] = dot(sum[0], low_pairs(low[0], low[1]), load_bytes(w));
-        sum[1] = dot(sum[1], high_pairs(low[0], low[1]), load_bytes(w + sizeof(bytes)));
-        sum[2] = dot(sum[2], low_pairs(high[0], high[1]), load_bytes(w + 2 * sizeof(bytes)));
-        sum[3] = dot(sum[3], high_pairs(high[0], high[1]), load_bytes(w + 3 * sizeof(bytes)));
+        bytes four[4];
+        interleave(
+            load_channels(x[t], channels), load_channels(x[t + 1], channels), load_channels(x[t + 2], channels),
+            load_channels(x[t + 3], channels), four);
+        add_four(four, w, sum);
     }
     return w;
 }
 
-static void depthwise_dot_strip(const pfi_strip *s) { depthwise_strip(s, fours_slab, 0); }
+static void depthwise_dot_strip(const pfi_strip *s) {
+    depthwise_strip(s, (depthwise_body){fours_push, fours_window, fours_slab, fours_order, 12, 0});
+}
+
+static size_t fours_of(size_t taps) { return ((taps == 9 ? 12 : taps) + 3) / 4; }
 
 static size_t depthwise_dot_bytes(size_t taps, size_t channels) {
-    return pfi_round_up(channels, depthwise_channels) / depthwise_channels * ((taps + 3) / 4) * 4 * sizeof(bytes);
+    return pfi_round_up(channels, depthwise_channels) / depthwise_channels * fours_of(taps) * 4 * sizeof(bytes);
 }
 
 static void depthwise_dot_pack(const int8_t *weights, size_t taps, size_t channels, void *packed) {
     int8_t *out = packed;
     for (size_t first = 0; first < channels; first += depthwise_channels)
-        for (size_t four = 0; four < taps; four += 4)
+        for (size_t four = 0; four < fours_of(taps); four++)
             for (size_t v = 0; v < 4; v++)
                 for (size_t i = 0; i < PFI_LANES; i++)
-                    for (size_t t = four; t < four + 4; t++) {
-                        size_t c = first + unpacked_channel(v, i);
-                        *out++ = t < taps && c < channels ? weights[t * channels + c] : 0;
-                    }
+                    for (size_t t = 4 * four; t < 4 * four + 4; t++)
+                        *out++ = (int8_t)weight_at(weights, taps, channels, fours_order, t, first + unpacked_channel(v, i));
 }

@@ -1,119 +1,155 @@
 // Depthwise convolutions without VPDPBUSD: two taps at a time. Included after depthwise_body.h.
 
+/// Of three columns a, b, c: the upper two taps of each, and the lowest of (a, b) and (b, c).
+struct window {
+    bytes upper[3][2], lowest[2][2], last;
+};
+#include "depthwise_strip_body.h"
+
+static const int8_t pairs_order[12] = {0, 3, 1, 4, 2, 5, 6, 7, -1, 8, -1, -1};
+enum { pairs_ordered = 10 };
+
+PFI_INLINE void pairs_push(window *w, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom) {
+    bytes a = load_bytes(top), b = load_bytes(middle), c = load_bytes(bottom);
+    PFI_UNROLL for (int h = 0; h < 2; h++) {
+        w->upper[0][h] = w->upper[1][h];
+        w->upper[1][h] = w->upper[2][h];
+        w->lowest[0][h] = w->lowest[1][h];
+    }
+    w->upper[2][0] = low_bytes(a, b);
+    w->upper[2][1] = high_bytes(a, b);
+    w->lowest[1][0] = low_bytes(w->last, c);
+    w->lowest[1][1] = high_bytes(w->last, c);
+    w->last = c;
+}
+
 // MARK: Eight bits: 16-bit operands
 // [pair][4 vectors] of two 16-bit weights.
 
-PFI_INLINE const void *pairs_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
+PFI_INLINE void add_pair(bytes low, bytes high, const unsigned char *w, words *sum) {
+    bytes zero = no_bytes();
+    sum[0] = add_words(sum[0], pair_products(low_bytes(low, zero), load_bytes(w)));
+    sum[1] = add_words(sum[1], pair_products(high_bytes(low, zero), load_bytes(w + sizeof(bytes))));
+    sum[2] = add_words(sum[2], pair_products(low_bytes(high, zero), load_bytes(w + 2 * sizeof(bytes))));
+    sum[3] = add_words(sum[3], pair_products(high_bytes(high, zero), load_bytes(w + 3 * sizeof(bytes))));
+}
+
+PFI_INLINE void eight_window(const window *x, const void *weights, words *sum) {
+    const unsigned char *w = weights;
+    PFI_UNROLL for (int i = 0; i < 3; i++) add_pair(x->upper[i][0], x->upper[i][1], w + (size_t)i * 4 * sizeof(bytes), sum);
+    PFI_UNROLL for (int i = 0; i < 2; i++)
+        add_pair(x->lowest[i][0], x->lowest[i][1], w + (size_t)(3 + i) * 4 * sizeof(bytes), sum);
+}
+
+PFI_INLINE const void *eight_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
     const unsigned char *w = weights;
     for (size_t t = 0; t < taps; t += 2, w += 4 * sizeof(bytes)) {
         bytes a = load_channels(x[t], channels), b = load_channels(x[t + 1], channels);
-        bytes low = low_bytes(a, b), high = high_bytes(a, b), zero = no_bytes();
-        sum[0] = add_words(sum[0], pair_products(low_bytes(low, zero), load_bytes(w)));
-        sum[1] = add_words(sum[1], pair_products(high_bytes(low, zero), load_bytes(w + sizeof(bytes))));
-        sum[2] = add_words(sum[2], pair_products(low_bytes(high, zero), load_bytes(w + 2 * sizeof(bytes))));
-        sum[3] = add_words(sum[3], pair_products(high_bytes(high, zero), load_bytes(w + 3 * sizeof(bytes))));
+        add_pair(low_bytes(a, b), high_bytes(a, b), w, sum);
     }
     return w;
 }
 
-static void depthwise_eight_strip(const pfi_strip *s) { depthwise_strip(s, pairs_slab, 0); }
+static void depthwise_eight_strip(const pfi_strip *s) {
+    depthwise_strip(s, (depthwise_body){pairs_push, eight_window, eight_slab, pairs_order, pairs_ordered, 0});
+}
+
+static size_t pairs_of(size_t taps) { return ((taps == 9 ? pairs_ordered : taps) + 1) / 2; }
 
 static size_t depthwise_eight_bytes(size_t taps, size_t channels) {
-    return pfi_round_up(channels, depthwise_channels) / depthwise_channels * ((taps + 1) / 2) * 4 * sizeof(bytes);
+    return pfi_round_up(channels, depthwise_channels) / depthwise_channels * pairs_of(taps) * 4 * sizeof(bytes);
 }
 
 static void depthwise_eight_pack(const int8_t *weights, size_t taps, size_t channels, void *packed) {
     int16_t *out = packed;
     for (size_t first = 0; first < channels; first += depthwise_channels)
-        for (size_t t = 0; t < taps; t += 2)
+        for (size_t pair = 0; pair < pairs_of(taps); pair++)
             for (size_t v = 0; v < 4; v++)
                 for (size_t i = 0; i < PFI_LANES; i++)
-                    for (size_t side = 0; side < 2; side++) {
-                        size_t c = first + unpacked_channel(v, i);
-                        *out++ = t + side < taps && c < channels ? weights[(t + side) * channels + c] : 0;
-                    }
+                    for (size_t t = 2 * pair; t < 2 * pair + 2; t++)
+                        *out++ = (int16_t)weight_at(weights, taps, channels, pairs_order, t, first + unpacked_channel(v, i));
 }
 
-// MARK: Seven bits: eight products in a 16-bit sum
-// First 64·(the sum of a channel's weights), 4 vectors. Then for each half of each slab's pairs -64·(the sum of its weights) as int16,
-// 2 vectors, and [pair][2 vectors] of two bytes.
+// MARK: Seven bits: four products in a 16-bit sum
+// [pair][2 vectors] of two bytes. One round of unpacking: number i of vector h is channel i / 8 · 16 + 8·h + i % 8.
 
-PFI_INLINE const unsigned char *half_slab(
-    const uint8_t *const *x, size_t pairs, size_t channels, const unsigned char *w, bytes *low, bytes *high) {
-    *low = load_bytes(w);
-    *high = load_bytes(w + sizeof(bytes));
-    w += 2 * sizeof(bytes);
-    for (size_t i = 0; i < pairs; i++, w += 2 * sizeof(bytes)) {
-        bytes a = load_channels(x[2 * i], channels), b = load_channels(x[2 * i + 1], channels);
-        *low = add_sixteens(*low, byte_products(low_bytes(a, b), load_bytes(w)));
-        *high = add_sixteens(*high, byte_products(high_bytes(a, b), load_bytes(w + sizeof(bytes))));
+/// Adds two vectors of 16-bit sums each.
+PFI_INLINE void add_halves(const bytes *a, const bytes *b, words *sum) {
+    bytes one = all_sixteens(1);
+    PFI_UNROLL for (int h = 0; h < 2; h++) {
+        sum[2 * h] = add_words(sum[2 * h], pair_products(low_pairs(a[h], b[h]), one));
+        sum[2 * h + 1] = add_words(sum[2 * h + 1], pair_products(high_pairs(a[h], b[h]), one));
+    }
+}
+
+PFI_INLINE bytes weights_of(const void *weights, int pair, int h) {
+    return load_bytes((const unsigned char *)weights + (size_t)(2 * pair + h) * sizeof(bytes));
+}
+
+/// Nine products: six of them, less 64·w each, fit 16 bits, and the other three do. What is subtracted is behind the weights, negative;
+/// the correction of the window has it positive.
+PFI_INLINE void seven_window(const window *x, const void *weights, words *sum) {
+    bytes a[2], b[2];
+    PFI_UNROLL for (int h = 0; h < 2; h++) {
+        a[h] = add_sixteens(weights_of(weights, 5, h), byte_products(x->upper[0][h], weights_of(weights, 0, h)));
+        a[h] = add_sixteens(a[h], byte_products(x->upper[1][h], weights_of(weights, 1, h)));
+        a[h] = add_sixteens(a[h], byte_products(x->upper[2][h], weights_of(weights, 2, h)));
+        b[h] = byte_products(x->lowest[0][h], weights_of(weights, 3, h));
+        b[h] = add_sixteens(b[h], byte_products(x->lowest[1][h], weights_of(weights, 4, h)));
+    }
+    add_halves(a, b, sum);
+}
+
+PFI_INLINE const void *seven_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
+    const unsigned char *w = weights;
+    for (size_t t = 0; t < taps; t += 8) {
+        bytes half[2][2];
+        for (int i = 0; i < 2; i++) {
+            half[i][0] = half[i][1] = no_bytes();
+            for (size_t u = t + (size_t)i * 4; u < taps && u < t + (size_t)i * 4 + 4; u += 2, w += 2 * sizeof(bytes)) {
+                bytes a = load_channels(x[u], channels), b = load_channels(x[u + 1], channels);
+                half[i][0] = add_sixteens(half[i][0], byte_products(low_bytes(a, b), load_bytes(w)));
+                half[i][1] = add_sixteens(half[i][1], byte_products(high_bytes(a, b), load_bytes(w + sizeof(bytes))));
+            }
+        }
+        add_halves(half[0], half[1], sum);
     }
     return w;
 }
 
-PFI_INLINE const void *halves_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
-    size_t pairs = (taps + 1) / 2, first = (pairs + 1) / 2;
-    bytes low[2], high[2];
-    const unsigned char *w = half_slab(x, first, channels, weights, &low[0], &high[0]);
-    low[1] = high[1] = no_bytes();
-    if (pairs > first) w = half_slab(x + 2 * first, pairs - first, channels, w, &low[1], &high[1]);
-    bytes one = all_sixteens(1);
-    sum[0] = add_words(sum[0], pair_products(low_pairs(low[0], low[1]), one));
-    sum[1] = add_words(sum[1], pair_products(high_pairs(low[0], low[1]), one));
-    sum[2] = add_words(sum[2], pair_products(low_pairs(high[0], high[1]), one));
-    sum[3] = add_words(sum[3], pair_products(high_pairs(high[0], high[1]), one));
-    return w;
-}
+enum { seven_taken = 12 };  // vectors before what the sums of a window lack
 
-static void depthwise_seven_strip(const pfi_strip *s) { depthwise_strip(s, halves_slab, 1); }
+static void depthwise_seven_strip(const pfi_strip *s) {
+    depthwise_strip(
+        s, (depthwise_body){pairs_push, seven_window, seven_slab, pairs_order, pairs_ordered, seven_taken * sizeof(bytes)});
+}
 
 static size_t depthwise_seven_bytes(size_t taps, size_t channels) {
-    size_t vectors = 4;
-    for (size_t done = 0; done < taps; done += depthwise_slab) {
-        size_t pairs = (pfi_smaller(depthwise_slab, taps - done) + 1) / 2;
-        vectors += 2 * pairs + (pairs > 1 ? 4 : 2);
-    }
+    size_t vectors = taps == 9 ? seven_taken + 4 : 2 * pairs_of(taps);
     return pfi_round_up(channels, depthwise_channels) / depthwise_channels * vectors * sizeof(bytes);
 }
 
-/// The weight of a tap and a channel, or zero.
-static int weight_at(const int8_t *weights, size_t taps, size_t channels, size_t t, size_t c) {
-    return t < taps && c < channels ? weights[t * channels + c] : 0;
-}
-
 static void depthwise_seven_pack(const int8_t *weights, size_t taps, size_t channels, void *packed) {
-    int16_t *out = packed;
+    int8_t *out = packed;
     for (size_t first = 0; first < channels; first += depthwise_channels) {
+        for (size_t pair = 0; pair < pairs_of(taps); pair++)
+            for (size_t h = 0; h < 2; h++)
+                for (size_t i = 0; i < 2 * PFI_LANES; i++)
+                    for (size_t t = 2 * pair; t < 2 * pair + 2; t++)
+                        *out++ = (int8_t)weight_at(weights, taps, channels, pairs_order, t, first + i / 8 * 16 + h * 8 + i % 8);
+        if (taps != 9) continue;
+        for (int i = 0; i < depthwise_channels; i++, out += 2) {
+            int16_t sum = 0;
+            size_t c = first + (size_t)(i % (2 * PFI_LANES) / 8 * 16 + i / (2 * PFI_LANES) * 8 + i % 8);
+            for (size_t t = 0; t < 6; t++) sum += (int16_t)(-64 * weight_at(weights, taps, channels, pairs_order, t, c));
+            memcpy(out, &sum, sizeof sum);
+        }
         for (size_t v = 0; v < 4; v++)
-            for (size_t i = 0; i < PFI_LANES; i++, out += 2) {
+            for (size_t i = 0; i < PFI_LANES; i++, out += 4) {
                 int32_t sum = 0;
-                for (size_t t = 0; t < taps; t++)
-                    sum += 64 * weight_at(weights, taps, channels, t, first + unpacked_channel(v, i));
+                for (size_t t = 0; t < 6; t++)
+                    sum += 64 * weight_at(weights, taps, channels, pairs_order, t, first + unpacked_channel(v, i));
                 memcpy(out, &sum, sizeof sum);
             }
-        for (size_t done = 0; done < taps; done += depthwise_slab) {
-            size_t pairs = (pfi_smaller(depthwise_slab, taps - done) + 1) / 2, middle = (pairs + 1) / 2;
-            for (int half = 0; half < 2; half++) {
-                size_t from = half ? middle : 0, to = half ? pairs : middle;
-                if (from == to) break;
-                // One round of unpacking: number i of vector h is channel i / 8 · 16 + 8·h + i % 8.
-                for (size_t h = 0; h < 2; h++)
-                    for (size_t i = 0; i < 2 * PFI_LANES; i++) {
-                        int sum = 0;
-                        for (size_t t = done + 2 * from; t < done + 2 * to; t++)
-                            sum += weight_at(weights, taps, channels, t, first + i / 8 * 16 + h * 8 + i % 8);
-                        *out++ = (int16_t)(-64 * sum);
-                    }
-                for (size_t pair = from; pair < to; pair++)
-                    for (size_t h = 0; h < 2; h++)
-                        for (size_t i = 0; i < 2 * PFI_LANES; i++) {
-                            size_t t = done + 2 * pair, c = first + i / 8 * 16 + h * 8 + i % 8;
-                            int8_t two[2] = {
-                                (int8_t)weight_at(weights, taps, channels, t, c),
-                                (int8_t)weight_at(weights, taps, channels, t + 1, c)};
-                            memcpy(out++, two, 2);
-                        }
-            }
-        }
     }
 }

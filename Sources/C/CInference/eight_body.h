@@ -1,8 +1,8 @@
 // Products of bytes and signed bytes, both widened to 16 bits before: exact, two at a time.
 
-PFI_INLINE void eight_tile(const pfi_tile *t, const int rows, const int vectors) {
+PFI_INLINE void eight_tile(const pfi_tile *t, size_t first, const int rows, const int vectors) {
     words sum[pfi_most_rows][4];
-    begin_words(t, sum, rows, vectors);
+    begin_words(t, first, sum, rows, vectors);
     const size_t size = sizeof(bytes);
     const unsigned char *w = t->weights;
     // The operand is gathered: one tap of 16-bit numbers.
@@ -10,11 +10,11 @@ PFI_INLINE void eight_tile(const pfi_tile *t, const int rows, const int vectors)
         bytes weights[4];
         PFI_UNROLL for (int v = 0; v < vectors; v++) weights[v] = load_bytes(w + (size_t)v * size);
         PFI_UNROLL for (int r = 0; r < rows; r++) {
-            bytes b = all_fours(t->base[r] + c * 2);
+            bytes b = all_fours(t->base[first + (size_t)r] + c * 2);
             PFI_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = add_words(sum[r][v], pair_products(b, weights[v]));
         }
     }
-    end_words(t, sum, rows, vectors);
+    end_words(t, first, sum, rows, vectors);
 }
 
 static void widen(const uint8_t *from, size_t count, uint16_t *to) {

@@ -17,9 +17,8 @@ enum {
 typedef enum {
     /// [k / 4][N][4] bytes: VPDPBUSD.
     PFI_FOURS,
-    /// [k / 16]([4][N][4] bytes, then [N][2] int16: -64·(the sum of the eight weights that one 16-bit sum sees)): VPMADDUBSW.
-    /// After all panels: 64·(the sum of all weights) of each output, as int32.
-    PFI_SIXTEENS,
+    /// The same, an even number of fours: VPMADDUBSW.
+    PFI_EIGHTS,
     /// [k / 2][N][2] int16: VPMADDWD.
     PFI_PAIRS,
     /// [k][N] bytes.
@@ -35,7 +34,9 @@ typedef struct {
     size_t first, count;
     const int32_t *correction;
     const float *scale, *bias, *slopes[2], *factor[pfi_most_sinks], *summand[pfi_most_sinks];
-    /// One sink of codes or floats and nothing but scale, bias and the first activation before it.
+    /// As many outputs as it is wide, codes and floats only: everything stays in registers.
+    int is_whole;
+    /// And nothing but scale, bias, the first activation and one sink of codes.
     int is_simple;
     /// Bytes of `zero` after the outputs, per sink: on the last panel only.
     size_t padding[pfi_most_sinks];
@@ -47,12 +48,15 @@ typedef struct {
     float numbers[4 + 2 * pfi_most_sinks][pfi_most_outputs];
 } __attribute__((aligned(64))) pfi_panel_storage;
 
-/// The panel of outputs [first, first + width) of all `outputs`. taken: for each of them what the kernel's sums lack; NULL: nothing.
+/// The panel of outputs [first, first + width) of all `outputs`.
 pfi_panel pfi_make_panel(
-    const pfi_epilogue *e, const int32_t *correction, const int32_t *taken, size_t first, size_t width, size_t outputs,
+    const pfi_epilogue *e, const int32_t *correction, size_t first, size_t width, size_t outputs,
     pfi_panel_storage *storage);
 
+/// Some tiles of equal size, one below the other.
 typedef struct {
+    /// Tiles.
+    size_t count;
     /// Of each row: where its image (or its gathered operand) starts, and the offset of each tap in elements; a negative one means padding.
     const unsigned char *const *base;
     const int32_t *const *offsets;
@@ -60,7 +64,7 @@ typedef struct {
     /// Taps, and elements that are read of each.
     size_t taps, length;
     const void *weights;
-    /// Sums of earlier and for later chunks of k, [row][panel's width]; used as the two flags say.
+    /// Sums of earlier and for later chunks of k, [row][panel's width]; used as the two flags say. Without earlier ones, sums start with the correction.
     void *partial;
     int continues, is_last;
     const pfi_panel *panel;

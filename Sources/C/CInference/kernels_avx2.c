@@ -13,21 +13,21 @@
 #include "depthwise_body.h"
 #include "depthwise_pairs_body.h"
 
-#define ROWS_3(name) PFI_TILES_2(name, 1) PFI_TILES_2(name, 2) PFI_TILES_2(name, 3)
-#define ROWS_6(name) ROWS_3(name) PFI_TILES_2(name, 4) PFI_TILES_2(name, 5) PFI_TILES_2(name, 6)
-#define TABLE_3(name) PFI_ROW_2(name, 1), PFI_ROW_2(name, 2), PFI_ROW_2(name, 3)
-#define TABLE_6(name) TABLE_3(name), PFI_ROW_2(name, 4), PFI_ROW_2(name, 5), PFI_ROW_2(name, 6)
+#define ROWS_4(name) PFI_TILES_2(name, 1) PFI_TILES_2(name, 2) PFI_TILES_2(name, 3) PFI_TILES_2(name, 4)
+#define ROWS_6(name) ROWS_4(name) PFI_TILES_2(name, 5) PFI_TILES_2(name, 6)
+#define TABLE_4(name) PFI_ROW_2(name, 1), PFI_ROW_2(name, 2), PFI_ROW_2(name, 3), PFI_ROW_2(name, 4)
+#define TABLE_6(name) TABLE_4(name), PFI_ROW_2(name, 5), PFI_ROW_2(name, 6)
 
-ROWS_3(seven_tile)
+ROWS_4(seven_tile)
 ROWS_6(eight_tile)
 ROWS_6(singles_tile)
-static const pfi_tile_function seven_tiles[][3] = {TABLE_3(seven_tile)};
+static const pfi_tile_function seven_tiles[][3] = {TABLE_4(seven_tile)};
 static const pfi_tile_function eight_tiles[][3] = {TABLE_6(eight_tile)};
 static const pfi_tile_function singles_tiles[][3] = {TABLE_6(singles_tile)};
 #pragma clang attribute pop
 
 const pfi_kernels pfi_kernels_avx2 = {
-    .seven = {.layout = PFI_SIXTEENS, .rows = 3, .lanes = 8, .vectors = 2, .chunk = 768, .tiles = seven_tiles},
+    .seven = {.layout = PFI_EIGHTS, .rows = 4, .lanes = 8, .vectors = 2, .chunk = 768, .tiles = seven_tiles},
     .eight = {.layout = PFI_PAIRS, .rows = 6, .lanes = 8, .vectors = 2, .chunk = 256, .tiles = eight_tiles, .widen = widen},
     .singles = {.layout = PFI_SINGLES, .rows = 6, .lanes = 8, .vectors = 2, .chunk = 256, .tiles = singles_tiles},
     .depthwise_seven =

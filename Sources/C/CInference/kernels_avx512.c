@@ -25,7 +25,7 @@ static const pfi_tile_function singles_tiles[][3] = {TABLE(PFI_ROW_4, singles_ti
 #pragma clang attribute pop
 
 const pfi_kernels pfi_kernels_avx512 = {
-    .seven = {.layout = PFI_SIXTEENS, .rows = 6, .lanes = 16, .vectors = 2, .chunk = 768, .tiles = seven_tiles},
+    .seven = {.layout = PFI_EIGHTS, .rows = 6, .lanes = 16, .vectors = 2, .chunk = 768, .tiles = seven_tiles},
     .eight = {.layout = PFI_PAIRS, .rows = 6, .lanes = 16, .vectors = 4, .chunk = 256, .tiles = eight_tiles, .widen = widen},
     .singles = {.layout = PFI_SINGLES, .rows = 6, .lanes = 16, .vectors = 4, .tiles = singles_tiles},
     .depthwise_seven =

@@ -7,17 +7,17 @@
 
 // MARK: Products
 
-static void bytes_tile(const pfi_tile *t, const int rows, const int vectors) {
+PFI_INLINE void bytes_tile(const pfi_tile *t, size_t first, const int rows, const int vectors) {
     words sum[pfi_most_rows][4];
-    begin_words(t, sum, rows, vectors);
+    begin_words(t, first, sum, rows, vectors);
     const int8_t *w = t->weights;
     for (size_t tap = 0; tap < t->taps; tap++)
         for (size_t c = 0; c < t->length; c++, w += vectors)
             for (int r = 0; r < rows; r++) {
-                const uint8_t *x = pfi_tap(t->base[r], t->padding, t->offsets[r][tap], 1);
+                const uint8_t *x = pfi_tap(t->base[first + (size_t)r], t->padding, t->offsets[first + (size_t)r][tap], 1);
                 for (int v = 0; v < vectors; v++) sum[r][v] += x[c] * w[v];
             }
-    end_words(t, sum, rows, vectors);
+    end_words(t, first, sum, rows, vectors);
 }
 
 PFI_TILES_4(bytes_tile, 1)
@@ -38,7 +38,8 @@ static void depthwise_strip(const pfi_strip *s) {
         size_t row = i % p->rows;
         const uint8_t *base = (const uint8_t *)s->x + i / p->rows * p->image_stride;
         if (!p->offsets) base += row * p->row_stride;
-        int32_t sums[depthwise_channels] = {0};
+        int32_t sums[depthwise_channels];
+        memcpy(sums, panel->correction, sizeof sums);
         const int8_t *w = s->weights;
         for (size_t tap = 0; tap < p->taps; tap++, w += depthwise_channels) {
             const uint8_t *x = pfi_tap(base, s->padding, p->offsets ? p->offsets[row * p->taps + tap] : 0, 1);

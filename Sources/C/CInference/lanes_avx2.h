@@ -1,5 +1,7 @@
 #pragma once
 // Eight numbers in a vector: AVX2 and FMA. Included where that target is set.
+#include "inference.h"
+
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,31 +30,54 @@ PFI_INLINE words all_words(int32_t x) { return _mm256_set1_epi32(x); }
 PFI_INLINE singles no_singles(void) { return _mm256_setzero_ps(); }
 PFI_INLINE words no_words(void) { return _mm256_setzero_si256(); }
 PFI_INLINE singles to_singles(words v) { return _mm256_cvtepi32_ps(v); }
-PFI_INLINE words rounded(singles v) { return _mm256_cvtps_epi32(v); }
 PFI_INLINE words add_words(words a, words b) { return _mm256_add_epi32(a, b); }
 PFI_INLINE singles add_singles(singles a, singles b) { return _mm256_add_ps(a, b); }
 PFI_INLINE singles times(singles a, singles b) { return _mm256_mul_ps(a, b); }
 PFI_INLINE singles fused(singles a, singles b, singles c) { return _mm256_fmadd_ps(a, b, c); }
 PFI_INLINE singles greater(singles a, singles b) { return _mm256_max_ps(a, b); }
 PFI_INLINE singles lesser(singles a, singles b) { return _mm256_min_ps(a, b); }
-PFI_INLINE singles if_positive(singles condition, singles a, singles b) {
-    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(condition, _mm256_setzero_ps(), _CMP_GT_OQ));
+PFI_INLINE singles rectified(singles y, singles slope) {
+    return _mm256_blendv_ps(_mm256_mul_ps(y, slope), y, _mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_GT_OQ));
 }
-PFI_INLINE __m128i codes_of(words v) {
-    __m128i sixteens = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    return _mm_packus_epi16(sixteens, sixteens);
+
+// MARK: Codes
+
+typedef struct {
+    __m256 scale, high;
+    __m256i low, zero;  // 16 bits
+} coding;
+PFI_INLINE coding coding_of(const pfi_sink *s) {
+    return (coding){
+        _mm256_set1_ps(s->scale), _mm256_set1_ps(s->high), _mm256_set1_epi16((int16_t)s->low),
+        _mm256_set1_epi16((int16_t)s->zero)};
 }
-PFI_INLINE void store_codes(uint8_t *p, const words *v, const int vectors) {
-    for (int i = 0; i + 2 <= vectors; i += 2) {
-        __m256i sixteens = _mm256_packs_epi32(v[i], v[i + 1]);
-        __m128i codes = _mm_packus_epi16(_mm256_castsi256_si128(sixteens), _mm256_extracti128_si256(sixteens, 1));
-        _mm_storeu_si128((__m128i *)(void *)(p + i * 8), _mm_shuffle_epi32(codes, _MM_SHUFFLE(3, 1, 2, 0)));
-    }
-    if (vectors % 2) _mm_storel_epi64((__m128i *)(void *)(p + (vectors - 1) * 8), codes_of(v[vectors - 1]));
+/// What is too small, and NaN, becomes the least number, which stays below `low` in 16 bits.
+PFI_INLINE words coded(singles v, const coding *c) {
+    return _mm256_cvtps_epi32(_mm256_min_ps(c->high, _mm256_mul_ps(v, c->scale)));
 }
-PFI_INLINE void store_some_codes(uint8_t *p, words v, size_t count) {
-    uint64_t codes = (uint64_t)_mm_cvtsi128_si64(codes_of(v));
+PFI_INLINE __m256i sixteens_of(words a, words b, const coding *c) {
+    return _mm256_add_epi16(_mm256_max_epi16(_mm256_packs_epi32(a, b), c->low), c->zero);
+}
+/// Of two vectors in the order of memory.
+PFI_INLINE __m128i codes_of(words a, words b, const coding *c) {
+    __m256i sixteens = sixteens_of(a, b, c);
+    __m128i codes = _mm_packus_epi16(_mm256_castsi256_si128(sixteens), _mm256_extracti128_si256(sixteens, 1));
+    return _mm_shuffle_epi32(codes, _MM_SHUFFLE(3, 1, 2, 0));
+}
+PFI_INLINE void store_coded(uint8_t *p, const words *v, const int vectors, const coding *c) {
+    for (int i = 0; i + 2 <= vectors; i += 2)
+        _mm_storeu_si128((__m128i *)(void *)(p + i * 8), codes_of(v[i], v[i + 1], c));
+    if (vectors % 2)
+        _mm_storel_epi64((__m128i *)(void *)(p + (vectors - 1) * 8), codes_of(v[vectors - 1], v[vectors - 1], c));
+}
+PFI_INLINE void store_some_coded(uint8_t *p, words v, size_t count, const coding *c) {
+    uint64_t codes = (uint64_t)_mm_cvtsi128_si64(codes_of(v, v, c));
     memcpy(p, &codes, count);
+}
+/// Four vectors in the order of two rounds of unpacking: as bytes in the order of memory.
+PFI_INLINE void store_unpacked_coded(uint8_t *p, const words *v, const coding *c) {
+    __m256i codes = _mm256_packus_epi16(sixteens_of(v[0], v[1], c), sixteens_of(v[2], v[3], c));
+    _mm256_storeu_si256((__m256i *)(void *)p, codes);
 }
 
 // MARK: Bytes and 16-bit numbers
@@ -78,8 +103,3 @@ PFI_INLINE bytes low_bytes(bytes a, bytes b) { return _mm256_unpacklo_epi8(a, b)
 PFI_INLINE bytes high_bytes(bytes a, bytes b) { return _mm256_unpackhi_epi8(a, b); }
 PFI_INLINE bytes low_pairs(bytes a, bytes b) { return _mm256_unpacklo_epi16(a, b); }
 PFI_INLINE bytes high_pairs(bytes a, bytes b) { return _mm256_unpackhi_epi16(a, b); }
-/// Four vectors in the order of two rounds of unpacking: as bytes in the order of memory.
-PFI_INLINE void store_unpacked_codes(uint8_t *p, const words *v) {
-    __m256i codes = _mm256_packus_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
-    _mm256_storeu_si256((__m256i *)(void *)p, codes);
-}

@@ -1,5 +1,7 @@
 #pragma once
 // Sixteen numbers in a vector: AVX-512 F, BW, DQ, VL. Included where that target is set.
+#include "inference.h"
+
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
@@ -26,30 +28,55 @@ PFI_INLINE words all_words(int32_t x) { return _mm512_set1_epi32(x); }
 PFI_INLINE singles no_singles(void) { return _mm512_setzero_ps(); }
 PFI_INLINE words no_words(void) { return _mm512_setzero_si512(); }
 PFI_INLINE singles to_singles(words v) { return _mm512_cvtepi32_ps(v); }
-PFI_INLINE words rounded(singles v) { return _mm512_cvtps_epi32(v); }
 PFI_INLINE words add_words(words a, words b) { return _mm512_add_epi32(a, b); }
 PFI_INLINE singles add_singles(singles a, singles b) { return _mm512_add_ps(a, b); }
 PFI_INLINE singles times(singles a, singles b) { return _mm512_mul_ps(a, b); }
 PFI_INLINE singles fused(singles a, singles b, singles c) { return _mm512_fmadd_ps(a, b, c); }
 PFI_INLINE singles greater(singles a, singles b) { return _mm512_max_ps(a, b); }
 PFI_INLINE singles lesser(singles a, singles b) { return _mm512_min_ps(a, b); }
-PFI_INLINE singles if_positive(singles condition, singles a, singles b) {
-    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(condition, _mm512_setzero_ps(), _CMP_GT_OQ), b, a);
+PFI_INLINE singles rectified(singles y, singles slope) {
+    return _mm512_mask_mul_ps(y, _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_NGT_UQ), y, slope);
 }
-PFI_INLINE __m512i four_codes(const words *v) {
-    return _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
+
+// MARK: Codes
+
+typedef struct {
+    __m512 scale, high;
+    __m512i low, zero;  // 16 bits
+} coding;
+PFI_INLINE coding coding_of(const pfi_sink *s) {
+    return (coding){
+        _mm512_set1_ps(s->scale), _mm512_set1_ps(s->high), _mm512_set1_epi16((int16_t)s->low),
+        _mm512_set1_epi16((int16_t)s->zero)};
 }
-PFI_INLINE void store_codes(uint8_t *p, const words *v, const int vectors) {
-    if (vectors == 4) {
-        const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, four_codes(v)));
-        return;
-    }
-    for (int i = 0; i < vectors; i++)
-        _mm_storeu_si128((__m128i *)(void *)(p + i * 16), _mm512_cvtepi32_epi8(v[i]));
+/// What is too small, and NaN, becomes the least number, which stays below `low` in 16 bits.
+PFI_INLINE words coded(singles v, const coding *c) {
+    return _mm512_cvtps_epi32(_mm512_min_ps(c->high, _mm512_mul_ps(v, c->scale)));
 }
-PFI_INLINE void store_some_codes(uint8_t *p, words v, size_t count) {
-    _mm512_mask_cvtepi32_storeu_epi8(p, first_lanes(count), v);
+PFI_INLINE __m512i sixteens_of(words a, words b, const coding *c) {
+    return _mm512_add_epi16(_mm512_max_epi16(_mm512_packs_epi32(a, b), c->low), c->zero);
+}
+/// Four vectors in the order of two rounds of unpacking: as bytes in the order of memory.
+PFI_INLINE void store_unpacked_coded(uint8_t *p, const words *v, const coding *c) {
+    _mm512_storeu_si512(p, _mm512_packus_epi16(sixteens_of(v[0], v[1], c), sixteens_of(v[2], v[3], c)));
+}
+PFI_INLINE void store_coded(uint8_t *p, const words *v, const int vectors, const coding *c) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i sixteens = sixteens_of(v[0], v[vectors > 1 ? 1 : 0], c);
+    __m512i more = vectors == 4 ? sixteens_of(v[2], v[3], c) : sixteens;
+    __m512i codes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(sixteens, more));
+    if (vectors == 4)
+        _mm512_storeu_si512(p, codes);
+    else if (vectors == 2)
+        _mm256_storeu_si256((__m256i *)(void *)p, _mm512_castsi512_si256(codes));
+    else
+        _mm_storeu_si128((__m128i *)(void *)p, _mm512_castsi512_si128(codes));
+}
+PFI_INLINE void store_some_coded(uint8_t *p, words v, size_t count, const coding *c) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i sixteens = sixteens_of(v, v, c);
+    __m512i codes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(sixteens, sixteens));
+    _mm_mask_storeu_epi8(p, first_lanes(count), _mm512_castsi512_si128(codes));
 }
 
 // MARK: Bytes and 16-bit numbers
@@ -73,5 +100,3 @@ PFI_INLINE bytes low_bytes(bytes a, bytes b) { return _mm512_unpacklo_epi8(a, b)
 PFI_INLINE bytes high_bytes(bytes a, bytes b) { return _mm512_unpackhi_epi8(a, b); }
 PFI_INLINE bytes low_pairs(bytes a, bytes b) { return _mm512_unpacklo_epi16(a, b); }
 PFI_INLINE bytes high_pairs(bytes a, bytes b) { return _mm512_unpackhi_epi16(a, b); }
-/// Four vectors in the order of two rounds of unpacking: as bytes in the order of memory.
-PFI_INLINE void store_unpacked_codes(uint8_t *p, const words *v) { _mm512_storeu_si512(p, four_codes(v)); }

@@ -1,5 +1,7 @@
 #pragma once
 // "Vectors" of one number: the definition that the others are held against.
+#include "inference.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -26,8 +28,6 @@ PFI_INLINE words all_words(int32_t x) { return x; }
 PFI_INLINE singles no_singles(void) { return 0; }
 PFI_INLINE words no_words(void) { return 0; }
 PFI_INLINE singles to_singles(words v) { return (float)v; }
-/// To the nearest whole number, ties to even, for numbers within ±255.
-PFI_INLINE words rounded(singles v) { return (int32_t)((v + 12582912.0f) - 12582912.0f); }
 PFI_INLINE words add_words(words a, words b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 PFI_INLINE singles add_singles(singles a, singles b) { return a + b; }
 PFI_INLINE singles times(singles a, singles b) { return a * b; }
@@ -35,10 +35,27 @@ PFI_INLINE singles fused(singles a, singles b, singles c) { return fmaf(a, b, c)
 /// a > b ? a : b, and a < b ? a : b: b where one is no number.
 PFI_INLINE singles greater(singles a, singles b) { return a > b ? a : b; }
 PFI_INLINE singles lesser(singles a, singles b) { return a < b ? a : b; }
-PFI_INLINE singles if_positive(singles condition, singles a, singles b) { return condition > 0 ? a : b; }
-PFI_INLINE void store_codes(uint8_t *p, const words *v, const int vectors) {
-    for (int i = 0; i < vectors; i++) p[i] = (uint8_t)v[i];
+/// y > 0 ? y : y·slope.
+PFI_INLINE singles rectified(singles y, singles slope) { return y > 0 ? y : y * slope; }
+
+// MARK: Codes
+
+typedef struct {
+    float scale, low, high;
+    int32_t zero;
+} coding;
+PFI_INLINE coding coding_of(const pfi_sink *s) { return (coding){s->scale, s->low, s->high, s->zero}; }
+/// Scaled, within what can be converted, rounded to the nearest whole number, ties to even.
+PFI_INLINE words coded(singles v, const coding *c) {
+    float t = v * c->scale;
+    t = t > c->low ? t : c->low;
+    t = t < c->high ? t : c->high;
+    return (int32_t)((t + 12582912.0f) - 12582912.0f);
 }
-PFI_INLINE void store_some_codes(uint8_t *p, words v, size_t count) {
-    if (count) *p = (uint8_t)v;
+/// Within low...high, and with the zero added, as bytes.
+PFI_INLINE void store_coded(uint8_t *p, const words *v, const int vectors, const coding *c) {
+    for (int i = 0; i < vectors; i++) p[i] = (uint8_t)(v[i] + c->zero);
+}
+PFI_INLINE void store_some_coded(uint8_t *p, words v, size_t count, const coding *c) {
+    if (count) *p = (uint8_t)(v + c->zero);
 }

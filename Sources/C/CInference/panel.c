@@ -18,16 +18,17 @@ static const float *part(const float *all, size_t first, size_t count, size_t wi
 }
 
 pfi_panel pfi_make_panel(
-    const pfi_epilogue *e, const int32_t *correction, const int32_t *taken, size_t first, size_t width, size_t outputs,
+    const pfi_epilogue *e, const int32_t *correction, size_t first, size_t width, size_t outputs,
     pfi_panel_storage *storage) {
     pfi_panel panel = {.e = e, .first = first, .count = pfi_smaller(width, outputs - first)};
     size_t count = panel.count;
-    if (count == width && !taken) {
-        panel.correction = correction ? correction + first : zeros;
+    if (!correction) {
+        panel.correction = zeros;
+    } else if (count == width) {
+        panel.correction = correction + first;
     } else {
-        for (size_t n = 0; n < width; n++)
-            storage->correction[n] =
-                n < count ? (int32_t)((uint32_t)(correction ? correction[first + n] : 0) + (uint32_t)(taken ? taken[n] : 0)) : 0;
+        memset(storage->correction, 0, sizeof storage->correction);
+        memcpy(storage->correction, correction + first, count * sizeof *correction);
         panel.correction = storage->correction;
     }
     panel.scale = e->scale ? part(e->scale, first, count, width, storage->numbers[0]) : ones;
@@ -44,7 +45,10 @@ pfi_panel pfi_make_panel(
         if (first + count == outputs && sink->kind == PFI_CODES && sink->padded > outputs)
             panel.padding[s] = sink->padded - outputs;
     }
-    panel.is_simple = count == width && e->sink_count == 1 && e->sinks[0].kind != PFI_SUMS && !e->sinks[0].factor &&
-                      !e->residual && e->second.kind == PFI_NONE && panel.padding[0] == 0;
+    panel.is_whole = count == width;
+    for (size_t s = 0; s < e->sink_count; s++)
+        if (e->sinks[s].kind == PFI_SUMS || panel.padding[s]) panel.is_whole = 0;
+    panel.is_simple = panel.is_whole && e->sink_count == 1 && e->sinks[0].kind == PFI_CODES && !e->sinks[0].factor &&
+                      !e->residual && e->second.kind == PFI_NONE;
     return panel;
 }

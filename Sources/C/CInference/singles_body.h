@@ -1,12 +1,12 @@
 // Products and depthwise convolutions in single precision. Included after epilogue_body.h.
 
-PFI_INLINE void singles_tile(const pfi_tile *t, const int rows, const int vectors) {
+PFI_INLINE void singles_tile(const pfi_tile *t, size_t first, const int rows, const int vectors) {
     singles sum[pfi_most_rows][4];
-    begin_singles(t, sum, rows, vectors);
+    begin_singles(t, first, sum, rows, vectors);
     const float *w = t->weights;
     for (size_t tap = 0; tap < t->taps; tap++) {
         const float *x[pfi_most_rows];
-        PFI_UNROLL for (int r = 0; r < rows; r++) x[r] = pfi_tap(t->base[r], t->padding, t->offsets[r][tap], 4);
+        PFI_UNROLL for (int r = 0; r < rows; r++) x[r] = pfi_tap(t->base[first + (size_t)r], t->padding, t->offsets[first + (size_t)r][tap], 4);
         for (size_t c = 0; c < t->length; c++, w += vectors * PFI_LANES) {
             singles weights[4];
             PFI_UNROLL for (int v = 0; v < vectors; v++) weights[v] = load_singles(w + v * PFI_LANES);
@@ -16,39 +16,62 @@ PFI_INLINE void singles_tile(const pfi_tile *t, const int rows, const int vector
             }
         }
     }
-    end_singles(t, sum, rows, vectors);
+    end_singles(t, first, sum, rows, vectors);
 }
 
-/// Four vectors of channels, or what is left of them.
-static void depthwise_singles(const pfi_strip *s) {
-    const pfi_problem *p = s->p;
-    const pfi_panel *panel = s->panel;
-    size_t image = s->begin / p->rows, row = s->begin % p->rows;
-    for (size_t i = s->begin; i < s->end; i++) {
-        const float *base = (const float *)s->x + image * p->image_stride, *w = (const float *)s->weights + panel->first;
-        if (!p->offsets) base += row * p->row_stride;
-        const int32_t *offsets = p->offsets ? p->offsets + row * p->taps : NULL;
-        singles sum[1][4];
-        PFI_UNROLL for (int v = 0; v < 4; v++) sum[0][v] = no_singles();
-        if (panel->count == 4 * PFI_LANES) {
-            for (size_t tap = 0; tap < p->taps; tap++, w += p->outputs) {
-                const float *x = pfi_tap(base, s->padding, offsets ? offsets[tap] : 0, 4);
-                x += panel->first;
-                PFI_UNROLL for (int v = 0; v < 4; v++)
-                    sum[0][v] = fused(load_singles(x + v * PFI_LANES), load_singles(w + v * PFI_LANES), sum[0][v]);
-            }
-        } else {
-            for (size_t tap = 0; tap < p->taps; tap++, w += p->outputs) {
-                const float *x = pfi_tap(base, s->padding, offsets ? offsets[tap] : 0, 4);
-                x += panel->first;
-                PFI_UNROLL for (int v = 0; v < 4; v++) {
-                    if (panel->count <= (size_t)v * PFI_LANES) break;
-                    size_t count = pfi_smaller(PFI_LANES, panel->count - (size_t)v * PFI_LANES);
-                    sum[0][v] = fused(load_some(x + v * PFI_LANES, count), load_some(w + v * PFI_LANES, count), sum[0][v]);
-                }
-            }
+/// Four whole vectors of channels in some rows.
+PFI_INLINE void depthwise_singles_rows(
+    const pfi_strip *s, const float *const *base, const int32_t *const *offsets, const int rows, size_t row) {
+    const float *w = (const float *)s->weights + s->panel->first;
+    singles sum[pfi_most_rows][4];
+    PFI_UNROLL for (int r = 0; r < rows; r++)
+        PFI_UNROLL for (int v = 0; v < 4; v++) sum[r][v] = no_singles();
+    for (size_t tap = 0; tap < s->p->taps; tap++, w += s->p->outputs) {
+        singles weights[4];
+        PFI_UNROLL for (int v = 0; v < 4; v++) weights[v] = load_singles(w + v * PFI_LANES);
+        PFI_UNROLL for (int r = 0; r < rows; r++) {
+            const float *x = pfi_tap(base[r], s->padding, offsets[r] ? offsets[r][tap] : 0, 4);
+            x += s->panel->first;
+            PFI_UNROLL for (int v = 0; v < 4; v++) sum[r][v] = fused(load_singles(x + v * PFI_LANES), weights[v], sum[r][v]);
         }
-        finish_singles(panel, sum, 1, 4, i);
+    }
+    finish_singles(s->panel, sum, rows, 4, row);
+}
+
+/// What is left of the channels in one row.
+static void depthwise_singles_tail(const pfi_strip *s, const float *base, const int32_t *offsets, size_t row) {
+    const float *w = (const float *)s->weights + s->panel->first;
+    singles sum[1][4];
+    PFI_UNROLL for (int v = 0; v < 4; v++) sum[0][v] = no_singles();
+    for (size_t tap = 0; tap < s->p->taps; tap++, w += s->p->outputs) {
+        const float *x = pfi_tap(base, s->padding, offsets ? offsets[tap] : 0, 4);
+        x += s->panel->first;
+        PFI_UNROLL for (int v = 0; v < 4; v++) {
+            if (s->panel->count <= (size_t)v * PFI_LANES) break;
+            size_t count = pfi_smaller(PFI_LANES, s->panel->count - (size_t)v * PFI_LANES);
+            sum[0][v] = fused(load_some(x + v * PFI_LANES, count), load_some(w + v * PFI_LANES, count), sum[0][v]);
+        }
+    }
+    finish_singles(s->panel, sum, 1, 4, row);
+}
+
+static void depthwise_singles(const pfi_strip *s) {
+    enum { together = PFI_LANES == 16 ? 4 : PFI_LANES > 1 ? 2 : 1 };
+    const pfi_problem *p = s->p;
+    size_t image = s->begin / p->rows, row = s->begin % p->rows;
+    const float *base[together];
+    const int32_t *offsets[together];
+    for (size_t i = s->begin, waiting = 0; i < s->end; i++) {
+        base[waiting] = (const float *)s->x + image * p->image_stride + (p->offsets ? 0 : row * p->row_stride);
+        offsets[waiting] = p->offsets ? p->offsets + row * p->taps : NULL;
+        if (s->panel->count < 4 * PFI_LANES) {
+            depthwise_singles_tail(s, base[0], offsets[0], i);
+        } else if (++waiting == together) {
+            depthwise_singles_rows(s, base, offsets, together, i + 1 - together);
+            waiting = 0;
+        } else if (i + 1 == s->end) {
+            for (size_t r = 0; r < waiting; r++) depthwise_singles_rows(s, base + r, offsets + r, 1, i + 1 - waiting + r);
+        }
         if (++row == p->rows) {
             row = 0;
             image++;
