@@ -27,19 +27,10 @@ typedef struct {
     coding codes;
 } depthwise_numbers;
 
-PFI_INLINE void depthwise_finish(const depthwise_numbers *n, const words *sum, size_t row) {
-    const pfi_panel *panel = n->panel;
-    if (panel->is_simple) {
-        const pfi_sink *sink = &panel->e->sinks[0];
-        singles y[1][4];
-        words codes[4];
-        PFI_UNROLL for (int v = 0; v < 4; v++) y[0][v] = to_singles(sum[v]);
-        scale_all(y, n->scale, n->bias, 1, 4);
-        activate_all(y, &panel->e->first, n->slope, 1, 4);
-        PFI_UNROLL for (int v = 0; v < 4; v++) codes[v] = coded(y[0][v], &n->codes);
-        store_unpacked_coded((uint8_t *)sink->data + row * sink->stride + panel->first, codes, &n->codes);
-        return;
-    }
+/// Any epilogue.
+static __attribute__((noinline)) void depthwise_finish_row(
+    const pfi_panel *panel, words a, words b, words c, words d, size_t row) {
+    words sum[4] = {a, b, c, d};
     int32_t unpacked[depthwise_channels] __attribute__((aligned(64)));
     int32_t sums[depthwise_channels] __attribute__((aligned(64)));
     PFI_UNROLL for (int v = 0; v < 4; v++) store_words(unpacked + v * PFI_LANES, sum[v]);
@@ -49,12 +40,28 @@ PFI_INLINE void depthwise_finish(const depthwise_numbers *n, const words *sum, s
     finish_row(panel, sums, NULL, row);
 }
 
+PFI_INLINE void depthwise_finish(const depthwise_numbers *n, const words *sum, size_t row, const int is_simple) {
+    const pfi_panel *panel = n->panel;
+    if (!is_simple) {
+        depthwise_finish_row(panel, sum[0], sum[1], sum[2], sum[3], row);
+        return;
+    }
+    const pfi_sink *sink = &panel->e->sinks[0];
+    singles y[1][4];
+    words codes[4];
+    PFI_UNROLL for (int v = 0; v < 4; v++) y[0][v] = to_singles(sum[v]);
+    scale_all(y, n->scale, n->bias, 1, 4);
+    activate_all(y, &panel->e->first, n->slope, 1, 4);
+    PFI_UNROLL for (int v = 0; v < 4; v++) codes[v] = coded(y[0][v], &n->codes);
+    store_unpacked_coded((uint8_t *)sink->data + row * sink->stride + panel->first, codes, &n->codes);
+}
+
 /// The last three columns of three taps, interleaved.
 typedef struct window window;
 /// Moves by one column.
 typedef void (*push_function)(window *, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom);
 /// Adds the products of a window, or of a slab of taps, to the sums; gives the weights behind them.
-typedef void (*window_function)(const window *, const void *weights, words *sum);
+typedef void (*window_function)(const window *, const bytes *weights, words *sum);
 typedef const void *(*slab_function)(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum);
 
 typedef struct {
@@ -64,8 +71,8 @@ typedef struct {
     /// Nine taps are in this order for the slab, columns first, -1: none.
     const int8_t *order;
     size_t ordered;
-    /// Where behind the weights is what the sums of a window lack, bytes; 0: nothing.
-    size_t taken;
+    /// Vectors of a window's weights, and whether four more behind them say what its sums lack.
+    int vectors, is_taken;
 } depthwise_body;
 
 /// The weight of a tap, as a body orders them, and a channel, or zero.

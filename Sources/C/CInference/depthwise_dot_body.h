@@ -17,8 +17,8 @@ PFI_INLINE void interleave(bytes a, bytes b, bytes c, bytes d, bytes *to) {
     to[3] = high_pairs(high[0], high[1]);
 }
 
-PFI_INLINE void add_four(const bytes *x, const unsigned char *w, words *sum) {
-    PFI_UNROLL for (int v = 0; v < 4; v++) sum[v] = dot(sum[v], x[v], load_bytes(w + (size_t)v * sizeof(bytes)));
+PFI_INLINE void add_four(const bytes *x, const bytes *w, words *sum) {
+    PFI_UNROLL for (int v = 0; v < 4; v++) sum[v] = dot(sum[v], x[v], w[v]);
 }
 
 PFI_INLINE void fours_push(window *w, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom) {
@@ -30,14 +30,13 @@ PFI_INLINE void fours_push(window *w, const uint8_t *top, const uint8_t *middle,
     interleave(load_bytes(top), load_bytes(middle), c, c, w->columns[2]);
 }
 
-PFI_INLINE void fours_window(const window *x, const void *weights, words *sum) {
-    PFI_UNROLL for (int i = 0; i < 3; i++)
-        add_four(x->columns[i], (const unsigned char *)weights + (size_t)i * 4 * sizeof(bytes), sum);
+PFI_INLINE void fours_window(const window *x, const bytes *weights, words *sum) {
+    PFI_UNROLL for (int i = 0; i < 3; i++) add_four(x->columns[i], weights + 4 * i, sum);
 }
 
 PFI_INLINE const void *fours_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
-    const unsigned char *w = weights;
-    for (size_t t = 0; t < taps; t += 4, w += 4 * sizeof(bytes)) {
+    const bytes *w = weights;
+    for (size_t t = 0; t < taps; t += 4, w += 4) {
         bytes four[4];
         interleave(
             load_channels(x[t], channels), load_channels(x[t + 1], channels), load_channels(x[t + 2], channels),
@@ -47,9 +46,10 @@ PFI_INLINE const void *fours_slab(const uint8_t *const *x, size_t taps, size_t c
     return w;
 }
 
-static void depthwise_dot_strip(const pfi_strip *s) {
-    depthwise_strip(s, (depthwise_body){fours_push, fours_window, fours_slab, fours_order, 12, 0});
-}
+static const depthwise_body depthwise_dot_body = {
+    fours_push, fours_window, fours_slab, fours_order, 12, .vectors = 12, .is_taken = 0};
+
+PFI_DEPTHWISE_STRIPS(depthwise_dot, depthwise_dot_body)
 
 static size_t fours_of(size_t taps) { return ((taps == 9 ? 12 : taps) + 3) / 4; }
 

@@ -26,33 +26,32 @@ PFI_INLINE void pairs_push(window *w, const uint8_t *top, const uint8_t *middle,
 // MARK: Eight bits: 16-bit operands
 // [pair][4 vectors] of two 16-bit weights.
 
-PFI_INLINE void add_pair(bytes low, bytes high, const unsigned char *w, words *sum) {
+PFI_INLINE void add_pair(bytes low, bytes high, const bytes *w, words *sum) {
     bytes zero = no_bytes();
-    sum[0] = add_words(sum[0], pair_products(low_bytes(low, zero), load_bytes(w)));
-    sum[1] = add_words(sum[1], pair_products(high_bytes(low, zero), load_bytes(w + sizeof(bytes))));
-    sum[2] = add_words(sum[2], pair_products(low_bytes(high, zero), load_bytes(w + 2 * sizeof(bytes))));
-    sum[3] = add_words(sum[3], pair_products(high_bytes(high, zero), load_bytes(w + 3 * sizeof(bytes))));
+    sum[0] = add_words(sum[0], pair_products(low_bytes(low, zero), w[0]));
+    sum[1] = add_words(sum[1], pair_products(high_bytes(low, zero), w[1]));
+    sum[2] = add_words(sum[2], pair_products(low_bytes(high, zero), w[2]));
+    sum[3] = add_words(sum[3], pair_products(high_bytes(high, zero), w[3]));
 }
 
-PFI_INLINE void eight_window(const window *x, const void *weights, words *sum) {
-    const unsigned char *w = weights;
-    PFI_UNROLL for (int i = 0; i < 3; i++) add_pair(x->upper[i][0], x->upper[i][1], w + (size_t)i * 4 * sizeof(bytes), sum);
-    PFI_UNROLL for (int i = 0; i < 2; i++)
-        add_pair(x->lowest[i][0], x->lowest[i][1], w + (size_t)(3 + i) * 4 * sizeof(bytes), sum);
+PFI_INLINE void eight_window(const window *x, const bytes *weights, words *sum) {
+    PFI_UNROLL for (int i = 0; i < 3; i++) add_pair(x->upper[i][0], x->upper[i][1], weights + i * 4, sum);
+    PFI_UNROLL for (int i = 0; i < 2; i++) add_pair(x->lowest[i][0], x->lowest[i][1], weights + (3 + i) * 4, sum);
 }
 
 PFI_INLINE const void *eight_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
-    const unsigned char *w = weights;
-    for (size_t t = 0; t < taps; t += 2, w += 4 * sizeof(bytes)) {
+    const bytes *w = weights;
+    for (size_t t = 0; t < taps; t += 2, w += 4) {
         bytes a = load_channels(x[t], channels), b = load_channels(x[t + 1], channels);
         add_pair(low_bytes(a, b), high_bytes(a, b), w, sum);
     }
     return w;
 }
 
-static void depthwise_eight_strip(const pfi_strip *s) {
-    depthwise_strip(s, (depthwise_body){pairs_push, eight_window, eight_slab, pairs_order, pairs_ordered, 0});
-}
+static const depthwise_body depthwise_eight_body = {
+    pairs_push, eight_window, eight_slab, pairs_order, pairs_ordered, .vectors = 20, .is_taken = 0};
+
+PFI_DEPTHWISE_STRIPS(depthwise_eight, depthwise_eight_body)
 
 static size_t pairs_of(size_t taps) { return ((taps == 9 ? pairs_ordered : taps) + 1) / 2; }
 
@@ -82,20 +81,16 @@ PFI_INLINE void add_halves(const bytes *a, const bytes *b, words *sum) {
     }
 }
 
-PFI_INLINE bytes weights_of(const void *weights, int pair, int h) {
-    return load_bytes((const unsigned char *)weights + (size_t)(2 * pair + h) * sizeof(bytes));
-}
-
 /// Nine products: six of them, less 64·w each, fit 16 bits, and the other three do. What is subtracted is behind the weights, negative;
 /// the correction of the window has it positive.
-PFI_INLINE void seven_window(const window *x, const void *weights, words *sum) {
+PFI_INLINE void seven_window(const window *x, const bytes *weights, words *sum) {
     bytes a[2], b[2];
     PFI_UNROLL for (int h = 0; h < 2; h++) {
-        a[h] = add_sixteens(weights_of(weights, 5, h), byte_products(x->upper[0][h], weights_of(weights, 0, h)));
-        a[h] = add_sixteens(a[h], byte_products(x->upper[1][h], weights_of(weights, 1, h)));
-        a[h] = add_sixteens(a[h], byte_products(x->upper[2][h], weights_of(weights, 2, h)));
-        b[h] = byte_products(x->lowest[0][h], weights_of(weights, 3, h));
-        b[h] = add_sixteens(b[h], byte_products(x->lowest[1][h], weights_of(weights, 4, h)));
+        a[h] = add_sixteens(weights[10 + h], byte_products(x->upper[0][h], weights[0 + h]));
+        a[h] = add_sixteens(a[h], byte_products(x->upper[1][h], weights[2 + h]));
+        a[h] = add_sixteens(a[h], byte_products(x->upper[2][h], weights[4 + h]));
+        b[h] = byte_products(x->lowest[0][h], weights[6 + h]);
+        b[h] = add_sixteens(b[h], byte_products(x->lowest[1][h], weights[8 + h]));
     }
     add_halves(a, b, sum);
 }
@@ -117,15 +112,14 @@ PFI_INLINE const void *seven_slab(const uint8_t *const *x, size_t taps, size_t c
     return w;
 }
 
-enum { seven_taken = 12 };  // vectors before what the sums of a window lack
+enum { seven_vectors = 12 };
+static const depthwise_body depthwise_seven_body = {
+    pairs_push, seven_window, seven_slab, pairs_order, pairs_ordered, .vectors = seven_vectors, .is_taken = 1};
 
-static void depthwise_seven_strip(const pfi_strip *s) {
-    depthwise_strip(
-        s, (depthwise_body){pairs_push, seven_window, seven_slab, pairs_order, pairs_ordered, seven_taken * sizeof(bytes)});
-}
+PFI_DEPTHWISE_STRIPS(depthwise_seven, depthwise_seven_body)
 
 static size_t depthwise_seven_bytes(size_t taps, size_t channels) {
-    size_t vectors = taps == 9 ? seven_taken + 4 : 2 * pairs_of(taps);
+    size_t vectors = taps == 9 ? seven_vectors + 4 : 2 * pairs_of(taps);
     return pfi_round_up(channels, depthwise_channels) / depthwise_channels * vectors * sizeof(bytes);
 }
 
