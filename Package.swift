@@ -254,6 +254,9 @@ let package = Package(
             name: "TensorsTests", dependencies: ["Determinism", "Tensors", "TestSupport"], swiftSettings: testSettings),
         // They compute references: optimised.
         .testTarget(
+            name: "InferenceKernelsTests", dependencies: ["CInference", "Determinism", "TestSupport"],
+            exclude: ["Plain"], swiftSettings: settings),
+        .testTarget(
             name: "PartialFCTests",
             dependencies: ["Cluster", "Determinism", "Model", "ParameterStore", "PartialFC", "Tensors", "TestSupport"],
             swiftSettings: settings),
