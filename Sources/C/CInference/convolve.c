@@ -112,25 +112,26 @@ static void find_rows(rows *r, const pfi_problem *p, const unsigned char *x, siz
 static void gather(
     const pfi_products *k, const pfi_problem *p, const rows *r, const uint8_t *padding, size_t start, size_t length,
     size_t stride, unsigned char *to) {
-    size_t size = k->layout == PFI_PAIRS ? 2 : 1, first_tap = start / p->channels, first_channel = start % p->channels;
+    size_t size = k->layout == PFI_PAIRS ? 2 : 1;
     for (size_t i = 0; i < r->count; i++, to += stride * size) {
-        // Where 16 bits are needed, the bytes go into the second half of the row, and are widened from there.
-        uint8_t *bytes = to + (size - 1) * stride;
-        size_t tap = first_tap, channel = first_channel;
-        for (size_t done = 0; done < length; tap++, channel = 0) {
+        uint16_t *wide = (uint16_t *)(void *)to;
+        size_t tap = start / p->channels, channel = start % p->channels, done = 0;
+        if (p->channels == 4) {
+            // A first layer: three colours and padding. If it is to be widened, it goes into the second half of the row before.
+            uint8_t *bytes = to + (size - 1) * stride;
+            for (; done < length; done += 4, tap++)
+                memcpy(bytes + done, pfi_tap(r->base[i], padding, r->offsets[i][tap], 1), 4);
+            if (size == 2) k->widen(bytes, length, wide);
+        }
+        for (; done < length; tap++, channel = 0) {
             size_t count = pfi_smaller(p->channels - channel, length - done);
             const uint8_t *from = (const uint8_t *)pfi_tap(r->base[i], padding, r->offsets[i][tap], 1) + channel;
-            if (count == 4) {
-                memcpy(bytes + done, from, 4);
-            } else if (size == 2 && count == length) {
-                k->widen(from, count, (uint16_t *)(void *)to);
-                bytes = NULL;
-            } else {
-                memcpy(bytes + done, from, count);
-            }
+            if (size == 2)
+                k->widen(from, count, wide + done);
+            else
+                memcpy(to + done, from, count);
             done += count;
         }
-        if (size == 2 && bytes) k->widen(bytes, length, (uint16_t *)(void *)to);
         memset(to + length * size, 0, (stride - length) * size);
     }
 }

@@ -12,7 +12,7 @@ PFI_INLINE void seven_tile(const pfi_tile *t, size_t first, const int rows, cons
         const uint8_t *x[pfi_most_rows];
         PFI_UNROLL for (int r = 0; r < rows; r++)
             x[r] = pfi_tap(t->base[first + (size_t)r], t->padding, t->offsets[first + (size_t)r][tap], 1);
-        for (size_t c = 0; c < t->length; c += 8, w += (size_t)vectors * 2 * size) {
+        PFI_TWICE for (size_t c = 0; c < t->length; c += 8, w += (size_t)vectors * 2 * size) {
             bytes weights[2][4];
             PFI_UNROLL for (int v = 0; v < 2 * vectors; v++)
                 weights[v / vectors][v % vectors] = load_bytes(w + (size_t)v * size);

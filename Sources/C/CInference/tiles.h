@@ -3,8 +3,10 @@
 
 #if defined(__clang__)
 #define PFI_UNROLL _Pragma("clang loop unroll(full)")
+#define PFI_TWICE _Pragma("clang loop unroll_count(2)")
 #else
 #define PFI_UNROLL _Pragma("GCC unroll 16")
+#define PFI_TWICE _Pragma("GCC unroll 2")
 #endif
 
 #define PFI_TILE(name, rows, vectors) \
