@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast bench bench-peers bench-backbone table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -65,6 +65,10 @@ quality: build
 	@scripts/install-dependencies demo
 	@$(BIN)/experiments quality $(if $(STEPS),--steps $(STEPS))
 	@$(BIN)/experiments small-updates
+
+# The kernels of inference for AArch64 against a plain loop, under qemu.
+test-neon:
+	@scripts/test-neon
 
 # 300 steps with 1-4 shards, 1-3 workers, 1-2 threads: the same losses and hashes, bit for bit.
 equivalence: build

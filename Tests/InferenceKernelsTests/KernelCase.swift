@@ -74,6 +74,7 @@ final class KernelCase {
         problem.taps = kernel.operation == .rows || oneIn(2) ? 1 : oneIn(2) ? 9 : draw(1...12)
         problem.outputs = oneIn(2) ? 16 * draw(1...6) : draw(1...140)
         problem.channels = oneIn(2) ? 16 * draw(1...6) : draw(1...40)
+        if oneIn(8) { problem.channels = 4 }
         if extreme || oneIn(16), kernel.operation == .convolution {
             // Several chunks, in every way of cutting them.
             (problem.channels, problem.outputs, problem.rows) = (draw(200...2100), draw(1...40), draw(1...8))

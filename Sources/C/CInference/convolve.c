@@ -17,7 +17,8 @@ enum {
 static size_t group_of(pfi_layout layout) {
     switch (layout) {
     case PFI_FOURS: return 4;
-    case PFI_EIGHTS: return 8;
+    case PFI_EIGHTS:
+    case PFI_TWOS: return 8;
     case PFI_PAIRS: return 2;
     default: return 1;
     }
@@ -50,7 +51,8 @@ static size_t packed_bytes(const pfi_products *k, size_t taps, size_t channels, 
 }
 
 static void pack_bytes(const pfi_products *k, const int8_t *weights, size_t depth, size_t outputs, void *packed) {
-    size_t group = group_of(k->layout), all = pfi_round_up(depth, group), together = pfi_smaller(group, 4);
+    size_t group = group_of(k->layout), all = pfi_round_up(depth, group);
+    size_t together = k->layout == PFI_TWOS ? 2 : pfi_smaller(group, 4);
     unsigned char *out = packed;
     for (size_t first = 0; first < outputs;) {
         size_t width = width_at(k, first, outputs);

@@ -19,6 +19,8 @@ typedef enum {
     PFI_FOURS,
     /// The same, an even number of fours: VPMADDUBSW.
     PFI_EIGHTS,
+    /// [k / 2][N][2] bytes, a multiple of four twos: SMLAL, SADALP.
+    PFI_TWOS,
     /// [k / 2][N][2] int16: VPMADDWD.
     PFI_PAIRS,
     /// [k][N] bytes.

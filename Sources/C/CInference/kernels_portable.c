@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "lanes_portable.h"
 #include "tiles.h"
+#include "depthwise_plain.h"
 #include "epilogue_body.h"
 #include "singles_body.h"
 
@@ -29,8 +30,6 @@ static const pfi_tile_function singles_tiles[][3] = {PFI_ROW_4(singles_tile, 1),
 
 // MARK: Depthwise convolutions
 
-enum { depthwise_channels = 16 };
-
 static void depthwise_strip(const pfi_strip *s) {
     const pfi_problem *p = s->p;
     const pfi_panel *panel = s->panel;
@@ -47,16 +46,6 @@ static void depthwise_strip(const pfi_strip *s) {
         }
         finish_row(panel, sums, NULL, i);
     }
-}
-
-static size_t depthwise_bytes(size_t taps, size_t channels) { return pfi_round_up(channels, depthwise_channels) * taps; }
-
-static void depthwise_pack(const int8_t *weights, size_t taps, size_t channels, void *packed) {
-    int8_t *out = packed;
-    for (size_t first = 0; first < channels; first += depthwise_channels)
-        for (size_t t = 0; t < taps; t++)
-            for (size_t c = first; c < first + depthwise_channels; c++)
-                *out++ = c < channels ? weights[t * channels + c] : 0;
 }
 
 #define PRODUCTS(l, t) {.layout = l, .rows = 2, .lanes = 1, .vectors = 4, .chunk = 4096, .tiles = t}

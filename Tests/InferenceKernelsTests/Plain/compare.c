@@ -65,7 +65,7 @@ static uint8_t *some_codes(size_t count, int most) {
     uint8_t *p = room(count);
     size_t kind = below(5);
     for (size_t i = 0; i < count; i++)
-        p[i] = (uint8_t)(kind == 1 ? most : kind == 2 ? 0 : kind == 3 ? (i % 2 ? most : 0) : below((size_t)most + 1));
+        p[i] = (uint8_t)(kind == 1 ? most : kind == 2 ? 0 : kind == 3 ? (i % 2 ? most : 0) : (int)below((size_t)most + 1));
     return p;
 }
 
@@ -111,6 +111,7 @@ static test_case make_case(operation operation, int bits) {
         p->outputs = between(1, 40);
         p->rows = between(1, 20);
     }
+    if (one_in(8)) p->channels = 4;
     if (operation == CONVOLVE && bits < 32) p->channels = (p->channels + 3) / 4 * 4;
     if (operation != CONVOLVE) p->channels = p->outputs;
     if (operation == ROWS) {
