@@ -55,6 +55,8 @@ let package = Package(
         // Hot loops. -ffp-contract=off: the same bits whatever the compiler fuses.
         .target(
             name: "CKernels", path: "Sources/C/CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
+        // Rows of signed bytes and their products.
+        .target(name: "CRows", path: "Sources/C/CRows", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
         .target(
             name: "CInference", path: "Sources/C/CInference",
             cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]),
@@ -128,7 +130,8 @@ let package = Package(
             name: "Glyphs", dependencies: ["CFreeType", "Dataset", "Determinism", "ProcessSupport"],
             path: "Sources/Learning/Glyphs", swiftSettings: settings),
         .target(
-            name: "Verification", dependencies: ["COpenBLAS", "Dataset", "Determinism", "ProcessSupport", "Tensors"],
+            name: "Verification",
+            dependencies: ["COpenBLAS", "CRows", "Dataset", "Determinism", "ProcessSupport", "Tensors"],
             path: "Sources/Learning/Verification", swiftSettings: settings),
         .target(
             name: "Training", dependencies: ["CKernels", "COneDNN", "Determinism", "Model", "Tensors"],
@@ -176,7 +179,7 @@ let package = Package(
         .target(
             name: "Coordinator",
             dependencies: [
-                "CKernels", "Cluster", "ClusterConsole", "ClusterKeys", "Configuration", "CoordinatorStore",
+                "CKernels", "CRows", "Cluster", "ClusterConsole", "ClusterKeys", "Configuration", "CoordinatorStore",
                 "Determinism", "Model", "Monitoring", "NetworkAddress", "OperatorStatus", "ParameterStore",
                 "ProcessSupport", "RunData", "Setup", "StepProtocol", "Tensors", "Wire", arguments, logging,
             ], path: "Sources/Coordinator",
@@ -213,7 +216,7 @@ let package = Package(
             name: "experiments",
             dependencies: [
                 "CKernels", "COneDNN", "COpenBLAS", "Cluster", "ClusterHarness", "ClusterKeys", "Determinism", "Model",
-                "OperatorStatus", "ParameterStore", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors",
+                "ONNX", "OperatorStatus", "ParameterStore", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors",
                 "Training", "Wire",
                 arguments,
             ],
@@ -266,7 +269,7 @@ let package = Package(
             swiftSettings: testSettings),
         .testTarget(
             name: "VerificationTests",
-            dependencies: ["Dataset", "Tensors", "TestSupport", "Verification"],
+            dependencies: ["CRows", "Dataset", "Tensors", "TestSupport", "Verification"],
             swiftSettings: testSettings),
         .testTarget(
             name: "BackboneTests",

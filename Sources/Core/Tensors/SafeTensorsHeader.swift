@@ -10,6 +10,9 @@ struct SafeTensorsHeader {
     /// The longest header that is read: a bound on what a damaged length can make us allocate.
     static let byteLimit = 100 << 20
 
+    /// Bytes per element of the types that are read, but that no tensor in memory has.
+    private static let otherSizes = ["F16": 2, SafeTensorsFile.signedByteType: 1]
+
     /// The length of the JSON, from the first bytes of a file.
     static func length(_ bytes: [UInt8], fileByteCount: Int, path: String) throws(SafeTensorsError) -> Int {
         func fail(_ problem: String) -> SafeTensorsError { SafeTensorsError(path: path, problem: problem) }
@@ -46,13 +49,14 @@ struct SafeTensorsHeader {
                 let range = start + offsets[0]..<start + offsets[1]
                 let dtype = DType(safeTensorsName: dtypeName)
                 // The size of an element of a type that is not known here is taken as it comes.
-                var count = dtype?.size ?? (dtypeName == "F16" ? 2 : 0)
+                let size = dtype?.size ?? Self.otherSizes[dtypeName]
+                var count = size ?? 0
                 for extent in shape {
                     let (product, overflow) = count.multipliedReportingOverflow(by: extent)
                     guard extent >= 0, !overflow else { throw fail("tensor \(name) has the impossible shape \(shape)") }
                     count = product
                 }
-                guard range.count == count || (dtype == nil && dtypeName != "F16") else {
+                guard range.count == count || size == nil else {
                     throw fail("tensor \(name) of shape \(shape) does not fit its offsets \(offsets): truncated file?")
                 }
                 if let dtype {
@@ -70,7 +74,7 @@ struct SafeTensorsHeader {
         var offset = 0
         for tensor in tensors {
             entries[tensor.name] = .tensor(
-                dtype: tensor.dtype.safeTensorsName, shape: tensor.shape, offsets: [offset, offset + tensor.byteCount])
+                dtype: tensor.typeName, shape: tensor.shape, offsets: [offset, offset + tensor.byteCount])
             offset += tensor.byteCount
         }
         let encoder = JSONEncoder()

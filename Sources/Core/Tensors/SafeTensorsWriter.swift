@@ -6,16 +6,21 @@ internal import Foundation
 public final class SafeTensorsWriter {
     /// A tensor that will be written.
     public struct Description: Sendable, Hashable {
-        public var name: String
-        public var dtype: DType
-        public var shape: [Int]
+        public let name: String
+        /// The element type's name in the file.
+        let typeName: String
+        private let elementSize: Int
+        public let shape: [Int]
 
-        public var byteCount: Int { shape.reduce(dtype.size, *) }
+        public var byteCount: Int { shape.reduce(elementSize, *) }
 
         public init(_ name: String, _ dtype: DType, _ shape: [Int]) {
-            self.name = name
-            self.dtype = dtype
-            self.shape = shape
+            (self.name, typeName, elementSize, self.shape) = (name, dtype.safeTensorsName, dtype.size, shape)
+        }
+
+        /// A tensor of signed bytes (I8), which files have and messages have not.
+        public init(signedBytes name: String, _ shape: [Int]) {
+            (self.name, typeName, elementSize, self.shape) = (name, SafeTensorsFile.signedByteType, 1, shape)
         }
     }
 
