@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes onnx/*.onnx: what PyTorch's exporters write for a padding and a GELU. Needs PyTorch, onnx and onnxscript."""
+"""Makes onnx/*.onnx: what PyTorch's exporters write for a padding, a GELU and layer normalisations. Needs PyTorch, onnx and onnxscript."""
 
 import warnings
 from pathlib import Path
@@ -35,6 +35,29 @@ class Gelu(nn.Module):
         return self.gelu(self.convolution(x)).flatten(1)
 
 
+class Normalized(nn.Module):
+    """Before operator set 17 a layer normalisation is written out. The factors and terms of channels are trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, bias=False)
+        self.scale = nn.Parameter(torch.rand(4, 1, 1) + 0.5)
+        self.shift = nn.Parameter(torch.rand(4, 1, 1))
+        self.whole = nn.LayerNorm([4, 6, 4], eps=1e-3)
+        self.channels = nn.LayerNorm(4)
+        self.plain = nn.LayerNorm(24, elementwise_affine=False)
+        self.unbiased = nn.LayerNorm(24, bias=False)
+        for norm in (self.whole, self.channels, self.unbiased):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+        for norm in (self.whole, self.channels):
+            nn.init.uniform_(norm.bias)
+
+    def forward(self, x):
+        x = self.whole(self.convolution(x * 0.5) * self.scale + self.shift).flatten(2).transpose(1, 2)
+        x = self.channels(x).transpose(1, 2)
+        return self.unbiased(self.plain(x) * 3.0).flatten(1)
+
+
 def strip(path):
     """Takes out notes on where the code lies, which are no part of the network."""
     model = onnx.load(path)
@@ -58,6 +81,10 @@ def main():
         torch.onnx.export(net, (image,), FOLDER / f"{name}_dynamo_18.onnx", opset_version=18, dynamo=True,
                           input_names=["data"], dynamic_shapes=({0: torch.export.Dim("batch")},),
                           external_data=False, verbose=False)
+    net = Normalized().eval()
+    for opset in (11, 16):
+        torch.onnx.export(net, image, FOLDER / f"normalized_script_{opset}.onnx", opset_version=opset, dynamo=False,
+                          input_names=["data"], dynamic_axes={"data": {0: "batch"}})
     for path in FOLDER.glob("*.onnx"):
         strip(path)
 

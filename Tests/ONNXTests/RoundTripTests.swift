@@ -60,6 +60,37 @@ import Testing
         #expect(gelu.nodes.map(\.operation.title) == ["convolution", "gelu", "reshape"])
     }
 
+    /// The same from before operator set 17, when layer normalisations were written out; and which constants are trained.
+    @Test(arguments: [11, 16]) func layerNormalizationsWrittenOutAreOneOperator(opset: Int) throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Golden/onnx").path
+        let (graph, parameters) = try ONNXFile.read("\(folder)/normalized_script_\(opset).onnx")
+        #expect(
+            graph.nodes.map(\.operation.title) == [
+                "multiply", "convolution", "multiply", "add", "layer normalisation", "reshape", "transposition",
+                "layer normalisation", "transposition", "layer normalisation", "multiply", "layer normalisation",
+                "reshape",
+            ])
+        let layout = ParameterLayout(graph)
+        var found: [(weight: [Int], hasBias: Bool, epsilon: Float)] = []
+        for node in graph.nodes {
+            guard case .layerNormalization(let weight, let bias, let epsilon) = node.operation else { continue }
+            found.append((graph[weight].shape, bias != nil, epsilon))
+        }
+        #expect(found.map(\.weight) == [[4, 6, 4], [4], [24], [24]])
+        #expect(found.map(\.hasBias) == [true, true, false, false])
+        #expect(found.map(\.epsilon) == [1e-3, 1e-5, 1e-5, 1e-5])
+        let trained = layout.segments.filter { $0.kind == .parameter }.map(\.name)
+        #expect(
+            Set(trained) == [
+                "convolution.weight", "scale", "shift", "whole.weight", "whole.bias", "channels.weight",
+                "channels.bias", "unbiased.weight",
+            ])
+        // What is done to the image, a single number, and ones.
+        let frozen = layout.segments.filter { $0.kind == .frozen }
+        #expect(frozen.map { parameters.rows($0.range).array(Float.self)[0] }.sorted() == [0.5, 1, 3])
+    }
+
     /// Bytes changed at random, and cut files: read or refused. Prints its seed.
     @Test func mutations() throws {
         let seed = UInt64(ProcessInfo.processInfo.environment["PFC_FUZZ_SEED"] ?? "") ?? UInt64.random(in: 0..<1 << 32)

@@ -27,7 +27,7 @@ extension Importer {
     }
 
     /// The one element of a constant.
-    private func number(_ known: Known) throws -> Float? {
+    func number(_ known: Known) throws -> Float? {
         guard case .constant(let constant) = known, constant.count == 1 else { return nil }
         return try constant.floats().first
     }
@@ -82,17 +82,28 @@ extension Importer {
         if case .constant(var constant) = b {
             let x = try value(node, 0)
             constant.shape = try sampleShape(constant, x)
-            return .value(try add(node.name, .binary(kind, constant: .init(parameter(constant, .frozen))), [x]))
+            let role = self.kind(of: constant, kind, x)
+            return .value(try add(node.name, .binary(kind, constant: .init(parameter(constant, role))), [x]))
         }
         if case .constant(var constant) = a {
             let x = try value(node, 1)
             constant.shape = try sampleShape(constant, x)
+            let role = self.kind(of: constant, kind, x)
             return .value(
-                try add(node.name, .binary(kind, constant: .init(parameter(constant, .frozen), isFirst: true)), [x]))
+                try add(node.name, .binary(kind, constant: .init(parameter(constant, role), isFirst: true)), [x]))
         }
         let (x, y) = (try value(node, 0), try value(node, 1))
         guard shape(x).count == shape(y).count else { throw Problem("\(shape(x)) and \(shape(y)) do not go together") }
         return .value(try add(node.name, .binary(kind, constant: nil), [x, y]))
+    }
+
+    /// Whether a constant is trained: factors and terms of channels are, as in a normalisation that was folded. Single numbers, and what
+    /// is done to the image itself, belong to the definition of the network.
+    private func kind(of constant: Constant, _ operation: Graph.Binary, _ x: Graph.Value) -> ParameterLayout.Kind {
+        let channels = shape(x)[0]
+        let extents = [channels] + [Int](repeating: 1, count: shape(x).count - 1)
+        let isChannels = channels > 1 && constant.shape == extents && x != .input
+        return isChannels && (operation == .multiply || operation == .add) ? .parameter : .frozen
     }
 
     /// A constant's extents beside a sample, without the batch's.

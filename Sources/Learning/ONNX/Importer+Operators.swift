@@ -4,6 +4,7 @@ extension Importer {
     /// What the outputs of a node are.
     mutating func results(of node: FileNode) throws -> [Known] {
         if let folded = try fold(node) { return [folded] }
+        if let step = try normalization(node) { return [step] }
         func activation(_ activation: Graph.Activation) throws -> [Known] {
             .init([.value(try add(node.name, .activation(activation), [value(node)]))])
         }

@@ -19,6 +19,8 @@ struct Importer {
         case twiceGELU(Graph.Value)
         /// (erf(x/√2) + 1)/2, which times x is a GELU.
         case halfErfPlusOne(Graph.Value)
+        /// A step of a layer normalisation written out.
+        case normalization(NormalizationStep, Graph.Value, axes: Int)
     }
 
     let message: ModelMessage
@@ -34,6 +36,8 @@ struct Importer {
     var nodes: [FileNode] = []
     /// Nodes that an earlier one has taken in.
     var done: Set<Int> = []
+    /// Layer normalisations that were written out.
+    var normalized: [Graph.Value: Normalized] = [:]
     /// Node by node, what made the values of the builder.
     var made: [Graph.Node] = []
     private var names: Set<String> = []
@@ -233,6 +237,7 @@ struct Importer {
         case .value(let value): return value
         case .padded: throw Problem("padding is read by convolutions and average pooling only")
         case .constant: throw Problem("input \(index) is a constant, where a value is needed")
+        case .normalization: throw Problem("a step of a layer normalisation is read as part of it only")
         default: throw Problem("an error function is read as part of a GELU only")
         }
     }
