@@ -1,3 +1,4 @@
+import CRows
 import Cluster
 import Foundation
 import ParameterStore
@@ -93,7 +94,6 @@ enum CenterFiles {
         }
         let digits = max(5, "\(pieces.count)".count)
         var weightMap: [String: String] = [:]
-        var open: (slice: Int, file: SafeTensorsFile)?
         for (number, members) in files.enumerated() {
             let file = "\(stem)-\(padded(number + 1, 5))-of-\(padded(files.count, 5)).safetensors"
             let tensors = members.map { index in
@@ -101,22 +101,10 @@ enum CenterFiles {
                     "\(stem).\(padded(index, digits))", .f32, [pieces[index].classes.count, embeddingSize])
             }
             let writer = try SafeTensorsWriter(directory + "/" + file, tensors: tensors, metadata: ["format": "pt"])
-            for (index, tensor) in zip(members, tensors) {
-                let piece = pieces[index]
-                if open?.slice != piece.slice { open = (piece.slice, try SafeTensorsFile(try slicePath(piece.slice))) }
-                guard let source = open?.file else { continue }
-                let entry = try source.entry(name, format.dtype)
-                let expected = [
-                    registry.layout.classes(of: piece.slice).count, format.extent(width: embeddingSize),
-                ]
-                guard entry.shape == expected else {
-                    throw OfflineError("\(source.path): \(name) is \(entry.shape), expected \(expected)")
-                }
-                try copy(
-                    source, entry, rows: piece.firstRow..<piece.firstRow + piece.classes.count, format,
-                    width: embeddingSize, to: writer)
-                weightMap[tensor.name] = file
-            }
+            try forEachBlock(
+                name, format: format, registry: registry, members.map { pieces[$0] }, width: embeddingSize, slicePath
+            ) { try writer.append(UnsafeRawBufferPointer($1)) }
+            for tensor in tensors { weightMap[tensor.name] = file }
             try writer.finish()
         }
         let index = Index(
@@ -129,24 +117,84 @@ enum CenterFiles {
             to: URL(fileURLWithPath: directory + "/\(stem).safetensors.index.json"), options: .atomic)
     }
 
-    /// Decodes rows of a tensor, some at a time.
-    private static func copy(
-        _ source: SafeTensorsFile, _ entry: SafeTensorsFile.Entry, rows: Range<Int>, _ format: NumberFormat,
-        width: Int, to writer: SafeTensorsWriter
+    /// Writes the tensor `name` of every slice's file as one file of int8 rows: `features` i8 [n, D], `scales` f32 [n], and the classes
+    /// `labels` i64 [n], without those that are retired. x ≈ features · scale, scale = max|x| / 127.
+    ///
+    /// Rows are read and written some at a time; scales are in memory until the end.
+    ///
+    /// - Throws: as `export`, also if a number is not finite.
+    static func exportBytes(
+        _ name: String, format: NumberFormat, registry: ClassRegistry, embeddingSize: Int, step: Int,
+        to path: String, slicePath: (Int) throws -> String
+    ) throws {
+        let retired = registry.retired
+        let pieces = pieces(of: registry.layout)
+        let count = registry.classCount - retired.count
+        let writer = try SafeTensorsWriter(
+            path,
+            tensors: [
+                .init(signedBytes: "features", [count, embeddingSize]), .init("scales", .f32, [count]),
+                .init("labels", .i64, [count]),
+            ], metadata: ["format": "pt", "step": "\(step)"])
+        var scales: [Float] = []
+        var labels: [Int64] = []
+        scales.reserveCapacity(count)
+        labels.reserveCapacity(count)
+        try forEachBlock(name, format: format, registry: registry, pieces, width: embeddingSize, slicePath) {
+            classes, values in
+            var kept: [Float] = []
+            kept.reserveCapacity(values.count)
+            for (row, number) in classes.enumerated() where !retired.contains(number) {
+                let row = values[row * embeddingSize..<(row + 1) * embeddingSize]
+                guard row.allSatisfy(\.isFinite) else { throw OfflineError("the row of class \(number) is not finite") }
+                kept.append(contentsOf: row)
+                labels.append(Int64(number))
+            }
+            let rows = kept.count / embeddingSize
+            var codes = [Int8](repeating: 0, count: kept.count)
+            var blockScales = [Float](repeating: 0, count: rows)
+            pfc_bytes_encode(kept, rows, embeddingSize, &codes, &blockScales)
+            scales += blockScales
+            try codes.withUnsafeBytes { try writer.append($0) }
+        }
+        try scales.withUnsafeBytes { try writer.append($0) }
+        try labels.withUnsafeBytes { try writer.append($0) }
+        try writer.finish()
+    }
+
+    /// Decodes the rows of pieces, some at a time: the classes, and their rows f32.
+    private static func forEachBlock(
+        _ name: String, format: NumberFormat, registry: ClassRegistry, _ pieces: some Sequence<Piece>, width: Int,
+        _ slicePath: (Int) throws -> String, _ body: (Range<Int>, UnsafeBufferPointer<Float>) throws -> Void
     ) throws {
         let size = format.byteCount(width: width)
-        let count = max(1, min(rows.count, bufferByteCount / (4 * width)))
-        let kept = UnsafeMutableRawBufferPointer.allocate(byteCount: count * size, alignment: 64)
+        let count = max(1, bufferByteCount / (4 * width))
+        let kept = UnsafeMutableRawBufferPointer.allocate(byteCount: count * max(size, 1), alignment: 64)
         defer { kept.deallocate() }
         let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: count * width)
         defer { values.deallocate() }
         guard let keptBase = kept.baseAddress, let valueBase = values.baseAddress else { return }
-        for start in stride(from: rows.lowerBound, to: rows.upperBound, by: count) {
-            let part = min(count, rows.upperBound - start)
-            try source.read(
-                entry, from: start * size, into: UnsafeMutableRawBufferPointer(rebasing: kept[..<(part * size)]))
-            format.decode(keptBase, count: part, width: width, to: valueBase)
-            try writer.append(UnsafeRawBufferPointer(start: valueBase, count: 4 * part * width))
+        var open: (slice: Int, file: SafeTensorsFile, entry: SafeTensorsFile.Entry)?
+        for piece in pieces {
+            if open?.slice != piece.slice {
+                let file = try SafeTensorsFile(try slicePath(piece.slice))
+                let entry = try file.entry(name, format.dtype)
+                let expected = [registry.layout.classes(of: piece.slice).count, format.extent(width: width)]
+                guard entry.shape == expected else {
+                    throw OfflineError("\(file.path): \(name) is \(entry.shape), expected \(expected)")
+                }
+                open = (piece.slice, file, entry)
+            }
+            guard let source = open else { continue }
+            for start in stride(from: 0, to: piece.classes.count, by: count) {
+                let part = min(count, piece.classes.count - start)
+                try source.file.read(
+                    source.entry, from: (piece.firstRow + start) * size,
+                    into: UnsafeMutableRawBufferPointer(rebasing: kept[..<(part * size)]))
+                format.decode(keptBase, count: part, width: width, to: valueBase)
+                let first = piece.classes.lowerBound + start
+                try body(first..<first + part, UnsafeBufferPointer(start: valueBase, count: part * width))
+            }
         }
     }
 

@@ -20,6 +20,9 @@ struct Export: OperatorCommand {
               index = json.load(open("centers.safetensors.index.json"))["weight_map"]
               centers = torch.cat([safe_open(f, "pt").get_tensor(k) for k, f in sorted(index.items())])
 
+            With --int8 the centers are one file, centers-int8.safetensors, with features int8 [n, D], scales f32 [n] (a row is features * \
+            scale) and labels, the classes that are not retired: a gallery for `worker identify`.
+
             Without --checkpoint the running cluster takes a checkpoint first.
             """)
     @Argument(help: "The directory to write, which must be empty or missing.", completion: .directory) var path: String
@@ -31,6 +34,8 @@ struct Export: OperatorCommand {
             first_moment and second_moment, and age-*.safetensors.
             """)
     var optimizer = false
+    @Flag(help: "Write the centers as int8 rows with a scale each, a quarter of the size. `import` does not read them.")
+    var int8 = false
     @OptionGroup var connection: Connection
 
     /// The JSON that it prints.
@@ -39,6 +44,10 @@ struct Export: OperatorCommand {
         var checkpoint: String
         var step: Int
         var classes: Int
+    }
+
+    func validate() throws {
+        guard !int8 || !optimizer else { throw ValidationError("--int8 and --optimizer do not go together") }
     }
 
     func run() throws {
@@ -66,7 +75,13 @@ struct Export: OperatorCommand {
         let setup = try RunSetup(RunConfiguration(stored: manifest.configuration))
         let registry = try ClassRegistry(
             classCount: manifest.classCount, sliceCount: manifest.sliceCount, operationsJSON: manifest.operations)
-        for plane in [Plane("centers", manifest.format.rows)] + state {
+        if int8 {
+            try CenterFiles.exportBytes(
+                "centers", format: manifest.format.rows, registry: registry, embeddingSize: manifest.embeddingSize,
+                step: manifest.step, to: "\(directory)/centers-int8.safetensors"
+            ) { try reader.path(ofSlice: $0) }
+        }
+        for plane in (int8 ? [] : [Plane("centers", manifest.format.rows)]) + state {
             try CenterFiles.export(
                 plane.name, as: plane.name, format: plane.format, registry: registry,
                 embeddingSize: plane.width(of: manifest.embeddingSize), step: manifest.step, to: directory

@@ -13,6 +13,9 @@ struct Embed: ParsableCommand {
             Writes `.npy` (float32 [n, D]) or safetensors (`features` [n, D], and `labels` [n] if there are labels), and beside it \
             OUTPUT.names.tsv with label and name of each row. Embeddings are not normalised. The same command goes on after it was \
             killed: what is done is in OUTPUT.rows and OUTPUT.progress until the end.
+
+            With --int8, safetensors has `features` int8 [n, D] and `scales` f32 [n]: a quarter of the size. A row is features * scale, \
+            with scale = max|x| / 127, rounded to nearest. `worker identify` searches such rows.
             """)
 
     @Option(help: "The backbone: a safetensors or ONNX file.", completion: .file(extensions: ["safetensors", "onnx"]))
@@ -34,12 +37,25 @@ struct Embed: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Add the embedding of the mirror image.")
     var flip = true
 
+    @Flag(
+        help: """
+            Leave out images that do not decode, instead of stopping. All are decoded once before; those left out are named in \
+            OUTPUT.skipped.tsv.
+            """)
+    var skipUndecodable = false
+
+    @Flag(help: "Write int8 rows with a scale each.")
+    var int8 = false
+
     @Option(help: "Threads that compute.")
     var threads = min(1024, ProcessorCores.usableCount)
 
     func validate() throws {
         guard output.hasSuffix(".npy") || output.hasSuffix(".safetensors") else {
             throw ValidationError("--output \(output) ends neither in .safetensors nor in .npy")
+        }
+        guard !int8 || output.hasSuffix(".safetensors") else {
+            throw ValidationError("--int8 needs an --output that ends in .safetensors: .npy has no place for scales")
         }
         if let problem = WritablePlace.problem(ofFile: output) {
             throw ValidationError("--output cannot be written: \(problem)")
@@ -56,7 +72,18 @@ struct Embed: ParsableCommand {
 
     private func embed() throws {
         let network = try LoadedBackbone(backbone, threads: threads)
-        let images = try NamedImages(images, shape: network.shape)
+        var images = try NamedImages(images, shape: network.shape)
+        if skipUndecodable {
+            let decodable = decodableImages(of: images.source, threads: threads)
+            let list = output + ".skipped.tsv"
+            unlink(list)
+            if !decodable.leftOut.isEmpty {
+                try decodable.writeLeftOut(to: list)
+                print("\(decodable.leftOut.count) images that do not decode are left out: \(list)")
+            }
+            guard decodable.sampleCount > 0 else { throw DatasetError(.noSamples, path: list, "names every image") }
+            images = images.keeping(decodable)
+        }
         let work =
             "\(network.fingerprint) \(preprocess) flip \(flip) images \(images.source.sampleCount) \(String(images.fingerprint, radix: 16))"
         let file = try EmbeddingOutput(path: output, work: work)
@@ -71,8 +98,10 @@ struct Embed: ParsableCommand {
         }
         try file.finish(
             names: (0..<total).map(images.source.origin), labels: images.labels,
-            metadata: ["preprocessing": "\(preprocess)", "flip": "\(flip)", "backbone": network.fingerprint])
+            metadata: ["preprocessing": "\(preprocess)", "flip": "\(flip)", "backbone": network.fingerprint],
+            inBytes: int8)
         print("\(output): \(total) embeddings of \(file.size) values")
+        if let cosine = file.meanCosine { print("int8: the mean cosine to the f32 rows is \(Units.fixed(cosine, 6))") }
     }
 }
 
@@ -81,6 +110,20 @@ struct NamedImages {
     let source: any ImageSource
     let labels: [Int64]?
     let fingerprint: UInt64
+
+    private init(source: any ImageSource, labels: [Int64]?, fingerprint: UInt64) {
+        (self.source, self.labels, self.fingerprint) = (source, labels, fingerprint)
+    }
+
+    /// Those that decode.
+    func keeping(_ decodable: DecodableImages) -> NamedImages {
+        // Which images stay decides the rows.
+        let sum = decodable.leftOut.reduce(fingerprint) { sum, image in
+            withUnsafeBytes(of: image.index) { ContentFingerprint.of($0, after: sum) }
+        }
+        return NamedImages(
+            source: decodable, labels: labels.map { labels in decodable.indices.map { labels[$0] } }, fingerprint: sum)
+    }
 
     init(_ path: String, shape: ImageShape) throws(DatasetError) {
         var isFolder: ObjCBool = false
@@ -98,4 +141,10 @@ struct NamedImages {
             fingerprint = dataset.fingerprint
         }
     }
+}
+
+/// Tries to decode every image, and shows how far it is.
+func decodableImages(of source: any ImageSource, threads: Int) -> DecodableImages {
+    var progress = CountProgress(total: source.sampleCount, noun: "images decoded")
+    return DecodableImages(of: source, threads: threads) { progress.update($0) }
 }

@@ -9,7 +9,8 @@ extension Evaluate {
     func evaluateTemplates(_ folder: String) throws -> TemplateReport {
         let name = try set ?? TemplateSet.name(in: folder)
         let options = TemplatePool.Options(keepNorm: keepNorm, detectorScore: detectorScore)
-        let templates = try TemplateSet(folder: folder, name: name, landmarks: embeddings == nil || detectorScore)
+        var templates = try TemplateSet(folder: folder, name: name, landmarks: embeddings == nil || detectorScore)
+        var leftOut: [DecodableImages.LeftOut]?
         var pool: TemplatePool
         if let embeddings {
             let rows = try EmbeddingRows(path: embeddings)
@@ -30,7 +31,12 @@ extension Evaluate {
                     "the backbone takes images of \(network.shape); aligned faces are \(LandmarkAlignment.extent) pixels a side"
                 )
             }
-            let faces = try AlignedFaces(templates, channels: network.shape.channels)
+            var faces: any ImageSource = try AlignedFaces(templates, channels: network.shape.channels)
+            if skipUndecodable {
+                let decodable = decodableImages(of: faces, threads: threads)
+                if !decodable.leftOut.isEmpty { leftOut = decodable.leftOut }
+                (faces, templates) = (decodable, templates.keeping(decodable.indices))
+            }
             pool = TemplatePool(templates, size: network.embeddingSize, options: options)
             var progress = CountProgress(total: faces.sampleCount, noun: "images")
             try network.embedder(flips: flip, preprocessing: preprocess).embed(faces, 0..<faces.sampleCount) {
@@ -38,8 +44,10 @@ extension Evaluate {
                 progress.update($0.upperBound)
             }
         }
-        return try TemplateReport(
+        var report = try TemplateReport(
             templates, features: pool.templates(), options: options, identification: identification, threads: threads)
+        report.leftOut = leftOut
+        return report
     }
 
     /// Probes against a gallery with distractors.
@@ -51,10 +59,10 @@ extension Evaluate {
         if let distractors {
             rows += try features(ListedImages(folder: distractors, imageShape: network.shape), network)
         }
-        return OpenSetSearch(
+        return try OpenSetSearch(
             gallery: TemplateFeatures(normalizing: rows, size: network.embeddingSize),
             labels: known.paths.map(OpenSetSearch.label(ofFile:)),
-            probes: TemplateFeatures(normalizing: try features(asked, network), size: network.embeddingSize),
+            probes: TemplateFeatures(normalizing: features(asked, network), size: network.embeddingSize),
             probeLabels: asked.paths.map(OpenSetSearch.label(ofFile:)), threads: threads)
     }
 

@@ -88,6 +88,12 @@ struct Evaluate: ParsableCommand {
     @Flag(help: "Leave out pairs whose images are missing or corrupt, and count them, instead of stopping.")
     var skipMissing = false
 
+    @Flag(
+        help: """
+            With --ijb, leave out images that do not decode, and count them, instead of stopping. All are decoded once before.
+            """)
+    var skipUndecodable = false
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -116,6 +122,9 @@ struct Evaluate: ParsableCommand {
         }
         guard !skipMissing && roc == nil || !bins.isEmpty || pairs != nil else {
             throw ValidationError("--skip-missing and --roc go with --bin and --pairs")
+        }
+        guard !skipUndecodable || (ijb != nil && embeddings == nil) else {
+            throw ValidationError("--skip-undecodable goes with --ijb and a backbone")
         }
         guard (pairs == nil) == (images == nil) else { throw ValidationError("--pairs and --images go together") }
         if let problem = roc.flatMap(WritablePlace.problem(ofFile:)) {

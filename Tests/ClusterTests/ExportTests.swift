@@ -100,6 +100,44 @@ import Testing
         }
     }
 
+    /// One file of int8 rows, against plain arithmetic.
+    @Test func centersAreExportedInBytes() throws {
+        try withDirectory { directory in
+            func path(_ name: String) -> String { directory.appending(path: name).path }
+            try settings.write(toFile: path("run.yaml"), atomically: true, encoding: .utf8)
+            var values: [Float] = []
+            for place in 0..<101 * 16 {
+                let number = (place * 37 + place / 16) % 89 - 40
+                values.append(Float(number) / 3)
+            }
+            try SafeTensors(tensors: ["centers": Tensor(values, shape: [101, 16])]).write(
+                to: path("centers.safetensors"))
+            _ = try coordinator(
+                "import", "--config", path("run.yaml"), "--centers", path("centers.safetensors"), "--output",
+                path("first"))
+            _ = try coordinator("export", path("files"), "--checkpoint", path("first"), "--int8")
+            let names = try FileManager.default.contentsOfDirectory(atPath: path("files")).sorted()
+            #expect(names == ["backbone.safetensors", "centers-int8.safetensors"])
+            let file = try SafeTensorsFile(path("files/centers-int8.safetensors"))
+            let entry = try file.signedBytes("features")
+            #expect(entry.shape == [101, 16])
+            var codes = [Int8](repeating: 0, count: 101 * 16)
+            try codes.withUnsafeMutableBufferPointer { try file.read(entry, into: $0) }
+            let scales = try file.tensor(file.entry("scales", .f32)).array(Float.self)
+            #expect(try file.tensor(file.entry("labels", .i64)).array(Int64.self) == (0..<101).map(Int64.init))
+            for row in 0..<101 {
+                let mine = values[row * 16..<(row + 1) * 16]
+                let scale: Float = mine.map(abs).reduce(0, max) / 127
+                #expect(scales[row] == scale)
+                let expected = mine.map { number -> Int8 in Int8((number / scale).rounded(.toNearestOrEven)) }
+                #expect(Array(codes[row * 16..<(row + 1) * 16]) == expected)
+            }
+            let refused = try coordinator(
+                "export", path("other"), "--checkpoint", path("first"), "--int8", "--optimizer", code: 64)
+            #expect(refused.contains("do not go together"))
+        }
+    }
+
     @Test(arguments: ["f32", "bf16"], ["f32", "bf16", "int8", "none"])
     func everyFormatIsExportedAsF32(storage: String, momentum: String) throws {
         try withDirectory { directory in

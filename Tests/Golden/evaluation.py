@@ -147,6 +147,41 @@ def every_pair():
     show("pairs.counts", [labels.sum(), len(labels) - labels.sum()])
 
 
+def in_bytes():
+    """400 rows less those of persons 20…29 and 40 distractors, and 90 probes, as int8: exact sums, cosines of the codes."""
+
+    def encoded(rows):
+        rows = rows.astype(np.float32)
+        scales = np.abs(rows).max(axis=1) / np.float32(127)
+        return np.rint(rows / scales[:, None]).astype(np.int64), scales
+
+    def thrice(count, kind):
+        first, second, third = [features(count, kind + 100 * k).astype(np.float32) for k in range(3)]
+        return first + second + third
+
+    keep = np.arange(400) % 30 < 20
+    gallery, scales = encoded(np.concatenate([thrice(400, 61)[keep], numbers(40 * SIZE, 62).reshape(40, SIZE)]))
+    probes, _ = encoded(thrice(90, 63))
+    labels = np.concatenate([(np.arange(400) % 30)[keep], np.full(40, -1)])
+    persons = np.arange(90) % 30
+    products = probes @ gallery.T
+    scores = products / np.sqrt(np.outer((probes**2).sum(axis=1), (gallery**2).sum(axis=1)))
+    show("bytes.codes", gallery[:3].reshape(-1))
+    show("bytes.scales", scales[:3])
+    # Highest first, of equal ones the lower row. Cosines that are equal as real numbers are so in f32.
+    order = np.lexsort((np.tile(np.arange(len(gallery)), (90, 1)), -np.round(scores, 12)), axis=1)
+    show("bytes.nearest", order[[0, 7, 25, 89], :6].reshape(-1))
+    own = np.array([scores[i, labels == persons[i]].max() if persons[i] < 20 else np.nan for i in range(90)])
+    better = np.array([np.sum(scores[i, labels != persons[i]] >= own[i] - 1e-9) for i in range(90)])
+    mated = persons < 20
+    negatives = np.sort(scores[~mated].max(axis=1))[::-1]
+    tpir = [
+        np.mean((better[mated] == 0) & (own[mated] > negatives[max(int(len(negatives) * x) - 1, 0)]))
+        for x in (0.01, 0.1)
+    ]
+    show("bytes.figures", [mated.sum(), (~mated).sum(), *[np.sum(better[mated] < k) for k in (1, 5)], *tpir])
+
+
 def align():
     """Umeyama by singular values, and a warp by the inverse map."""
     target = np.array(
@@ -180,4 +215,5 @@ curve()
 templates()
 open_set()
 every_pair()
+in_bytes()
 align()

@@ -82,4 +82,26 @@ import Verification
             }
         }
     }
+
+    @Test(arguments: [1, 3]) func imagesThatDoNotDecodeAreNamed(threads: Int) throws {
+        let folder = try TemporaryFolder()
+        for image in 0..<5 {
+            let pixels = [UInt8](repeating: UInt8(image), count: image == 3 ? 2 : 16)
+            _ = try folder.write(Array("P5 4 4 255\n".utf8) + pixels, to: "images/i\(image).pgm")
+        }
+        _ = try folder.write([1, 2, 3], to: "images/i0.jpg")
+        let shape = ImageShape(channels: 1, height: 4, width: 4)
+        let found = DecodableImages(
+            of: try ListedImages(folder: folder.path + "/images", imageShape: shape), threads: threads)
+        #expect(found.leftOut.map(\.index) == [0, 4])
+        #expect(found.leftOut.map { ($0.name as NSString).lastPathComponent } == ["i0.jpg", "i3.pgm"])
+        #expect(found.indices == [1, 2, 3, 5] && found.sampleCount == 4)
+        var pixels = [UInt8](repeating: 9, count: 16)
+        try pixels.withUnsafeMutableBufferPointer { try found.image(at: 3, into: $0) }
+        #expect(pixels == [UInt8](repeating: 4, count: 16))
+        #expect(found.origin(of: 3).hasSuffix("i4.pgm"))
+        try found.writeLeftOut(to: folder.path + "/l.tsv")
+        let lines = try String(contentsOfFile: folder.path + "/l.tsv", encoding: .utf8).split(separator: "\n")
+        #expect(lines.count == 3 && lines[2].hasPrefix("4\t") && lines[2].contains("i3.pgm\t"))
+    }
 }

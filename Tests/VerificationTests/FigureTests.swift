@@ -33,7 +33,7 @@ import Verification
         let all = GoldenFigures.features(60, kind: 41)
         let rows = (0..<60).filter { $0 % 30 < 20 }
         let gallery = rows.flatMap { all[$0 * 8..<($0 + 1) * 8] } + AdamWGolden.numbers(40 * 8, kind: 42)
-        let found = OpenSetSearch(
+        let found = try OpenSetSearch(
             gallery: TemplateFeatures(normalizing: gallery, size: 8), labels: rows.map { "\($0 % 30)" },
             probes: TemplateFeatures(normalizing: GoldenFigures.features(90, kind: 43), size: 8),
             probeLabels: (0..<90).map { "\($0 % 30)" }, threads: 2)

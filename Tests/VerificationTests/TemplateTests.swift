@@ -85,11 +85,34 @@ private struct Files {
         #expect(report.text.contains("TPIR@FPIR=0.1 15.00 %"))
     }
 
-    @Test func ofEqualScoresTheWrongOneIsBetter() {
+    /// A set without some rows is the set whose files lack those lines.
+    @Test func rowsThatAreLeftOutWereNeverThere() throws {
+        let missing: Set<Int> = [0, 7, 121, 300, 599]
+        let kept = (0..<600).filter { !missing.contains($0) }
+        let features = (0..<5).flatMap { GoldenFigures.features(120, kind: 21 + $0) }
+        let rows = kept.flatMap { features[$0 * 8..<($0 + 1) * 8] }
+        func templates(_ set: TemplateSet) throws -> [Float] {
+            var pool = TemplatePool(set, size: 8)
+            try rows.withUnsafeBufferPointer { try pool.add($0) }
+            return try pool.templates().values
+        }
+        let whole = try Files()
+        try whole.write()
+        let all = try TemplateSet(folder: whole.folder.path, name: .ijbc)
+        var files = try Files()
+        files.media = kept.map { files.media[$0] }
+        files.points = kept.map { files.points[$0] }
+        try files.write()
+        let fewer = try TemplateSet(folder: files.folder.path, name: .ijbc)
+        #expect(try templates(all.keeping(kept)) == templates(fewer))
+        #expect(all.keeping(kept).rowWeights != kept.map { all.rowWeights[$0] })
+    }
+
+    @Test func ofEqualScoresTheWrongOneIsBetter() throws {
         // Two persons of one feature: neither is found at rank 1.
         let features = TemplateFeatures(normalizing: [1, 0, 1, 0, 1, 0, 0, 1], size: 2)
         let gallery = TemplateList(name: "g", rows: [0, 1], persons: [7, 8])
-        let found = Identification(
+        let found = try Identification(
             features, gallery: gallery, probes: TemplateList(name: "p", rows: [2, 3], persons: [7, 9]), threads: 1)
         #expect(found.hits == [0, 1])
         #expect(found.rates.map(\.tpir) == [0, 0])

@@ -56,6 +56,54 @@ import Testing
         #expect(values[0..<size] != values[size..<2 * size])
     }
 
+    /// An image that does not decode ends it, unless told otherwise; int8 rows are the f32 ones.
+    @Test func imagesThatDoNotDecodeAreLeftOutOnDemand() throws {
+        let folder = try TemporaryFolder()
+        for image in 0..<4 {
+            let pixels = (0..<1024).map { UInt8(($0 * (image + 3) + image * 5) % 256) }
+            _ = try folder.write(
+                Array("P5 32 32 255\n".utf8) + pixels.prefix(image == 2 ? 9 : 1024), to: "i\(image).pgm")
+        }
+        let list = (0..<4).map { "i\($0).pgm\t\($0 + 10)" }.joined(separator: "\n")
+        let images = try folder.write(Array(list.utf8), to: "list.txt")
+        let layout = try ParameterLayout(.named("iresnet-small", channels: 1, height: 32, width: 32))
+        let backbone = folder.path + "/b.safetensors"
+        try BackboneFile.write(layout.initialValues(in: 0..<layout.count, seed: 1), layout: layout, to: backbone)
+        func embed(_ name: String, _ more: String...) throws -> (code: Int32, text: String) {
+            let (process, errors) = try start(
+                ["--backbone", backbone, "--images", images, "--output", folder.path + "/" + name, "--threads", "1"]
+                    + more)
+            let text = String(decoding: try errors.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+            process.waitUntilExit()
+            return (process.terminationStatus, text)
+        }
+        let refused = try embed("e.safetensors")
+        #expect(refused.code == 70 && refused.text.contains("i2.pgm"), "\(refused.text)")
+        #expect(try embed("e.npy", "--int8").text.contains("needs an --output that ends in .safetensors"))
+        #expect(try embed("e.safetensors", "--skip-undecodable").code == 0)
+        let skipped = try String(contentsOfFile: folder.path + "/e.safetensors.skipped.tsv", encoding: .utf8)
+        #expect(skipped.split(separator: "\n").count == 2 && skipped.contains("2\t") && skipped.contains("i2.pgm"))
+        let names = try String(contentsOfFile: folder.path + "/e.safetensors.names.tsv", encoding: .utf8)
+        #expect(names.split(separator: "\n").count == 4 && !names.contains("i2.pgm"))
+        let file = try SafeTensorsFile(folder.path + "/e.safetensors")
+        #expect(try file.tensor(file.entry("labels", .i64)).array(Int64.self) == [10, 11, 13])
+
+        #expect(try embed("b.safetensors", "--skip-undecodable", "--int8").code == 0)
+        let rows = try file.tensor(file.entry("features", .f32)).array(Float.self)
+        let bytes = try SafeTensorsFile(folder.path + "/b.safetensors")
+        var codes = [Int8](repeating: 0, count: rows.count)
+        try codes.withUnsafeMutableBufferPointer { try bytes.read(bytes.signedBytes("features"), into: $0) }
+        let scales = try bytes.tensor(bytes.entry("scales", .f32)).array(Float.self)
+        let size = rows.count / 3
+        for row in 0..<3 {
+            let mine = rows[row * size..<(row + 1) * size]
+            let scale: Float = mine.map(abs).reduce(0, max) / 127
+            #expect(scales[row] == scale)
+            let expected = mine.map { number -> Int8 in Int8((number / scale).rounded(.toNearestOrEven)) }
+            #expect(Array(codes[row * size..<(row + 1) * size]) == expected)
+        }
+    }
+
     /// 1 and 2³² + 1 are two persons.
     @Test func labelsAreComparedWhole() throws {
         let folder = try TemporaryFolder()

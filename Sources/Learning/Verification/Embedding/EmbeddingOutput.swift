@@ -1,3 +1,4 @@
+internal import CRows
 public import Dataset
 internal import Foundation
 internal import Tensors
@@ -24,6 +25,8 @@ public final class EmbeddingOutput {
     public private(set) var count = 0
     /// D; 0 before the first row.
     public private(set) var size = 0
+    /// The mean cosine of rows and what was written of them in bytes, once that is done.
+    public private(set) var meanCosine: Double?
     private let work: String
     private let descriptor: Int32
     private var unsynced = 0
@@ -100,8 +103,12 @@ public final class EmbeddingOutput {
     /// Writes the file: `.npy`, or safetensors with `features` f32 [n, D] and, if there are labels, `labels` i64 [n]. Beside it
     /// `OUTPUT.names.tsv` has a line for each row: label and name.
     ///
-    /// - Throws: `DatasetError` if it cannot be written.
-    public func finish(names: [String], labels: [Int64]?, metadata: [String: String]) throws(DatasetError) {
+    /// - Parameter inBytes: safetensors with `features` i8 [n, D] and `scales` f32 [n] instead: x ≈ features · scale, scale = max|x| / 127.
+    /// - Throws: `DatasetError` if it cannot be written. Traps if `.npy` is to have scales.
+    public func finish(
+        names: [String], labels: [Int64]?, metadata: [String: String], inBytes: Bool = false
+    ) throws(DatasetError) {
+        precondition(!inBytes || !path.hasSuffix(".npy"), "an array has no place for scales")
         precondition(names.count == count && (labels?.count ?? count) == count, "one name and label per row")
         try sync()
         var text = "label\tname\n"
@@ -112,7 +119,13 @@ public final class EmbeddingOutput {
         }
         do {
             try Data(text.utf8).write(to: URL(fileURLWithPath: path + ".names.tsv"), options: .atomic)
-            if path.hasSuffix(".npy") { try writeArray() } else { try writeTensors(labels, metadata) }
+            if path.hasSuffix(".npy") {
+                try writeArray()
+            } else if inBytes {
+                try writeBytes(labels, metadata)
+            } else {
+                try writeTensors(labels, metadata)
+            }
         } catch let error as DatasetError { throw error } catch {
             throw DatasetError(.unwritableFile, path: path, "cannot be written: \(error)")
         }
@@ -127,6 +140,47 @@ public final class EmbeddingOutput {
         try copyRows { try writer.append($0) }
         try labels?.withUnsafeBytes { try writer.append($0) }
         try writer.finish()
+    }
+
+    private func writeBytes(_ labels: [Int64]?, _ metadata: [String: String]) throws {
+        var tensors = [
+            SafeTensorsWriter.Description(signedBytes: "features", [count, size]), .init("scales", .f32, [count]),
+        ]
+        if labels != nil { tensors.append(.init("labels", .i64, [count])) }
+        let writer = try SafeTensorsWriter(path, tensors: tensors, metadata: metadata)
+        var scales = [Float](repeating: 0, count: count)
+        var codes: [Int8] = []
+        var cosines = 0.0
+        var row = 0
+        try copyRows { bytes in
+            let rows = bytes.bindMemory(to: Float.self)
+            codes = [Int8](repeating: 0, count: rows.count)
+            let rowCount = rows.count / size
+            scales.withUnsafeMutableBufferPointer {
+                pfc_bytes_encode(rows.baseAddress, rowCount, size, &codes, $0.baseAddress! + row)
+            }
+            for index in 0..<rowCount {
+                cosines += Self.cosine(rows.baseAddress! + index * size, codes[index * size..<(index + 1) * size])
+            }
+            row += rowCount
+            try codes.withUnsafeBytes { try writer.append($0) }
+        }
+        try scales.withUnsafeBytes { try writer.append($0) }
+        try labels?.withUnsafeBytes { try writer.append($0) }
+        try writer.finish()
+        meanCosine = cosines / Double(max(count, 1))
+    }
+
+    /// The cosine of a row and its codes; 1 for a row of zeros.
+    private static func cosine(_ row: UnsafePointer<Float>, _ codes: ArraySlice<Int8>) -> Double {
+        var (product, squares, codeSquares) = (0.0, 0.0, 0.0)
+        for (index, code) in codes.enumerated() {
+            let (x, y) = (Double(row[index]), Double(code))
+            product += x * y
+            squares += x * x
+            codeSquares += y * y
+        }
+        return squares > 0 && codeSquares > 0 ? product / (squares * codeSquares).squareRoot() : 1
     }
 
     private func writeArray() throws {
@@ -148,20 +202,25 @@ public final class EmbeddingOutput {
         }
     }
 
+    /// Gives the bytes of all rows, some whole rows at a time.
     private func copyRows(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
-        let total = count * size * 4
-        var buffer = [UInt8](repeating: 0, count: min(max(total, 1), 4 << 20))
-        var done = 0
-        while done < total {
-            let got = buffer.withUnsafeMutableBytes {
-                pread(descriptor, $0.baseAddress, min($0.count, total - done), off_t(done))
+        let block = max(1, (4 << 20) / max(size * 4, 1))
+        let buffer = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: min(block, max(count, 1)) * max(size, 1) * 4, alignment: 64)
+        defer { buffer.deallocate() }
+        for start in stride(from: 0, to: count, by: block) {
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(min(block, count - start) * size * 4)])
+            var done = 0
+            while done < part.count {
+                let got = pread(
+                    descriptor, part.baseAddress! + done, part.count - done, off_t(start * size * 4 + done))
+                if got < 0 && errno == EINTR { continue }
+                guard got > 0 else {
+                    throw DatasetError(.unreadableFile, path: rowsPath, "became shorter while it was read")
+                }
+                done += got
             }
-            if got < 0 && errno == EINTR { continue }
-            guard got > 0 else {
-                throw DatasetError(.unreadableFile, path: rowsPath, "became shorter while it was read")
-            }
-            try buffer.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[..<got])) }
-            done += got
+            try body(UnsafeRawBufferPointer(part))
         }
     }
 

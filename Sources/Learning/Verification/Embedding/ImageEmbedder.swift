@@ -89,12 +89,3 @@ public struct ImageEmbedder {
         return images
     }
 }
-
-/// Errors of blocks that run at the same time: that of the first image is told.
-private final class Failures: @unchecked Sendable {
-    private let lock = NSLock()
-    private var errors: [Int: DatasetError] = [:]
-
-    var first: DatasetError? { lock.withLock { errors.min { $0.key < $1.key }?.value } }
-    func add(_ row: Int, _ error: DatasetError) { lock.withLock { errors[row] = error } }
-}

@@ -1,5 +1,4 @@
 public import Dataset
-internal import Determinism
 internal import Foundation
 
 /// Who is it, among the persons of a gallery: ranks, and true positive rates where some are not in it (open set).
@@ -38,20 +37,32 @@ public struct Identification: Sendable, Hashable, Codable {
     ///   - features: of all templates, at length 1.
     ///   - gallery: its templates and their persons, of whom none is there twice.
     ///   - probes: templates and persons.
+    /// - Throws: never, as all is in memory.
     public init(
         _ features: TemplateFeatures, gallery: TemplateList, probes: TemplateList, threads: Int,
         at fpirs: [Double] = published
-    ) {
-        self.gallery = gallery.name
-        gallerySize = gallery.rows.count
+    ) throws(DatasetError) {
         let places = Dictionary(gallery.persons.enumerated().map { ($1, $0) }) { first, _ in first }
-        let own = probes.persons.map { places[$0] }
-        let found = Self.search(features, gallery.rows, probes.rows, own, threads: threads)
-        mated = own.count { $0 != nil }
-        nonMated = own.count - own.count { $0 != nil }
+        let mates = probes.persons.map { person in places[person].map { [$0] } ?? [] }
+        let found = try GallerySearch.run(
+            RealScores(
+                gallery: features.rows(gallery.rows), probes: features.rows(probes.rows), size: features.size),
+            mates: mates, rivals: Self.rivals, places: 0, threads: threads)
+        self.init(gallery: gallery.name, gallerySize: gallery.rows.count, found, at: fpirs)
+    }
+
+    /// Scores of other persons that the figures need.
+    static let rivals = ranks.max() ?? 1
+
+    /// The figures of what probes have found; a person may have several rows, of which the best counts.
+    init(gallery: String, gallerySize: Int, _ found: [ProbeFindings], at fpirs: [Double] = published) {
+        self.gallery = gallery
+        self.gallerySize = gallerySize
+        let matedCount = found.count { $0.own != nil }
+        mated = matedCount
+        nonMated = found.count - matedCount
         hits = Self.ranks.map { rank in found.count { $0.own != nil && $0.better < rank } }
-        let matedCount = mated
-        let negatives = found.filter { $0.own == nil }.map(\.best).sorted(by: >)
+        let negatives = found.filter { $0.own == nil }.map { $0.best ?? -.infinity }.sorted(by: >)
         rates = fpirs.map { fpir in
             guard matedCount > 0, !negatives.isEmpty else {
                 return Rate(
@@ -70,65 +81,6 @@ public struct Identification: Sendable, Hashable, Codable {
                 reason: place < 1
                     ? "\(negatives.count) probes without a mate do not resolve it: the threshold is the highest of their scores"
                     : nil)
-        }
-    }
-
-    /// What a probe finds.
-    private struct Found {
-        /// The score of its own template, nil if there is none.
-        var own: Float?
-        /// How many others have at least that score.
-        var better = 0
-        /// The highest score.
-        var best = -Float.infinity
-    }
-
-    /// Blocks of probes on several threads: a block's scores and no more are in memory.
-    private static func search(
-        _ features: TemplateFeatures, _ gallery: [Int32], _ probes: [Int32], _ own: [Int?], threads: Int
-    ) -> [Found] {
-        let size = features.size
-        let rows = features.rows(gallery)
-        let block = 64
-        let tile = 4096
-        let blocks = (probes.count + block - 1) / block
-        return [Found](unsafeUninitializedCapacity: probes.count) { target, filled in
-            nonisolated(unsafe) let target = target
-            ParallelBlocks(threads: max(1, threads)).forEach(blocks) { number, _ in
-                let range = number * block..<min(probes.count, (number + 1) * block)
-                let mine = features.rows(Array(probes[range]))
-                var found = [Found](repeating: Found(), count: range.count)
-                var scores = [Float](repeating: 0, count: block * tile)
-                for start in stride(from: 0, to: gallery.count, by: tile) {
-                    let count = min(tile, gallery.count - start)
-                    Products.matrix(mine, 0..<range.count, rows, start..<start + count, size, into: &scores)
-                    for index in 0..<range.count {
-                        let place = own[range.lowerBound + index]
-                        // From the same product as the others', so that equal rows have equal scores.
-                        if let place, (start..<start + count).contains(place) {
-                            found[index].own = scores[index * count + place - start]
-                        }
-                        for column in 0..<count {
-                            found[index].best = max(found[index].best, scores[index * count + column])
-                        }
-                    }
-                }
-                for start in stride(from: 0, to: gallery.count, by: tile) {
-                    let count = min(tile, gallery.count - start)
-                    if gallery.count > tile {
-                        Products.matrix(mine, 0..<range.count, rows, start..<start + count, size, into: &scores)
-                    }
-                    for index in 0..<range.count {
-                        guard let place = own[range.lowerBound + index], let score = found[index].own else { continue }
-                        for column in 0..<count where start + column != place && scores[index * count + column] >= score
-                        {
-                            found[index].better += 1
-                        }
-                    }
-                }
-                for (index, probe) in range.enumerated() { (target.baseAddress! + probe).initialize(to: found[index]) }
-            }
-            filled = probes.count
         }
     }
 }

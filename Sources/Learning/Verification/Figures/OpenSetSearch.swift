@@ -1,4 +1,4 @@
-internal import Determinism
+public import Dataset
 internal import Foundation
 
 /// Search in a gallery that has persons with labels, several images each, and distractors of whom nothing is known: TinyFace's protocol.
@@ -20,9 +20,10 @@ public struct OpenSetSearch: Sendable, Hashable, Codable {
     ///   - gallery: features at length 1, the distractors after the others.
     ///   - labels: persons of the gallery's first rows; the rows after them are distractors.
     ///   - probeLabels: a person for each row of `probes`.
+    /// - Throws: never, as all is in memory.
     public init(
         gallery: TemplateFeatures, labels: [String], probes: TemplateFeatures, probeLabels: [String], threads: Int
-    ) {
+    ) throws(DatasetError) {
         precondition(labels.count <= gallery.count && probeLabels.count == probes.count, "one label per row")
         precondition(gallery.size == probes.size, "features of one length")
         var mates: [String: [Int]] = [:]
@@ -34,53 +35,12 @@ public struct OpenSetSearch: Sendable, Hashable, Codable {
             rates = nil
             return
         }
-        let size = gallery.size
-        let wanted = used.map { mates[probeLabels[$0]] ?? [] }
-        let block = 32
-        let all = gallery.values
-        let mine = probes.rows(used.map(Int32.init))
-        let positions = [Int](unsafeUninitializedCapacity: used.count) { target, filled in
-            nonisolated(unsafe) let target = target
-            ParallelBlocks(threads: max(1, threads)).forEach((used.count + block - 1) / block) { number, _ in
-                let range = number * block..<min(used.count, (number + 1) * block)
-                var best = [Float](repeating: -.infinity, count: range.count)
-                var better = [Int](repeating: 0, count: range.count)
-                // First the best mate of each probe, then what is before it.
-                Self.forEachTile(mine, range, all, gallery.count, size) { start, count, scores in
-                    for index in 0..<range.count {
-                        for mate in wanted[range.lowerBound + index] where (start..<start + count).contains(mate) {
-                            best[index] = max(best[index], scores[index * count + mate - start])
-                        }
-                    }
-                }
-                Self.forEachTile(mine, range, all, gallery.count, size) { start, count, scores in
-                    for index in 0..<range.count {
-                        for column in 0..<count where scores[index * count + column] >= best[index] {
-                            better[index] += 1
-                        }
-                        for mate in wanted[range.lowerBound + index] where (start..<start + count).contains(mate) {
-                            if scores[index * count + mate - start] >= best[index] { better[index] -= 1 }
-                        }
-                    }
-                }
-                for (index, probe) in range.enumerated() { (target.baseAddress! + probe).initialize(to: better[index]) }
-            }
-            filled = used.count
-        }
-        rates = Self.ranks.map { rank in Double(positions.count { $0 < rank }) / Double(used.count) }
-    }
-
-    private static func forEachTile(
-        _ rows: [Float], _ range: Range<Int>, _ gallery: [Float], _ count: Int, _ size: Int,
-        _ body: (_ start: Int, _ count: Int, _ scores: [Float]) -> Void
-    ) {
-        let tile = 4096
-        var scores = [Float](repeating: 0, count: range.count * min(tile, count))
-        for start in stride(from: 0, to: count, by: tile) {
-            let columns = start..<min(count, start + tile)
-            Products.matrix(rows, range, gallery, columns, size, into: &scores)
-            body(start, columns.count, scores)
-        }
+        let found = try GallerySearch.run(
+            RealScores(
+                gallery: gallery.values, probes: probes.rows(used.map(Int32.init)), size: gallery.size),
+            mates: used.map { mates[probeLabels[$0]] ?? [] }, rivals: Self.ranks.max() ?? 1, places: 0,
+            threads: threads)
+        rates = Self.ranks.map { rank in Double(found.count { $0.better < rank }) / Double(used.count) }
     }
 
     /// The person that a file is of: its name before the first `_`.

@@ -16,6 +16,8 @@ public struct TemplateReport: Sendable, Codable, Hashable {
     public var probes = 0
     /// What is worth knowing: names that differ, templates of zeros.
     public var notes: [String] = []
+    /// Images that do not decode and were left out; nil if none had to be.
+    public var leftOut: [DecodableImages.LeftOut]?
 
     /// Pairs of templates, and with `identification` the galleries.
     ///
@@ -41,8 +43,8 @@ public struct TemplateReport: Sendable, Codable, Hashable {
         self.probes = probes.rows.count
         for name in TemplateList.galleries(of: set) {
             identification.append(
-                Identification(
-                    features, gallery: try TemplateList.gallery(name, of: set), probes: probes, threads: threads))
+                try Identification(
+                    features, gallery: TemplateList.gallery(name, of: set), probes: probes, threads: threads))
         }
     }
 
@@ -67,14 +69,16 @@ public struct TemplateReport: Sendable, Codable, Hashable {
     public var text: String {
         var lines = ["\(set): \(images) images, \(templates) templates"]
         lines += notes.map { "note: \($0)" }
+        if let leftOut, let first = leftOut.first {
+            lines.append(
+                "note: \(leftOut.count) images that do not decode were left out, first \(first.name) (\(first.problem)); --json names all"
+            )
+        }
         lines.append("1:1  " + verification.text)
         for gallery in identification {
-            lines.append(
-                "1:N  gallery \(gallery.gallery) (\(gallery.gallerySize)), \(gallery.mated) probes with a mate, \(gallery.nonMated) without: "
-                    + Identification.text(gallery.rankRates, gallery.rates.map(\.tpir)))
-            for rate in gallery.rates {
-                if let reason = rate.reason { lines.append("     FPIR \(rate.fpir): \(reason)") }
-            }
+            let figures = gallery.lines
+            lines.append("1:N  gallery \(gallery.gallery) (\(gallery.gallerySize)), " + figures[0])
+            lines += figures.dropFirst().map { "     " + $0 }
         }
         if !identification.isEmpty {
             lines.append("1:N  all galleries, \(probes) probes: " + Identification.text(rankRates, meanRates))
@@ -84,6 +88,12 @@ public struct TemplateReport: Sendable, Codable, Hashable {
 }
 
 extension Identification {
+    /// For people: the figures, and a line for each rate that something limits.
+    var lines: [String] {
+        ["\(mated) probes with a mate, \(nonMated) without: " + Self.text(rankRates, rates.map(\.tpir))]
+            + rates.compactMap { rate in rate.reason.map { "FPIR \(rate.fpir): \($0)" } }
+    }
+
     fileprivate static func text(_ ranks: [Double]?, _ rates: [Double?]) -> String {
         var parts: [String] = []
         for (index, rank) in Self.ranks.enumerated() {
@@ -134,4 +144,5 @@ extension OpenSetSearch {
     }
 }
 
-private func percent(_ value: Double) -> String { rounded(value * 100, places: 2) + " %" }
+/// A share for people.
+func percent(_ value: Double) -> String { rounded(value * 100, places: 2) + " %" }

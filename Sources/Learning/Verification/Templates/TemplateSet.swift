@@ -18,6 +18,8 @@ public struct TemplateSet: Sendable {
     public let rowTemplates: [Int32]
     /// The weight of each row in its template: one over the number of its template's rows with its media id.
     public let rowWeights: [Float]
+    /// The media id of each row.
+    private let rowMedia: [Int32]
     /// Five landmarks, x1 y1 … x5 y5, of each row; empty if they were not read.
     public let landmarks: [Float]
     /// The detector's score of each row, in 0…1; empty if they were not read.
@@ -39,7 +41,8 @@ public struct TemplateSet: Sendable {
         self.folder = folder
         self.name = name
         var media = try Media(path: Self.path(folder, name, "face_tid_mid.txt"))
-        (images, rowTemplates, rowWeights, templates) = try media.read()
+        (images, rowTemplates, rowMedia, templates) = try media.read()
+        rowWeights = Self.weights(rowTemplates, rowMedia)
         guard wanted else {
             (landmarks, scores, differingNames, firstDifference) = ([], [], 0, nil)
             return
@@ -55,6 +58,32 @@ public struct TemplateSet: Sendable {
         }
         (landmarks, scores) = (points.landmarks, points.scores)
         (differingNames, firstDifference) = (points.differingNames, points.firstDifference)
+    }
+
+    /// The set without some rows, whose templates are made of the others. A template that has no others is zero.
+    ///
+    /// - Parameter rows: those that stay, ascending.
+    public func keeping(_ rows: [Int]) -> TemplateSet { TemplateSet(self, rows) }
+
+    private init(_ set: TemplateSet, _ rows: [Int]) {
+        (folder, name, templates) = (set.folder, set.name, set.templates)
+        (differingNames, firstDifference) = (set.differingNames, set.firstDifference)
+        images = rows.map { set.images[$0] }
+        rowTemplates = rows.map { set.rowTemplates[$0] }
+        rowMedia = rows.map { set.rowMedia[$0] }
+        rowWeights = Self.weights(rowTemplates, rowMedia)
+        landmarks = set.landmarks.isEmpty ? [] : rows.flatMap { set.landmarks[$0 * 10..<($0 + 1) * 10] }
+        scores = set.scores.isEmpty ? [] : rows.map { set.scores[$0] }
+    }
+
+    /// One over the number of rows with a row's template and medium.
+    private static func weights(_ templates: [Int32], _ media: [Int32]) -> [Float] {
+        func key(_ row: Int) -> UInt64 {
+            UInt64(UInt32(bitPattern: templates[row])) << 32 | UInt64(UInt32(bitPattern: media[row]))
+        }
+        var counts: [UInt64: Int32] = [:]
+        for row in templates.indices { counts[key(row), default: 0] += 1 }
+        return templates.indices.map { 1 / Float(counts[key($0)] ?? 1) }
     }
 
     /// The set that is in a folder, by its files.
@@ -94,7 +123,7 @@ private struct Media {
 
     init(path: String) throws(DatasetError) { lines = try MetaLines(path: path) }
 
-    mutating func read() throws(DatasetError) -> ([String], [Int32], [Float], [Int32]) {
+    mutating func read() throws(DatasetError) -> ([String], [Int32], [Int32], [Int32]) {
         var images: [String] = []
         var ids: [Int32] = []
         var media: [Int32] = []
@@ -108,16 +137,9 @@ private struct Media {
             media.append(medium)
         }
         guard !images.isEmpty else { throw DatasetError(.noSamples, path: lines.path, "has no lines") }
-        var counts: [UInt64: Int32] = [:]
-        func key(_ row: Int) -> UInt64 {
-            UInt64(UInt32(bitPattern: ids[row])) << 32 | UInt64(UInt32(bitPattern: media[row]))
-        }
-        for row in ids.indices { counts[key(row), default: 0] += 1 }
         let templates = Set(ids).sorted()
         let numbers = Dictionary(uniqueKeysWithValues: templates.enumerated().map { ($1, Int32($0)) })
-        return (
-            images, ids.map { numbers[$0] ?? 0 }, ids.indices.map { 1 / Float(counts[key($0)] ?? 1) }, templates
-        )
+        return (images, ids.map { numbers[$0] ?? 0 }, media, templates)
     }
 }
 
