@@ -3,7 +3,7 @@ import Determinism
 
 /// What a kernel computes.
 enum Operation: CaseIterable {
-    case convolution, depthwise, rows
+    case convolution, winograd, depthwise, rows
 }
 
 /// A kernel and the width of its operands.
@@ -14,7 +14,8 @@ struct Kernel: CustomStringConvertible {
 
     static let all = [
         Kernel(operation: .convolution, bits: 7), Kernel(operation: .convolution, bits: 8),
-        Kernel(operation: .convolution, bits: 32), Kernel(operation: .depthwise, bits: 7),
+        Kernel(operation: .convolution, bits: 32), Kernel(operation: .winograd, bits: 7),
+        Kernel(operation: .winograd, bits: 8), Kernel(operation: .depthwise, bits: 7),
         Kernel(operation: .depthwise, bits: 8), Kernel(operation: .depthwise, bits: 32),
         Kernel(operation: .rows, bits: 32),
     ]
@@ -27,11 +28,14 @@ final class KernelCase {
     let kernel: Kernel
     let memory = KernelMemory()
     var problem = pfi_problem()
+    /// Where the problem is a picture.
+    var picture = pfi_picture()
     var epilogue = pfi_epilogue()
     var sinks: [pfi_sink] = []
     /// Elements of each sink.
     var sinkCounts: [Int] = []
-    var rows = 0..<0
+    /// Rows; of Winograd tiles.
+    var units = 0..<0
     var codes = UnsafePointer<UInt8>?.none
     var numbers = UnsafePointer<Float>?.none
     var codePadding = UnsafePointer<UInt8>?.none
@@ -81,24 +85,29 @@ final class KernelCase {
         }
         if kernel.operation == .depthwise, oneIn(12) { problem.taps = 49 }
         if kernel.bits < 32 { problem.channels = (problem.channels + 3) / 4 * 4 }
-        if kernel.operation != .convolution { problem.channels = problem.outputs }
+        switch kernel.operation {
+        case .convolution: break
+        case .winograd: (problem.taps, problem.channels) = (9, 16 * draw(1...(!extreme ? 6 : kernel.bits == 7 ? 29 : 7)))
+        default: problem.channels = problem.outputs
+        }
         let pixel = problem.channels + (oneIn(3) ? draw(0...8) : 0)
         problem.row_stride = pixel
         if kernel.operation == .rows || (problem.taps == 1 && !oneIn(3)) {
             problem.image_stride = problem.rows * pixel
-        } else if problem.taps == 9, oneIn(2) {
+        } else if kernel.operation == .winograd || (problem.taps == 9 && oneIn(2)) {
             drawPicture(pixel)
         } else {
             drawOffsets(pixel)
         }
-        let all = problem.images * problem.rows
+        let all = kernel.operation == .winograd ? pfi_winograd_tiles(&picture) : problem.images * problem.rows
         let begin = oneIn(2) ? 0 : draw(0...all - 1)
-        rows = begin..<(oneIn(2) ? all : draw(begin...all))
+        units = begin..<(oneIn(2) ? all : draw(begin...all))
     }
 
     /// 3×3 over a picture with a border of one.
     private func drawPicture(_ pixel: Int) {
-        let (width, height, stride) = (draw(1...12), draw(1...12), draw(1...2))
+        let (width, height) = (draw(1...12), draw(1...12))
+        let stride = kernel.operation == .winograd ? 1 : draw(1...2)
         let (across, down) = ((width - 1) / stride + 1, (height - 1) / stride + 1)
         problem.rows = across * down
         problem.image_stride = width * height * pixel
@@ -111,6 +120,18 @@ final class KernelCase {
             }
         }
         problem.offsets = UnsafePointer(offsets)
+        picture = pfi_picture(
+            images: problem.images, height: height, width: width, channels: problem.channels, outputs: problem.outputs,
+            image_stride: problem.image_stride, line_stride: width * pixel, pixel_stride: pixel)
+    }
+
+    /// Whether a row is among those that a call for units is to write.
+    func isAsked(_ row: Int, _ units: Range<Int>) -> Bool {
+        guard kernel.operation == .winograd else { return units.contains(row) }
+        let (across, down) = ((picture.width + 3) / 4, (picture.height + 3) / 4)
+        let r = row % problem.rows
+        let line = row / problem.rows * down + r / picture.width / 4
+        return units.contains(line * across + r % picture.width / 4)
     }
 
     /// Any pixels, padding among them.

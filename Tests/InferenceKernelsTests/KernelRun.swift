@@ -5,8 +5,8 @@ struct KernelRun {
     let test: KernelCase
     let set: pfi_isa
 
-    /// The sinks after calls for these rows; those of the case by default.
-    func run(in parts: [Range<Int>]? = nil) -> SinkContents {
+    /// The sinks after calls for these rows (or tiles), those of the case by default; nil where the kernel refuses the weights.
+    func run(in parts: [Range<Int>]? = nil) -> SinkContents? {
         var contents = SinkContents(test)
         var epilogue = test.epilogue
         let sinks = contents.sinks.map { bytes in
@@ -22,7 +22,8 @@ struct KernelRun {
         }
         var problem = test.problem
         let packed = pack()
-        for part in parts ?? [test.rows] { call(&problem, packed, &epilogue, part) }
+        if packed == nil, test.kernel.operation == .winograd { return nil }
+        for part in parts ?? [test.units] { call(&problem, packed, &epilogue, part) }
         for (i, sink) in sinks.enumerated() {
             contents.sinks[i] = [UInt8](UnsafeRawBufferPointer(start: sink, count: contents.sinks[i].count))
         }
@@ -44,6 +45,11 @@ struct KernelRun {
             let packed = test.memory.allocate(bytes: bytes, alignment: 64)
             pfi_pack_s8(set, bits, test.weights, problem.taps, problem.channels, problem.outputs, packed)
             return packed
+        case (.winograd, _):
+            let bytes = pfi_packed_bytes_winograd_s8(set, problem.channels, problem.outputs)
+            let packed = test.memory.allocate(bytes: bytes, alignment: 64)
+            return pfi_pack_winograd_s8(set, bits, test.weights, problem.channels, problem.outputs, packed) == 0
+                ? nil : packed
         case (.depthwise, 7), (.depthwise, 8):
             let bytes = pfi_packed_bytes_depthwise_s8(set, bits, problem.taps, problem.channels)
             let packed = test.memory.allocate(bytes: bytes, alignment: 64)
@@ -68,6 +74,12 @@ struct KernelRun {
         case (.convolution, _):
             pfi_convolve_u8s8(
                 set, bits, &problem, test.codes, test.codePadding, packed, test.correction, &epilogue, begin, end)
+        case (.winograd, _):
+            let scratch = test.memory.allocate(
+                bytes: pfi_winograd_scratch_bytes(set, problem.channels), alignment: 64)
+            pfi_winograd_u8s8(
+                set, &test.picture, test.codes, test.codePadding, packed, test.correction, &epilogue, scratch, begin,
+                end)
         case (.depthwise, _):
             pfi_depthwise_u8s8(
                 set, bits, &problem, test.codes, test.codePadding, packed, test.correction, &epilogue, begin, end)

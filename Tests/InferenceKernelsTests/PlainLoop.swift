@@ -29,7 +29,7 @@ struct PlainLoop {
 
     func run() -> SinkContents {
         var contents = SinkContents(test)
-        for row in test.rows {
+        for row in 0..<test.problem.images * test.problem.rows where test.isAsked(row, test.units) {
             for n in 0..<test.problem.outputs { finish(row, n, sum(row, n), &contents) }
             for (i, sink) in test.sinks.enumerated() where sink.padded > test.problem.outputs {
                 for n in test.problem.outputs..<sink.padded {
@@ -49,7 +49,7 @@ struct PlainLoop {
         let problem = test.problem
         let image = row / problem.rows
         let r = row % problem.rows
-        let isDense = test.kernel.operation == .convolution
+        let isDense = test.kernel.operation == .convolution || test.kernel.operation == .winograd
         var integer = test.correction?[n] ?? 0
         var float: Float = 0
         for tap in 0..<problem.taps {

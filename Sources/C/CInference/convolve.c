@@ -33,17 +33,10 @@ static size_t bytes_of(pfi_layout layout, size_t depth) {
     }
 }
 
-/// The width of the panel that starts at `first`.
-static size_t width_at(const pfi_products *k, size_t first, size_t outputs) {
-    size_t vectors = (outputs - first + k->lanes - 1) / k->lanes;
-    if (vectors >= k->vectors) return k->vectors * k->lanes;
-    return (vectors == 3 ? 4 : vectors) * k->lanes;
-}
-
 static size_t packed_bytes(const pfi_products *k, size_t taps, size_t channels, size_t outputs) {
     size_t width = 0;
     for (size_t first = 0; first < outputs;) {
-        size_t here = width_at(k, first, outputs);
+        size_t here = pfi_width_at(k, first, outputs);
         width += here;
         first += here;
     }
@@ -55,7 +48,7 @@ static void pack_bytes(const pfi_products *k, const int8_t *weights, size_t dept
     size_t together = k->layout == PFI_TWOS ? 2 : pfi_smaller(group, 4);
     unsigned char *out = packed;
     for (size_t first = 0; first < outputs;) {
-        size_t width = width_at(k, first, outputs);
+        size_t width = pfi_width_at(k, first, outputs);
         for (size_t start = 0; start < all; start += together)
             for (size_t n = first; n < first + width; n++)
                 for (size_t i = start; i < start + together; i++) {
@@ -73,7 +66,7 @@ static void pack_bytes(const pfi_products *k, const int8_t *weights, size_t dept
 
 static void pack_singles(const pfi_products *k, const float *weights, size_t depth, size_t outputs, float *out) {
     for (size_t first = 0; first < outputs;) {
-        size_t width = width_at(k, first, outputs);
+        size_t width = pfi_width_at(k, first, outputs);
         for (size_t i = 0; i < depth; i++)
             for (size_t n = 0; n < width; n++) *out++ = first + n < outputs ? weights[(first + n) * depth + i] : 0;
         first += width;
@@ -166,16 +159,6 @@ static chunk chunk_at(const pfi_products *k, const pfi_problem *p, int gathers, 
     return c;
 }
 
-/// The next tiles of equal size, and their rows: the last two share what is left, so that neither is much smaller.
-static size_t equal_tiles(size_t left, size_t most, size_t *rows) {
-    if (left % most == 0 || left >= 2 * most) {
-        *rows = most;
-        return left % most == 0 ? left / most : left / most - 1;
-    }
-    *rows = left > most ? (left + 1) / 2 : left;
-    return 1;
-}
-
 typedef struct {
     const pfi_products *k;
     const pfi_problem *p;
@@ -223,7 +206,7 @@ static void run_block(const call *o, const rows *block, size_t from, size_t to) 
             tap_offsets = offsets;
         }
         for (size_t first = from; first < to;) {
-            size_t width = width_at(k, first, p->outputs), vectors = width / k->lanes;
+            size_t width = pfi_width_at(k, first, p->outputs), vectors = width / k->lanes;
             pfi_panel_storage storage;
             pfi_panel panel = pfi_make_panel(
                 o->e, o->correction, first, width, p->outputs, &storage);
@@ -232,7 +215,7 @@ static void run_block(const call *o, const rows *block, size_t from, size_t to) 
             tile.weights = o->packed + first * bytes_of(k->layout, all) + width * bytes_of(k->layout, start);
             for (size_t row = 0; row < block->count;) {
                 size_t count;
-                tile.count = equal_tiles(block->count - row, k->rows, &count);
+                tile.count = pfi_equal_tiles(block->count - row, k->rows, &count);
                 tile.base = base + row;
                 tile.offsets = tap_offsets + row;
                 tile.partial = partial + (first - from) * block_rows + row * width;

@@ -1,4 +1,4 @@
-// Products of bytes and signed bytes, both widened to 16 bits before: exact, two at a time.
+// Products of 16-bit numbers, two at a time: bytes and signed bytes, both widened before, or what Winograd's transforms give.
 
 PFI_INLINE void eight_tile(const pfi_tile *t, size_t first, const int rows, const int vectors) {
     words sum[pfi_most_rows][4];
@@ -11,12 +11,8 @@ PFI_INLINE void eight_tile(const pfi_tile *t, size_t first, const int rows, cons
         PFI_UNROLL for (int v = 0; v < vectors; v++) weights[v] = load_bytes(w + (size_t)v * size);
         PFI_UNROLL for (int r = 0; r < rows; r++) {
             bytes b = all_fours(t->base[first + (size_t)r] + c * 2);
-            PFI_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = add_words(sum[r][v], pair_products(b, weights[v]));
+            PFI_UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = add_pair_products(sum[r][v], b, weights[v]);
         }
     }
     end_words(t, first, sum, rows, vectors);
-}
-
-static void widen(const uint8_t *from, size_t count, uint16_t *to) {
-    for (size_t i = 0; i < count; i++) to[i] = from[i];
 }

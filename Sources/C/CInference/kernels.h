@@ -105,8 +105,28 @@ typedef struct {
     void (*run)(const pfi_strip *);
 } pfi_depthwise;
 
+/// Six by six transformed numbers of a tile for each channel or output: at number (6·i + j)·distance.
+typedef struct {
+    /// Of the pixels, in the order of lines; those outside the picture are padding.
+    const uint8_t *pixels[36];
+    size_t channels, distance;
+    int16_t *to;
+} pfi_winograd_input;
+
+typedef struct {
+    const int32_t *from;
+    size_t distance, vectors;
+    const pfi_panel *panel;
+    /// Of the first output, between lines, and how many of the 4×4 there are.
+    size_t row, line_rows, height, width;
+} pfi_winograd_output;
+
 typedef struct {
     pfi_products seven, eight, singles;
+    /// PFI_PAIRS, for transformed operands.
+    pfi_products transformed;
+    void (*winograd_input)(const pfi_winograd_input *);
+    void (*winograd_output)(const pfi_winograd_output *);
     pfi_depthwise depthwise_seven, depthwise_eight;
     /// Floats, and rows alone: panels of this many.
     size_t float_width;
@@ -122,6 +142,23 @@ extern const pfi_kernels pfi_kernels_avx2, pfi_kernels_avx512, pfi_kernels_avx51
 extern const pfi_kernels pfi_kernels_neon;
 #endif
 const pfi_kernels *pfi_kernels_of(pfi_isa isa);
+
+/// The width of the panel that starts at output `first`.
+static inline size_t pfi_width_at(const pfi_products *k, size_t first, size_t outputs) {
+    size_t vectors = (outputs - first + k->lanes - 1) / k->lanes;
+    if (vectors >= k->vectors) return k->vectors * k->lanes;
+    return (vectors == 3 ? 4 : vectors) * k->lanes;
+}
+
+/// The next tiles of equal size, and their rows: the last two share what is left, so that neither is much smaller.
+static inline size_t pfi_equal_tiles(size_t left, size_t most, size_t *rows) {
+    if (left % most == 0 || left >= 2 * most) {
+        *rows = most;
+        return left % most == 0 ? left / most : left / most - 1;
+    }
+    *rows = left > most ? (left + 1) / 2 : left;
+    return 1;
+}
 
 static inline size_t pfi_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static inline size_t pfi_smaller(size_t a, size_t b) { return a < b ? a : b; }

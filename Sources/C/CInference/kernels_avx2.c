@@ -6,10 +6,13 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "lanes_avx2.h"
 #include "tiles.h"
+PFI_INLINE words add_pair_products(words sum, bytes a, bytes b) { return add_words(sum, pair_products(a, b)); }
 #include "epilogue_body.h"
 #include "singles_body.h"
+#include "winograd_body.h"
 #include "seven_body.h"
 #include "eight_body.h"
+#include "widen_body.h"
 #include "depthwise_body.h"
 #include "depthwise_pairs_body.h"
 
@@ -29,6 +32,9 @@ static const pfi_tile_function singles_tiles[][3] = {TABLE_6(singles_tile)};
 const pfi_kernels pfi_kernels_avx2 = {
     .seven = {.layout = PFI_EIGHTS, .rows = 4, .lanes = 8, .vectors = 2, .chunk = 768, .tiles = seven_tiles},
     .eight = {.layout = PFI_PAIRS, .rows = 6, .lanes = 8, .vectors = 2, .chunk = 256, .tiles = eight_tiles, .widen = widen},
+    .transformed = {.layout = PFI_PAIRS, .rows = 6, .lanes = 8, .vectors = 2, .chunk = 256, .tiles = eight_tiles, .widen = widen},
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
     .singles = {.layout = PFI_SINGLES, .rows = 6, .lanes = 8, .vectors = 2, .chunk = 256, .tiles = singles_tiles},
     .depthwise_seven =
         {.lanes = depthwise_channels, .packed_bytes = depthwise_seven_bytes, .pack = depthwise_seven_pack,

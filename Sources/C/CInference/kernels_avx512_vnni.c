@@ -8,9 +8,12 @@
 #include "lanes_avx512.h"
 #include "tiles.h"
 PFI_INLINE words dot(words sum, bytes u, bytes s) { return _mm512_dpbusd_epi32(sum, u, s); }
+PFI_INLINE words add_pair_products(words sum, bytes a, bytes b) { return _mm512_dpwssd_epi32(sum, a, b); }
 #include "epilogue_body.h"
 #include "singles_body.h"
+#include "winograd_body.h"
 #include "dot_body.h"
+#include "eight_body.h"
 #include "depthwise_body.h"
 #include "depthwise_dot_body.h"
 
@@ -20,8 +23,10 @@ PFI_INLINE words dot(words sum, bytes u, bytes s) { return _mm512_dpbusd_epi32(s
     PFI_ROW_4(name, 1), PFI_ROW_4(name, 2), PFI_ROW_4(name, 3), PFI_ROW_4(name, 4), PFI_ROW_4(name, 5), PFI_ROW_4(name, 6)
 
 ROWS(dot_tile)
+ROWS(eight_tile)
 ROWS(singles_tile)
 static const pfi_tile_function dot_tiles[][3] = {TABLE(dot_tile)};
+static const pfi_tile_function transformed_tiles[][3] = {TABLE(eight_tile)};
 static const pfi_tile_function singles_tiles[][3] = {TABLE(singles_tile)};
 #pragma clang attribute pop
 
@@ -32,6 +37,9 @@ static const pfi_tile_function singles_tiles[][3] = {TABLE(singles_tile)};
 const pfi_kernels pfi_kernels_avx512_vnni = {
     .seven = BYTES,
     .eight = BYTES,
+    .transformed = {.layout = PFI_PAIRS, .rows = 6, .lanes = 16, .vectors = 4, .tiles = transformed_tiles},
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
     .singles = {.layout = PFI_SINGLES, .rows = 6, .lanes = 16, .vectors = 4, .tiles = singles_tiles},
     .depthwise_seven = DEPTHWISE,
     .depthwise_eight = DEPTHWISE,

@@ -7,6 +7,8 @@
 #include "depthwise_plain.h"
 #include "epilogue_body.h"
 #include "singles_body.h"
+#include "winograd_body.h"
+#include "widen_body.h"
 
 // MARK: Seven bits
 // Four products in a 16-bit sum (SMULL, SMLAL), of two channels side by side, which SADALP adds up.
@@ -68,10 +70,6 @@ PFI_INLINE void eight_tile(const pfi_tile *t, size_t first, const int rows, cons
         PFI_UNROLL for (int v = 0; v < vectors; v++)
             sum[r][v] = vaddq_s32(sum[r][v], vpaddq_s32(low[r][v], high[r][v]));
     end_words(t, first, sum, rows, vectors);
-}
-
-static void widen(const uint8_t *from, size_t count, uint16_t *to) {
-    for (size_t i = 0; i < count; i++) to[i] = from[i];
 }
 
 // MARK: Depthwise convolutions
@@ -137,6 +135,9 @@ static const pfi_tile_function singles_tiles[][3] = {TABLE_4(singles_tile)};
 const pfi_kernels pfi_kernels_neon = {
     .seven = {.layout = PFI_TWOS, .rows = 2, .lanes = 4, .vectors = 4, .chunk = 768, .tiles = seven_tiles},
     .eight = {.layout = PFI_PAIRS, .rows = 2, .lanes = 4, .vectors = 4, .chunk = 256, .tiles = eight_tiles, .widen = widen},
+    .transformed = {.layout = PFI_PAIRS, .rows = 2, .lanes = 4, .vectors = 4, .chunk = 256, .tiles = eight_tiles, .widen = widen},
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
     .singles = {.layout = PFI_SINGLES, .rows = 4, .lanes = 4, .vectors = 4, .chunk = 256, .tiles = singles_tiles},
     .depthwise_seven =
         {.lanes = depthwise_channels, .packed_bytes = depthwise_bytes, .pack = depthwise_pack, .run = depthwise_seven_strip},

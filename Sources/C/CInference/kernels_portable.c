@@ -5,6 +5,7 @@
 #include "depthwise_plain.h"
 #include "epilogue_body.h"
 #include "singles_body.h"
+#include "winograd_body.h"
 
 // MARK: Products
 
@@ -21,11 +22,27 @@ PFI_INLINE void bytes_tile(const pfi_tile *t, size_t first, const int rows, cons
     end_words(t, first, sum, rows, vectors);
 }
 
+PFI_INLINE void pairs_tile(const pfi_tile *t, size_t first, const int rows, const int vectors) {
+    words sum[pfi_most_rows][4];
+    begin_words(t, first, sum, rows, vectors);
+    const int16_t *w = t->weights;
+    for (size_t c = 0; c < t->length; c += 2, w += 2 * vectors)
+        for (int r = 0; r < rows; r++) {
+            const int16_t *x = (const int16_t *)(const void *)t->base[first + (size_t)r] + c;
+            for (int v = 0; v < vectors; v++)
+                sum[r][v] = add_words(add_words(sum[r][v], x[0] * w[2 * v]), x[1] * w[2 * v + 1]);
+        }
+    end_words(t, first, sum, rows, vectors);
+}
+
 PFI_TILES_4(bytes_tile, 1)
 PFI_TILES_4(bytes_tile, 2)
+PFI_TILES_4(pairs_tile, 1)
+PFI_TILES_4(pairs_tile, 2)
 PFI_TILES_4(singles_tile, 1)
 PFI_TILES_4(singles_tile, 2)
 static const pfi_tile_function bytes_tiles[][3] = {PFI_ROW_4(bytes_tile, 1), PFI_ROW_4(bytes_tile, 2)};
+static const pfi_tile_function pairs_tiles[][3] = {PFI_ROW_4(pairs_tile, 1), PFI_ROW_4(pairs_tile, 2)};
 static const pfi_tile_function singles_tiles[][3] = {PFI_ROW_4(singles_tile, 1), PFI_ROW_4(singles_tile, 2)};
 
 // MARK: Depthwise convolutions
@@ -55,6 +72,9 @@ static void depthwise_strip(const pfi_strip *s) {
 const pfi_kernels pfi_kernels_portable = {
     .seven = PRODUCTS(PFI_BYTES, bytes_tiles),
     .eight = PRODUCTS(PFI_BYTES, bytes_tiles),
+    .transformed = PRODUCTS(PFI_PAIRS, pairs_tiles),
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
     .singles = PRODUCTS(PFI_SINGLES, singles_tiles),
     .depthwise_seven = DEPTHWISE,
     .depthwise_eight = DEPTHWISE,

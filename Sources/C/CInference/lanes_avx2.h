@@ -103,3 +103,16 @@ PFI_INLINE bytes low_bytes(bytes a, bytes b) { return _mm256_unpacklo_epi8(a, b)
 PFI_INLINE bytes high_bytes(bytes a, bytes b) { return _mm256_unpackhi_epi8(a, b); }
 PFI_INLINE bytes low_pairs(bytes a, bytes b) { return _mm256_unpacklo_epi16(a, b); }
 PFI_INLINE bytes high_pairs(bytes a, bytes b) { return _mm256_unpackhi_epi16(a, b); }
+
+// MARK: Transforms
+
+typedef __m256i sixteens;
+enum { sixteens_count = 16 };
+PFI_INLINE sixteens load_wide(const uint8_t *p) {
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+PFI_INLINE void store_sixteens(int16_t *p, sixteens v) { _mm256_storeu_si256((__m256i *)(void *)p, v); }
+PFI_INLINE sixteens plus(sixteens a, sixteens b) { return _mm256_add_epi16(a, b); }
+PFI_INLINE sixteens minus(sixteens a, sixteens b) { return _mm256_sub_epi16(a, b); }
+PFI_INLINE words subtract_words(words a, words b) { return _mm256_sub_epi32(a, b); }
+PFI_INLINE words exact_576th(words v) { return _mm256_srai_epi32(_mm256_mullo_epi32(v, _mm256_set1_epi32(14913081)), 6); }

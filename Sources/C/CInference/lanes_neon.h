@@ -65,3 +65,15 @@ PFI_INLINE void store_some_coded(uint8_t *p, words v, size_t count, const coding
 PFI_INLINE void store_coded(uint8_t *p, const words *v, const int vectors, const coding *c) {
     for (int i = 0; i < vectors; i++) store_some_coded(p + 4 * i, v[i], 4, c);
 }
+
+// MARK: Transforms
+
+typedef int16x8_t sixteens;
+enum { sixteens_count = 8 };
+PFI_INLINE sixteens load_wide(const uint8_t *p) { return vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p))); }
+PFI_INLINE void store_sixteens(int16_t *p, sixteens v) { vst1q_s16(p, v); }
+PFI_INLINE sixteens plus(sixteens a, sixteens b) { return vaddq_s16(a, b); }
+PFI_INLINE sixteens minus(sixteens a, sixteens b) { return vsubq_s16(a, b); }
+PFI_INLINE words add_words(words a, words b) { return vaddq_s32(a, b); }
+PFI_INLINE words subtract_words(words a, words b) { return vsubq_s32(a, b); }
+PFI_INLINE words exact_576th(words v) { return vshrq_n_s32(vmulq_n_s32(v, 14913081), 6); }

@@ -59,3 +59,15 @@ PFI_INLINE void store_coded(uint8_t *p, const words *v, const int vectors, const
 PFI_INLINE void store_some_coded(uint8_t *p, words v, size_t count, const coding *c) {
     if (count) *p = (uint8_t)(v + c->zero);
 }
+
+// MARK: Transforms
+
+typedef int16_t sixteens;
+enum { sixteens_count = 1 };
+PFI_INLINE sixteens load_wide(const uint8_t *p) { return *p; }
+PFI_INLINE void store_sixteens(int16_t *p, sixteens v) { *p = v; }
+PFI_INLINE sixteens plus(sixteens a, sixteens b) { return (int16_t)(a + b); }
+PFI_INLINE sixteens minus(sixteens a, sixteens b) { return (int16_t)(a - b); }
+PFI_INLINE words subtract_words(words a, words b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
+/// v·14913081 / 64, the product modulo 2^32.
+PFI_INLINE words exact_576th(words v) { return (int32_t)((uint32_t)v * 14913081u) >> 6; }

@@ -24,13 +24,14 @@ static float real(float size) { return ((float)below(2000001) - 1000000.0f) * 1e
 // MARK: A case
 
 enum { most_sinks = 4 };
-typedef enum { CONVOLVE, DEPTHWISE, ROWS } operation;
+typedef enum { CONVOLVE, WINOGRAD, DEPTHWISE, ROWS } operation;
 
 typedef struct {
     operation operation;
     int bits;  // 32: floats
     pfi_problem p;
-    size_t begin, end, pixels;
+    pfi_picture picture;
+    size_t begin, end, pixels;  // of rows; WINOGRAD: of tiles
     int32_t *offsets;
     uint8_t *codes, *code_padding;
     float *numbers, *number_padding;
@@ -113,7 +114,12 @@ static test_case make_case(operation operation, int bits) {
     }
     if (one_in(8)) p->channels = 4;
     if (operation == CONVOLVE && bits < 32) p->channels = (p->channels + 3) / 4 * 4;
-    if (operation != CONVOLVE) p->channels = p->outputs;
+    if (operation == WINOGRAD) {
+        p->taps = 9;
+        p->channels = 16 * between(1, one_in(9) ? 40 : 6);
+    } else if (operation != CONVOLVE) {
+        p->channels = p->outputs;
+    }
     if (operation == ROWS) {
         p->taps = 1;
         p->images = 1;
@@ -126,9 +132,9 @@ static test_case make_case(operation operation, int bits) {
     p->image_stride = c.pixels * pixel;
     size_t elements = p->images * p->image_stride - (pixel - p->channels);
     int has_padding = one_in(2);
-    if (is_indirect && p->taps == 9 && one_in(2)) {
+    if (operation == WINOGRAD || (is_indirect && p->taps == 9 && one_in(2))) {
         // A picture, with a border of one.
-        size_t stride = between(1, 2), width = between(1, 12), height = between(1, 12);
+        size_t stride = operation == WINOGRAD ? 1 : between(1, 2), width = between(1, 12), height = between(1, 12);
         size_t across = (width - 1) / stride + 1, down = (height - 1) / stride + 1;
         has_padding = 1;
         p->rows = across * down;
@@ -136,6 +142,9 @@ static test_case make_case(operation operation, int bits) {
         elements = p->images * p->image_stride - (pixel - p->channels);
         c.offsets = room(p->rows * 9 * sizeof *c.offsets);
         p->offsets = c.offsets;
+        c.picture = (pfi_picture){
+            .images = p->images, .height = height, .width = width, .channels = p->channels, .outputs = p->outputs,
+            .image_stride = p->image_stride, .line_stride = width * pixel, .pixel_stride = pixel};
         for (size_t i = 0; i < p->rows * 9; i++) {
             size_t y = i / 9 / across * stride + i % 9 / 3, x = i / 9 % across * stride + i % 3;  // plus 1
             int inside = y >= 1 && x >= 1 && y <= height && x <= width;
@@ -161,9 +170,9 @@ static test_case make_case(operation operation, int bits) {
         c.correction = room(p->outputs * sizeof *c.correction);
         for (size_t n = 0; n < p->outputs; n++) c.correction[n] = (int32_t)below(2000001) - 1000000;
     }
-    size_t all = p->images * p->rows;
-    c.begin = one_in(2) ? 0 : below(all);
-    c.end = one_in(2) ? all : between(c.begin, all);
+    size_t all = p->images * p->rows, units = operation == WINOGRAD ? pfi_winograd_tiles(&c.picture) : all;
+    c.begin = one_in(2) ? 0 : below(units);
+    c.end = one_in(2) ? units : between(c.begin, units);
     // The epilogue, simple in half of the cases.
     float unit = bits == 32 ? 1 : 1e-4f;
     int simple = one_in(2);
@@ -256,9 +265,19 @@ static void plain_epilogue(const test_case *c, size_t row, size_t n, int32_t sum
     }
 }
 
+/// Whether a row is asked for.
+static int is_asked(const test_case *c, size_t row) {
+    const pfi_picture *p = &c->picture;
+    if (c->operation != WINOGRAD) return row >= c->begin && row < c->end;
+    size_t across = (p->width + 3) / 4, down = (p->height + 3) / 4, r = row % c->p.rows;
+    size_t tile = (row / c->p.rows * down + r / p->width / 4) * across + r % p->width / 4;
+    return tile >= c->begin && tile < c->end;
+}
+
 static void plain(const test_case *c) {
     const pfi_problem *p = &c->p;
-    for (size_t row = c->begin; row < c->end; row++) {
+    for (size_t row = 0; row < p->images * p->rows; row++) {
+        if (!is_asked(c, row)) continue;
         size_t image = row / p->rows, r = row % p->rows;
         for (size_t n = 0; n < p->outputs; n++) {
             int32_t sum = c->correction ? c->correction[n] : 0;
@@ -266,10 +285,10 @@ static void plain(const test_case *c) {
             for (size_t t = 0; t < p->taps; t++) {
                 int32_t offset = p->offsets ? p->offsets[r * p->taps + t] : (int32_t)(r * p->row_stride);
                 size_t from = image * p->image_stride + (size_t)(offset < 0 ? 0 : offset);
-                size_t count = c->operation == CONVOLVE ? p->channels : 1;
+                size_t count = c->operation <= WINOGRAD ? p->channels : 1;
                 for (size_t i = 0; i < count; i++) {
-                    size_t channel = c->operation == CONVOLVE ? i : n;
-                    size_t w = c->operation == CONVOLVE ? (n * p->taps + t) * p->channels + i : t * p->outputs + n;
+                    size_t channel = c->operation <= WINOGRAD ? i : n;
+                    size_t w = c->operation <= WINOGRAD ? (n * p->taps + t) * p->channels + i : t * p->outputs + n;
                     if (c->operation == ROWS)
                         number = c->numbers[from + n];
                     else if (c->bits == 32)
@@ -311,6 +330,18 @@ static void run(const test_case *c, pfi_isa isa) {
         pfi_pack_f32(isa, c->number_weights, p->taps, p->channels, p->outputs, packed);
         pfi_convolve_f32(isa, p, c->numbers, c->number_padding, packed, &e, c->begin, c->end);
         free(packed);
+    } else if (c->operation == WINOGRAD) {
+        void *packed = aligned_room(pfi_packed_bytes_winograd_s8(isa, p->channels, p->outputs));
+        void *scratch = aligned_room(pfi_winograd_scratch_bytes(isa, p->channels));
+        if (pfi_pack_winograd_s8(isa, c->bits, c->weights, p->channels, p->outputs, packed)) {
+            pfi_winograd_u8s8(
+                isa, &c->picture, c->codes, c->code_padding, packed, c->correction, &e, scratch, c->begin, c->end);
+        } else {
+            // Not exact for these weights.
+            for (size_t s = 0; s < e.sink_count; s++) memcpy(c->sinks[1][s], c->sinks[0][s], c->sink_bytes[s]);
+        }
+        free(packed);
+        free(scratch);
     } else if (c->operation == DEPTHWISE) {
         void *packed = aligned_room(pfi_packed_bytes_depthwise_s8(isa, c->bits, p->taps, p->outputs));
         pfi_pack_depthwise_s8(isa, c->bits, c->weights, p->taps, p->outputs, packed);
@@ -344,7 +375,7 @@ int main(int argc, char **argv) {
         int bits;
     } kernels[] = {
         {"convolve INT7", CONVOLVE, 7},   {"convolve INT8", CONVOLVE, 8},   {"convolve f32", CONVOLVE, 32},
-        {"depthwise INT7", DEPTHWISE, 7}, {"depthwise INT8", DEPTHWISE, 8}, {"depthwise f32", DEPTHWISE, 32},
+        {"Winograd INT7", WINOGRAD, 7},   {"Winograd INT8", WINOGRAD, 8},   {"depthwise INT7", DEPTHWISE, 7}, {"depthwise INT8", DEPTHWISE, 8}, {"depthwise f32", DEPTHWISE, 32},
         {"rows f32", ROWS, 32},
     };
     int bad = 0;

@@ -106,6 +106,28 @@ void pfi_depthwise_u8s8(pfi_isa isa, int bits, const pfi_problem *p, const uint8
 void pfi_depthwise_f32(pfi_isa isa, const pfi_problem *p, const float *x, const float *padding, const float *weights /* [taps][channels] */,
                        const pfi_epilogue *e, size_t begin, size_t end);
 
+// MARK: 3×3 convolutions of stride 1 with a border of one, by Winograd's F(4, 3)
+
+/// Pictures; distances in elements. There are as many outputs as pixels: (image, y, x) is row (image·height + y)·width + x of residual and sinks.
+typedef struct {
+    size_t images, height, width, channels, outputs;
+    size_t image_stride, line_stride, pixel_stride;
+} pfi_picture;
+
+/// Tiles of 4×4 outputs, the last of a line or column partly outside.
+size_t pfi_winograd_tiles(const pfi_picture *p);
+/// Bytes of packed weights; 0 if channels are no multiple of 16.
+size_t pfi_packed_bytes_winograd_s8(pfi_isa isa, size_t channels, size_t outputs);
+/// weights [outputs][9][channels] as for pfi_pack_s8. The sums are exact if all are within 2^25: 0 where these weights, with codes of these
+/// bits, could give larger ones. Such a layer is to use pfi_convolve_u8s8.
+int pfi_pack_winograd_s8(pfi_isa isa, int bits, const int8_t *weights, size_t channels, size_t outputs, void *packed);
+/// Bytes that a call needs beside its stack, aligned 64.
+size_t pfi_winograd_scratch_bytes(pfi_isa isa, size_t channels);
+/// The sums of pfi_convolve_u8s8 with nine taps, for tiles [begin, end).
+void pfi_winograd_u8s8(
+    pfi_isa isa, const pfi_picture *p, const uint8_t *x, const uint8_t *padding, const void *packed,
+    const int32_t *correction, const pfi_epilogue *e, void *scratch, size_t begin, size_t end);
+
 // MARK: Rows alone
 
 /// The epilogue over rows of floats (sum = x[r·stride + n]): additions, activations, normalisations that stand alone, and quantisation.
