@@ -87,7 +87,10 @@ final class KernelCase {
         if kernel.bits < 32 { problem.channels = (problem.channels + 3) / 4 * 4 }
         switch kernel.operation {
         case .convolution: break
-        case .winograd: (problem.taps, problem.channels) = (9, 16 * draw(1...(!extreme ? 6 : kernel.bits == 7 ? 29 : 7)))
+        case .winograd:
+            // As many as are exact with any weights.
+            let most = !extreme ? 6 : kernel.bits == 7 ? 29 : 7
+            (problem.taps, problem.channels) = (9, 16 * draw(1...most))
         default: problem.channels = problem.outputs
         }
         let pixel = problem.channels + (oneIn(3) ? draw(0...8) : 0)

@@ -71,7 +71,7 @@ typedef struct {
 
 /// rows output pixels of each of `images` images; row r of image i reads, for each tap t, `channels` elements at
 ///   offsets ? (offsets[r·taps + t] < 0 ? padding : x + i·image_stride + offsets[r·taps + t]) : x + i·image_stride + r·row_stride   (offsets NULL: one tap).
-/// All distances in elements. Results of (i, r) go to row i·rows + r of residual and sinks.
+/// All distances in elements; taps, channels, outputs and rows at least 1. Results of (i, r) go to row i·rows + r of residual and sinks.
 typedef struct {
     size_t images, rows, taps;
     /// Channels that are read of each tap: a multiple of 4 for bytes (weights of channels that are only padding are zero), any number for floats.
