@@ -30,6 +30,9 @@ PFI_INLINE void depthwise_windows(
     window w;
     memset(&w, 0, sizeof w);
     int is_next = 0;
+    // A row's sums are finished beside the products of the next one, which do not depend on them: the processor sees two rows ahead at most.
+    words waiting[4];
+    PFI_UNROLL for (int v = 0; v < 4; v++) waiting[v] = no_words();
     for (size_t i = s->begin; i < s->end; i++) {
         for (int column = is_next && is_moved_by_one(offsets - 9, offsets) ? 2 : 0; column < 3; column++)
             body.push(
@@ -38,7 +41,8 @@ PFI_INLINE void depthwise_windows(
         words sum[4];
         PFI_UNROLL for (int v = 0; v < 4; v++) sum[v] = load_words(n->correction + v * PFI_LANES);
         body.window(&w, weights, sum);
-        depthwise_finish(n, sum, i, is_simple);
+        if (i > s->begin) depthwise_finish(n, waiting, i - 1, is_simple);
+        PFI_UNROLL for (int v = 0; v < 4; v++) waiting[v] = sum[v];
         is_next = 1;
         offsets += 9;
         if (++row == p->rows) {
@@ -48,6 +52,7 @@ PFI_INLINE void depthwise_windows(
             base += p->image_stride;
         }
     }
+    depthwise_finish(n, waiting, s->end - 1, is_simple);
 }
 
 /// Any taps and channels.
