@@ -1,4 +1,4 @@
-// Convolutions as indirect matrix products: packing, and the loops around tiles.
+// Convolutions as indirect matrix products: the loops around tiles.
 #include "kernels.h"
 
 enum {
@@ -11,67 +11,6 @@ enum {
     /// Bytes of packed weights that stay in the second cache.
     cached_bytes = 512 * 1024,
 };
-
-// MARK: Packing
-
-static size_t group_of(pfi_layout layout) {
-    switch (layout) {
-    case PFI_FOURS: return 4;
-    case PFI_EIGHTS:
-    case PFI_TWOS: return 8;
-    case PFI_PAIRS: return 2;
-    default: return 1;
-    }
-}
-
-/// Bytes of `depth` (whole groups) weights for one output.
-static size_t bytes_of(pfi_layout layout, size_t depth) {
-    switch (layout) {
-    case PFI_PAIRS: return depth * 2;
-    case PFI_SINGLES: return depth * 4;
-    default: return depth;
-    }
-}
-
-static size_t packed_bytes(const pfi_products *k, size_t taps, size_t channels, size_t outputs) {
-    size_t width = 0;
-    for (size_t first = 0; first < outputs;) {
-        size_t here = pfi_width_at(k, first, outputs);
-        width += here;
-        first += here;
-    }
-    return width * bytes_of(k->layout, pfi_round_up(taps * channels, group_of(k->layout)));
-}
-
-static void pack_bytes(const pfi_products *k, const int8_t *weights, size_t depth, size_t outputs, void *packed) {
-    size_t group = group_of(k->layout), all = pfi_round_up(depth, group);
-    size_t together = k->layout == PFI_TWOS ? 2 : pfi_smaller(group, 4);
-    unsigned char *out = packed;
-    for (size_t first = 0; first < outputs;) {
-        size_t width = pfi_width_at(k, first, outputs);
-        for (size_t start = 0; start < all; start += together)
-            for (size_t n = first; n < first + width; n++)
-                for (size_t i = start; i < start + together; i++) {
-                    int8_t w = n < outputs && i < depth ? weights[n * depth + i] : 0;
-                    int16_t wide = w;
-                    if (k->layout == PFI_PAIRS)
-                        memcpy(out, &wide, 2);
-                    else
-                        memcpy(out, &w, 1);
-                    out += k->layout == PFI_PAIRS ? 2 : 1;
-                }
-        first += width;
-    }
-}
-
-static void pack_singles(const pfi_products *k, const float *weights, size_t depth, size_t outputs, float *out) {
-    for (size_t first = 0; first < outputs;) {
-        size_t width = pfi_width_at(k, first, outputs);
-        for (size_t i = 0; i < depth; i++)
-            for (size_t n = 0; n < width; n++) *out++ = first + n < outputs ? weights[(first + n) * depth + i] : 0;
-        first += width;
-    }
-}
 
 // MARK: Blocks of rows, chunks of k, panels, tiles
 
@@ -172,7 +111,7 @@ typedef struct {
 static void run_block(const call *o, const rows *block, size_t from, size_t to) {
     const pfi_products *k = o->k;
     const pfi_problem *p = o->p;
-    size_t depth = p->taps * p->channels, group = group_of(k->layout), all = pfi_round_up(depth, group);
+    size_t depth = p->taps * p->channels, group = pfi_group_of(k->layout), all = pfi_round_up(depth, group);
     int gathers = k->layout == PFI_PAIRS || p->channels % group != 0;
     int32_t partial[block_rows * block_outputs] __attribute__((aligned(64)));
     unsigned char gathered[gathered_bytes] __attribute__((aligned(64)));
@@ -212,7 +151,7 @@ static void run_block(const call *o, const rows *block, size_t from, size_t to) 
                 o->e, o->correction, first, width, p->outputs, &storage);
             tile.panel = &panel;
             // Panels before this one are of full width.
-            tile.weights = o->packed + first * bytes_of(k->layout, all) + width * bytes_of(k->layout, start);
+            tile.weights = o->packed + first * pfi_bytes_of(k->layout, all) + width * pfi_bytes_of(k->layout, start);
             for (size_t row = 0; row < block->count;) {
                 size_t count;
                 tile.count = pfi_equal_tiles(block->count - row, k->rows, &count);
@@ -233,8 +172,8 @@ static void convolve(const call *o, const void *x, size_t begin, size_t end) {
     const pfi_products *k = o->k;
     const pfi_problem *p = o->p;
     if (begin >= end || p->outputs == 0) return;
-    size_t full = k->vectors * k->lanes, group = group_of(k->layout);
-    size_t of_panel = full * bytes_of(k->layout, pfi_round_up(p->taps * p->channels, group));
+    size_t full = k->vectors * k->lanes, group = pfi_group_of(k->layout);
+    size_t of_panel = full * pfi_bytes_of(k->layout, pfi_round_up(p->taps * p->channels, group));
     size_t panels = of_panel ? cached_bytes / of_panel : 1, most = block_outputs / full;
     panels = panels < 1 ? 1 : panels > most ? most : panels;
     size_t most_rows = block_rows / k->rows * k->rows;
@@ -257,35 +196,12 @@ static void convolve(const call *o, const void *x, size_t begin, size_t end) {
 
 // MARK: The functions of inference.h
 
-static const pfi_products *of_bits(pfi_isa isa, int bits) {
-    const pfi_kernels *k = pfi_kernels_of(isa);
-    return bits <= 7 ? &k->seven : &k->eight;
-}
-
-size_t pfi_packed_bytes_s8(pfi_isa isa, int bits, size_t taps, size_t channels, size_t outputs) {
-    return packed_bytes(of_bits(isa, bits), taps, channels, outputs);
-}
-
-void pfi_pack_s8(
-    pfi_isa isa, int bits, const int8_t *weights, size_t taps, size_t channels, size_t outputs, void *packed) {
-    pack_bytes(of_bits(isa, bits), weights, taps * channels, outputs, packed);
-}
-
 void pfi_convolve_u8s8(
     pfi_isa isa, int bits, const pfi_problem *p, const uint8_t *x, const uint8_t *padding, const void *packed,
     const int32_t *correction, const pfi_epilogue *e, size_t begin, size_t end) {
     call o = {
-        .k = of_bits(isa, bits), .p = p, .padding = padding, .packed = packed, .correction = correction, .e = e, .size = 1};
+        .k = pfi_products_of(isa, bits), .p = p, .padding = padding, .packed = packed, .correction = correction, .e = e, .size = 1};
     convolve(&o, x, begin, end);
-}
-
-size_t pfi_packed_bytes_f32(pfi_isa isa, size_t taps, size_t channels, size_t outputs) {
-    return packed_bytes(&pfi_kernels_of(isa)->singles, taps, channels, outputs);
-}
-
-void pfi_pack_f32(
-    pfi_isa isa, const float *weights, size_t taps, size_t channels, size_t outputs, void *packed) {
-    pack_singles(&pfi_kernels_of(isa)->singles, weights, taps * channels, outputs, packed);
 }
 
 void pfi_convolve_f32(

@@ -66,7 +66,8 @@ typedef struct {
     /// Taps, and elements that are read of each.
     size_t taps, length;
     const void *weights;
-    /// Sums of earlier and for later chunks of k, [row][panel's width]; used as the two flags say. Without earlier ones, sums start with the correction.
+    /// Sums of earlier and for later chunks of k, [row][panel's width]; used as the two flags say. Without earlier ones, sums start with
+    /// the correction.
     void *partial;
     int continues, is_last;
     const pfi_panel *panel;
@@ -142,6 +143,13 @@ extern const pfi_kernels pfi_kernels_avx2, pfi_kernels_avx512, pfi_kernels_avx51
 extern const pfi_kernels pfi_kernels_neon;
 #endif
 const pfi_kernels *pfi_kernels_of(pfi_isa isa);
+
+/// The products of bytes at 7 or 8 bits.
+const pfi_products *pfi_products_of(pfi_isa isa, int bits);
+/// k that a layout takes together.
+size_t pfi_group_of(pfi_layout layout);
+/// Bytes of `depth` weights (whole groups) for one output.
+size_t pfi_bytes_of(pfi_layout layout, size_t depth);
 
 /// The width of the panel that starts at output `first`.
 static inline size_t pfi_width_at(const pfi_products *k, size_t first, size_t outputs) {

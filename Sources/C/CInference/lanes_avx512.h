@@ -24,7 +24,6 @@ PFI_INLINE void store_some_words(int32_t *p, words v, size_t count) {
     _mm512_mask_storeu_epi32(p, first_lanes(count), v);
 }
 PFI_INLINE singles all_singles(float x) { return _mm512_set1_ps(x); }
-PFI_INLINE words all_words(int32_t x) { return _mm512_set1_epi32(x); }
 PFI_INLINE singles no_singles(void) { return _mm512_setzero_ps(); }
 PFI_INLINE words no_words(void) { return _mm512_setzero_si512(); }
 PFI_INLINE singles to_singles(words v) { return _mm512_cvtepi32_ps(v); }

@@ -24,7 +24,6 @@ PFI_INLINE void store_some_words(int32_t *p, words v, size_t count) {
     if (count) *p = v;
 }
 PFI_INLINE singles all_singles(float x) { return x; }
-PFI_INLINE words all_words(int32_t x) { return x; }
 PFI_INLINE singles no_singles(void) { return 0; }
 PFI_INLINE words no_words(void) { return 0; }
 PFI_INLINE singles to_singles(words v) { return (float)v; }

@@ -1,8 +1,8 @@
 // 3×3 convolutions by Winograd's F(4, 3) (Lavin and Gray, arXiv 1509.09308) in integers, exactly.
 //
-// Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A with G times 24 in integers; its last row times 12 only, which Aᵀ doubles, so that transformed weights fit 16 bits:
-// |Bᵀ d B| <= 50·255, |G g Gᵀ| <= 144·127. Sums wrap modulo 2^32. What results is 576·y modulo 2^32; times the inverse of 9 modulo 2^26 that is
-// 64·y modulo 2^32, hence y, if y is within ±2^25.
+// Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A with G times 24 in integers; its last row times 12 only, which Aᵀ doubles, so that transformed
+// weights fit 16 bits: |Bᵀ d B| <= 50·255, |G g Gᵀ| <= 144·127. Sums wrap modulo 2^32. What results is 576·y modulo 2^32; times
+// the inverse of 9 modulo 2^26 that is 64·y modulo 2^32, hence y, if y is within ±2^25.
 #include "kernels.h"
 
 enum {
