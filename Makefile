@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -113,6 +113,10 @@ move: build
 # 100,000 random and mutated messages at a coordinator and at a shard server while they train.
 fuzz: build
 	@$(BIN)/experiments fuzz
+
+# 200,000 changed copies of the ONNX files in Tests/Golden/onnx and in CORPUS=directory: each is read or refused.
+fuzz-onnx: build
+	@$(BIN)/experiments fuzz-onnx --corpus Tests/Golden/onnx $(CORPUS) $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT))
 
 # Everything that any peer can do to the servers of a training cluster: steps go on, memory comes back. Under five minutes.
 hostile: build
