@@ -155,8 +155,10 @@ let package = Package(
             name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")],
             path: "Sources/Run/Configuration", swiftSettings: settings),
         .target(
-            name: "Setup", dependencies: ["Cluster", "Configuration", "Model", "ParameterStore", "StepProtocol"],
-            path: "Sources/Run/Setup", swiftSettings: settings),
+            name: "Setup",
+            dependencies: [
+                "Cluster", "Configuration", "Model", "ONNX", "ParameterStore", "StepProtocol", "Tensors",
+            ], path: "Sources/Run/Setup", swiftSettings: settings),
         .target(
             name: "RunData", dependencies: ["Configuration", "Dataset", "ParameterStore", "Tensors"],
             path: "Sources/Run/RunData", swiftSettings: settings),
@@ -229,7 +231,7 @@ let package = Package(
         .testTarget(
             name: "ClusterTests",
             dependencies: [
-                "Cluster", "ClusterHarness", "ClusterKeys", "Configuration", "Model", "OperatorStatus",
+                "Cluster", "ClusterHarness", "ClusterKeys", "Configuration", "Model", "ONNX", "OperatorStatus",
                 "ParameterStore",
                 "PartialFC", "RunData", "Setup", "StepProtocol", "Tensors", "TestSupport",
                 "Wire",
@@ -284,8 +286,8 @@ let package = Package(
         .testTarget(
             name: "SetupTests",
             dependencies: [
-                "Cluster", "Configuration", "Dataset", "Model", "ParameterStore", "RunData", "Setup", "StepProtocol",
-                "Tensors", "TestSupport",
+                "Cluster", "Configuration", "Dataset", "Model", "ONNX", "ParameterStore", "RunData", "Setup",
+                "StepProtocol", "Tensors", "TestSupport",
             ], swiftSettings: testSettings),
         .testTarget(
             name: "ShardModelTests",

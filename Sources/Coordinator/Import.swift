@@ -120,10 +120,10 @@ struct Import: ParsableCommand {
         let layout = setup.layout
         let count = setup.configuration.backbone.denseSlices
         func vector(_ path: String) throws -> Tensor {
-            try BackboneFile.read(path, configuration: layout.configuration).parameters
+            try BackboneFile.read(path, layout: layout)
         }
         let all = SliceSet(0..<count)
-        let initial = backbone ?? setup.configuration.backbone.initial
+        let initial = backbone ?? setup.initialBackbone
         let start = try DenseShard(
             layout: layout, slices: all, of: count, seed: setup.configuration.seed, initial: initial,
             optimizer: setup.optimizer, microBatchCount: setup.configuration.microBatchCount)

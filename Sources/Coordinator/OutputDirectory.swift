@@ -10,7 +10,7 @@ struct OutputDirectoryError: Error, CustomStringConvertible {
 /// The output directory of a run: of one coordinator at a time, and never of two runs.
 final class OutputDirectory {
     /// What a run writes under a name that another run would use too; earlier versions wrote `roc.png`.
-    private static let results = ["metrics.jsonl", "backbone.safetensors", "roc.svg", "roc.png"]
+    private static let results = ["metrics.jsonl", "backbone.safetensors", "backbone.onnx", "roc.svg", "roc.png"]
     private let descriptor: Int32
 
     /// Makes the directory if need be, and takes it for this process.

@@ -8,7 +8,7 @@ extension RunSetup {
         ShardSetup(
             head: head, layout: layout, optimizer: optimizer, denseSliceCount: configuration.backbone.denseSlices,
             microBatchSize: configuration.batch.microBatch, microBatchCount: configuration.microBatchCount,
-            initialCenters: configuration.head.initial, initialBackbone: configuration.backbone.initial,
+            initialCenters: configuration.head.initial, initialBackbone: initialBackbone,
             sampledClasses: configuration.head.sampled)
     }
 }

@@ -38,7 +38,7 @@ final class Evaluator: @unchecked Sendable {
         }
         self.sets = VerificationSet.distinguished(sets)
         backbone = try BackboneWorker(
-            configuration: setup.backbone, microBatchSize: Self.batchSize, blocks: ParallelBlocks(threads: threads))
+            layout: setup.layout, microBatchSize: Self.batchSize, blocks: ParallelBlocks(threads: threads))
     }
 
     /// Evaluates parameters f32 [P] on every set. One call at a time.

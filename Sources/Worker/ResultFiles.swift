@@ -3,6 +3,7 @@ import Configuration
 import Foundation
 import MemberSupport
 import Model
+import ONNX
 import Setup
 import Tensors
 import Verification
@@ -25,6 +26,12 @@ struct ResultFiles: Sendable {
             try BackboneFile.write(parameters, layout: setup.layout, to: $0, metadata: ["step": "\(step)"])
         }
         var lines = ["backbone: \(file)"]
+        if setup.layout.isImported, let graph = setup.layout.graph {
+            // The names of its parameters alone do not tell what it computes.
+            let model = "\(output)/backbone.onnx"
+            try Self.replace(model) { try ONNXFile.write(graph, parameters: parameters, to: $0) }
+            lines.append("network: \(model)")
+        }
         var evaluations: [String: [String: Double]] = [:]
         if let evaluator {
             let reports = try evaluator.evaluate(parameters)

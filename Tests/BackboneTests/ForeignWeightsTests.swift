@@ -76,6 +76,36 @@ import Testing
         #expect(bits(read.parameters) == bits(values))
     }
 
+    /// A name that is given is held against what the tensors show: those of a shallower network are a part of a deeper one's.
+    @Test func aNetworkIsReadByTheNameThatIsGiven() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/w.safetensors"
+        var deeper = try BackboneConfiguration.named("iresnet-small")
+        deeper.depths = [1, 2, 1, 1]
+        func write(_ configuration: BackboneConfiguration) throws {
+            let layout = try ParameterLayout(configuration)
+            let values = randomParameters(layout, seed: 1).array(Float.self)
+            try self.write(tensors(layout, values, as: "F32", prefix: ""), to: path)
+        }
+        func refusal(_ name: String) -> String {
+            do {
+                _ = try BackboneFile.read(path, network: name)
+                return ""
+            } catch { return error.message }
+        }
+        try write(.named("iresnet-small", channels: 3, height: 48, width: 48, embeddingSize: 20))
+        let found = try BackboneFile.read(path, network: "iresnet-small").layout.configuration
+        #expect(found == (try .named("iresnet-small", channels: 3, height: 48, width: 48, embeddingSize: 20)))
+        #expect(refusal("iresnet18").contains("holds iresnet-small with [1, 1, 1, 1] blocks"))
+        #expect(refusal("mbf").contains("holds iresnet-small"))
+        #expect(refusal("resnet").contains("no backbone named"))
+        try write(deeper)
+        #expect(refusal("iresnet-small").contains("holds iresnet with [1, 2, 1, 1] blocks"))
+        // Not square: its tensors do not show what it is, and the name's extents do not fit.
+        try write(.named("iresnet-small", height: 16, width: 32))
+        #expect(refusal("iresnet-small").contains("fc.weight has shape [128, 512], iresnet-small has [128, 1024]"))
+    }
+
     @Test func whatIsMissingOrAnotherNetworkIsNamed() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/w.safetensors"

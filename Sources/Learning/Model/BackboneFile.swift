@@ -26,7 +26,11 @@ public enum BackboneFile {
         do {
             let encoder = JSONEncoder()
             encoder.outputFormatting = .sortedKeys
-            file.metadata[configurationKey] = String(decoding: try encoder.encode(layout.configuration), as: UTF8.self)
+            // That of an imported network would not tell which it is.
+            if !layout.isImported {
+                file.metadata[configurationKey] = String(
+                    decoding: try encoder.encode(layout.configuration), as: UTF8.self)
+            }
             try file.write(to: path)
         } catch { throw BackboneError(.file, "\(error)") }
     }
@@ -50,6 +54,53 @@ public enum BackboneFile {
         } else {
             layout = try ParameterLayout(ownConfiguration(of: file, prefix: prefix))
         }
+        return (layout, try parameters(of: layout, in: file, prefix))
+    }
+
+    /// Reads a network by its name, for files that do not show which they hold.
+    ///
+    /// Extents of images and embeddings are those that the tensors show, or else those of the name.
+    ///
+    /// - Throws: `BackboneError` also if the file shows, or says, that it holds another network.
+    public static func read(
+        _ path: String, network name: String
+    ) throws(BackboneError) -> (layout: ParameterLayout, parameters: Tensor) {
+        let file: SafeTensorsFile
+        do { file = try SafeTensorsFile(path) } catch { throw BackboneError(.file, "\(error)") }
+        let prefix = prefix(of: file)
+        var configuration = try BackboneConfiguration.named(name)
+        let found: BackboneConfiguration?
+        if file.metadata[configurationKey] != nil {
+            found = try ownConfiguration(of: file, prefix: prefix)
+        } else {
+            found = BackboneConfiguration(shapes: { file.shape(prefix + $0) })
+        }
+        if let found {
+            // Of a deeper network the tensors of a shallower one are a part.
+            guard found.depths == configuration.depths, found.widths == configuration.widths else {
+                throw BackboneError(
+                    .file,
+                    "\(path): holds \(found.name) with \(found.depths) blocks of \(found.widths) channels; \(configuration.name) has \(configuration.depths) of \(configuration.widths)"
+                )
+            }
+            configuration = found
+        }
+        let layout = try ParameterLayout(configuration)
+        return (layout, try parameters(of: layout, in: file, prefix))
+    }
+
+    /// Reads the parameters f32 [P] of a layout, by their names.
+    ///
+    /// - Throws: `BackboneError` if the file is unreadable, or a tensor is missing or of another shape.
+    public static func read(_ path: String, layout: ParameterLayout) throws(BackboneError) -> Tensor {
+        let file: SafeTensorsFile
+        do { file = try SafeTensorsFile(path) } catch { throw BackboneError(.file, "\(error)") }
+        return try parameters(of: layout, in: file, prefix(of: file))
+    }
+
+    private static func parameters(
+        of layout: ParameterLayout, in file: SafeTensorsFile, _ prefix: String
+    ) throws(BackboneError) -> Tensor {
         let parameters = Tensor(uninitialized: Float.self, shape: [layout.count])
         for segment in layout.segments {
             let tensor: Tensor
@@ -59,18 +110,18 @@ public enum BackboneFile {
             guard tensor.shape == segment.shape else {
                 throw BackboneError(
                     .file,
-                    "\(path): \(segment.name) has shape \(tensor.shape), \(layout.configuration.name) has \(segment.shape)"
+                    "\(file.path): \(segment.name) has shape \(tensor.shape), \(layout.configuration.name) has \(segment.shape)"
                 )
             }
             let isFinite = tensor.withPointer(Float.self) { pfc_all_finite($0.baseAddress, $0.count) != 0 }
-            guard isFinite else { throw BackboneError(.file, "\(path): \(segment.name) is not finite") }
+            guard isFinite else { throw BackboneError(.file, "\(file.path): \(segment.name) is not finite") }
             tensor.withPointer(Float.self) { values in
                 parameters.withMutablePointer(Float.self) {
                     _ = UnsafeMutableBufferPointer(rebasing: $0[segment.range]).update(fromContentsOf: values)
                 }
             }
         }
-        return (layout, parameters)
+        return parameters
     }
 
     /// What stands before every name: nothing, or the shortest that the tensors of a network have.

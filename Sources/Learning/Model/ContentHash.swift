@@ -1,10 +1,10 @@
 internal import Determinism
-internal import Tensors
+package import Tensors
 
 /// A 128-bit hash of the content of tensors, to compare states: equal content, equal digits. Not meant against forgery.
-enum ContentHash {
+package enum ContentHash {
     /// Hashes element bits and lengths of `tensors` in order.
-    static func hex(of tensors: [Tensor]) -> String {
+    package static func hex(of tensors: [Tensor]) -> String {
         var a: UInt64 = 0x243F_6A88_85A3_08D3
         var b: UInt64 = 0x1319_8A2E_0370_7344
         for tensor in tensors {

@@ -87,7 +87,7 @@ public final class DenseShard {
         if initial.isEmpty {
             parameters = joined(ranges.map { layout.initialValues(in: $0, seed: seed) }, .f32, sharing: true)
         } else {
-            let all = try BackboneFile.read(initial, configuration: layout.configuration).parameters
+            let all = try BackboneFile.read(initial, layout: layout)
             parameters = joined(ranges.map { all.rows($0) }, .f32)
         }
         return [parameters] + format.state.map { zeros($0, parameters.count) }

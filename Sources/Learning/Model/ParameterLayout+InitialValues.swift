@@ -5,13 +5,19 @@ extension ParameterLayout {
     /// Elements that share a generator: what a shard draws in vain at most at either end of its range.
     private static let chunk = 1024
 
-    /// The starting values of `range` of the flat vector: f32 [range.count].
+    /// The starting values of `range` of the flat vector: f32 [range.count]. Those of an imported network are its own; else they are random.
     ///
     /// A value is a function of (seed, segment, element): any cut into ranges gives the same vector, on every CPU (the
     /// logarithm of the normal numbers is our own, because the C library picks its by instruction set).
     public func initialValues(in range: Range<Int>, seed: UInt64) -> Tensor {
         let tensor = Tensor(uninitialized: Float.self, shape: [range.count])
         let values = tensor.mutable(Float.self)
+        if let importedValues {
+            importedValues.withPointer(Float.self) { source in
+                _ = values.initialize(from: source[range])
+            }
+            return tensor
+        }
         for (segment, part) in parts(in: range) {
             let target = UnsafeMutableBufferPointer(
                 rebasing: values[part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound])

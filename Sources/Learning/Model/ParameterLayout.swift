@@ -1,4 +1,5 @@
 public import Cluster
+public import Tensors
 
 /// Where every tensor of a backbone lies in one flat vector of P floats.
 ///
@@ -40,6 +41,8 @@ public struct ParameterLayout: Sendable {
     public let graph: Graph?
     public let segments: [Segment]
     private let indexByName: [String: Int]
+    /// f32 [P]: the values that an imported network came with; nil for random ones.
+    let importedValues: Tensor?
 
     /// P: floats in the flat vector.
     public var count: Int { segments.last?.range.upperBound ?? 0 }
@@ -55,6 +58,29 @@ public struct ParameterLayout: Sendable {
     public init(_ configuration: BackboneConfiguration, frozen: [String] = []) throws(BackboneError) {
         try configuration.validate()
         let graph = configuration.isIdentity ? nil : try configuration.graph()
+        self.init(configuration, graph, frozen: try Self.matched(frozen, in: graph, configuration.name))
+    }
+
+    /// The layout of an imported network that is trained on.
+    ///
+    /// - Parameters:
+    ///   - values: f32 [P], which it starts from.
+    ///   - frozen: as above.
+    /// - Throws: `BackboneError` if there are not as many values as parameters, or a name of `frozen` is that of none.
+    public init(_ graph: Graph, values: Tensor, frozen: [String] = []) throws(BackboneError) {
+        self.init(
+            Self.configuration(of: graph), graph, frozen: try Self.matched(frozen, in: graph, graph.name),
+            importedValues: values)
+        guard values.dtype == .f32, values.shape == [count] else {
+            throw BackboneError(
+                .invalidPayload, "values are \(values.dtype) \(values.shape); \(graph.name) has f32 [\(count)]")
+        }
+    }
+
+    /// The names that patterns stand for.
+    private static func matched(
+        _ frozen: [String], in graph: Graph?, _ title: String
+    ) throws(BackboneError) -> Set<String> {
         let names = (graph?.parameters ?? []).filter { $0.kind != .statistic }.map(\.name)
         var matched: Set<String> = []
         for pattern in frozen {
@@ -62,12 +88,12 @@ public struct ParameterLayout: Sendable {
             guard !found.isEmpty else {
                 throw BackboneError(
                     .invalidConfiguration,
-                    "no parameter of \(configuration.name) is named \(pattern); they are named as \(names.prefix(3).joined(separator: ", ")), …, and * stands for any characters"
+                    "no parameter of \(title) is named \(pattern); they are named as \(names.prefix(3).joined(separator: ", ")), …, and * stands for any characters"
                 )
             }
             matched.formUnion(found)
         }
-        self.init(configuration, graph, frozen: matched)
+        return matched
     }
 
     /// Whether a name is one of a pattern, in which `*` stands for any characters.
@@ -85,15 +111,23 @@ public struct ParameterLayout: Sendable {
     }
 
     /// The layout of a network that no configuration describes, from images to a vector.
-    public init(_ graph: Graph) {
+    public init(_ graph: Graph) { self.init(Self.configuration(of: graph), graph) }
+
+    /// Whether `graph` is one that no configuration describes.
+    public var isImported: Bool { graph != nil && configuration.depths.isEmpty }
+
+    private static func configuration(of graph: Graph) -> BackboneConfiguration {
         let shape = [Int](repeating: 1, count: max(0, 3 - graph.inputShape.count)) + graph.inputShape
-        self.init(
-            BackboneConfiguration(
-                name: graph.name, depths: [], widths: [], strides: [], stemWidth: 0, inputChannels: shape[0],
-                inputHeight: shape[1], inputWidth: shape[2], embeddingSize: graph.outputShape.reduce(1, *)), graph)
+        return BackboneConfiguration(
+            name: graph.name, depths: [], widths: [], strides: [], stemWidth: 0, inputChannels: shape[0],
+            inputHeight: shape[1], inputWidth: shape[2], embeddingSize: graph.outputShape.reduce(1, *))
     }
 
-    private init(_ configuration: BackboneConfiguration, _ graph: Graph?, frozen: Set<String> = []) {
+    private init(
+        _ configuration: BackboneConfiguration, _ graph: Graph?, frozen: Set<String> = [],
+        importedValues: Tensor? = nil
+    ) {
+        self.importedValues = importedValues
         self.configuration = configuration
         self.graph = graph
         var segments: [Segment] = []

@@ -79,7 +79,8 @@ struct Importer {
         let title = string(proto.name)
         var importer = Importer(
             message: message, opset: opset,
-            builder: try GraphBuilder(name: title.isEmpty ? "imported" : title, input: shape), constants: constants,
+            builder: try GraphBuilder(name: title.isEmpty || title == "identity" ? "imported" : title, input: shape),
+            constants: constants,
             fixedBatch: batch)
         importer.known[string(input.name)] = .value(.input)
         for (position, node) in array(proto.node, proto.n_node).enumerated() {

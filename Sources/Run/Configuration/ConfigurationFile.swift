@@ -72,7 +72,7 @@ extension RunConfiguration {
         let defaults = leaves(withEveryKey)
         let keys = ["name", "betas", "epsilon", "moments", "decay"].map { "optimizer.\($0)" }
         return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") })
-            .merging(["head.sampling": "1", "backbone.frozen": "[]"]) { $1 }
+            .merging(["head.sampling": "1", "backbone.frozen": "[]", "backbone.graph": "\"\""]) { $1 }
     }()
 
     /// Makes nil what has the value that every run had before there was its key.
@@ -80,6 +80,7 @@ extension RunConfiguration {
         let defaults = Optimizer()
         if head.sampling == 1 { head.sampling = nil }
         if backbone.frozen?.isEmpty == true { backbone.frozen = nil }
+        if backbone.graph?.isEmpty == true { backbone.graph = nil }
         if optimizer.decay == defaults.decay { optimizer.decay = nil }
         guard optimizer.name == defaults.name else { return }
         optimizer.name = nil

@@ -81,8 +81,11 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var widths: [Int] = []
         /// Number of dense slices into which the parameters are cut.
         public var denseSlices = 16
-        /// A safetensors file with InsightFace's parameter names to start from; empty for random values.
+        /// A safetensors file with InsightFace's parameter names to start from, or an ONNX file with a network of any kind, which is then
+        /// the one that is trained; empty for random values.
         public var initial = ""
+        /// What tells the network of an ONNX file from others; filled in when a run begins. Nil for none.
+        public var graph: String? = ""
         /// Names of parameters that are not trained, `*` standing for any characters; nil for none.
         public var frozen: [String]? = []
     }

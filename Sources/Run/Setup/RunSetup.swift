@@ -27,7 +27,6 @@ public struct RunSetup: Sendable {
         guard configuration.totalSteps > 0 else {
             throw ConfigurationError(key: "schedule", problem: "has no step: set schedule.steps or schedule.epochs")
         }
-        self.configuration = configuration
         let head = configuration.head
         self.head = HeadConfiguration(
             classCount: configuration.data.classes, embeddingSize: configuration.backbone.embeddingSize,
@@ -40,8 +39,16 @@ public struct RunSetup: Sendable {
             compute: try head.computation(embeddingSize: configuration.backbone.embeddingSize),
             exchangedRows: try head.exchangedRows, exchangedGradients: try head.exchangedGradients)
         _ = try self.head.validate()
-        backbone = try configuration.backboneShape()
-        layout = try ParameterLayout(backbone, frozen: configuration.backbone.frozen ?? [])
+        if configuration.importsNetwork {
+            let network = try ImportedNetwork(configuration)
+            layout = network.layout
+            backbone = layout.configuration
+            self.configuration = network.configuration
+        } else {
+            backbone = try configuration.backboneShape()
+            layout = try ParameterLayout(backbone, frozen: configuration.backbone.frozen ?? [])
+            self.configuration = configuration
+        }
         let clip = configuration.optimizer.clipNorm
         optimizer = DenseOptimizer(
             rule: try configuration.rule, decay: configuration.optimizer.decay == "weights" ? .weights : .all,
@@ -82,6 +89,9 @@ extension RunSetup {
         return gap(plan.shards.map(\.slices), count: head.sliceCount, "slice")
             ?? gap(plan.shards.map(\.denseSlices), count: dense, "dense slice")
     }
+
+    /// The safetensors file that the backbone starts from; empty if it starts from what the layout gives.
+    public var initialBackbone: String { layout.isImported ? "" : configuration.backbone.initial }
 
     /// The classes after operations.
     ///
