@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
 
 all: build
 
@@ -43,6 +43,10 @@ bench-peers: build .build-peers
 # Backbones beside PyTorch (eager and compiled) and onnxruntime, in one run. NETWORKS, BATCHES and ROUNDS to shorten it.
 bench-backbone: build .build-peers
 	@.build-peers/bin/python Benchmarks/Peers/bench_backbone.py --ours $(BIN)/experiments $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(BATCHES),--batches $(BATCHES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# Networks in use beside onnxruntime and ncnn, in single precision and in integers: see docs/measurements.md.
+bench-int8: build .build-peers
+	@.build-peers/bin/python Benchmarks/Peers/bench_int8.py --ours $(BIN)/experiments $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(BATCHES),--batches $(BATCHES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .build-plots:
 	@scripts/install-dependencies python

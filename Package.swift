@@ -141,6 +141,15 @@ let package = Package(
             name: "ONNX", dependencies: ["COnnx", "CProtobufC", "Model", "Tensors"], path: "Sources/Learning/ONNX",
             swiftSettings: settings),
 
+        // Networks in use: folded, in single precision or in integers.
+        .target(
+            name: "Inference", dependencies: ["CInference", "CKernels", "Determinism", "Model", "Tensors"],
+            path: "Sources/Learning/Inference", swiftSettings: settings),
+        // EasyQuant: the scales with which a network is computed in integers.
+        .target(
+            name: "Quantization", dependencies: ["CKernels", "Determinism", "Inference", "Model", "Tensors"],
+            path: "Sources/Learning/Quantization", swiftSettings: settings),
+
         // Sources/ShardModel
         // What a shard is and keeps: executes what its state machine asks for, on files. No sockets.
         .target(
@@ -197,9 +206,9 @@ let package = Package(
         .target(
             name: "Worker",
             dependencies: [
-                "Cluster", "Configuration", "Dataset", "Determinism", "Glyphs", "MemberSupport", "Model", "Monitoring",
-                "ONNX", "ParameterStore", "PartialFC", "ProcessSupport", "RunData", "Setup", "StepProtocol", "Tensors",
-                "Training", "Verification", "Wire", arguments, logging,
+                "Cluster", "Configuration", "Dataset", "Determinism", "Glyphs", "Inference", "MemberSupport", "Model",
+                "Monitoring", "ONNX", "ParameterStore", "PartialFC", "ProcessSupport", "Quantization", "RunData",
+                "Setup", "StepProtocol", "Tensors", "Training", "Verification", "Wire", arguments, logging,
             ], path: "Sources/Worker", swiftSettings: settings),
         .executableTarget(
             name: "Programs",
@@ -217,8 +226,10 @@ let package = Package(
         .executableTarget(
             name: "experiments",
             dependencies: [
-                "CKernels", "COneDNN", "COpenBLAS", "Cluster", "ClusterHarness", "ClusterKeys", "Determinism", "Model",
-                "ONNX", "OperatorStatus", "ParameterStore", "PartialFC", "ProcessSupport", "StepProtocol", "Tensors",
+                "CKernels", "COneDNN", "COpenBLAS", "Cluster", "ClusterHarness", "ClusterKeys", "Determinism",
+                "Inference",
+                "Model", "ONNX", "OperatorStatus", "ParameterStore", "PartialFC", "ProcessSupport", "Quantization",
+                "StepProtocol", "Tensors",
                 "Training", "Wire",
                 arguments,
             ],
@@ -279,6 +290,14 @@ let package = Package(
                 "Cluster", "Determinism", "Model", "ParameterStore", "Tensors", "TestSupport", "Training",
             ],
             exclude: ["Reference"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "InferenceTests",
+            dependencies: ["Determinism", "Inference", "Model", "Tensors", "TestSupport", "Training"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "QuantizationTests",
+            dependencies: ["Determinism", "Inference", "Model", "Quantization", "Tensors", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
             name: "ONNXTests", dependencies: ["Model", "ONNX", "Tensors", "TestSupport"],

@@ -10,7 +10,8 @@ struct Experiments: ParsableCommand {
         abstract: "Measure and prove what the README says, with real processes on this machine.",
         subcommands: [
             Golden.self, Equivalence.self, Recovery.self, Chaos.self, Elastic.self, Durability.self, Restart.self,
-            Move.self, Fuzz.self, FuzzONNX.self, Bench.self, Head.self, BackboneCommand.self, Serving.self,
+            Move.self, Fuzz.self, FuzzONNX.self, Bench.self, Head.self, BackboneCommand.self, InferenceCommand.self,
+            Serving.self,
             LimitsCommand.self, SamplingCommand.self,
             WorldsCommand.self, TableFile.self, TenMillion.self, Quality.self, SmallUpdates.self, Security.self,
             PowerCut.self, Hostile.self, Shares.self,

@@ -165,24 +165,10 @@ struct Evaluate: ParsableCommand {
     private func evaluate() throws -> [VerificationReport] {
         guard let backbone else { throw DatasetError(.invalidOption, "--backbone is needed") }
         let network = try LoadedBackbone(backbone, threads: threads)
-        var sets = try bins.map { try VerificationSet(binPath: $0, imageShape: network.shape) }
-        if let pairs, let images {
-            sets.append(
-                try VerificationSet(
-                    pairsPath: pairs, imagesIn: images, imageShape: network.shape, missing: skipMissing ? .skip : .fatal
-                ))
-        }
-        var options = EvaluationOptions()
-        options.batchSize = network.batchSize
-        options.layout = .nhwc
-        options.threads = threads
-        options.badSamples = skipMissing ? .skip : .fatal
-        options.preprocessing = preprocess
-        return try VerificationSet.distinguished(sets).map { set in
-            var set = set
-            set.flips = flip
-            return try set.evaluate(options: options) { try network.embed($0) }
-        }
+        let sets = try PairSets(
+            bins: bins, pairs: pairs.flatMap { list in images.map { (list, $0) } }, shape: network.shape, flips: flip,
+            skipsMissing: skipMissing, preprocessing: preprocess, threads: threads)
+        return try sets.evaluate(batchSize: network.batchSize) { try network.embed($0) }
     }
 }
 

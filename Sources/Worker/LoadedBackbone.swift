@@ -1,9 +1,11 @@
 public import ArgumentParser
 public import Dataset
 import Determinism
+import Inference
 import Model
 import ONNX
 import ProcessSupport
+import Quantization
 import Tensors
 import Training
 import Verification
@@ -18,21 +20,44 @@ struct LoadedBackbone {
     let threads: Int
     /// Differs when the network's values do.
     let fingerprint: String
-    private let network: BackboneWorker
+    private let network: Network
 
-    /// Reads an ONNX file, or else safetensors.
+    private enum Network {
+        case folded(InferenceNetwork)
+        /// Operators that only training has, with running statistics.
+        case unfolded(BackboneWorker)
+    }
+
+    /// Reads an ONNX file, a quantised network, or else a backbone's safetensors.
     ///
-    /// - Throws: `BackboneError` or `ONNXError` if the file cannot be used.
+    /// - Throws: `BackboneError`, `ONNXError` or `SafeTensorsError` if the file cannot be used.
     init(_ path: String, threads: Int) throws {
-        let (layout, parameters) = try Self.read(path)
         self.threads = threads
+        let blocks = ParallelBlocks(threads: threads)
+        let kernels = try InferenceKernels.best()
+        if QuantizedFile.isOne(path) {
+            let (folded, integers, _) = try QuantizedFile.read(path)
+            guard [1, 3].contains(folded.input.channels) else {
+                throw SafeTensorsError(
+                    path: path, problem: "takes images of \(folded.input.channels) channels; 1 or 3 are needed")
+            }
+            (shape, embeddingSize) = (ImageShape(folded.input), folded.embeddingSize)
+            network = .folded(InferenceNetwork(folded, integers: integers, kernels: kernels, blocks: blocks))
+            fingerprint = try FileFingerprint.of(path)
+            return
+        }
+        let (layout, parameters) = try Self.read(path)
         shape = ImageShape(
             channels: layout.configuration.inputChannels, height: layout.configuration.inputHeight,
             width: layout.configuration.inputWidth)
         embeddingSize = layout.configuration.embeddingSize
-        network = try BackboneWorker(
-            layout: layout, microBatchSize: Self.batchSize, blocks: ParallelBlocks(threads: threads))
-        try network.load(parameters)
+        if let graph = layout.graph, let folded = try? FoldedNetwork(graph, parameters: parameters) {
+            network = .folded(InferenceNetwork(folded, kernels: kernels, blocks: blocks))
+        } else {
+            let worker = try BackboneWorker(layout: layout, microBatchSize: Self.batchSize, blocks: blocks)
+            try worker.load(parameters)
+            network = .unfolded(worker)
+        }
         fingerprint = parameters.withPointer(Float.self) {
             String(ContentFingerprint.of(UnsafeRawBufferPointer($0)), radix: 16)
         }
@@ -51,11 +76,30 @@ struct LoadedBackbone {
         return (ParameterLayout(graph), parameters)
     }
 
+    /// A network in single precision and its parameters, of an ONNX or safetensors file.
+    ///
+    /// - Throws: `BackboneError` or `ONNXError` if the file cannot be used, or holds no network or a quantised one.
+    static func readGraph(_ path: String) throws -> (graph: Graph, parameters: Tensor) {
+        guard !QuantizedFile.isOne(path) else {
+            throw BackboneError(.file, "\(path) is quantised already; quantise the network that it was made of")
+        }
+        let (layout, parameters) = try read(path)
+        guard let graph = layout.graph else {
+            throw BackboneError(.file, "\(path) holds no network: its embeddings are the data set's")
+        }
+        return (graph, parameters)
+    }
+
     /// The images of a call.
     var batchSize: Int { Self.batchSize * threads }
 
     /// Images f32 [n, height, width, channels] to embeddings f32 [n, D].
-    func embed(_ images: Tensor) throws -> Tensor { try network.embed(images: images, order: .nhwc) }
+    func embed(_ images: Tensor) throws -> Tensor {
+        switch network {
+        case .folded(let network): network.embed(images)
+        case .unfolded(let worker): try worker.embed(images: images, order: .nhwc)
+        }
+    }
 
     /// What embeds images of any source.
     func embedder(flips: Bool, preprocessing: Preprocessing) -> ImageEmbedder {
@@ -65,6 +109,12 @@ struct LoadedBackbone {
         options.preprocessing = preprocessing
         options.threads = threads
         return ImageEmbedder(options: options) { try embed($0) }
+    }
+}
+
+extension ImageShape {
+    init(_ extents: Extents) {
+        self.init(channels: extents.channels, height: extents.height, width: extents.width)
     }
 }
 

@@ -7,7 +7,9 @@ public struct WorkerCommand: ParsableCommand {
         commandName: "worker",
         abstract: "Train a backbone with a sharded margin-softmax head, and evaluate what was trained.",
         version: programVersion,
-        subcommands: [Train.self, Evaluate.self, Embed.self, Identify.self, Export.self, GlyphsCommand.self])
+        subcommands: [
+            Train.self, Evaluate.self, Embed.self, Identify.self, Export.self, Quantize.self, GlyphsCommand.self,
+        ])
 
     public init() {}
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import CKernels
 import Determinism
 import Foundation
+import Inference
 import Model
 import ProcessSupport
 import Tensors
@@ -65,8 +66,12 @@ struct BackboneCommand: ParsableCommand {
             (parameters, momentum) = (next, nextMomentum)
             try worker.load(parameters)
         }
-        _ = try worker.embed(images: images)
-        let inference = try Experiments.medianSeconds(of: repetitions) { _ = try worker.embed(images: images) }
+        guard let graph = layout.graph else { throw ValidationError("\(network) has no operators to time") }
+        let engine = InferenceNetwork(
+            try FoldedNetwork(graph, parameters: parameters), kernels: try .best(),
+            blocks: ParallelBlocks(threads: threads))
+        _ = engine.embed(images)
+        let inference = Experiments.medianSeconds(of: repetitions) { _ = engine.embed(images) }
         try step()
         let training = try Experiments.medianSeconds(of: repetitions, step)
         let figures = Figures(

@@ -54,5 +54,6 @@ public enum RandomPurpose: UInt64, Sendable {
     case rounding = 8
     case gradientRounding = 9
     case sampleShares = 10
+    case calibration = 12
     case test = 99
 }

@@ -8,3 +8,6 @@ uint32_t pfc_flush_denormals_enter(void);
 
 /// Restores the control word that `pfc_flush_denormals_enter` returned.
 void pfc_flush_denormals_leave(uint32_t previous);
+
+/// The natural logarithm of a normal x > 0: the same bits on every processor.
+double pfc_logarithm(double x);

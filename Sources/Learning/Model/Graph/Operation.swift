@@ -73,7 +73,7 @@ extension Graph {
     }
 
     /// Functions of one number.
-    public enum Activation: Sendable, Hashable {
+    public enum Activation: Sendable, Hashable, Codable {
         case relu
         /// min(max(x, low), high); (0, 6) is ReLU6.
         case clip(Float, Float)
@@ -91,7 +91,7 @@ extension Graph {
         case silu
     }
 
-    public enum Binary: String, Sendable, Hashable, CaseIterable {
+    public enum Binary: String, Sendable, Hashable, Codable, CaseIterable {
         case add, subtract, multiply, divide
     }
 
@@ -107,12 +107,12 @@ extension Graph {
         }
     }
 
-    public enum PoolingKind: Sendable, Hashable {
+    public enum PoolingKind: Sendable, Hashable, Codable {
         case maximum
         case average
     }
 
-    public struct Pooling: Sendable, Hashable {
+    public struct Pooling: Sendable, Hashable, Codable {
         public var kind: PoolingKind
         public var kernel: Extent
         public var strides: Extent
@@ -136,7 +136,7 @@ extension Graph {
     }
 
     /// Pixels along both axes.
-    public struct Extent: Sendable, Hashable {
+    public struct Extent: Sendable, Hashable, Codable {
         public var height: Int
         public var width: Int
 
@@ -149,7 +149,7 @@ extension Graph {
     }
 
     /// Zeros around an image.
-    public struct Padding: Sendable, Hashable {
+    public struct Padding: Sendable, Hashable, Codable {
         public var top: Int
         public var left: Int
         public var bottom: Int

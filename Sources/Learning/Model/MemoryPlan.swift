@@ -1,18 +1,23 @@
 /// Gives regions of memory their places such that those in use at the same time do not overlap.
-struct MemoryPlan {
+public struct MemoryPlan: Sendable {
     /// A region and the steps, both included, in which it is in use.
-    struct Region {
-        let count: Int
-        let lifetime: ClosedRange<Int>
+    public struct Region: Sendable {
+        public let count: Int
+        public let lifetime: ClosedRange<Int>
+
+        public init(count: Int, lifetime: ClosedRange<Int>) {
+            self.count = count
+            self.lifetime = lifetime
+        }
     }
 
-    /// Where each region begins, in floats, each on a cache line of its own.
-    let offsets: [Int]
-    /// Floats in all.
-    let count: Int
+    /// Where each region begins, in elements of 4 bytes, each on a cache line of its own.
+    public let offsets: [Int]
+    /// Elements in all.
+    public let count: Int
 
     /// Places regions from the largest to the smallest, each as low as it fits.
-    init(_ regions: [Region]) {
+    public init(_ regions: [Region]) {
         func size(_ index: Int) -> Int { (regions[index].count + 15) / 16 * 16 }
         var offsets = [Int](repeating: 0, count: regions.count)
         var placed: [Int] = []

@@ -1,0 +1,64 @@
+/// How numbers become codes: q = clamp(round(scale·x) + zero, ±limit), and back: x ≈ (q − zero)/scale.
+///
+/// Scales multiply, as in EasyQuant (arXiv 2006.16669, eq. 1). Codes never reach −2^(bits−1): at most 63 in size, eight products of
+/// 7-bit codes fit 16 bits.
+public struct Encoding: Sendable, Hashable, Codable {
+    /// 2…8.
+    public var bits: Int
+    public var scale: Float
+    /// The code of zero, in −limit…limit; 0 if positive and negative numbers have the same range.
+    public var zero: Int
+
+    public init(bits: Int, scale: Float, zero: Int = 0) {
+        self.bits = bits
+        self.scale = scale
+        self.zero = zero
+    }
+
+    /// 127 for 8 bits, 63 for 7.
+    public var limit: Int { Self.limit(bits: bits) }
+    public static func limit(bits: Int) -> Int { (1 << (bits - 1)) - 1 }
+
+    /// What kernels add to a code to make a byte of it: 128 for 8 bits, else 64.
+    public var byteOffset: Int { bits == 8 ? 128 : 64 }
+    /// The byte of zero.
+    public var zeroByte: Int { zero + byteOffset }
+    /// Codes that zero is subtracted from: (low, high) = (−limit − zero, limit − zero).
+    public var range: (low: Float, high: Float) { (Float(-limit - zero), Float(limit - zero)) }
+
+    /// Codes of numbers at `scale` without a zero, as weights have them.
+    static func code(_ value: Float, scale: Float, limit: Int) -> Int8 {
+        let scaled = (value * scale).rounded(.toNearestOrEven)
+        return Int8(max(Float(-limit), min(Float(limit), scaled)))
+    }
+}
+
+/// The integers of a layer: how its input is encoded, and its weights as codes.
+public struct IntegerLayer: Sendable, Hashable {
+    public var input: Encoding
+    /// In the order of `WeightedLayer.weights`, each at most the limit of the input's bits in size.
+    public var weights: [Int8]
+    /// [outputs]: weight ≈ code/scale.
+    public var weightScales: [Float]
+
+    public init(input: Encoding, weights: [Int8], weightScales: [Float]) {
+        self.input = input
+        self.weights = weights
+        self.weightScales = weightScales
+    }
+
+    /// Encodes weights with a scale for each output.
+    public init(input: Encoding, encoding layer: WeightedLayer, scales: [Float]) {
+        let limit = input.limit
+        self.init(
+            input: input,
+            weights: layer.weights.indices.map {
+                Encoding.code(layer.weights[$0], scale: scales[layer.output(ofWeight: $0)], limit: limit)
+            }, weightScales: scales)
+    }
+
+    /// The weights that the codes stand for.
+    public func decodedWeights(of layer: WeightedLayer) -> [Float] {
+        weights.indices.map { Float(weights[$0]) / weightScales[layer.output(ofWeight: $0)] }
+    }
+}

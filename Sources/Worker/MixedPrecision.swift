@@ -1,0 +1,115 @@
+import Determinism
+import Foundation
+import Inference
+import Model
+import ProcessSupport
+import Quantization
+import Tensors
+import Verification
+
+/// Quantises, and gives sensitive layers more bits until what was asked for holds.
+struct MixedPrecision {
+    let network: FoldedNetwork
+    /// Afterwards with the bits of every layer that was raised.
+    private(set) var options: QuantizationOptions
+    let data: CalibrationImages
+    let sets: PairSets?
+    let kernels: InferenceKernels
+    let blocks: ParallelBlocks
+    let note: (String) -> Void
+    /// Of the embeddings of the check's images to the float network's.
+    private(set) var cosines: [Double] = []
+    private(set) var raised: [LayerSensitivity] = []
+
+    init(
+        network: FoldedNetwork, options: QuantizationOptions, data: CalibrationImages, sets: PairSets?,
+        kernels: InferenceKernels, blocks: ParallelBlocks, note: @escaping (String) -> Void
+    ) {
+        (self.network, self.options, self.data, self.sets) = (network, options, data, sets)
+        (self.kernels, self.blocks, self.note) = (kernels, blocks, note)
+    }
+
+    /// - Parameters:
+    ///   - raise: layers that get 8 bits whatever is measured.
+    ///   - maxDrop: the most that may be lost; nil for no limit.
+    /// - Throws: `BackboneError` if the limit cannot be held; what evaluating a set throws.
+    mutating func run(raise: Int, maxDrop: Double?) throws -> Quantizer.Result {
+        let float = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
+            .floatEmbeddings(data.check)
+        let accuracy = try sets.map { try mean($0, network.layers.map { _ in nil }) }
+        var result = try quantize(float)
+        guard raise > 0 || maxDrop != nil else { return result }
+        func loss(_ result: Quantizer.Result) throws -> Double {
+            guard let sets, let accuracy else { return 1 - QuantizationReport.mean(cosines) }
+            return accuracy - (try mean(sets, result.integers))
+        }
+        let order = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
+            .sensitivities(result.integers, data.check, float: float)
+        // 8 bits first; where every layer has them, single precision.
+        var ladder: [(sensitivity: LayerSensitivity, bits: Int)] = options.bits < 8 ? order.map { ($0, 8) } : []
+        if maxDrop != nil { ladder += order.map { ($0, 0) } }
+        var (next, step) = (0, raise > 0 ? raise : 1)
+        var lost = try loss(result)
+        while next < ladder.count, raise > 0 || lost > maxDrop ?? 1 {
+            let entries = ladder[next..<min(ladder.count, next + step)]
+            for entry in entries {
+                options.bitsOf[entry.sensitivity.layer] = entry.bits
+                raised.append(entry.sensitivity)
+            }
+            next += entries.count
+            let names = entries.map {
+                "\($0.sensitivity.layer) \($0.bits == 0 ? "in single precision" : "with 8 bits")"
+            }
+            note((maxDrop == nil ? "" : "lost \(Units.fixed(lost, 5)); ") + "again, \(names.joined(separator: ", "))")
+            result = try quantize(float)
+            lost = try loss(result)
+            if raise > 0 { break }
+            // Every pass costs a search: more layers at a time when many are needed.
+            step = max(1, next / 2)
+        }
+        if let maxDrop, lost > maxDrop {
+            throw BackboneError(.invalidInput, "\(lost) is lost with every layer raised; --max-drop is \(maxDrop)")
+        }
+        return result
+    }
+
+    private mutating func quantize(_ float: Tensor) throws -> Quantizer.Result {
+        let quantizer = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
+        var progress = LayerProgress(total: network.layers.count { $0.weighted != nil })
+        let result = quantizer.run(data.calibration) { progress.update($0) }
+        cosines = quantizer.cosines(result.integers, data.check, float: float)
+        let objectives = result.layers.flatMap { [$0.before, $0.after] }
+        guard (cosines + objectives).allSatisfy(\.isFinite) else {
+            throw BackboneError(
+                .nonFinite, "the network's values for the calibration's images are not finite; are its weights whole?")
+        }
+        return result
+    }
+
+    /// The mean accuracy over all sets.
+    private func mean(_ sets: PairSets, _ integers: [IntegerLayer?]) throws -> Double {
+        let engine = InferenceNetwork(network, integers: integers, kernels: kernels, blocks: blocks)
+        let reports = try sets.evaluate(batchSize: 64 * blocks.threads) { engine.embed($0) }
+        return reports.reduce(0) { $0 + ($1.accuracy ?? 0) } / Double(max(1, reports.count))
+    }
+}
+
+/// Shows on standard error which layer was quantised, with its objective before and after.
+private struct LayerProgress {
+    private let total: Int
+    private var done = 0
+
+    init(total: Int) { self.total = total }
+
+    mutating func update(_ layer: Quantizer.LayerReport) {
+        done += 1
+        let width = 24
+        let filled = done * width / max(1, total)
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled)
+        let text =
+            "[\(bar)] \(done)/\(total)  \(layer.name)  \(layer.bits) bits  1 - cosine \(Units.fixed(1 - layer.before, 6)) -> \(Units.fixed(1 - layer.after, 6))"
+        let isTerminal = isatty(STDERR_FILENO) == 1
+        FileHandle.standardError.write(
+            Data((isTerminal ? "\r\(text)\u{1B}[K" + (done == total ? "\n" : "") : text + "\n").utf8))
+    }
+}
