@@ -55,7 +55,7 @@ enum ValueFormat: Sendable, Hashable {
 }
 
 /// Where results of a step go: a buffer, in a format, scaled before if a normalisation stands between.
-struct Sink: Sendable {
+struct ResultSink: Sendable {
     let buffer: Int
     let format: ValueFormat
     let channels: Int

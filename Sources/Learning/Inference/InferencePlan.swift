@@ -17,7 +17,7 @@ struct InferencePlan: Sendable {
         let kernel: Kernel
         let inputs: [Int]
         var residual: (buffer: Int, channels: Int)?
-        let sinks: [Sink]
+        let sinks: [ResultSink]
 
         /// Rows of an image.
         var rows: Int {
@@ -95,8 +95,8 @@ struct InferencePlan: Sendable {
             }
             return result
         }
-        func sink(_ reader: Reader) -> Sink {
-            Sink(
+        func sink(_ reader: Reader) -> ResultSink {
+            ResultSink(
                 buffer: buffer(reader.value, reader.format), format: reader.format,
                 channels: network.extents(of: reader.value).channels, factor: reader.factor, summand: reader.summand)
         }

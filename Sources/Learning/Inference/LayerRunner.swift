@@ -51,7 +51,7 @@ public struct LayerRunner: Sendable {
     ) -> Tensor {
         let rows = x.count / channels
         let format = ValueFormat.codes(encoding)
-        let sink = Sink(buffer: 0, format: format, channels: channels)
+        let sink = ResultSink(buffer: 0, format: format, channels: channels)
         let codes = Tensor(uninitialized: UInt8.self, shape: [rows, format.stride(channels: channels)])
         nonisolated(unsafe) let (source, target) = (x.rawPointer, codes.rawPointer)
         let size = max(rowUnit, (rows / (4 * blocks.threads) + 1))
@@ -76,7 +76,7 @@ public struct LayerRunner: Sendable {
         }
         nonisolated(unsafe) let pointers = source.map(\.rawPointer)
         nonisolated(unsafe) let (target, addend) = (result.rawPointer, residual?.rawPointer)
-        let output = Sink(buffer: 0, format: .floats, channels: extents.channels)
+        let output = ResultSink(buffer: 0, format: .floats, channels: extents.channels)
         let total = samples * (prepared?.rows ?? (unfolded == nil ? extents.pixels : 1))
         let unit = prepared?.rowUnit ?? (unfolded == nil ? Self.rowUnit : 1)
         let size = max(unit, (total / (4 * blocks.threads) + unit) / unit * unit)
