@@ -7,6 +7,8 @@ PFI_INLINE void eight_tile(const pfi_tile *t, size_t first, const int rows, cons
     const unsigned char *w = t->weights;
     // The operand is gathered: one tap of 16-bit numbers.
     for (size_t c = 0; c < t->length; c += 2, w += (size_t)vectors * size) {
+        // Transformed weights are read once or twice only, from far.
+        PFI_UNROLL for (size_t line = 0; line < (size_t)vectors * size; line += 64) __builtin_prefetch(w + 4096 + line);
         bytes weights[4];
         PFI_UNROLL for (int v = 0; v < vectors; v++) weights[v] = load_bytes(w + (size_t)v * size);
         PFI_UNROLL for (int r = 0; r < rows; r++) {

@@ -9,6 +9,8 @@ enum {
     positions = 36,
     most_tiles = 48,                 // of a block
     transformed_bytes = 512 * 1024,  // of a block's input
+    /// Between positions: multiples of 4096 would share a few lines of the first cache.
+    gap_bytes = 64,
 };
 
 static const int transform[6][3] = {{6, 0, 0}, {-4, -4, -4}, {-4, 4, -4}, {1, 2, 4}, {1, -2, 4}, {0, 0, 12}};
@@ -75,7 +77,7 @@ static size_t tiles_together(size_t channels) {
 size_t pfi_winograd_scratch_bytes(pfi_isa isa, size_t channels) {
     const pfi_products *k = products(isa);
     size_t tiles = tiles_together(channels);
-    return positions * tiles * (channels * sizeof(int16_t) + k->lanes * k->vectors * sizeof(int32_t));
+    return positions * (tiles * (channels * sizeof(int16_t) + k->lanes * k->vectors * sizeof(int32_t)) + 2 * gap_bytes);
 }
 
 typedef struct {
@@ -90,11 +92,11 @@ static place place_of(const pfi_picture *p, size_t tile) {
 /// Transforms the input of tiles [first, first + count): [position][tile][channel].
 static void transform_input(
     const pfi_kernels *kernels, const pfi_picture *p, const uint8_t *x, const uint8_t *padding, size_t first,
-    size_t count, int16_t *to) {
+    size_t count, size_t distance, int16_t *to) {
     for (size_t t = 0; t < count; t++) {
         place at = place_of(p, first + t);
         pfi_winograd_input input = {
-            .channels = p->channels, .distance = count * p->channels, .to = to + t * p->channels};
+            .channels = p->channels, .distance = distance, .to = to + t * p->channels};
         for (size_t i = 0; i < positions; i++) {
             // One more than the pixel's.
             size_t line = at.line + i / 6, column = at.column + i % 6;
@@ -114,22 +116,24 @@ void pfi_winograd_u8s8(
     const pfi_products *k = products(isa);
     size_t channels = p->channels, together = tiles_together(channels);
     int16_t *input = scratch;
-    int32_t *output = (int32_t *)(void *)(input + positions * together * channels);
+    int32_t *output = (int32_t *)(void *)(input + positions * (together * channels + gap_bytes / sizeof *input));
     static const int32_t no_offsets[1];
     static const pfi_epilogue nothing;
     pfi_panel_storage unused, storage;
     pfi_panel zero = pfi_make_panel(&nothing, NULL, 0, k->lanes * k->vectors, k->lanes * k->vectors, &unused);
     for (size_t first_tile = begin; first_tile < end;) {
         size_t left = end - first_tile, blocks = (left + together - 1) / together, count = (left + blocks - 1) / blocks;
-        transform_input(kernels, p, x, padding, first_tile, count, input);
+        size_t input_distance = count * channels + gap_bytes / sizeof *input;
+        transform_input(kernels, p, x, padding, first_tile, count, input_distance, input);
         const int16_t *weights = packed;
         for (size_t first = 0; first < p->outputs;) {
             size_t width = pfi_width_at(k, first, p->outputs), vectors = width / k->lanes;
+            size_t output_distance = count * width + gap_bytes / sizeof *output;
             for (size_t i = 0; i < positions; i++, weights += channels * width) {
                 const unsigned char *base[most_tiles];
                 const int32_t *offsets[most_tiles];
                 for (size_t t = 0; t < count; t++) {
-                    base[t] = (const unsigned char *)(input + (i * count + t) * channels);
+                    base[t] = (const unsigned char *)(input + i * input_distance + t * channels);
                     offsets[t] = no_offsets;
                 }
                 pfi_tile tile = {.taps = 1, .length = channels, .weights = weights, .panel = &zero};
@@ -138,7 +142,7 @@ void pfi_winograd_u8s8(
                     tile.count = pfi_equal_tiles(count - row, k->rows, &rows);
                     tile.base = base + row;
                     tile.offsets = offsets + row;
-                    tile.partial = output + (i * count + row) * width;
+                    tile.partial = output + i * output_distance + row * width;
                     k->tiles[rows - 1][vectors >> 1](&tile);
                     row += tile.count * rows;
                 }
@@ -147,7 +151,7 @@ void pfi_winograd_u8s8(
             for (size_t t = 0; t < count; t++) {
                 place at = place_of(p, first_tile + t);
                 pfi_winograd_output o = {
-                    .from = output + t * width, .distance = count * width, .vectors = vectors, .panel = &panel,
+                    .from = output + t * width, .distance = output_distance, .vectors = vectors, .panel = &panel,
                     .row = (at.image * p->height + at.line) * p->width + at.column, .line_rows = p->width,
                     .height = pfi_smaller(4, p->height - at.line), .width = pfi_smaller(4, p->width - at.column)};
                 kernels->winograd_output(&o);
