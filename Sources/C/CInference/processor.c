@@ -41,8 +41,8 @@ const pfi_kernels *pfi_kernels_of(pfi_isa isa) {
 
 pfi_isa pfi_default_isa(const char **problem) {
     // Written with the same values by whoever is first.
-    static const char *volatile complaint;
-    static volatile int known;  // the set + 1
+    static const char *_Atomic complaint;
+    static _Atomic int known;  // the set + 1
     if (!known) {
         pfi_isa best = PFI_PORTABLE;
         for (int i = 0; i < name_count; i++)
