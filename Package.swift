@@ -274,7 +274,9 @@ let package = Package(
             exclude: ["Plain"], swiftSettings: settings),
         .testTarget(
             name: "PartialFCTests",
-            dependencies: ["Cluster", "Determinism", "Model", "ParameterStore", "PartialFC", "Tensors", "TestSupport"],
+            dependencies: [
+                "CKernels", "Cluster", "Determinism", "Model", "ParameterStore", "PartialFC", "Tensors", "TestSupport",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "DatasetTests",

@@ -92,7 +92,8 @@ struct HeadNumbers {
 
     static let single = HeadNumbers(rows: .f32, momentum: .f32, compute: "f32")
     static let half = HeadNumbers(rows: .bf16, momentum: .int8, compute: "bf16")
-    static let compared = [single, half]
+    static let fused = HeadNumbers(rows: .f32, momentum: .f32, compute: "fma")
+    static let compared = [single, fused, half]
 
     var arguments: [String] {
         ["--storage", rows.rawValue, "--momentum-storage", momentum.rawValue, "--compute", compute]

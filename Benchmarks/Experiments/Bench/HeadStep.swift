@@ -40,7 +40,7 @@ struct HeadOptions: ParsableArguments {
     @Option(help: "How rows are kept: f32 or bf16.", transform: named) var storage = NumberFormat.f32
     @Option(help: "How momentum is kept: f32, bf16, int8 or none.", transform: named)
     var momentumStorage = NumberFormat.f32
-    @Option(help: "What products are computed in: f32 or bf16.", transform: named) var compute = Compute.f32
+    @Option(help: "What products are computed in: f32, fma or bf16.", transform: named) var compute = Compute.f32
     @Option(help: "Threads that compute.") var threads = 2
     @Option(help: "Steps of which the median is taken, after two more.") var repetitions = 9
 

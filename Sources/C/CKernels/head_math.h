@@ -8,7 +8,11 @@
 
 #define PFC_INLINE static inline __attribute__((always_inline))
 
-#if defined(__x86_64__)
+// Which of the clones runs is decided by the CPU. To measure on a better one what a CPU without AVX-512 does, compile with
+// PFC_WITHOUT_AVX512.
+#if defined(__x86_64__) && defined(PFC_WITHOUT_AVX512)
+#define PFC_CLONES __attribute__((target_clones("avx2", "default")))
+#elif defined(__x86_64__)
 #define PFC_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define PFC_CLONES

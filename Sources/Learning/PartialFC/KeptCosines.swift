@@ -20,7 +20,12 @@ final class KeptCosines: @unchecked Sendable {
     init?(
         _ compute: Compute, microBatchCount: Int, microBatchSize: Int, rowCount: Int, pool: inout ReusableTensor
     ) {
-        lanes = compute == .bf16 ? PackedSamples.lanes(microBatchSize) : microBatchSize
+        lanes =
+            switch compute {
+            case .f32: microBatchSize
+            case .bf16: PackedSamples.lanes(microBatchSize)
+            case .fma: Directions.lanes(microBatchSize)
+            }
         let size = compute == .bf16 ? MemoryLayout<pfc_cosine>.stride : MemoryLayout<Float>.stride
         let (count, overflow) = (microBatchCount * lanes).multipliedReportingOverflow(by: max(rowCount, 1))
         guard !overflow, count <= Self.byteLimit / size else { return nil }
@@ -34,7 +39,8 @@ final class KeptCosines: @unchecked Sendable {
         memory.rawPointer.assumingMemoryBound(to: pfc_cosine.self) + (microBatch * rowCount + row) * lanes
     }
 
-    /// The products [g, n] of a micro-batch and a tile of n rows that begins with row `row` of the step.
+    /// The products [g, n] of a micro-batch and a tile of n rows that begins with row `row` of the step; or, by fused multiply-adds,
+    /// the cosines [n, lanes].
     func products(microBatch: Int, row: Int) -> UnsafeMutablePointer<Float> {
         memory.rawPointer.assumingMemoryBound(to: Float.self) + (microBatch * rowCount + row) * lanes
     }

@@ -49,12 +49,6 @@ final class SampledRows: @unchecked Sendable {
         self.isHalf = isHalf
     }
 
-    /// The rows of one shard, measured.
-    convenience init(layout: SliceLayout, embeddingSize: Int, part: Part, parallel: ParallelBlocks) {
-        self.init(layout: layout, embeddingSize: embeddingSize, isHalf: part.rows.dtype == .bf16)
-        measure(append(part, index: 0), parallel: parallel)
-    }
-
     /// Takes a part as it is: its counts must fit its tensors, its slices be others than those that are there. The numbers may
     /// come later: until `measure` only the ids are read.
     ///
@@ -86,15 +80,18 @@ final class SampledRows: @unchecked Sendable {
         let list = Shared(pieces)
         parallel.forEach(pieces.count) { [self] index, _ in
             let (slice, piece) = list.value[index]
-            let rows = slice.rows + piece.lowerBound * rowByteCount
-            let inverse = slice.inverseNorms + piece.lowerBound
-            if isHalf {
-                pfc_rows_inverse_norms_bf16(
-                    rows.assumingMemoryBound(to: UInt16.self), piece.count, embeddingSize, inverse)
-            } else {
-                pfc_head_inverse_norms(
-                    rows.assumingMemoryBound(to: Float.self), piece.count, embeddingSize, inverse)
-            }
+            measure(
+                slice.rows + piece.lowerBound * rowByteCount, count: piece.count,
+                into: slice.inverseNorms + piece.lowerBound)
+        }
+    }
+
+    /// Computes the norms of `count` rows, wherever they lie.
+    func measure(_ rows: UnsafeRawPointer, count: Int, into inverse: UnsafeMutablePointer<Float>) {
+        if isHalf {
+            pfc_rows_inverse_norms_bf16(rows.assumingMemoryBound(to: UInt16.self), count, embeddingSize, inverse)
+        } else {
+            pfc_head_inverse_norms(rows.assumingMemoryBound(to: Float.self), count, embeddingSize, inverse)
         }
     }
 
@@ -120,5 +117,23 @@ final class SampledRows: @unchecked Sendable {
         if isHalf { return rows.assumingMemoryBound(to: UInt16.self) }
         pfc_head_encode_bf16(rows.assumingMemoryBound(to: Float.self), part.count * embeddingSize, scratch)
         return UnsafePointer(scratch)
+    }
+
+    /// Rows `part` of a slice, divided by their length, as the kernels of `fma.h` read them.
+    func pack(_ slice: Slice, _ part: Range<Int>, padded: Int, into packed: UnsafeMutablePointer<Float>) {
+        let rows = slice.rows + part.lowerBound * rowByteCount
+        let inverse = slice.inverseNorms + part.lowerBound
+        if isHalf {
+            pfc_fma_pack_rows_bf16(
+                rows.assumingMemoryBound(to: UInt16.self), inverse, part.count, padded, embeddingSize, packed)
+        } else {
+            pfc_fma_pack_rows(
+                rows.assumingMemoryBound(to: Float.self), inverse, part.count, padded, embeddingSize, packed)
+        }
+    }
+
+    /// Where rows `part` of a slice are.
+    func memory(_ slice: Slice, _ part: Range<Int>) -> pfc_piece {
+        pfc_piece(start: slice.rows + part.lowerBound * rowByteCount, byte_count: part.count * rowByteCount)
     }
 }

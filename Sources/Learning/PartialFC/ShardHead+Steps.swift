@@ -121,20 +121,28 @@ extension ShardHead {
         let oldState = format.state.enumerated().map { index, plane in
             statePools[index].next(UInt8.self, shape: [total, plane.byteCount(width: size)])
         }
+        let sampled = SampledRows(layout: layout, embeddingSize: size, isHalf: rows.dtype == .bf16)
+        _ = sampled.append(SampledRows.Part(slices: slices, counts: counts, ids: ids, rows: rows), index: 0)
         let blockList = units
         blocks.parallel.forEach(blockList.count) { index, _ in
-            let (slice, part) = (memory[blockList[index].position], blockList[index].rows)
+            let (position, part) = (blockList[index].position, blockList[index].rows)
+            let (slice, target) = (memory[position], sampled.slices[position])
+            let from = places.pointer(Int64.self) + part.lowerBound
             pfc_rows_gather(
-                slice.rows.base, places.pointer(Int64.self) + part.lowerBound, part.count, slice.rowByteCount,
+                slice.rows.base, from, part.count, slice.rowByteCount,
                 rows.rawPointer + part.lowerBound * slice.rowByteCount)
+            // Where they were read: what was written is not in the caches.
+            for row in 0..<part.count {
+                sampled.measure(
+                    slice.rows.base + Int(from[row]) * slice.rowByteCount, count: 1,
+                    into: target.inverseNorms + part.lowerBound - target.offset + row)
+            }
         }
-        let part = SampledRows.Part(slices: slices, counts: counts, ids: ids, rows: rows)
         return StepState(
             number: number, labels: labels, microBatchSize: microBatchSize,
             microBatchTree: ReductionTree(leafCount: labels.count / microBatchSize), sliceSet: sliceSet, slices: slices,
             counts: counts,
-            ids: ids, places: places, rows: rows, oldState: oldState, units: units,
-            sampled: SampledRows(layout: layout, embeddingSize: size, part: part, parallel: blocks.parallel))
+            ids: ids, places: places, rows: rows, oldState: oldState, units: units, sampled: sampled)
     }
 
     private func sample(step: Int, positives: [Int64], slices: [Int]) -> [ClassSampler.Choice] {

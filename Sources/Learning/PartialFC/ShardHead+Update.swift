@@ -96,10 +96,27 @@ extension ShardHead {
 
     /// Updates the table from what a `features` exchange has brought: gradient and update in one pass.
     func update(_ step: StepState, _ gradients: FeatureGradients, learningRate: Float) throws(HeadError) {
+        let upcoming = upcoming(step, try memory(of: step.slices))
         try update(step, learningRate: learningRate) { consume in
             blocks.gradient(
                 samples: gradients.samples, rows: step.sampled, logZ: gradients.logZ, tree: step.microBatchTree,
-                nodes: [step.microBatchTree.root], kept: step.kept, consume: consume)
+                nodes: [step.microBatchTree.root], kept: step.kept, upcoming: upcoming, consume: consume)
+        }
+    }
+
+    /// What an update reads of rows: the gathered ones, and the planes that the optimiser keeps.
+    private func upcoming(_ step: StepState, _ memory: [HeldSlice]) -> SoftmaxBlocks.Upcoming {
+        { position, range in
+            let slice = memory[position]
+            let first = step.sampled.slices[position].offset
+            var pieces = [step.sampled.memory(step.sampled.slices[position], range)]
+            for row in first + range.lowerBound..<first + range.upperBound {
+                let place = Int(step.places.buffer(Int64.self)[row])
+                for (plane, byteCount) in zip(slice.planes, slice.rowByteCounts).dropFirst() {
+                    pieces.append(pfc_piece(start: plane.base + place * byteCount, byte_count: byteCount))
+                }
+            }
+            return pieces
         }
     }
 

@@ -40,6 +40,7 @@ final class SoftmaxBlocks {
         switch configuration.compute {
         case .f32: forwardF32(samples: samples, rows: rows, positions: positions, slots: slots, kept: kept)
         case .bf16: forwardBF16(samples: samples, rows: rows, positions: positions, slots: slots, kept: kept)
+        case .fma: forwardFMA(samples: samples, rows: rows, positions: positions, slots: slots, kept: kept)
         }
         kept?.note(samples)
     }
@@ -56,16 +57,20 @@ final class SoftmaxBlocks {
         var values: UnsafeMutablePointer<Float>
     }
 
+    /// The memory that is read to update some rows of the slice at a position.
+    typealias Upcoming = @Sendable (_ position: Int, _ rows: Range<Int>) -> [pfc_piece]
+
     /// The row gradients H of every slice, summed along the tree over micro-batches up to each of `nodes`, tile by tile.
     ///
     /// - Parameters:
     ///   - logZ: of each sample.
     ///   - kept: cosines that `forward` has kept.
     ///   - rounding: of every node, if they are rounded.
+    ///   - upcoming: what `consume` reads.
     ///   - consume: is called once for every tile and node, by any thread.
     func gradient(
         samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
-        kept: KeptCosines? = nil, rounding: GradientRounding? = nil,
+        kept: KeptCosines? = nil, rounding: GradientRounding? = nil, upcoming: Upcoming? = nil,
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
         switch configuration.compute {
@@ -77,6 +82,10 @@ final class SoftmaxBlocks {
             gradientBF16(
                 samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, kept: kept, rounding: rounding,
                 consume: consume)
+        case .fma:
+            gradientFMA(
+                samples: samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes, kept: kept, rounding: rounding,
+                upcoming: upcoming, consume: consume)
         }
     }
 }
