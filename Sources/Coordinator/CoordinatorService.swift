@@ -39,12 +39,12 @@ final class CoordinatorService: @unchecked Sendable {
         var events: [Event] = []
     }
 
-    let setup: RunSetup
+    var setup: RunSetup
     let log: Logger
     let mailbox = Mailbox<Event>()
     let server: ServerEndpoint
     let store: CoordinatorDatabase
-    let cluster: CoordinatorDatabase.Cluster
+    var cluster: CoordinatorDatabase.Cluster
     var policy: HandshakePolicy
     var machine: Machine
     var metrics: MetricsFile
@@ -287,12 +287,19 @@ final class CoordinatorService: @unchecked Sendable {
             server.refuse(peer, request: request, Refusal(.malformed, problem))
             return
         }
+        if let refusal = lack(of: hello) {
+            noteRefusal("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
+            server.refuse(peer, request: request, refusal)
+            return
+        }
+        // Not written: not decided. The hello comes again.
+        do { try decideCompute(by: hello) } catch {
+            log.error("\(error)")
+            return
+        }
         // Rounding depends on the kernels: the first member that uses a library decides with which ones of it this run computes.
-        let kernels =
-            policy.instructionSet.map { KernelChoice($0).union(KernelChoice(hello.instructionSet)).description }
-            ?? hello.instructionSet
+        let kernels = KernelChoice(policy.instructionSet ?? "").union(KernelChoice(hello.instructionSet)).description
         if setup.configuration.cluster.sameInstructionSet && policy.instructionSet != kernels {
-            // Not written: not decided. The hello comes again.
             do { try store.setInstructionSet(kernels) } catch {
                 log.error("\(error)")
                 return

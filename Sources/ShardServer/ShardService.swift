@@ -88,7 +88,8 @@ final class ShardService: MemberService, @unchecked Sendable {
         if let warning = server.warning { log.warning("\(warning)") }
         session = Session(store: store)
         hello = .thisProcess(
-            role: .shard, name: options.name, threads: options.threads, kernels: MatrixKernels.description)
+            role: .shard, name: options.name, threads: options.threads,
+            kernels: "\(MatrixKernels.description), \(KernelChoice.head) \(MatrixKernels.ofHead)")
         let name = try advertise ?? (server.isEverywhere ? AdvertisedAddress(ProcessInfo.processInfo.hostName) : nil)
         hello.endpoint = if let name { server.advertised(as: name) } else { server.endpoint }
         hello.configurationHash = store?.identity?.configurationHash ?? hello.configurationHash

@@ -1,8 +1,11 @@
 /// Which kernels a process's libraries chose for its processor, as members say it: `openblas Haswell, onednn avx2`.
 ///
 /// Members do not all use the same libraries: a shard multiplies matrices, a worker convolves as well. What two of them have in
-/// common must be the same.
+/// common must be the same; but for `head`, the head's own kernels, all of which give the same bits.
 public struct KernelChoice: Sendable, Hashable {
+    /// The library of the head's own kernels.
+    public static let head = "head"
+
     /// Library and kernels, in the order in which they were said.
     private var parts: [Part] = []
 
@@ -22,19 +25,28 @@ public struct KernelChoice: Sendable, Hashable {
 
     /// Whether both name a library in common, and the same kernels for all that they have in common. Those of nobody agree.
     public func agrees(with other: KernelChoice) -> Bool {
-        if parts.isEmpty && other.parts.isEmpty { return true }
-        let common = parts.compactMap { part in
-            other.parts.first { $0.library == part.library }.map { $0.kernels == part.kernels }
+        let (ours, theirs) = (decisive, other.decisive)
+        if ours.isEmpty && theirs.isEmpty { return true }
+        let common = ours.compactMap { part in
+            theirs.first { $0.library == part.library }.map { $0.kernels == part.kernels }
         }
         return !common.isEmpty && common.allSatisfy { $0 }
     }
 
-    /// This choice, and that of the other's libraries which it does not name.
+    /// This choice, and that of the other's libraries which it does not name. Those of `head` do not count.
     public func union(_ other: KernelChoice) -> KernelChoice {
         var union = self
-        union.parts += other.parts.filter { part in !parts.contains { $0.library == part.library } }
+        union.parts = decisive + other.decisive.filter { part in !parts.contains { $0.library == part.library } }
         return union
     }
+
+    /// The kernels of a library, if it is named.
+    public func kernels(of library: String) -> String? {
+        parts.first { $0.library == library }.map { String($0.kernels) }
+    }
+
+    /// Those on which bits depend.
+    private var decisive: [Part] { parts.filter { $0.library != Self.head } }
 }
 
 extension KernelChoice: CustomStringConvertible {

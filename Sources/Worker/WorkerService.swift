@@ -110,7 +110,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
         session = Session(mustResume: options.resume, empty: [])
         hello = .thisProcess(
             role: .worker, name: options.member.name, threads: options.member.threads,
-            kernels: "\(MatrixKernels.description), onednn \(InstructionSet.effective)")
+
+            kernels:
+                "\(MatrixKernels.description), onednn \(InstructionSet.effective), \(KernelChoice.head) \(MatrixKernels.ofHead)"
+        )
         trace = WorkerTrace(
             cluster: "\(options.member.coordinator) \(options.member.name)", incarnation: hello.incarnation)
         hello.replaces = trace?.predecessor ?? 0

@@ -47,6 +47,30 @@ import Testing
         }
     }
 
+    /// With rows in bf16 the first member's processor decides what products are computed in; the run keeps it, and refuses members
+    /// whose processor lacks it.
+    @Test func theFirstMemberDecidesWhatTheHeadComputesIn() throws {
+        try withDirectory { directory in
+            let cluster = try LocalCluster(directory: directory)
+            defer { cluster.stop() }
+            let settings = ["head.storage=bf16", "backbone.embedding_size=16"]
+            try cluster.startCoordinator(configuration: Self.configuration, settings: settings)
+            let avx2 = ["PARTIALFC_BF16_KERNELS": "avx2"]
+            try cluster.addShard(environment: avx2)
+            try cluster.waitUntil("the shard decides", seconds: 60) {
+                cluster.log("coordinator").contains("head.compute fma, by the processor of the first member")
+            }
+            try cluster.restartCoordinator()
+            let lacking = try cluster.addShard(environment: ["PARTIALFC_BF16_KERNELS": "portable"])
+            try cluster.waitUntil("the other is refused", seconds: 60) { !lacking.isRunning }
+            #expect(cluster.log(lacking.name).contains("takes the kernels avx2, the peer's processor has portable"))
+            cluster.coordinator?.kill()
+            let other = try serve(directory, settings.flatMap { ["--set", $0] } + ["--set", "head.compute=bf16"])
+            #expect(
+                other.code == 78 && other.text.contains(#"head.compute: stored "fma", now "bf16""#), "\(other.text)")
+        }
+    }
+
     @Test func resultsOfAnotherRunAreNotOverwritten() throws {
         try withDirectory { directory in
             let metrics = directory.appending(path: "metrics.jsonl")

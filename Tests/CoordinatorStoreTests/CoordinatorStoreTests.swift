@@ -93,10 +93,12 @@ import Testing
         }
         let store = try CoordinatorDatabase(directory: folder.path)
         try store.setInstructionSet("avx512")
+        try store.setCompute(configuration: cluster.configuration, leastKernels: "avx2")
         let loaded = try #require(try store.load())
         #expect(loaded.record == record)
         #expect(loaded.cluster.id == cluster.id && loaded.cluster.configuration == cluster.configuration)
         #expect(loaded.cluster.origin == cluster.origin && loaded.cluster.instructionSet == "avx512")
+        #expect(loaded.cluster.leastHeadKernels == "avx2")
         #expect(loaded.cluster.created.hasPrefix("20"))
     }
 

@@ -31,6 +31,40 @@ import Testing
         #expect(try RunSetup(narrow).head.compute == .f32)
     }
 
+    /// What `auto` is with rows in bf16, by the first member's kernels.
+    @Test func theFirstMemberDecidesWhatIsComputedIn() throws {
+        func run(_ settings: String...) throws -> RunSetup {
+            try RunSetup(
+                RunConfiguration(yaml: "data: {classes: 100, samples: 1000}", settings: settings).decided(like: nil))
+        }
+        let open = try run("head.storage=bf16")
+        #expect(open.isComputeOpen)
+        for (kernels, compute) in [
+            (HeadKernels.portable, Compute.f32), (.avx2, .fma), (.avx512f, .fma), (.avx512bf16, .bf16),
+        ] {
+            let decided = try open.deciding(by: kernels)
+            #expect(decided.head.compute == compute && !decided.isComputeOpen)
+            // A coordinator that goes on, with the configuration as people have it, keeps it.
+            let again = try RunConfiguration(
+                yaml: "data: {classes: 100, samples: 1000}", settings: ["head.storage=bf16"]
+            ).decided(like: decided.configuration)
+            #expect(again.fingerprint == decided.configuration.fingerprint)
+        }
+        #expect(try open.deciding(by: nil).head.compute == .bf16)
+        let narrow = try run("head.storage=bf16", "backbone.embedding_size=40")
+        #expect(try narrow.deciding(by: .avx512bf16).head.compute == .fma)
+        // Nothing is open otherwise, and nothing is added to what is stored.
+        for settings in [[], ["head.storage=bf16", "head.compute=bf16"], ["head.compute=fma"]] {
+            let configuration = try RunConfiguration(
+                yaml: "data: {classes: 100, samples: 1000}", settings: settings)
+            let decided = configuration.decided(like: nil)
+            #expect(decided.head.compute == configuration.head.compute)
+        }
+        let old = try RunConfiguration(yaml: "data: {classes: 100, samples: 1000}", settings: ["head.storage=bf16"])
+        #expect(old.decided(like: old).head.compute == "auto", "a run that began with auto goes on as it was")
+        #expect(try RunSetup(old).head.compute == .bf16)
+    }
+
     @Test func noMomentumIsKeptOnlyIfThereIsNone() throws {
         #expect(throws: ConfigurationError.self) { try head("momentum_storage=none") }
         let configuration = try RunConfiguration(

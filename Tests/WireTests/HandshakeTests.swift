@@ -69,6 +69,13 @@ import Wire
         #expect(shard.union(KernelChoice("openblas Zen, onednn avx2")).description == "openblas Haswell, onednn avx2")
         #expect(shard.union(shard) == shard)
         #expect(KernelChoice("").agrees(with: KernelChoice("")))
+        // The head's own kernels give the same bits: they neither make nor break an agreement.
+        let other = KernelChoice("openblas Haswell, head avx2")
+        #expect(KernelChoice("openblas Haswell, head portable").agrees(with: other))
+        #expect(!KernelChoice("openblas Zen, head avx2").agrees(with: other))
+        #expect(!KernelChoice("onednn avx2, head avx2").agrees(with: other))
+        #expect(KernelChoice("").union(other).description == "openblas Haswell")
+        #expect(other.kernels(of: KernelChoice.head) == "avx2" && shard.kernels(of: KernelChoice.head) == nil)
     }
 
     @Test func overASocket() throws {

@@ -85,7 +85,8 @@ extension RunConfiguration {
             ["stochastic", "nearest"].contains(head.rounding), "head.rounding",
             "is \(head.rounding); use stochastic or nearest")
         try require(
-            ["auto", "f32", "bf16"].contains(head.compute), "head.compute", "is \(head.compute); use auto, f32 or bf16")
+            ["auto", "f32", "fma", "bf16", Head.openCompute].contains(head.compute), "head.compute",
+            "is \(head.compute); use auto, f32, fma or bf16")
         try require((1...1_048_576).contains(batch.size), "batch.size", "is \(batch.size), not in 1...1048576")
         try require(
             batch.microBatch >= 1 && batch.size % batch.microBatch == 0, "batch.micro_batch",

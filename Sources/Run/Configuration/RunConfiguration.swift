@@ -35,6 +35,13 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
     public func decided(like stored: RunConfiguration?) -> RunConfiguration {
         var copy = self
         if head.sampling == 0 { copy.head.sampling = if let stored { stored.head.sampling } else { 2 } }
+        if head.compute == "auto" {
+            if let stored {
+                copy.head.compute = stored.head.compute
+            } else if head.storage == "bf16" {
+                copy.head.compute = Head.openCompute
+            }
+        }
         return copy
     }
 
@@ -119,8 +126,10 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var momentumStorage = "f32"
         /// How updates are rounded into fewer bits: `stochastic` or `nearest`.
         public var rounding = "stochastic"
-        /// What products are computed in: `f32`, `bf16`, or `auto`.
+        /// What products are computed in: `f32`, `fma`, `bf16`, or `auto`. In a stored configuration `auto` is bf16 where rows are.
         public var compute = "auto"
+        /// `compute` of a stored run whose first member is still to decide it.
+        public static let openCompute = "open"
         /// A safetensors file with `centers`, and perhaps the optimiser's planes, to start from; empty for random ones.
         public var initial = ""
         /// A safetensors file whose `sampled` replaces random negatives in every step; empty for random ones.

@@ -42,9 +42,9 @@ extension RunConfiguration.Head {
         }
     }
 
-    /// `compute`; `auto` is bf16 where rows are and the kernels can.
+    /// `compute`; `auto` is bf16 where rows are and the kernels can, unless the run's first member decides otherwise.
     func computation(embeddingSize: Int) throws(ConfigurationError) -> Compute {
-        if compute != "auto" { return try value(compute, "head.compute") }
+        if compute != "auto" && compute != Self.openCompute { return try value(compute, "head.compute") }
         let canBeHalf = storage == NumberFormat.bf16.rawValue && Compute.bf16.suits(embeddingSize: embeddingSize)
         return canBeHalf ? .bf16 : .f32
     }

@@ -10,6 +10,7 @@ extension CoordinatorDatabase {
         let origin: String? = row["origin"]
         cluster.origin = try origin.map { try value(CoordinatorRecord.CheckpointRecord.self, $0) }
         cluster.instructionSet = row["instruction_set"]
+        cluster.leastHeadKernels = row["least_head_kernels"]
         cluster.created = row["created"]
 
         var record = CoordinatorRecord()

@@ -126,6 +126,9 @@ extension CoordinatorDatabase {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("head kernels") { db in
+            try db.execute(sql: "ALTER TABLE cluster ADD COLUMN least_head_kernels TEXT;")
+        }
         return migrator
     }
 }

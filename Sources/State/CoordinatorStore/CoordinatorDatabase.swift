@@ -23,6 +23,8 @@ public final class CoordinatorDatabase {
         public var origin: CoordinatorRecord.CheckpointRecord?
         /// The instruction set that the first member computed with.
         public var instructionSet: String?
+        /// The least kernels of the head that members must have, if the first member has decided what it computes in.
+        public var leastHeadKernels: String?
         /// When the cluster was made, ISO 8601 in UTC. Set by `create`.
         public internal(set) var created = ""
 
@@ -107,6 +109,13 @@ public final class CoordinatorDatabase {
     /// Keeps the instruction set that the cluster computes with.
     public func setInstructionSet(_ name: String) throws(CoordinatorStoreError) {
         try transaction(durable: true) { try Self.update($0, "instruction_set = ?", [name]) }
+    }
+
+    /// Keeps the configuration with what the head computes in decided, and the least kernels that members need for it.
+    public func setCompute(configuration: String, leastKernels: String?) throws(CoordinatorStoreError) {
+        try transaction(durable: true) {
+            try Self.update($0, "configuration = ?, least_head_kernels = ?", [configuration, leastKernels])
+        }
     }
 
     /// Runs `body` in a transaction that is synced to the disk when it ends, if `durable`.

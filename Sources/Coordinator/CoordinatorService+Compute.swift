@@ -1,0 +1,40 @@
+import Cluster
+import Configuration
+import CoordinatorStore
+import Logging
+import Model
+import Setup
+import Wire
+
+/// What the head computes in, where the first member's processor decides it.
+extension CoordinatorService {
+    /// Decides by the first member's kernels, if it is still to be decided, and keeps it.
+    ///
+    /// - Throws: `CoordinatorStoreError` if it cannot be written: it is not decided then.
+    func decideCompute(by hello: Hello) throws {
+        guard setup.isComputeOpen else { return }
+        let decided = try setup.deciding(by: Self.headKernels(KernelChoice(hello.instructionSet)))
+        let text = decided.configuration.canonicalText
+        let least = decided.configuration.cluster.sameInstructionSet ? HeadKernels(for: decided.head.compute) : nil
+        try store.setCompute(configuration: text, leastKernels: least?.rawValue)
+        (cluster.configuration, cluster.leastHeadKernels) = (text, least?.rawValue)
+        policy.configurationHash = decided.configuration.fingerprint
+        setup = decided
+        log.info("head.compute \(decided.head.compute), by the processor of the first member, \(hello.name)")
+    }
+
+    /// Why a member cannot compute what the first one has decided, or nil.
+    func lack(of hello: Hello) -> Refusal? {
+        guard let least = cluster.leastHeadKernels.flatMap(HeadKernels.init),
+            let here = Self.headKernels(KernelChoice(hello.instructionSet)), here < least
+        else { return nil }
+        return Refusal(
+            .instructionSet,
+            "this cluster computes with head.compute \(setup.head.compute), as the processor of its first member can; that takes the kernels \(least), the peer's processor has \(here): use a processor that has them, or begin a run with head.compute fma or f32"
+        )
+    }
+
+    private static func headKernels(_ choice: KernelChoice) -> HeadKernels? {
+        choice.kernels(of: KernelChoice.head).flatMap(HeadKernels.init)
+    }
+}
