@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that both PyTorch variants compute the same step as the formulas in double precision.
+"""Checks that all PyTorch variants compute the same step as the formulas in double precision.
 
 Two steps on the same sampled rows (the second has momentum): errors of the loss, of its gradient by the
 features, of the rows and of their momentum, relative to the reference. Exits with 1 above the tolerance.
@@ -91,6 +91,7 @@ def main() -> int:
         variants: dict[str, tuple[DenseHead | SparseHead, float]] = {
             "dense": (DenseHead(case), SINGLE_TOLERANCE),
             "sparse": (SparseHead(case, block=256), BFLOAT16_TOLERANCE),
+            "sparse-f32": (SparseHead(case, torch.float32, block=256), SINGLE_TOLERANCE),
         }
         for name, (head, tolerance) in variants.items():
             errors = errors_of(head, case)
@@ -98,7 +99,7 @@ def main() -> int:
             all_good = all_good and good
             numbers = "  ".join(f"{key} {error:.1e}" for key, error in errors.items())
             verdict = "ok" if good else f"above {tolerance}"
-            print(f"r = {case.sample_rate:<4} {name:7} relative errors: {numbers}  {verdict}")
+            print(f"r = {case.sample_rate:<4} {name:10} relative errors: {numbers}  {verdict}")
     return 0 if all_good else 1
 
 

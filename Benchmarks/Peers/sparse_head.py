@@ -1,4 +1,4 @@
-"""Partial FC in PyTorch without autograd, in bf16: only sampled rows are read and written, once each.
+"""Partial FC in PyTorch without autograd, in bf16 or f32: only sampled rows are read and written, once each.
 
 With x̂, ŵ of length 1, c = x̂·ŵ, z = s c (the target's with the margin) and g = ∂loss/∂c:
 
@@ -19,12 +19,12 @@ from sampling import sample_by_draws
 
 
 class SparseHead:
-    """Rows and momentum in bf16. A step goes over the sampled rows in blocks that stay in the cache."""
+    """Rows, momentum and products in `kind`. A step goes over the sampled rows in blocks that stay in the cache."""
 
-    def __init__(self, case: Case, block: int = 4096) -> None:
-        self.case, self.block = case, block
+    def __init__(self, case: Case, kind: torch.dtype = torch.bfloat16, block: int | None = None) -> None:
+        self.case, self.kind, self.block = case, kind, block or (4096 if kind == torch.bfloat16 else 2048)
         self.all = case.sampled == case.classes
-        self.weight = torch.empty(case.classes, case.embedding_size, dtype=torch.bfloat16)
+        self.weight = torch.empty(case.classes, case.embedding_size, dtype=kind)
         self.weight.normal_(0, INITIAL_DEVIATION)
         self.momentum = torch.zeros_like(self.weight)
         self.gathered = self.weight if self.all else self.weight.new_empty(case.sampled, case.embedding_size)
@@ -44,10 +44,10 @@ class SparseHead:
         # The targets' logits decide the loss: they alone are computed in single precision.
         angles = (functional.normalize(self.weight[labels].float()) * directions).sum(1).clamp(-1, 1).acos()
         target_logits = SCALE * torch.cos(angles + MARGIN)
-        normalizer = self.forward(directions.bfloat16(), targets, target_logits, sampled)
+        normalizer = self.forward(directions.to(self.kind), targets, target_logits, sampled)
         target_gradients = SCALE / len(labels) * (target_logits.exp() / normalizer - 1)
         target_gradients *= torch.sin(angles + MARGIN) / torch.sin(angles)
-        numerator = self.backward(directions.bfloat16(), targets, target_gradients, normalizer, sampled)
+        numerator = self.backward(directions.to(self.kind), targets, target_gradients, normalizer, sampled)
         loss = (normalizer.log() - target_logits).mean()
         return loss.item(), (numerator - (numerator * directions).sum(1, keepdim=True) * directions) / lengths
 
@@ -84,8 +84,8 @@ class SparseHead:
             positions, samples = self.inside(targets, block)
             gradients[positions, samples] = target_gradients[samples]
             projections = torch.linalg.vecdot(gradients, cosines)[:, None]
-            factors = (WEIGHT_DECAY - inverse.square() * projections).bfloat16()
-            gradients = gradients.mul_(inverse).bfloat16()
+            factors = (WEIGHT_DECAY - inverse.square() * projections).to(self.kind)
+            gradients = gradients.mul_(inverse).to(self.kind)
             numerator += torch.mm(gradients.t(), rows)
             momentum = (
                 self.momentum[block] if sampled is None else self.momentum.index_select(0, sampled[block])
@@ -113,6 +113,6 @@ class SparseHead:
 
 def scatter(table: Tensor, ids: Tensor, rows: Tensor) -> None:
     """Writes `rows` [n, D] at `ids` [n]; index_copy_ goes by elements: 16-byte ones save time."""
-    if table.shape[1] % 8 == 0:
+    if table.shape[1] * table.element_size() % 16 == 0:
         table, rows = table.view(torch.complex128), rows.view(torch.complex128)
     table.index_copy_(0, ids, rows)

@@ -6,6 +6,8 @@ import json
 import resource
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -21,6 +23,13 @@ def resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+VARIANTS: dict[str, Callable[[Case], DenseHead | SparseHead]] = {
+    "dense": DenseHead,
+    "sparse": SparseHead,
+    "sparse-f32": partial(SparseHead, kind=torch.float32),
+}
+
+
 def step_milliseconds(head: DenseHead | SparseHead, case: Case) -> float:
     """The time of one step, sampling included, on a fresh batch."""
     labels = torch.randint(case.classes, (case.batch,))
@@ -32,7 +41,7 @@ def step_milliseconds(head: DenseHead | SparseHead, case: Case) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant", choices=["dense", "sparse"])
+    parser.add_argument("variant", choices=list(VARIANTS))
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--sample-rate", type=float, required=True)
     parser.add_argument("--threads", type=int, default=2)
@@ -44,7 +53,7 @@ def main() -> None:
     torch.manual_seed(1)
     start_bytes = resident_bytes()
     case = Case(options.classes, options.sample_rate)
-    head = {"dense": DenseHead, "sparse": SparseHead}[options.variant](case)
+    head = VARIANTS[options.variant](case)
     times = [step_milliseconds(head, case) for _ in range(WARM_UP_STEPS + options.repetitions)]
     figures = {
         "milliseconds": statistics.median(times[WARM_UP_STEPS:]),
