@@ -40,6 +40,11 @@ import Testing
         ("{optimizer: {name: adamw}, head: {momentum_storage: bf16}}", "head.momentum_storage"),
         ("head: {rounding: up}", "head.rounding"),
         ("head: {compute: int8}", "head.compute"),
+        ("data: {augment: [blur]}", "data.augment"), ("data: {augment: [crop=1.5]}", "data.augment"),
+        ("data: {augment: [crop=0]}", "data.augment"), ("data: {augment: [crop=nan]}", "data.augment"),
+        ("data: {augment: [crop=]}", "data.augment"), ("data: {augment: [crop, crop=0.1]}", "data.augment"),
+        ("data: {augment: [gray]}", "data.augment"), ("data: {augment: [\"\"]}", "data.augment"),
+        ("{data: {kind: features, augment: [crop]}, backbone: {name: none}}", "data.augment"),
         ("batch: {size: 100, micro_batch: 32}", "batch.micro_batch"),
         ("head: {sample_rate: much}", "head.sample_rate"),
         ("batch: {size: 1048576, micro_batch: 8}", "batch.micro_batch"),
@@ -62,6 +67,23 @@ import Testing
         let error = #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: yaml) }
         #expect(error?.key == key)
         #expect(error?.problem.isEmpty == false)
+    }
+
+    /// Without any, a run is stored as before there was the key.
+    @Test func augmentationsAreNamedInAList() throws {
+        let plain = try RunConfiguration(yaml: "")
+        #expect(!plain.canonicalText.contains("augment") && plain.data.changes.isEmpty)
+        #expect(try RunConfiguration(yaml: "data: {augment: []}").fingerprint == plain.fingerprint)
+        let some = try RunConfiguration(yaml: "data: {channels: 3, augment: [gray=0.05, crop]}")
+        #expect(some.data.changes == [.init(name: "gray", probability: 0.05), .init(name: "crop")])
+        #expect(try RunConfiguration(stored: some.canonicalText) == some && some.fingerprint != plain.fingerprint)
+        #expect(
+            try RunConfiguration(yaml: "", settings: ["data.augment=[erase=1]"]).data.changes
+                == [.init(name: "erase", probability: 1)])
+        let error = #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: "data: {augment: [blur]}") }
+        #expect(
+            error?.problem
+                == "names blur; use crop, resized_crop, low_resolution, photometric, gray, erase")
     }
 
     /// Names are texts whatever they look like; without any, a run is stored as before there was the key.

@@ -70,7 +70,8 @@ private func loader(
 
     /// Cutting a step among ranks, in any order of requests and with any number of threads, changes no value.
     @Test func rangesThreadsAndHistoryDoNotMatter() throws {
-        let augmentation = Augmentation(flip: true, maximumShift: 1)
+        let augmentation = Augmentation(
+            flip: true, maximumShift: 1, changes: PixelChange.Kind.allCases.map { PixelChange($0, probability: 0.5) })
         let whole = try loader(augmentation: augmentation, threads: 1)
         let parts = try loader(augmentation: augmentation, threads: 3)
         for (step, cuts) in [(5, [0, 6]), (6, [0, 1, 6]), (7, [0, 2, 2, 3, 6]), (2, [0, 5, 6]), (7, [0, 3, 6])] {
@@ -127,6 +128,38 @@ private func loader(
         #expect((1800..<2200).contains(choices.count { $0.flip }))
         for shift in -2...2 { #expect((640..<960).contains(choices.count { $0.shiftX == shift })) }
         #expect((0..<100).allSatisfy { !Augmentation(maximumShift: 2).choice(seed: 1, step: $0, position: 0).flip })
+    }
+
+    /// Nothing but what is switched on is changed, in the order of the kinds, before the image is shifted and mirrored.
+    @Test func changesAreMadeToPixelsFirst() throws {
+        let plain = try loader().batch(step: 3, microBatches: 0..<6).images.array(Float.self)
+        #expect(
+            try loader(augmentation: Augmentation(changes: [])).batch(step: 3, microBatches: 0..<6).images.array(
+                Float.self)
+                == plain)
+        let changes = [PixelChange(.erase, probability: 1), PixelChange(.photometric, probability: 0.5)]
+        let augmentation = Augmentation(flip: true, maximumShift: 1, changes: changes)
+        #expect(augmentation.changes.map(\.kind) == [.photometric, .erase])
+        let loader = try loader(augmentation: augmentation)
+        let images = try loader.batch(step: 3, microBatches: 0..<6).images.array(Float.self)
+        #expect(images != plain)
+        for (position, index) in loader.order.indices(step: 3).enumerated() {
+            let shape = loader.dataset.imageShape
+            let target = Tensor(zeros: Float.self, shape: [shape.count])
+            var pixels = [UInt8](repeating: 0, count: shape.count)
+            try pixels.withUnsafeMutableBufferPointer { pixels in
+                try loader.dataset.image(at: index, into: pixels)
+                for change in augmentation.changes {
+                    try change.choice(shape: shape, seed: 4, step: 3, position: position)?.apply(
+                        to: pixels, shape: shape)
+                }
+                ImageTensor.normalize(
+                    UnsafeBufferPointer(pixels), shape: shape,
+                    choice: augmentation.choice(seed: 4, step: 3, position: position), layout: .nchw,
+                    into: target.mutable(Float.self))
+            }
+            #expect(Array(images[position * 18..<(position + 1) * 18]) == target.array(Float.self))
+        }
     }
 
     @Test func mirrorImages() {

@@ -13,6 +13,10 @@ import Testing
     private static let samples = 90
     private static let labels = 9
 
+    @Test func theNamesOfAugmentationsAreThoseOfTheirKinds() {
+        #expect(RunConfiguration.Data.augmentations == PixelChange.Kind.allCases.map(\.rawValue))
+    }
+
     private func configuration(classes: Int, in folder: TemporaryFolder) throws -> RunConfiguration {
         let path = folder.path + "/features.safetensors"
         let features = (0..<Self.samples).flatMap { [Float($0), Float($0 % Self.labels)] }

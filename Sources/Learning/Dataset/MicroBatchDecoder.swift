@@ -30,6 +30,8 @@ struct MicroBatchDecoder: Sendable {
         for row in samples.indices {
             let position = positions.lowerBound + row
             samples[row] = try decode(samples[row], step: step, position: position, into: pixels)
+            try options.augmentation.change(
+                pixels, shape: shape, seed: order.seed, step: step, position: position)
             ImageTensor.normalize(
                 UnsafeBufferPointer(pixels), shape: shape,
                 choice: options.augmentation.choice(seed: order.seed, step: step, position: position),

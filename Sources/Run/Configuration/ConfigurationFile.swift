@@ -72,7 +72,9 @@ extension RunConfiguration {
         let defaults = leaves(withEveryKey)
         let keys = ["name", "betas", "epsilon", "moments", "decay"].map { "optimizer.\($0)" }
         return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") })
-            .merging(["head.sampling": "1", "backbone.frozen": "[]", "backbone.graph": "\"\""]) { $1 }
+            .merging([
+                "head.sampling": "1", "backbone.frozen": "[]", "backbone.graph": "\"\"", "data.augment": "[]",
+            ]) { $1 }
     }()
 
     /// Makes nil what has the value that every run had before there was its key.
@@ -81,6 +83,7 @@ extension RunConfiguration {
         if head.sampling == 1 { head.sampling = nil }
         if backbone.frozen?.isEmpty == true { backbone.frozen = nil }
         if backbone.graph?.isEmpty == true { backbone.graph = nil }
+        if data.augment?.isEmpty == true { data.augment = nil }
         if optimizer.decay == defaults.decay { optimizer.decay = nil }
         guard optimizer.name == defaults.name else { return }
         optimizer.name = nil

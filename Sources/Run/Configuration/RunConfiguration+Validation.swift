@@ -46,6 +46,7 @@ extension RunConfiguration {
             data.maximumClasses >= 0 && data.minimumImages >= 1 && data.heldOutClasses >= 0 && data.classes >= 0
                 && data.samples >= 0, "data", "has a negative count")
         try require((0...16).contains(data.shift), "data.shift", "is \(data.shift), not in 0...16")
+        try data.validateAugmentation()
         try require(
             (1...8192).contains(backbone.embeddingSize), "backbone.embedding_size",
             "is \(backbone.embeddingSize), not in 1...8192")

@@ -66,6 +66,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var flip = false
         /// Shifts images at random by up to so many pixels.
         public var shift = 0
+        /// Further random changes of training images: names, each perhaps with `=` and a probability; nil for none.
+        public var augment: [String]? = []
         /// What a corrupt image does: `skip` or `fail`.
         public var corruptImages = "skip"
         /// Number of classes trained; 0 to read it from the data.

@@ -62,7 +62,11 @@ public final class StepSource: @unchecked Sendable {
         case .images(let dataset):
             var options = BatchLoaderOptions()
             options.layout = .nhwc
-            options.augmentation = Augmentation(flip: configuration.data.flip, maximumShift: configuration.data.shift)
+            options.augmentation = Augmentation(
+                flip: configuration.data.flip, maximumShift: configuration.data.shift,
+                changes: configuration.data.changes.compactMap { change in
+                    PixelChange.Kind(rawValue: change.name).map { PixelChange($0, probability: change.probability) }
+                })
             options.badSamples = configuration.data.corruptImages == "fail" ? .fatal : .skip
             return .images(
                 try BatchLoader(
