@@ -989,7 +989,7 @@ const ProtobufCMessageDescriptor onnx__string_string_entry_proto__descriptor =
   (ProtobufCMessageInit) onnx__string_string_entry_proto__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor onnx__tensor_proto__field_descriptors[10] =
+static const ProtobufCFieldDescriptor onnx__tensor_proto__field_descriptors[11] =
 {
   {
     "dims",
@@ -1088,6 +1088,18 @@ static const ProtobufCFieldDescriptor onnx__tensor_proto__field_descriptors[10] 
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "doc_string",
+    12,
+    PROTOBUF_C_LABEL_OPTIONAL,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Onnx__TensorProto, doc_string),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "external_data",
     13,
     PROTOBUF_C_LABEL_REPEATED,
@@ -1113,11 +1125,12 @@ static const ProtobufCFieldDescriptor onnx__tensor_proto__field_descriptors[10] 
   },
 };
 static const unsigned onnx__tensor_proto__field_indices_by_name[] = {
-  9,   /* field[9] = data_location */
+  10,   /* field[10] = data_location */
   1,   /* field[1] = data_type */
   0,   /* field[0] = dims */
+  8,   /* field[8] = doc_string */
   7,   /* field[7] = double_data */
-  8,   /* field[8] = external_data */
+  9,   /* field[9] = external_data */
   2,   /* field[2] = float_data */
   3,   /* field[3] = int32_data */
   4,   /* field[4] = int64_data */
@@ -1129,8 +1142,8 @@ static const ProtobufCIntRange onnx__tensor_proto__number_ranges[4 + 1] =
   { 1, 0 },
   { 4, 2 },
   { 7, 4 },
-  { 13, 8 },
-  { 0, 10 }
+  { 12, 8 },
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor onnx__tensor_proto__descriptor =
 {
@@ -1140,7 +1153,7 @@ const ProtobufCMessageDescriptor onnx__tensor_proto__descriptor =
   "Onnx__TensorProto",
   "onnx",
   sizeof(Onnx__TensorProto),
-  10,
+  11,
   onnx__tensor_proto__field_descriptors,
   onnx__tensor_proto__field_indices_by_name,
   4,  onnx__tensor_proto__number_ranges,

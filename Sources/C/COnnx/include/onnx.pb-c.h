@@ -141,7 +141,7 @@ struct  Onnx__TensorProto
   size_t n_dims;
   int64_t *dims;
   /*
-   * FLOAT 1, INT32 6, INT64 7, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
+   * FLOAT 1, UINT8 2, INT8 3, INT32 6, INT64 7, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
    */
   protobuf_c_boolean has_data_type;
   int32_t data_type;
@@ -156,6 +156,7 @@ struct  Onnx__TensorProto
   ProtobufCBinaryData raw_data;
   size_t n_double_data;
   double *double_data;
+  char *doc_string;
   size_t n_external_data;
   Onnx__StringStringEntryProto **external_data;
   /*
@@ -166,7 +167,7 @@ struct  Onnx__TensorProto
 };
 #define ONNX__TENSOR_PROTO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&onnx__tensor_proto__descriptor) \
-    , 0,NULL, 0, 0, 0,NULL, 0,NULL, 0,NULL, NULL, 0, {0,NULL}, 0,NULL, 0,NULL, 0, 0 }
+    , 0,NULL, 0, 0, 0,NULL, 0,NULL, 0,NULL, NULL, 0, {0,NULL}, 0,NULL, NULL, 0,NULL, 0, 0 }
 
 
 struct  Onnx__ValueInfoProto
