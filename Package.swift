@@ -138,8 +138,8 @@ let package = Package(
             path: "Sources/Learning/Training", swiftSettings: settings),
         // Networks as ONNX files: written, and read with nothing in a file trusted.
         .target(
-            name: "ONNX", dependencies: ["COnnx", "CProtobufC", "Model", "Tensors"], path: "Sources/Learning/ONNX",
-            swiftSettings: settings),
+            name: "ONNX", dependencies: ["COnnx", "CProtobufC", "Inference", "Model", "Tensors"],
+            path: "Sources/Learning/ONNX", swiftSettings: settings),
 
         // Networks in use: folded, in single precision or in integers.
         .target(
@@ -302,7 +302,8 @@ let package = Package(
             dependencies: ["Determinism", "Inference", "Model", "Quantization", "Tensors", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "ONNXTests", dependencies: ["Model", "ONNX", "Tensors", "TestSupport"],
+            name: "ONNXTests",
+            dependencies: ["Determinism", "Inference", "Model", "ONNX", "Tensors", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
             name: "SetupTests",

@@ -7,10 +7,11 @@ import ProcessSupport
 /// `worker export`.
 struct Export: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Write a trained backbone as an ONNX model.",
+        abstract: "Write a trained or quantised backbone as an ONNX model.",
         discussion: """
             The model has operator set 17, an open batch, the input "data" [batch, channels, height, width] and one output. It \
-            takes pixels as (x - 127.5) / 127.5, or as 0...255 with --with-normalization.
+            takes pixels as (x - 127.5) / 127.5, or as 0...255 with --with-normalization. A quantised backbone becomes a model with \
+            QuantizeLinear and DequantizeLinear around its layers.
             """)
 
     @Option(help: "The backbone: a safetensors file.", completion: .file(extensions: ["safetensors"]))
@@ -30,11 +31,15 @@ struct Export: ParsableCommand {
 
     func run() throws {
         do {
-            let (layout, parameters) = try BackboneFile.read(backbone)
-            guard let graph = layout.graph else {
-                throw ValidationError("\(backbone) holds no network: its embeddings are the data set's")
+            switch try LoadedBackbone.read(backbone) {
+            case .quantized(let network, let integers):
+                try ONNXFile.write(network, integers: integers, to: output, withNormalization: withNormalization)
+            case .plain(let layout, let parameters):
+                guard let graph = layout.graph else {
+                    throw ValidationError("\(backbone) holds no network: its embeddings are the data set's")
+                }
+                try ONNXFile.write(graph, parameters: parameters, to: output, withNormalization: withNormalization)
             }
-            try ONNXFile.write(graph, parameters: parameters, to: output, withNormalization: withNormalization)
         } catch {
             FileHandle.standardError.write(Data("worker export: \(error)\n".utf8))
             throw ExitCode(70)

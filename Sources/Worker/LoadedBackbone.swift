@@ -28,25 +28,26 @@ struct LoadedBackbone {
         case unfolded(BackboneWorker)
     }
 
-    /// Reads an ONNX file, a quantised network, or else a backbone's safetensors.
+    /// Reads an ONNX file, plain or quantised, a quantised network, or else a backbone's safetensors.
     ///
     /// - Throws: `BackboneError`, `ONNXError` or `SafeTensorsError` if the file cannot be used.
     init(_ path: String, threads: Int) throws {
         self.threads = threads
         let blocks = ParallelBlocks(threads: threads)
         let kernels = try InferenceKernels.best()
-        if QuantizedFile.isOne(path) {
-            let (folded, integers, _) = try QuantizedFile.read(path)
+        let (layout, parameters): (ParameterLayout, Tensor)
+        switch try Self.read(path) {
+        case .quantized(let folded, let integers):
             guard [1, 3].contains(folded.input.channels) else {
-                throw SafeTensorsError(
-                    path: path, problem: "takes images of \(folded.input.channels) channels; 1 or 3 are needed")
+                throw BackboneError(
+                    .file, "\(path): takes images of \(folded.input.channels) channels; 1 or 3 are needed")
             }
             (shape, embeddingSize) = (ImageShape(folded.input), folded.embeddingSize)
             network = .folded(InferenceNetwork(folded, integers: integers, kernels: kernels, blocks: blocks))
             fingerprint = try FileFingerprint.of(path)
             return
+        case .plain(let plain, let values): (layout, parameters) = (plain, values)
         }
-        let (layout, parameters) = try Self.read(path)
         shape = ImageShape(
             channels: layout.configuration.inputChannels, height: layout.configuration.inputHeight,
             width: layout.configuration.inputWidth)
@@ -63,27 +64,46 @@ struct LoadedBackbone {
         }
     }
 
-    private static func read(_ path: String) throws -> (layout: ParameterLayout, parameters: Tensor) {
-        guard path.lowercased().hasSuffix(".onnx") else { return try BackboneFile.read(path) }
-        let (graph, parameters) = try ONNXFile.read(path)
-        guard graph.inputShape.count == 3, [1, 3].contains(graph.inputShape[0]) else {
-            throw ONNXError(
-                path: path,
-                problem:
-                    "its input is \(graph.inputShape) behind the batch; images of 1 or 3 channels, [channels, height, width], are needed"
-            )
+    /// What a file holds.
+    enum Contents {
+        /// Parameters are f32 [P].
+        case plain(ParameterLayout, Tensor)
+        case quantized(FoldedNetwork, [IntegerLayer?])
+    }
+
+    /// Reads a file, whatever it holds.
+    ///
+    /// - Throws: `BackboneError`, `ONNXError` or `SafeTensorsError` if the file cannot be used.
+    static func read(_ path: String) throws -> Contents {
+        guard path.lowercased().hasSuffix(".onnx") else {
+            if QuantizedFile.isOne(path) {
+                let (network, integers, _) = try QuantizedFile.read(path)
+                return .quantized(network, integers)
+            }
+            let (layout, parameters) = try BackboneFile.read(path)
+            return .plain(layout, parameters)
         }
-        return (ParameterLayout(graph), parameters)
+        switch try ONNXFile.readNetwork(path) {
+        case .quantized(let network, let integers): return .quantized(network, integers)
+        case .graph(let graph, let parameters):
+            guard graph.inputShape.count == 3, [1, 3].contains(graph.inputShape[0]) else {
+                throw ONNXError(
+                    path: path,
+                    problem:
+                        "its input is \(graph.inputShape) behind the batch; images of 1 or 3 channels, [channels, height, width], are needed"
+                )
+            }
+            return .plain(ParameterLayout(graph), parameters)
+        }
     }
 
     /// A network in single precision and its parameters, of an ONNX or safetensors file.
     ///
     /// - Throws: `BackboneError` or `ONNXError` if the file cannot be used, or holds no network or a quantised one.
     static func readGraph(_ path: String) throws -> (graph: Graph, parameters: Tensor) {
-        guard !QuantizedFile.isOne(path) else {
+        guard case .plain(let layout, let parameters) = try read(path) else {
             throw BackboneError(.file, "\(path) is quantised already; quantise the network that it was made of")
         }
-        let (layout, parameters) = try read(path)
         guard let graph = layout.graph else {
             throw BackboneError(.file, "\(path) holds no network: its embeddings are the data set's")
         }

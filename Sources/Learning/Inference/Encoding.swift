@@ -1,18 +1,21 @@
 /// How numbers become codes: q = clamp(round(scale·x) + zero, ±limit), and back: x ≈ (q − zero)/scale.
 ///
-/// Scales multiply, as in EasyQuant (arXiv 2006.16669, eq. 1). Codes never reach −2^(bits−1): at most 63 in size, eight products of
-/// 7-bit codes fit 16 bits.
+/// Scales multiply, as in EasyQuant (arXiv 2006.16669, eq. 1). Codes do not reach −2^(bits−1): at most 63 in size, eight products of
+/// 7-bit codes fit 16 bits. Only activations of 8 bits may (`lowest`).
 public struct Encoding: Sendable, Hashable, Codable {
     /// 2…8.
     public var bits: Int
     public var scale: Float
-    /// The code of zero, in −limit…limit; 0 if positive and negative numbers have the same range.
+    /// The code of zero, itself one of the codes; 0 if positive and negative numbers have the same range.
     public var zero: Int
+    /// −128 where 8 bits have that code too, as in files of other programs; nil: −limit.
+    public var lowest: Int?
 
-    public init(bits: Int, scale: Float, zero: Int = 0) {
+    public init(bits: Int, scale: Float, zero: Int = 0, lowest: Int? = nil) {
         self.bits = bits
         self.scale = scale
         self.zero = zero
+        self.lowest = lowest
     }
 
     /// 127 for 8 bits, 63 for 7.
@@ -24,7 +27,7 @@ public struct Encoding: Sendable, Hashable, Codable {
     /// The byte of zero.
     public var zeroByte: Int { zero + byteOffset }
     /// Codes that zero is subtracted from: (low, high) = (−limit − zero, limit − zero).
-    public var range: (low: Float, high: Float) { (Float(-limit - zero), Float(limit - zero)) }
+    public var range: (low: Float, high: Float) { (Float((lowest ?? -limit) - zero), Float(limit - zero)) }
 
     /// Codes of numbers at `scale` without a zero, as weights have them.
     static func code(_ value: Float, scale: Float, limit: Int) -> Int8 {

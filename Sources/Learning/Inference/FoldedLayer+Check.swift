@@ -137,7 +137,8 @@ extension FoldedNetwork {
         guard let weighted = layer.weighted else { return "has integers, but no weights" }
         let encoding = integers.input
         guard (2...8).contains(encoding.bits), encoding.scale > 0, encoding.scale.isFinite,
-            abs(encoding.zero) <= encoding.limit
+            encoding.lowest == nil || (encoding.lowest == -128 && encoding.bits == 8),
+            ((encoding.lowest ?? -encoding.limit)...encoding.limit).contains(encoding.zero)
         else { return "its encoding is \(encoding)" }
         guard weighted.depth <= depthLimit else {
             return "sums \(weighted.depth) products; integers of 32 bits hold \(depthLimit)"

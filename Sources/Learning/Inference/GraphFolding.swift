@@ -4,15 +4,17 @@ public import Tensors
 extension FoldedNetwork {
     /// Folds a network for inference.
     ///
-    /// - Parameter parameters: f32 [P], in the order of the graph.
+    /// - Parameters:
+    ///   - parameters: f32 [P], in the order of the graph.
+    ///   - fixed: nodes whose weights stay as they are: a normalisation behind one becomes a layer.
     /// - Throws: `BackboneError` that names the node if an operator cannot be run in this form.
-    public init(_ graph: Graph, parameters: Tensor) throws(BackboneError) {
+    public init(_ graph: Graph, parameters: Tensor, fixed: Set<String> = []) throws(BackboneError) {
         let layout = ParameterLayout(graph)
         guard parameters.dtype == .f32, parameters.count == layout.count else {
             throw BackboneError(
                 .invalidPayload, "\(graph.name): \(parameters.count) parameters of \(layout.count)")
         }
-        var folding = try GraphFolding(graph, layout, parameters)
+        var folding = try GraphFolding(graph, layout, parameters, fixed)
         self = try folding.network()
     }
 }
@@ -22,17 +24,24 @@ private struct GraphFolding {
     private let graph: Graph
     private let layout: ParameterLayout
     private let parameters: Tensor
+    private let fixed: Set<String>
     private let consumers: [[Int]]
     private var layers: [FoldedLayer] = []
     /// The folded value of each value of the graph, and those that more than one node reads.
     private var values: [Int: Int] = [:]
     private var shared: Set<Int> = []
     private let input: Extents
+    /// Weights of all convolutions, which groups make many of.
+    private var weightCount = 0
+    private static let weightLimit = 1 << 28
 
-    init(_ graph: Graph, _ layout: ParameterLayout, _ parameters: Tensor) throws(BackboneError) {
+    init(
+        _ graph: Graph, _ layout: ParameterLayout, _ parameters: Tensor, _ fixed: Set<String>
+    ) throws(BackboneError) {
         self.graph = graph
         self.layout = layout
         self.parameters = parameters
+        self.fixed = fixed
         consumers = graph.consumers
         input = try Self.extents(graph.inputShape)
         bind(.input, to: 0)
@@ -167,7 +176,7 @@ private struct GraphFolding {
         BackboneError(.invalidConfiguration, "cannot be run by the inference engine \(what)")
     }
 
-    private func weighted(
+    private mutating func weighted(
         _ c: Graph.Convolution, _ input: Extents, _ output: Extents
     ) throws(BackboneError) -> WeightedLayer {
         let shape = layout[c.weight].shape
@@ -182,7 +191,10 @@ private struct GraphFolding {
         } else {
             // Groups become zeros: few networks have any but depthwise ones.
             let (count, overflow) = (outputs * taps).multipliedReportingOverflow(by: input.channels)
-            guard !overflow, count < 1 << 28 else { throw unsupported("with \(c.groups) groups of this size") }
+            guard !overflow, count < Self.weightLimit - weightCount else {
+                throw unsupported("with \(c.groups) groups of this size")
+            }
+            weightCount += count
             weights = [Float](repeating: 0, count: count)
             let perGroup = outputs / c.groups
             for o in 0..<outputs {
@@ -237,7 +249,7 @@ private struct GraphFolding {
         _ value: Graph.Value
     ) {
         if let position = producer(of: x), layers[position].first == .none, layers[position].residual == nil,
-            case .weighted(var layer) = layers[position].operation
+            !fixed.contains(layers[position].name), case .weighted(var layer) = layers[position].operation
         {
             for index in layer.weights.indices { layer.weights[index] *= factor[layer.output(ofWeight: index)] }
             for o in layer.bias.indices { layer.bias[o] = layer.bias[o] * factor[o] + summand[o] }

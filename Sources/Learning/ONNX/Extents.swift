@@ -39,6 +39,7 @@ struct Constant {
         case stored(StoredTensor)
         case floats([Float])
         case integers([Extent])
+        indirect case encoded(EncodedConstant)
     }
 
     var name: String
@@ -52,7 +53,7 @@ struct Constant {
     var isInteger: Bool {
         switch content {
         case .stored(let tensor): tensor.kind.isInteger
-        case .floats: false
+        case .floats, .encoded: false
         case .integers: true
         }
     }
@@ -63,6 +64,7 @@ struct Constant {
         switch content {
         case .stored(let tensor): stored = try tensor.floats()
         case .floats(let values): stored = values
+        case .encoded(let encoded): stored = try encoded.floats()
         case .integers(let values):
             guard !values.contains(where: \.isBatch) else { throw Problem("\(name) depends on the batch") }
             stored = values.map { Float($0.number) }
@@ -84,7 +86,7 @@ struct Constant {
         case .stored(let tensor):
             guard count <= 1 << 12 else { throw Problem("\(name) has \(count) elements: too many for a shape") }
             return try tensor.integers().map { Extent(number: $0) }
-        case .floats: throw Problem("\(name) has no integers")
+        case .floats, .encoded: throw Problem("\(name) has no integers")
         }
     }
 

@@ -53,6 +53,7 @@ extension Importer {
         var result = first
         switch node.type {
         case "Identity": return first
+        case "QuantizeLinear", "DequantizeLinear": return try foldedCodes(node, first)
         case "Cast":
             // Integers stay ones for shapes, and are floats where floats are read.
             guard [1, 6, 7, 10, 11, 16].contains(node.integer("to", 0)) else {

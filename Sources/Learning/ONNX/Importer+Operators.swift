@@ -37,6 +37,8 @@ extension Importer {
             let kind = node.type == "GlobalMaxPool" ? Graph.PoolingKind.maximum : .average
             return [.value(try add(node.name, .globalPooling(kind), [value(node)]))]
         case "ReduceMean", "ReduceMax": return [.value(try reduction(node))]
+        case "QuantizeLinear": return [try quantized(node)]
+        case "DequantizeLinear": return [try decoded(node)]
         case "Softmax": return [.value(try softmax(node))]
         case "Dropout":
             if let training = try constant(node, 2), try training.floats().first ?? 0 != 0 {
@@ -114,8 +116,7 @@ extension Importer {
     }
 
     private mutating func convolution(_ node: FileNode) throws -> Graph.Value {
-        let (x, outside) = try padded(node)
-        let weight = try required(node, 1)
+        var weight = try required(node, 1)
         guard weight.shape.count == 4, !weight.isTransposed else {
             throw Problem("a weight of \(weight.shape); [outputs, inputs, height, width] is read")
         }
@@ -126,13 +127,15 @@ extension Importer {
         guard (1...1 << 16).contains(kernel.height), (1...1 << 16).contains(kernel.width) else {
             throw Problem("a kernel of \(kernel.height)×\(kernel.width)")
         }
+        let integer = try integerLayer(node, &weight, outputs: weight.shape[0], axis: 0)
+        let (x, outside) = try integer.map { ($0.input, .zero) } ?? padded(node)
         let strides = try pair(node, "strides", [1, 1])
         let dilation = try pair(node, "dilations", [1, 1])
         let own = try padding(node, x, kernel: kernel, strides: strides, dilation: dilation)
         let id = parameter(weight)
         let bias = try constant(node, 2).map { parameter($0) }
         return try add(
-            node.name,
+            integer?.name ?? node.name,
             .convolution(
                 .init(
                     weight: id, bias: bias, strides: strides, padding: plus(own, outside), dilation: dilation,

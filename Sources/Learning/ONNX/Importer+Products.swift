@@ -46,8 +46,11 @@ extension Importer {
             bias = try vector(stored, weight.shape[0], times: node.float("beta", 1))
             guard bias != nil else { throw Problem("a bias of \(stored.shape) for \(weight.shape[0]) outputs") }
         }
+        let integer = try integerLayer(
+            node, &weight, outputs: weight.shape[0], axis: weight.isTransposed ? 1 : 0)
         let id = parameter(weight)
-        return try add(node.name, .linear(weight: id, bias: bias.map { parameter($0) }), [x])
+        return try add(
+            integer?.name ?? node.name, .linear(weight: id, bias: bias.map { parameter($0) }), [integer?.input ?? x])
     }
 
     mutating func matrixProduct(_ node: FileNode) throws -> Known {
@@ -55,7 +58,10 @@ extension Importer {
         guard case .constant(let stored) = try input(node, 1) else {
             return .value(try add(node.name, .matrixProduct, [x, value(node, 1)]))
         }
-        let weight = try transposed(stored)
+        var weight = try transposed(stored)
+        let integer = try integerLayer(
+            node, &weight, outputs: weight.shape[0], axis: weight.isTransposed ? 1 : 0)
+        let (name, source) = (integer?.name ?? node.name, integer?.input ?? x)
         var bias: Constant?
         // PyTorch's linear layers are a product and a sum.
         if let output = node.outputs.first, let next = readers[output], next.count == 1,
@@ -70,12 +76,12 @@ extension Importer {
             {
                 bias = found
                 let id = parameter(weight)
-                let y = try add(node.name, .linear(weight: id, bias: bias.map { parameter($0) }), [x])
+                let y = try add(name, .linear(weight: id, bias: bias.map { parameter($0) }), [source])
                 known[sum.outputs[0]] = .value(y)
                 done.insert(next[0])
                 return .value(y)
             }
         }
-        return .value(try add(node.name, .linear(weight: parameter(weight), bias: nil), [x]))
+        return .value(try add(name, .linear(weight: parameter(weight), bias: nil), [source]))
     }
 }

@@ -21,6 +21,9 @@ struct Importer {
         case halfErfPlusOne(Graph.Value)
         /// A step of a layer normalisation written out.
         case normalization(NormalizationStep, Graph.Value, axes: Int)
+        /// What QuantizeLinear and DequantizeLinear make of a value.
+        case codes(EncodedValue)
+        case decoded(DecodedValue)
     }
 
     let message: ModelMessage
@@ -40,13 +43,23 @@ struct Importer {
     var normalized: [Graph.Value: Normalized] = [:]
     /// Node by node, what made the values of the builder.
     var made: [Graph.Node] = []
+    /// The nodes of the graph that are computed in integers, by name.
+    var integerNodes: [String: IntegerNode] = [:]
     private var names: Set<String> = []
     /// Elements that folding may still make.
     private var foldingLeft: Int
     /// Elements of all tensors of the file, and of its constants.
     var storedCount: Int
 
-    static func read(_ message: ModelMessage, openExtent: Int) throws -> (graph: Graph, parameters: Tensor) {
+    /// What a file holds.
+    struct Result {
+        let graph: Graph
+        /// Codes, for nodes in integers.
+        let parameters: Tensor
+        let integers: [String: IntegerNode]
+    }
+
+    static func read(_ message: ModelMessage, openExtent: Int) throws -> Result {
         let proto = message.graph
         var opset: Int?
         for entry in array(message.model.pointee.opset_import, message.model.pointee.n_opset_import) {
@@ -92,10 +105,11 @@ struct Importer {
         for position in importer.nodes.indices where !importer.done.contains(position) {
             try importer.importNode(position)
         }
-        guard case .value(let result)? = importer.known[string(output.pointee.name)] else {
-            throw Problem("no node makes its output \(string(output.pointee.name))")
+        switch importer.known[string(output.pointee.name)] {
+        case .value(let result): return try importer.finish(result)
+        case .decoded(let result): return try importer.finish(result.held)
+        default: throw Problem("no node makes its output \(string(output.pointee.name))")
         }
-        return try importer.finish(result)
     }
 
     private init(
@@ -153,7 +167,7 @@ struct Importer {
         }
     }
 
-    private func finish(_ output: Graph.Value) throws -> (graph: Graph, parameters: Tensor) {
+    private func finish(_ output: Graph.Value) throws -> Result {
         // Only what the output depends on.
         var isNeeded = [Bool](repeating: false, count: made.count + 1)
         isNeeded[output.index] = true
@@ -195,7 +209,7 @@ struct Importer {
             }
             start += elements.count
         }
-        return (result, flat)
+        return Result(graph: result, parameters: flat, integers: integerNodes)
     }
 
     // What the operators are made with.
@@ -236,6 +250,8 @@ struct Importer {
     func value(_ node: FileNode, _ index: Int = 0) throws -> Graph.Value {
         switch try input(node, index) {
         case .value(let value): return value
+        case .decoded(let decoded): return decoded.held
+        case .codes: throw Problem("its input is codes, which only DequantizeLinear reads")
         case .padded: throw Problem("padding is read by convolutions and average pooling only")
         case .constant: throw Problem("input \(index) is a constant, where a value is needed")
         case .normalization: throw Problem("a step of a layer normalisation is read as part of it only")

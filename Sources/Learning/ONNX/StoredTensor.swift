@@ -5,6 +5,8 @@ internal import Foundation
 struct StoredTensor {
     enum Kind: Int32 {
         case float = 1
+        case uint8 = 2
+        case int8 = 3
         case int32 = 6
         case int64 = 7
         case float16 = 10
@@ -13,11 +15,13 @@ struct StoredTensor {
 
         var size: Int {
             switch self {
+            case .uint8, .int8: 1
             case .float16, .bfloat16: 2
             case .float, .int32: 4
             case .int64, .double: 8
             }
         }
+        /// Whether shapes are made of them.
         var isInteger: Bool { self == .int32 || self == .int64 }
     }
 
@@ -35,7 +39,7 @@ struct StoredTensor {
         self.name = name
         guard let kind = Kind(rawValue: proto.data_type) else {
             throw Problem(
-                "tensor \(name): elements of type \(proto.data_type); float, double, float16, bfloat16, int32 and int64 are read"
+                "tensor \(name): elements of type \(proto.data_type); float, double, float16, bfloat16, uint8, int8, int32 and int64 are read"
             )
         }
         self.kind = kind
@@ -55,6 +59,9 @@ struct StoredTensor {
         }
     }
 
+    /// A text that is kept with the tensor.
+    var note: String { string(proto.doc_string) }
+
     private var isExternal: Bool { proto.has_data_location != 0 && proto.data_location == 1 }
 
     private var storedCount: Int {
@@ -63,7 +70,7 @@ struct StoredTensor {
         }
         return switch kind {
         case .float: proto.n_float_data
-        case .int32, .float16, .bfloat16: proto.n_int32_data
+        case .int32, .float16, .bfloat16, .uint8, .int8: proto.n_int32_data
         case .int64: proto.n_int64_data
         case .double: proto.n_double_data
         }
@@ -80,6 +87,8 @@ struct StoredTensor {
                     case .float16: Float(raw.loadUnaligned(fromByteOffset: offset, as: Float16.self))
                     case .bfloat16:
                         Float(bitPattern: UInt32(raw.loadUnaligned(fromByteOffset: offset, as: UInt16.self)) << 16)
+                    case .uint8: Float(raw[offset])
+                    case .int8: Float(Int8(bitPattern: raw[offset]))
                     case .int32: Float(raw.loadUnaligned(fromByteOffset: offset, as: Int32.self))
                     case .int64: Float(raw.loadUnaligned(fromByteOffset: offset, as: Int64.self))
                     }
@@ -93,6 +102,8 @@ struct StoredTensor {
         case .float16: words.map { Float(Float16(bitPattern: UInt16(truncatingIfNeeded: $0))) }
         case .bfloat16: words.map { Float(bitPattern: UInt32(UInt16(truncatingIfNeeded: $0)) << 16) }
         case .int32: words.map { Float($0) }
+        case .uint8: words.map { Float(UInt8(truncatingIfNeeded: $0)) }
+        case .int8: words.map { Float(Int8(truncatingIfNeeded: $0)) }
         case .int64: array(proto.int64_data, proto.n_int64_data).map { Float($0) }
         }
     }
