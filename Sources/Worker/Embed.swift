@@ -1,6 +1,7 @@
 import ArgumentParser
 import Dataset
 import Foundation
+import Model
 import ProcessSupport
 import Verification
 
@@ -20,6 +21,12 @@ struct Embed: ParsableCommand {
 
     @Option(help: "The backbone: a safetensors or ONNX file.", completion: .file(extensions: ["safetensors", "onnx"]))
     var backbone: String
+
+    @Option(
+        help: """
+            The network that a safetensors file from elsewhere holds, if its tensors do not show it: \(BackboneConfiguration.names.joined(separator: ", ")).
+            """)
+    var network: String?
 
     @Option(
         help: """
@@ -71,7 +78,7 @@ struct Embed: ParsableCommand {
     }
 
     private func embed() throws {
-        let network = try LoadedBackbone(backbone, threads: threads)
+        let network = try LoadedBackbone(backbone, as: self.network, threads: threads)
         var images = try NamedImages(images, shape: network.shape)
         if skipUndecodable {
             let decodable = decodableImages(of: images.source, threads: threads)

@@ -87,7 +87,7 @@ extension Evaluate {
 
     private func loadedBackbone() throws -> LoadedBackbone {
         guard let backbone else { throw DatasetError(.invalidOption, "--backbone is needed to embed images") }
-        return try LoadedBackbone(backbone, threads: threads)
+        return try LoadedBackbone(backbone, as: network, threads: threads)
     }
 
     private func features(_ source: any ImageSource, _ network: LoadedBackbone) throws -> [Float] {

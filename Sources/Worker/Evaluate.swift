@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Dataset
 import Foundation
+import Model
 import ProcessSupport
 public import Verification
 
@@ -22,6 +23,12 @@ struct Evaluate: ParsableCommand {
             iresnet.
             """, completion: .file(extensions: ["safetensors", "onnx"]))
     var backbone: String?
+
+    @Option(
+        help: """
+            The network that a safetensors file from elsewhere holds, if its tensors do not show it: \(BackboneConfiguration.names.joined(separator: ", ")).
+            """)
+    var network: String?
 
     @Option(
         name: .customLong("bin"), parsing: .upToNextOption, help: "InsightFace .bin verification sets.",
@@ -113,6 +120,7 @@ struct Evaluate: ParsableCommand {
         guard isReady != (backbone != nil) else {
             throw ValidationError(isReady ? "with ready embeddings, --backbone has no use" : "--backbone is needed")
         }
+        guard network == nil || backbone != nil else { throw ValidationError("--network goes with --backbone") }
         guard (gallery == nil) == (probes == nil), distractors == nil || gallery != nil else {
             throw ValidationError("--gallery and --probes go together, and --distractors with them")
         }
@@ -164,7 +172,7 @@ struct Evaluate: ParsableCommand {
 
     private func evaluate() throws -> [VerificationReport] {
         guard let backbone else { throw DatasetError(.invalidOption, "--backbone is needed") }
-        let network = try LoadedBackbone(backbone, threads: threads)
+        let network = try LoadedBackbone(backbone, as: self.network, threads: threads)
         let sets = try PairSets(
             bins: bins, pairs: pairs.flatMap { list in images.map { (list, $0) } }, shape: network.shape, flips: flip,
             skipsMissing: skipMissing, preprocessing: preprocess, threads: threads)

@@ -30,13 +30,14 @@ struct LoadedBackbone {
 
     /// Reads an ONNX file, plain or quantised, a quantised network, or else a backbone's safetensors.
     ///
+    /// - Parameter name: the network that safetensors hold; nil to find out.
     /// - Throws: `BackboneError`, `ONNXError` or `SafeTensorsError` if the file cannot be used.
-    init(_ path: String, threads: Int) throws {
+    init(_ path: String, as name: String? = nil, threads: Int) throws {
         self.threads = threads
         let blocks = ParallelBlocks(threads: threads)
         let kernels = try InferenceKernels.best()
         let (layout, parameters): (ParameterLayout, Tensor)
-        switch try Self.read(path) {
+        switch try Self.read(path, as: name) {
         case .quantized(let folded, let integers):
             guard [1, 3].contains(folded.input.channels) else {
                 throw BackboneError(
@@ -73,14 +74,20 @@ struct LoadedBackbone {
 
     /// Reads a file, whatever it holds.
     ///
+    /// - Parameter name: the network that safetensors hold; nil to find out.
     /// - Throws: `BackboneError`, `ONNXError` or `SafeTensorsError` if the file cannot be used.
-    static func read(_ path: String) throws -> Contents {
-        guard path.lowercased().hasSuffix(".onnx") else {
+    static func read(_ path: String, as name: String? = nil) throws -> Contents {
+        let isONNX = path.lowercased().hasSuffix(".onnx")
+        guard name == nil || !isONNX && !QuantizedFile.isOne(path) else {
+            throw BackboneError(.file, "\(path) says itself which network it holds: leave --network out")
+        }
+        guard isONNX else {
             if QuantizedFile.isOne(path) {
                 let (network, integers, _) = try QuantizedFile.read(path)
                 return .quantized(network, integers)
             }
-            let (layout, parameters) = try BackboneFile.read(path)
+            let (layout, parameters) =
+                try name.map { try BackboneFile.read(path, network: $0) } ?? BackboneFile.read(path)
             return .plain(layout, parameters)
         }
         switch try ONNXFile.readNetwork(path) {

@@ -79,6 +79,8 @@ import Testing
         }
         let refused = try embed("e.safetensors")
         #expect(refused.code == 70 && refused.text.contains("i2.pgm"), "\(refused.text)")
+        let other = try embed("e.safetensors", "--network", "mbf")
+        #expect(other.code == 70 && other.text.contains("holds iresnet-small"), "\(other.text)")
         #expect(try embed("e.npy", "--int8").text.contains("needs an --output that ends in .safetensors"))
         #expect(try embed("e.safetensors", "--skip-undecodable").code == 0)
         let skipped = try String(contentsOfFile: folder.path + "/e.safetensors.skipped.tsv", encoding: .utf8)
