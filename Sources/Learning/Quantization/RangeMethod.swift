@@ -24,7 +24,7 @@ public enum RangeMethod: String, Sendable, CaseIterable, Codable {
         guard self != .max, range.high - range.low > ValueRange.smallest, (range.high - range.low).isFinite else {
             return encoding(range.low, range.high)
         }
-        let histogram = ValueHistogram(values, range: range, isSigned: zeroPoint)
+        let histogram = ValueHistogram(values, range: range, isSigned: zeroPoint, skipsZeros: self == .kl)
         switch self {
         case .max: return encoding(range.low, range.high)
         case .percentile:
@@ -53,15 +53,18 @@ struct ValueHistogram {
     private let isSigned: Bool
     private let range: ValueRange
 
-    /// - Parameter isSigned: whether bins go from the lowest to the highest value, or over sizes from 0 on.
-    init(_ values: Tensor, range: ValueRange, isSigned: Bool) {
+    /// - Parameters:
+    ///   - isSigned: whether bins go from the lowest to the highest value, or over sizes from 0 on.
+    ///   - skipsZeros: whether exact zeros, which every encoding has, are left out: behind a ReLU they are half of all values, and
+    ///     a divergence would see nothing else.
+    init(_ values: Tensor, range: ValueRange, isSigned: Bool, skipsZeros: Bool) {
         self.isSigned = isSigned
         self.range = range
         low = isSigned ? Swift.min(range.low, 0) : 0
         let high = isSigned ? Swift.max(range.high, 0) : range.largest
         width = (high - low) / Float(Self.binCount)
         let scale = 1 / width
-        for x in values.buffer(Float.self) {
+        for x in values.buffer(Float.self) where !skipsZeros || x != 0 {
             // What is no number counts as nothing.
             let place = ((isSigned ? x : abs(x)) - low) * scale
             counts[place > 0 ? (place < Float(Self.binCount) ? Int(place) : Self.binCount - 1) : 0] += 1
