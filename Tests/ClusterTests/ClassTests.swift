@@ -69,6 +69,14 @@ import Testing
             try cluster.waitUntilFinished(seconds: 120)
             #expect(try TrainingRun(of: cluster).gap == nil)
             #expect(try cluster.run("classes", ["list"]).text.contains("20"))
+            // Those that are retired are no match for anybody.
+            let files = directory.appending(path: "files")
+            let (code, text) = try cluster.run("export", [files.path, "--int8"])
+            #expect(code == 0, "\(text)")
+            let centers = try SafeTensorsFile(files.appending(path: "centers-int8.safetensors").path)
+            let labels = try centers.tensor(centers.entry("labels", .i64)).array(Int64.self)
+            #expect(labels == (0..<32).filter { $0 != 1 && $0 != 3 })
+            #expect(try centers.signedBytes("features").shape == [30, 16])
         }
     }
 
