@@ -1,8 +1,10 @@
 import ArgumentParser
 import Foundation
+import Inference
 import Model
 import ONNX
 import ProcessSupport
+import Quantization
 
 /// `worker export`.
 struct Export: ParsableCommand {
@@ -17,13 +19,22 @@ struct Export: ParsableCommand {
     @Option(help: "The backbone: a safetensors file.", completion: .file(extensions: ["safetensors"]))
     var backbone: String
 
-    @Option(name: .shortAndLong, help: "The ONNX file to write.", completion: .file(extensions: ["onnx"]))
+    @Option(name: .shortAndLong, help: "The file to write.", completion: .file(extensions: ["onnx", "table"]))
     var output: String
 
     @Flag(help: "Let the model take pixels 0...255 and normalise them itself.")
     var withNormalization = false
 
+    @Option(
+        help:
+            "Write ncnn's calibration table of a quantised backbone, for the network in this .param file of ncnn's converter.",
+        completion: .file(extensions: ["param"]))
+    var ncnnParam: String?
+
     func validate() throws {
+        if withNormalization, ncnnParam != nil {
+            throw ValidationError("--with-normalization and --ncnn-param exclude each other")
+        }
         if let problem = WritablePlace.problem(ofFile: output) {
             throw ValidationError("--output cannot be written: \(problem)")
         }
@@ -33,8 +44,12 @@ struct Export: ParsableCommand {
         do {
             switch try LoadedBackbone.read(backbone) {
             case .quantized(let network, let integers):
+                if let ncnnParam { return try writeTable(network, integers, ncnnParam) }
                 try ONNXFile.write(network, integers: integers, to: output, withNormalization: withNormalization)
             case .plain(let layout, let parameters):
+                guard ncnnParam == nil else {
+                    throw ValidationError("\(backbone) is not quantised: a calibration table needs its scales")
+                }
                 guard let graph = layout.graph else {
                     throw ValidationError("\(backbone) holds no network: its embeddings are the data set's")
                 }
@@ -44,5 +59,16 @@ struct Export: ParsableCommand {
             FileHandle.standardError.write(Data("worker export: \(error)\n".utf8))
             throw ExitCode(70)
         }
+    }
+
+    private func writeTable(_ network: FoldedNetwork, _ integers: [IntegerLayer?], _ path: String) throws {
+        // Text of a line per layer: a larger file is something else.
+        let limit = 1 << 24
+        guard let file = FileHandle(forReadingAtPath: path), let data = try file.read(upToCount: limit + 1),
+            data.count <= limit
+        else { throw ValidationError("\(path) cannot be read, or is no .param file") }
+        let table = try CalibrationTable.text(
+            network, integers: integers, parameters: String(decoding: data, as: UTF8.self))
+        try table.write(toFile: output, atomically: true, encoding: .utf8)
     }
 }
