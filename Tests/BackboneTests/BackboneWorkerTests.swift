@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Training
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct BackboneWorkerTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct BackboneWorkerTests {
     @Test func namedBackbonesRun() throws {
         for (name, channels, extent) in [("iresnet-small", 1, 32), ("iresnet-small", 3, 64), ("iresnet18", 3, 32)] {
             let configuration = try BackboneConfiguration.named(name, channels: channels, height: extent, width: extent)

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// AdamW of the backbone's parameters.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DenseAdamWTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct DenseAdamWTests {
     let layout: ParameterLayout
 
     init() throws { layout = try ParameterLayout(smallConfiguration()) }

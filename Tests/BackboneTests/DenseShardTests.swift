@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Training
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DenseShardTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct DenseShardTests {
     let layout: ParameterLayout
     let gradients: Tensor
     static let microBatches = 3

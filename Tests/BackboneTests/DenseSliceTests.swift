@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Dense slices that come and go, and steps that are done again from a log.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DenseSliceTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct DenseSliceTests {
     let layout: ParameterLayout
     static let microBatches = 2
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Training
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DeterminismTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct DeterminismTests {
     static let microBatches = 7
     static let size = 4
 

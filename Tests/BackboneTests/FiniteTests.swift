@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Training
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FiniteTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct FiniteTests {
     @Test func aGradientThatIsNotFiniteNamesItsLayer() throws {
         let configuration = try BackboneConfiguration.named(
             "iresnet-small", channels: 1, height: 32, width: 32, embeddingSize: 8)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Backbones that others wrote: InsightFace's names, any precision, and what else is in such files.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ForeignWeightsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ForeignWeightsTests {
     /// A safetensors file made by hand: names, types and bytes.
     private func write(_ tensors: [(name: String, type: String, shape: [Int], bytes: [UInt8])], to path: String) throws
     {

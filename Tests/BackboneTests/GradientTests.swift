@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Training
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct GradientTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct GradientTests {
     /// The derivative along a random direction in every trained tensor, by central differences, against the gradient.
     /// All layers behind a tensor take part in its gradient, so this covers the gradients of inputs too.
     @Test(arguments: [

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Training
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct GraphTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct GraphTests {
     /// Counts that PyTorch gives for InsightFace's `mobilefacenet.py`.
     @Test(arguments: [("mbf", 2_059_520), ("mbf_large", 6_314_880)])
     func insightFaceParameterCounts(name: String, count: Int) throws {

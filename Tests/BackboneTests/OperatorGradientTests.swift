@@ -6,7 +6,7 @@ import Testing
 import Training
 
 /// Every operator, forward and backward, in small networks: gradients of inputs and parameters against difference quotients.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct OperatorGradientTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct OperatorGradientTests {
     /// A network of a few operators between two layers with weights, so that each operator's input gradient matters.
     struct Case: CustomTestStringConvertible, Sendable {
         let name: String

@@ -4,7 +4,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ParameterLayoutTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ParameterLayoutTests {
     @Test(arguments: [
         ("iresnet18", 24_025_600), ("iresnet34", 34_139_328), ("iresnet50", 43_590_848), ("iresnet100", 65_156_160),
     ])

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// A reader of a log that grows, is cut at its beginning, loses its end, or is another one.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EventCursorTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct EventCursorTests {
     /// What a coordinator keeps, and what a reader has seen of it.
     private struct Log {
         var kept: [ClusterEvent] = []

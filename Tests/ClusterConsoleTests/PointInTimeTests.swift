@@ -2,7 +2,7 @@ import ClusterConsole
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PointInTimeTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PointInTimeTests {
     @Test(arguments: [
         ("90s", 910.0), ("10m", 400), ("0.1h", 640), ("0d", 1000), ("1700000000", 1_700_000_000), ("12.5", 12.5),
         ("1970-01-02T00:00:10Z", 86_410), ("1970-01-02T01:00:10+01:00", 86_410), ("1970-01-02T00:00:10.500Z", 86_410.5),

@@ -2,7 +2,7 @@ import ClusterConsole
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SparklineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SparklineTests {
     @Test func theScaleIsFromTheLeastToTheLargest() {
         #expect(Sparkline.text([0, 1, 2, 3, 4, 5, 6, 7], width: 8) == "▁▂▃▄▅▆▇█")
         #expect(Sparkline.text([5, 5, 5], width: 8) == "▁▁▁")

@@ -2,7 +2,7 @@ import ClusterConsole
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TerminalKeyTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TerminalKeyTests {
     private func keys(_ text: String) -> [TerminalKey] { TerminalKey.keys(in: text.utf8) }
 
     @Test func keysAreRead() {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The frames of `coordinator top`, which are a function of what is known and of the size of the screen.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TopFrameTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TopFrameTests {
     private func view(shards: Int = 2, workers: Int = 2, prefix: String = "") -> TopView {
         var status = ClusterStatus(clusterID: "c0ffee", state: "training")
         status.committed = 1203

@@ -5,7 +5,7 @@ import Testing
 import Wire
 
 /// Key sets on disk: who gets what, and what is said of files that cannot be used.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct KeySetTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct KeySetTests {
     private func withSet(_ body: (_ set: KeySet, _ path: String) throws -> Void) throws {
         let path = FileManager.default.temporaryDirectory.appending(path: "keys-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: path) }

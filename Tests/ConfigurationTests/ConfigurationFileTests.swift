@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ConfigurationFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ConfigurationFileTests {
     @Test func defaultsAreValid() throws {
         #expect(try RunConfiguration(yaml: "") == RunConfiguration())
     }

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Whatever a file holds, the answer is a configuration or an error with its place.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ConfigurationTextTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ConfigurationTextTests {
     private func read(_ bytes: [UInt8]) throws -> RunConfiguration {
         let directory = FileManager.default.temporaryDirectory.appending(path: "configuration-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Values are what was written, and what cannot be meant is said with its key, its line, what was found and what is wanted.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ConfigurationValueTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ConfigurationValueTests {
     /// YAML's own rules make dates, numbers and truth values of these.
     @Test(arguments: [
         "1.10", "007", "2026-11-29", "2026-11-29T10:00:00Z", "20:30", "1e3", "no", "yes", "off", "true", "0x10",

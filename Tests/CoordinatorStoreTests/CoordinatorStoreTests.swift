@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What the coordinator decided is there after a restart, and a file that cannot be trusted is refused.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorStoreTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorStoreTests {
     private typealias Decision = CoordinatorRecord.Decision
 
     private static let id = StepID(term: 1, step: 5, attempt: 2)

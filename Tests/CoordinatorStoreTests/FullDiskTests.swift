@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// A disk that fills up, and has room again.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FullDiskTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct FullDiskTests {
     @Test func decisionsCanBeRepeatedWhenThereIsRoom() throws {
         let folder = try TemporaryFolder()
         guard try Self.run("mount", "-t", "tmpfs", "-o", "size=1m", "partialfc-test", folder.path) else {

@@ -4,7 +4,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CenterProductsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CenterProductsTests {
     /// Every product is close to the exact one, and its bits do not depend on the rows beside it.
     @Test(arguments: [1, 15, 16, 17, 100]) func productsAreThoseOfPairs(width: Int) {
         var random = KeyedRandom(seed: 1, purpose: .test, UInt64(width))

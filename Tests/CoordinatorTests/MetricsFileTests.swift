@@ -7,7 +7,7 @@ import StepProtocol
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct MetricsFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct MetricsFileTests {
     private struct Line: Decodable {
         var step: Int
         var loss: Double?

@@ -36,7 +36,7 @@ private func loader(
     return try BatchLoader(dataset: images, order: order, microBatchSize: 2, options: options)
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct BatchLoaderTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct BatchLoaderTests {
     @Test func batchesFollowTheOrder() throws {
         let loader = try loader()
         for step in [0, 1, 2, 9, 1] {

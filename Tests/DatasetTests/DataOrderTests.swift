@@ -3,7 +3,7 @@ import Determinism
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DataOrderTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct DataOrderTests {
     @Test(arguments: [1, 2, 3, 7, 64, 65, 1000, 4097])
     func everyEpochIsAPermutation(count: Int) {
         for epoch: UInt64 in 0..<3 {

@@ -9,7 +9,7 @@ private let skipping = DatasetOptions(imageShape: gray.imageShape, badSamples: .
 private func dot(_ value: UInt8) -> [UInt8] { pgm([value, value, value, value], width: 2, height: 2) }
 
 /// Folders as users have them: nothing vanishes without a word.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FolderContentTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct FolderContentTests {
     @Test func picturesAreKnownByTheirContents() throws {
         let folder = try TemporaryFolder()
         for (name, file) in [

@@ -10,7 +10,7 @@ private func write(_ images: [(String, UInt8)], to folder: TemporaryFolder) thro
     }
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FolderDatasetTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct FolderDatasetTests {
     @Test func sortedNamesAreLabels() throws {
         let folder = try TemporaryFolder()
         try write([("b/2.pgm", 3), ("b/10.pgm", 2), ("a/x.PGM", 1), ("c/y.pgm", 4)], to: folder)

@@ -15,7 +15,7 @@ private func smallRecipe() -> GlyphRecipe {
     return recipe
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct GlyphTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct GlyphTests {
     @Test(.enabled(if: installedFaces >= 8, "install the fonts that GlyphFont.standard lists"))
     func cacheRoundTrip() throws {
         let folder = try TemporaryFolder()

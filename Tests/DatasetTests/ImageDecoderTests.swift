@@ -30,7 +30,7 @@ private let redBluePNG = Data(
         iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAIAAAB7QOjdAAAAD0lEQVR4nGP4z8DAwPAfAAcAAf9+CLHQAAAAAElFTkSuQmCC
         """)
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ImageDecoderTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ImageDecoderTests {
     private let ramp: [UInt8] = (0..<64).map { (index: Int) -> UInt8 in UInt8(16 * (index / 8) + 8 * (index % 8)) }
     private let gray8 = ImageShape(channels: 1, height: 8, width: 8)
 

@@ -16,7 +16,7 @@ private func position(of pattern: [UInt8], in bytes: [UInt8]) throws -> Int {
 }
 
 /// Pictures as users have them: the pixels are those of every other reader.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PictureTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PictureTests {
     @Test(arguments: KnownPicture.all) func pixelsAreThoseOfPillow(picture: KnownPicture) throws {
         #expect(hash(try decode(picture.bytes, color8)) == picture.pixelHash, "\(picture.name)")
     }

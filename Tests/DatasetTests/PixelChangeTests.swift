@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Changes of training images: functions of (seed, step, position), and what each does to pixels.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PixelChangeTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PixelChangeTests {
     private static let colour = ImageShape(channels: 3, height: 12, width: 9)
 
     private func pixels(_ shape: ImageShape) -> [UInt8] {

@@ -21,7 +21,7 @@ func sixImages(_ writer: inout RecordWriter, withHeader: Bool = true) {
 
 let gray2 = DatasetOptions(imageShape: ImageShape(channels: 1, height: 2, width: 2))
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RecordDatasetTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct RecordDatasetTests {
     @Test(.enabled(if: dataDirectory != nil, "set DATA_DIR to the folder with celeba_faces112"))
     func celebaMatchesPIL() throws {
         let set = try RecordDataset(path: try #require(dataDirectory) + "/celeba_faces112")

@@ -10,7 +10,7 @@ private var skipping: DatasetOptions {
 }
 
 /// Record files whose keys or index do not fit.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RecordKeyTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct RecordKeyTests {
     /// Six images of three classes, whose headers have these ids.
     private func write(_ ids: [Int], withIndex: Bool, to folder: TemporaryFolder) throws -> RecordWriter {
         var writer = RecordWriter()

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The kernels of inference on every instruction set of this processor, against a plain loop, bit for bit.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct InferenceKernelsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct InferenceKernelsTests {
     private static let sets = [PFI_PORTABLE, PFI_AVX2, PFI_AVX512, PFI_AVX512_VNNI, PFI_NEON].filter {
         pfi_has_isa($0) != 0
     }

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Training
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct InferenceNetworkTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct InferenceNetworkTests {
     private static func graph(_ name: String) throws -> Graph {
         switch name {
         case "operators": try operators()

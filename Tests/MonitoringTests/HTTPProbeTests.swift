@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What a health check asks with.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct HTTPProbeTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct HTTPProbeTests {
     private func probe(_ port: UInt16, host: String? = "127.0.0.1", seconds: Double = 10) -> HTTPProbe {
         HTTPProbe(HTTPAddress(host: host, port: port), limit: .seconds(seconds))
     }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The HTTP server over real sockets.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct HTTPServerTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct HTTPServerTests {
     private func withServer(
         _ handler: @escaping HTTPServer.Handler = { .text("\($0.path) \($0.query.sorted { $0.key < $1.key })") },
         _ body: (HTTPClient) throws -> Void

@@ -2,7 +2,7 @@ import Monitoring
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct MetricsTextTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct MetricsTextTests {
     @Test func familiesHaveHelpTypeAndSamples() {
         var text = MetricsText()
         text.add("a_total", .counter, "How many.", 3)

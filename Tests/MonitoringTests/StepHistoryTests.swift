@@ -3,7 +3,7 @@ import OperatorStatus
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct StepHistoryTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct StepHistoryTests {
     private func figures(_ step: Int, loss: Double? = nil) -> StepFigures {
         StepFigures(
             step: step, loss: loss ?? Double(step), learningRate: 0.5, seconds: 2, backboneSeconds: 1,

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// One parser for every place where an address is written, and one printer.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EndpointTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct EndpointTests {
     @Test(arguments: [
         ("tcp://127.0.0.1:7400", "tcp://127.0.0.1:7400"), ("tcp://[::1]:7400", "tcp://[::1]:7400"),
         ("tcp://*:7400", "tcp://*:7400"), ("tcp://[::]:7400", "tcp://[::]:7400"),

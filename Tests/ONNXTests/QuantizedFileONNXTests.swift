@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Networks in integers as ONNX files with codes between QuantizeLinear and DequantizeLinear, and back.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct QuantizedFileONNXTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct QuantizedFileONNXTests {
     private func quantized(_ path: String) throws -> (FoldedNetwork, [IntegerLayer?]) {
         guard case .quantized(let network, let integers) = try ONNXFile.readNetwork(path) else {
             Issue.record("\(path) was read without integers")

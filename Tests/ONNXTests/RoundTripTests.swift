@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What is exported is read again, and files of others.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RoundTripTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct RoundTripTests {
     private func values(_ count: Int) -> Tensor {
         Tensor((0..<count).map { Float(($0 &* 2_654_435_761) % 1009) / 1009 + 0.1 })
     }

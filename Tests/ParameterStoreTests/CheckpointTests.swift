@@ -6,7 +6,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CheckpointTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CheckpointTests {
     typealias Fixture = StoreFixture
 
     private func write(

@@ -2,7 +2,7 @@ import ParameterStore
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ChecksumTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ChecksumTests {
     /// The check value of CRC-32C in the catalogue of parametrised CRC algorithms.
     @Test func theCheckValueIsRight() { #expect(Checksum.of(Array("123456789".utf8)) == 0xE306_9283) }
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Shard servers that share a pool of directories.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ClaimTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ClaimTests {
     private func claim(_ pool: String) throws -> ShardStore { try ShardStore.claim(in: pool, sync: .never).store }
 
     private func name(_ store: ShardStore) -> String { String(store.directory.split(separator: "/").last ?? "") }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What no manifest names and nobody is writing is removed.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct LeftoverTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct LeftoverTests {
     typealias Fixture = StoreFixture
 
     private let shape = SliceShape(rowCount: 4, width: 2, chunkRows: 2)

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Logs of which it is not known what was synced. See `SyncedMarkTests` for the others.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct LogDamageTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct LogDamageTests {
     typealias Fixture = StoreFixture
 
     private let segment = "/log/steps.000000000000.log"

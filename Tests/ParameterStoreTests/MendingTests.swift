@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// A disk that fails now and then. After a failed sync the system counts as written what it has dropped.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct MendingTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct MendingTests {
     typealias Fixture = StoreFixture
 
     private let shape = SliceShape(rowCount: 512, width: 64, chunkRows: 128)

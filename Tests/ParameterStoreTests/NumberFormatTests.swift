@@ -3,7 +3,7 @@ import ParameterStore
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct NumberFormatTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct NumberFormatTests {
     /// What bf16 is by definition: the neighbour that is nearer, the even one of two that are as near.
     private func nearest(_ value: Float) -> UInt16 {
         let bits = value.bitPattern

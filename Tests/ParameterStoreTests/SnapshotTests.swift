@@ -5,7 +5,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SnapshotTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SnapshotTests {
     typealias Fixture = StoreFixture
 
     private let shape = SliceShape(rowCount: 5, width: 2, chunkRows: 2)

@@ -4,7 +4,7 @@ import ParameterStore
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct StepLogTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct StepLogTests {
     typealias Fixture = StoreFixture
 
     @Test func recordsComeBackBitByBit() throws {

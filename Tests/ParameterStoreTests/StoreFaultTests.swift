@@ -4,7 +4,7 @@ import ParameterStore
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct StoreFaultTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct StoreFaultTests {
     typealias Fixture = StoreFixture
 
     private let shape = SliceShape(rowCount: 512, width: 64, chunkRows: 128)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What a power cut leaves of a log of which it is known up to where it was synced.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SyncedMarkTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SyncedMarkTests {
     typealias Fixture = StoreFixture
 
     private let segment = "/log/steps.000000000000.log"

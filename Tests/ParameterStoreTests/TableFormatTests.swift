@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Tables in every format.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TableFormatTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TableFormatTests {
     typealias Fixture = StoreFixture
     private let parallel = ParallelBlocks(threads: 2)
 

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// AdamW of class centers: sparse by row, with an age for each.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct AdamWTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct AdamWTests {
     static let spreads = [
         Spread(exchange: .features, shards: 1, workers: 1, microBatchSize: 4),
         Spread(exchange: .rows, shards: 3, workers: 2, microBatchSize: 4, threads: 2, scattered: true),

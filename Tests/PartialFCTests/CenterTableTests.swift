@@ -6,7 +6,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CenterTableTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CenterTableTests {
     static func table(
         _ classes: Int, _ size: Int, slices: SliceSet = SliceSet(0..<8), seed: UInt64 = 4, threads: Int = 1
     ) throws -> CenterTable {

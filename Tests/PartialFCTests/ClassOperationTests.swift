@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Classes that are added, retired and merged between the steps of a run.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ClassOperationTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ClassOperationTests {
     static let configuration = HeadConfiguration(
         classCount: 101, embeddingSize: 12, sliceCount: 8, seed: 21, margins: .arcFace(), sampleRate: 0.4)
 

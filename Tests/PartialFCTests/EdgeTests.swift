@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Unusual sizes, against the formulas in double precision.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EdgeTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct EdgeTests {
     struct Case: Sendable, CustomStringConvertible {
         var description: String
         var configuration: HeadConfiguration

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// A `rows` exchange whose rows and gradients are rounded on their way, and one that computes while rows come in.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ExchangeFormatTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ExchangeFormatTests {
     static let formats: [(rows: NumberFormat, gradients: NumberFormat)] = [
         (.bf16, .f32), (.int8, .f32), (.f32, .bf16), (.int8, .bf16),
     ]

@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// Products by fused multiply-adds: near the formulas, the same bits however a step is spread, and on every instruction set.
-@Suite(.tags(.fast), .timeLimit(.minutes(5)), .serialized)
+@Suite(.tags(.fast), .timeLimit(.minutes(20)), .serialized)
 struct FusedProductTests {
     @Test(.enabled(if: GoldenCase.isAvailable), arguments: GoldenCase.names) func matchesTheFormulas(name: String)
         throws

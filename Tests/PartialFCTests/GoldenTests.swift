@@ -7,7 +7,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5)), .serialized, .enabled(if: GoldenCase.isAvailable))
+@Suite(.tags(.fast), .timeLimit(.minutes(20)), .serialized, .enabled(if: GoldenCase.isAvailable))
 struct GoldenTests {
     static let quantities = ["loss", "logZ", "target", "∂x", "∂w", "momentum", "centers"]
 

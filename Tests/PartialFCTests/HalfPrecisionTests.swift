@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Rows and products in fewer bits: near the formulas, and the same bits however a step is spread.
-@Suite(.tags(.fast), .timeLimit(.minutes(5)), .serialized)
+@Suite(.tags(.fast), .timeLimit(.minutes(20)), .serialized)
 struct HalfPrecisionTests {
     static let formats = [
         TableFormat(rows: .f32, momentum: .f32), TableFormat(rows: .bf16, momentum: .f32),

@@ -5,7 +5,7 @@ import ParameterStore
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct MarginTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct MarginTests {
     static let margins: [HeadMargins] = [
         .plain, .arcFace(0.5), .cosFace(0.35), .sphereFace(1.35), .sphereFace(4),
         HeadMargins(m1: 0.9, m2: 0.4, m3: 0.15),

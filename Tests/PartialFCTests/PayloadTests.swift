@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What peers send wrong is refused with a message that says what, and a step can go on afterwards.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PayloadTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PayloadTests {
     static let configuration = HeadConfiguration(
         classCount: 60, embeddingSize: 6, sliceCount: 8, seed: 2, margins: .arcFace(), sampleRate: 0.3)
 

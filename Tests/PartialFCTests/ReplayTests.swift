@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// A step that is done again from what was kept of it gives the bits of the first time.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ReplayTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ReplayTests {
     static let configuration = HeadConfiguration(
         classCount: 1100, embeddingSize: 4096, sliceCount: 4, seed: 13, margins: .arcFace(), sampleRate: 0.2)
     static let (steps, rate) = (6, Float(0.1))
@@ -253,7 +253,7 @@ import Testing
 }
 
 /// When classes took part in a step last.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RowHistoryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct RowHistoryTests {
     private func last(_ shard: ShardHead, _ ids: [Int64]) -> [[Int64]] {
         let steps = shard.lastSteps(ids: ids).array(Int64.self)
         return ids.indices.map { Array(steps[2 * $0..<2 * $0 + 2]) }

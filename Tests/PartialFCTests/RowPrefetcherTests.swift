@@ -6,7 +6,7 @@ import PartialFC
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RowPrefetcherTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct RowPrefetcherTests {
     /// While a log is replayed one step begins as soon as another is over, and nobody says stop.
     @Test func aNewStepSupersedesTheOneBefore() throws {
         let folder = try TemporaryFolder()

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// The same bits for any number of shards, workers and threads, and in both exchanges.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SameBitsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SameBitsTests {
     static let configurations = [
         HeadConfiguration(
             classCount: 300, embeddingSize: 37, sliceCount: 16, seed: 9, margins: .arcFace(), sampleRate: 0.3),

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Negatives are uniform, without replacement, independent between steps and slices, and cheap.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SamplingTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SamplingTests {
     static func sampler(
         _ classes: Int, slices: Int = 1, rate: Double, seed: UInt64 = 1, rule: SamplingRule = .shared
     ) throws -> ClassSampler {

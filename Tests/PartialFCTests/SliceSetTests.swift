@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Slices that come and go between the steps of a run.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SliceSetTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SliceSetTests {
     static let configuration = SameBitsTests.configurations[0]
 
     /// Slices move from shard to shard after every step; nothing of the result changes.

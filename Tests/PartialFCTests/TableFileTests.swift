@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Tables in files instead of memory.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TableFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TableFileTests {
     private static let configuration = HeadConfiguration(
         classCount: 4000, embeddingSize: 64, sliceCount: 4, sampleRate: 0.3,
         optimizer: .sgd(.init(storage: .int8)), storage: .bf16, compute: .bf16)

@@ -3,7 +3,7 @@ import ProcessSupport
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5)), .serialized) struct EnvironmentDefaultsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20)), .serialized) struct EnvironmentDefaultsTests {
     private enum Colour: String, CaseIterable { case red, green }
 
     private func with<Result>(_ name: String, _ value: String, _ body: () -> Result) -> Result {

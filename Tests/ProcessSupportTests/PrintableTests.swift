@@ -3,7 +3,7 @@ import ProcessSupport
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PrintableTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PrintableTests {
     @Test func whatATerminalWouldObeyIsWrittenOut() {
         #expect("shard-0 at größe 中 ✓".printable == "shard-0 at größe 中 ✓")
         #expect("a\u{1B}[2Jb\tc\r\nd".printable == "a\\u{1B}[2Jb\\tc\\r\\nd")

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// How many cores a process may use.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ProcessorTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ProcessorTests {
     @Test func listsOfCores() {
         #expect(ProcessorCores(list: "0")?.numbers == [0])
         #expect(ProcessorCores(list: "8,0-3,2")?.numbers == [0, 1, 2, 3, 8])

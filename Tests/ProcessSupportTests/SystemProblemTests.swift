@@ -3,7 +3,7 @@ import ProcessSupport
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SystemProblemTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SystemProblemTests {
     /// Foundation's own words say nothing.
     @Test func theSystemsWordsAreFound() throws {
         let manager = FileManager.default

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// Scales against Tests/Golden/easyquant.py, which has the paper's algorithm in NumPy and nothing else in common.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EasyQuantGoldenTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct EasyQuantGoldenTests {
     @Test(arguments: [(7, true), (7, false), (4, true), (4, false)], WeightObjective.allCases)
     func scalesAreNumPys(bits: (Int, zeroPoint: Bool), objective: WeightObjective) throws {
         let (bits, zeroPoint) = bits

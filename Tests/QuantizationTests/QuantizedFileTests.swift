@@ -6,7 +6,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct QuantizedFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct QuantizedFileTests {
     private func quantized() throws -> (FoldedNetwork, [IntegerLayer?]) {
         var options = QuantizationOptions()
         options.bitsOf = ["joined": 6, "last": 0]

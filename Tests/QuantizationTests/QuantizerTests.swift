@@ -6,7 +6,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct QuantizerTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct QuantizerTests {
     private func run(
         _ options: QuantizationOptions, threads: Int = 2, kernels: InferenceKernels? = nil
     ) throws -> (Quantizer, Quantizer.Result) {

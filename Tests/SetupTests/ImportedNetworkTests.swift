@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// `backbone.initial` names an ONNX file: its network is the one that is trained.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ImportedNetworkTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ImportedNetworkTests {
     private let folder: TemporaryFolder
     private let path: String
     private let graph: Graph

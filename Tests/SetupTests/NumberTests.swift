@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// How numbers are kept, from the configuration's keys.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct NumberTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct NumberTests {
     private func head(_ settings: String...) throws -> HeadConfiguration {
         try RunSetup(
             RunConfiguration(yaml: "data: {classes: 100, samples: 1000}", settings: settings.map { "head.\($0)" })

@@ -5,7 +5,7 @@ import StepProtocol
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PlanTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PlanTests {
     private func setup() throws -> RunSetup {
         var configuration = RunConfiguration()
         configuration.data.classes = 100

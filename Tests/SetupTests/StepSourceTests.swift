@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// Samples of a step under operations on the classes. Sample i has the feature (i, label).
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct StepSourceTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct StepSourceTests {
     private static let samples = 90
     private static let labels = 9
 

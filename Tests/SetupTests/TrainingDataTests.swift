@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// What the coordinator finds when it opens the data.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TrainingDataTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TrainingDataTests {
     private func picture(_ value: UInt8) -> [UInt8] { Array("P5 2 2 255\n".utf8) + [value, value, value, value] }
 
     private func folderConfiguration(_ path: String, _ settings: String...) throws -> RunConfiguration {

@@ -12,7 +12,7 @@ import TestSupport
 import Testing
 
 /// Slices of the backbone that change hands between steps.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DenseMoveTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct DenseMoveTests {
     private let setup: RunSetup
 
     init() throws {

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Disks that fail while a shard trains: it is said, tried again, over when its cause is, and leaves nothing behind.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct DiskTroubleTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct DiskTroubleTests {
     /// Steps until something holds that a thread of the model brings about.
     private func step(_ shard: SteppingShard, until isDone: () -> Bool) throws {
         let deadline = ContinuousClock.now + .seconds(120)

@@ -12,7 +12,7 @@ import TestSupport
 import Testing
 
 /// Shards that keep rows and momentum in every format, without steps.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FormatTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct FormatTests {
     private static let formats: [TableFormat] = [NumberFormat.f32, .bf16].flatMap { rows in
         NumberFormat.allCases.map { TableFormat(rows: rows, momentum: $0) }
     }

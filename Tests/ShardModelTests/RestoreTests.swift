@@ -11,7 +11,7 @@ import TestSupport
 import Testing
 
 /// A task that fails half-way destroys nothing, and says nothing that is not so.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RestoreTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct RestoreTests {
     private let setup: RunSetup
 
     init() throws { setup = try SteppingShard.setup(slices: 4) }

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// A step is committed as one attempt: members that hold another one notice.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct AttemptIdentityTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct AttemptIdentityTests {
     private static let first = StepID(term: 1, step: 0, attempt: 0)
     private static let second = StepID(term: 1, step: 0, attempt: 1)
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Directories from before an operation on the classes: the step is the same, the rows are not.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineClassDirectoryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineClassDirectoryTests {
     private var cluster = CoordinatorFixture(CoordinatorFixture.configuration(steps: 100))
 
     init() {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Attempts that a shard refuses: who is to blame is left out, whoever of those who were refused says so first, or if nobody does.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineFailureTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineFailureTests {
     private var cluster = CoordinatorFixture(
         CoordinatorFixture.configuration(minimumWorkers: 2) {
             $0.stuckAfter = .seconds(30)

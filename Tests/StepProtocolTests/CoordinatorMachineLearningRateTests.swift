@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Which steps have the learning rate that an operator has set. The fixture's schedule is 1/(step + 1).
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineLearningRateTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineLearningRateTests {
     private var cluster = CoordinatorFixture(
         CoordinatorFixture.configuration(steps: 100) { $0.checkpointDirectory = "/c" })
 

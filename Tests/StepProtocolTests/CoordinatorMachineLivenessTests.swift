@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Workers that hold the others up are named and left out; a worker's word alone commits nothing.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineLivenessTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineLivenessTests {
     private var cluster = CoordinatorFixture(
         CoordinatorFixture.configuration(minimumWorkers: 2) { $0.stuckAfter = .seconds(30) })
     private let everyone = ["s0", "s1", "w0", "w1"]

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Who owns which slice: shards that join, are drained, get lost while slices are on their way to them.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineMoveTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineMoveTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for orders that are checked before they are decided, and for calling off.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineOrderTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineOrderTests {
     private var cluster = CoordinatorFixture()
     private static let order = ClassOperation.add(count: 2, path: "/new")
 

@@ -5,7 +5,7 @@ import Testing
 
 /// Directories that contradict what is known, pasts that were left, attempts that were mixed, and a database that is older than the
 /// cluster.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachinePastTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachinePastTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Processes that were killed, hosts that lost power, directories that are lost, and going back.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineRecoveryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineRecoveryTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for the end of a run: its results, and evaluations that nobody makes.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineResultsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineResultsTests {
     private var cluster: CoordinatorFixture
 
     /// Two steps, the last one done by `w0` and `w1`.

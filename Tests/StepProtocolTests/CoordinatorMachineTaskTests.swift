@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Boundary tasks: steps that are skipped, checkpoints, changes of the classes.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineTaskTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineTaskTests {
     private var cluster = CoordinatorFixture(Self.configuration())
 
     private static func configuration(

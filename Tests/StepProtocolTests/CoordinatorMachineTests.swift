@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for steps, workers and the end of a run, one test each.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct CoordinatorMachineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CoordinatorMachineTests {
     private var cluster = CoordinatorFixture()
 
     @Test mutating func theRunStartsWhenEveryoneIsThere() {

@@ -3,7 +3,7 @@ internal import StepProtocol
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ExchangeChoiceTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ExchangeChoiceTests {
     /// Few sampled rows and a large batch: pulling them is cheaper. Many rows: features are.
     @Test(arguments: [
         (batch: 1024, size: 512, rows: 300, workers: 1, shards: 2, exchange: Exchange.rows),

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Micro-batches are divided by the speed that workers have shown.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct MicroBatchSharesTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct MicroBatchSharesTests {
     // MARK: The division
 
     @Test func equalSharesDifferByOneAtMost() {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Which slices move when shards come and go while others are on their way.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct RebalanceTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct RebalanceTests {
     /// Slices 0 to 3 at the shards of these numbers.
     private func owners(_ shards: Int...) -> [SliceName: Int] {
         Dictionary(uniqueKeysWithValues: shards.enumerated().map { (.centers($0.offset), $0.element) })

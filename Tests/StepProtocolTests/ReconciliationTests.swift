@@ -8,7 +8,7 @@ import Testing
 ///
 /// A case is what the record says, what each shard holds, a line `----`, and what the coordinator says and does then.
 /// `REWRITE_TEST_DATA=1` writes what it does now; read the difference before you keep it.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ReconciliationTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ReconciliationTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .appending(path: "TestData/reconcile")
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What a shard does at step boundaries: tasks, slice maps, restarts, and giving slices away.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ShardMachineBoundaryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ShardMachineBoundaryTests {
     typealias Machine = ShardMachine<String, String>
 
     private var machine = Machine(member: MemberID(.shard, 0), microBatchCount: 4, transfersPerStep: 2, empty: "")

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for a shard, one test each.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ShardMachineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ShardMachineTests {
     typealias Machine = ShardMachine<String, String>
 
     private var machine = Machine(member: MemberID(.shard, 0), microBatchCount: 4, empty: "")

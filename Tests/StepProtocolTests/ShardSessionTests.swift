@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What a shard decides besides its steps, one test each.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ShardSessionTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ShardSessionTests {
     typealias Session = ShardSession<Int, String, String>
 
     private var session = Session(.init(state: ShardState()), directory: .init(), empty: "")

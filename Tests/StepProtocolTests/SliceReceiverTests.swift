@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The rules of a shard that receives slices, one test each.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SliceReceiverTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SliceReceiverTests {
     typealias Machine = SliceReceiver<String>
 
     private var machine = Machine(

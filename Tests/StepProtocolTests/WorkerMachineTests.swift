@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The rules of docs/step-protocol.md for a worker, one test each.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct WorkerMachineTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct WorkerMachineTests {
     typealias Machine = WorkerMachine<String>
 
     private var machine = Machine(

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What a worker decides besides its steps, one test each.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct WorkerSessionTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct WorkerSessionTests {
     typealias Session = WorkerSession<String>
 
     private var session = Session(empty: "")

@@ -2,7 +2,7 @@ import Determinism
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ReductionTreeTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ReductionTreeTests {
     /// A merge that shows the order and shape of the combination.
     private func bracket(_ a: String, _ b: String) -> String { "(\(a)\(b))" }
 
@@ -41,7 +41,7 @@ import Testing
     }
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct KeyedRandomTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct KeyedRandomTests {
     @Test func keysSeparateStreams() {
         func first(_ purpose: RandomPurpose, _ a: UInt64, _ b: UInt64) -> UInt64 {
             var random = KeyedRandom(seed: 1, purpose: purpose, a, b)
@@ -73,7 +73,7 @@ import Testing
     }
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ParallelBlocksTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ParallelBlocksTests {
     @Test(arguments: [1, 2, 5]) func everyBlockRunsOnceWithDenormalsFlushed(threads: Int) {
         let results = UnsafeMutableBufferPointer<Float>.allocate(capacity: 100)
         results.initialize(repeating: -1)

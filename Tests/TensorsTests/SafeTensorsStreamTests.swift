@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Safetensors files that are written and read piece by piece.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SafeTensorsStreamTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SafeTensorsStreamTests {
     private let path = FileManager.default.temporaryDirectory.appending(path: "\(UUID().uuidString).safetensors").path
 
     private func append(_ values: [Float], to writer: SafeTensorsWriter) throws {

@@ -3,7 +3,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct SafeTensorsTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct SafeTensorsTests {
     private let path = FileManager.default.temporaryDirectory.appending(path: "\(UUID()).safetensors").path
 
     private func withFile(_ body: () throws -> Void) rethrows {

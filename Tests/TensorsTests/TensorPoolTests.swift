@@ -2,7 +2,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TensorPoolTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TensorPoolTests {
     @Test func whatComesBackIsLentAgain() throws {
         let pool = TensorPool()
         var first = pool.storage(byteCount: 3 << 20)
@@ -55,7 +55,7 @@ import Testing
     }
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct IdleMemoryTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct IdleMemoryTests {
     @Test func whatNobodyUsesGoesBack() throws {
         let pool = TensorPool()
         do { _ = try #require(pool.storage(byteCount: 4 << 20)) }

@@ -2,7 +2,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TensorTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TensorTests {
     /// A tensor whose elements become -1 when its storage is let go.
     private func fragile(_ elements: [Int32]) -> Tensor {
         let memory = Tensor(elements)

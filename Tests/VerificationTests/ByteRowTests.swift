@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Rows of signed bytes: codes, and their products against plain loops.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct ByteRowTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct ByteRowTests {
     /// What the processor has of portable, avx2 and vnni.
     private static let instructions = 0...pfc_byte_instructions_best()
 

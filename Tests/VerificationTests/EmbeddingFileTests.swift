@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Verification
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EmbeddingFileTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct EmbeddingFileTests {
     private static func values(_ rows: Range<Int>) -> [Float] {
         var values: [Float] = []
         for row in rows { values += [Float(row), Float(row) + 0.25, -1] }

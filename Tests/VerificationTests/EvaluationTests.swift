@@ -54,7 +54,7 @@ private func embedValues(_ images: Tensor) -> Tensor {
     return result
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct EvaluationTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct EvaluationTests {
     @Test func pairsOfOneKindGiveNoFigure() {
         for same in [true, false] {
             let scores = PairScores(scores: [0.1, 0.9, 0.5], same: [same, same, same], folds: [0, 1, 2])

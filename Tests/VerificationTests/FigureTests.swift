@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Verification
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct FigureTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct FigureTests {
     @Test(arguments: ["ties", "fine"]) func ratesAreThoseOfScikitLearn(name: String) throws {
         let golden = try GoldenFigures()
         let same = AdamWGolden.numbers(4000, kind: 1).map { $0 > 0.2 }

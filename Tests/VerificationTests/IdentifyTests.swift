@@ -6,7 +6,7 @@ import Testing
 import Verification
 
 /// Search in rows of files, in bytes and in f32.
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct IdentifyTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct IdentifyTests {
     private let folder: TemporaryFolder
 
     init() throws { folder = try TemporaryFolder() }

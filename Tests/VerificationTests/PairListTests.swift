@@ -19,7 +19,7 @@ private func load(_ list: String, _ folder: TemporaryFolder, missing: BadSampleP
     return try VerificationSet(pairsPath: path, imagesIn: folder.path + "/images", imageShape: gray2, missing: missing)
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PairListTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PairListTests {
     @Test func lfwFormat() throws {
         let folder = try folder()
         let set = try load("2\t1\nA\t1\t2\nA\t1\tB_C\t1\nB_C\t1\t12\nB_C\t12\tA\t2\n", folder)

@@ -34,7 +34,7 @@ private func load(_ pickle: [UInt8]) throws -> VerificationSet {
     return try VerificationSet(binPath: folder.write(pickle, to: "set.bin"), imageShape: gray2)
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct PickleTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct PickleTests {
     @Test(
         .enabled(if: dataDirectory != nil, "set DATA_DIR to the folder with insightface_format"),
         arguments: [

@@ -58,7 +58,7 @@ private struct Files {
     }
 }
 
-@Suite(.tags(.fast), .timeLimit(.minutes(5))) struct TemplateTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct TemplateTests {
     @Test(arguments: [(true, true), (true, false), (false, true), (false, false)])
     func pooledTemplatesHaveTheFiguresOfNumPy(keepNorm: Bool, detectorScore: Bool) throws {
         let golden = try GoldenFigures()

@@ -12,7 +12,7 @@ import Wire
 #endif
 
 /// Large messages, which travel in fragments.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct FragmentTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20)), .serialized) struct FragmentTests {
     private let zeros = { [UInt8](repeating: 0, count: $0) }
     private let id = Proto().number(1, 8).number(2, 1)
 

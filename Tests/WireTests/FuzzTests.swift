@@ -10,7 +10,7 @@ import Wire
 #endif
 
 /// Random and mutated messages against a real server. `FUZZ_SEED` repeats a run, `FUZZ_COUNT` sets its length.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct FuzzTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20)), .serialized) struct FuzzTests {
     private struct Generator: RandomNumberGenerator {
         var state: UInt64
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct HandshakeTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct HandshakeTests {
     let policy = HandshakePolicy(
         clusterID: "glyphs", embeddingSize: 512, classCount: 5530, configurationHash: "c0ffee",
         instructionSet: "avx512")

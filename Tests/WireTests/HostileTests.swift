@@ -11,7 +11,7 @@ import Wire
 #endif
 
 /// Peers that take what they can: a server keeps its memory, its descriptors, and its time for others.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct HostileTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20)), .serialized) struct HostileTests {
     /// Waits until something holds; a minute at most.
     private func wait(
         _ what: Comment, _ place: SourceLocation = #_sourceLocation, _ condition: () throws -> Bool

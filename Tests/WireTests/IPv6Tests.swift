@@ -9,7 +9,7 @@ import Wire
 #endif
 
 /// Sockets of IPv6 and IPv4, and names that have addresses of both.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct IPv6Tests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct IPv6Tests {
     private static func answer(at bind: String, to connect: (String) -> String) throws {
         let server = try TestServer(bind: bind) { _ in .acknowledged }
         defer { server.close() }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct MalformedTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct MalformedTests {
     private func failure(_ header: Proto, _ frames: [[UInt8]] = [], limits: WireLimits = .server) -> WireError? {
         do throws(WireError) {
             _ = try Frames([header.number(1, 5).bytes] + frames).decoded(limits: limits)

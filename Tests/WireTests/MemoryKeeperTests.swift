@@ -3,7 +3,7 @@ import Testing
 import Wire
 
 /// When a server asks the allocator for what nobody uses.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct MemoryKeeperTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct MemoryKeeperTests {
     /// A process whose memory is `inUse`, and what was freed and is still with the allocator.
     private struct Process {
         var inUse = 50 << 20

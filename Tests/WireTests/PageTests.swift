@@ -7,7 +7,7 @@ import Testing
 import Wire
 
 /// PROTOCOL.md is enough to write a client from: its bytes are those that are sent.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct PageTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct PageTests {
     /// The ```` ```hex NAME ```` blocks of the page.
     private static let blocks: [String: [UInt8]] = {
         let page = URL(filePath: #filePath).deletingLastPathComponent()

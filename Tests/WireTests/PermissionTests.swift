@@ -5,7 +5,7 @@ import Testing
 import Wire
 
 /// Which key may send what. The table here is another one than the code's.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct PermissionTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct PermissionTests {
     private func key(_ role: KeyRole) throws -> AcceptedKey {
         AcceptedKey(
             role: role, name: role.rawValue, key: try KeyPair.random().publicKey,

@@ -11,7 +11,7 @@ import Wire
 #endif
 
 /// The system gives the number of a connection that has ended to the next one, before the server has heard of the end.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct ReusedDescriptorTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20)), .serialized) struct ReusedDescriptorTests {
     /// The owner's side of a server, which can hold the thread of the socket where it hands in a message.
     private final class Gate: Sendable {
         let isHeld = Atomic(false)

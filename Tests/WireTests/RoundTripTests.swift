@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5))) struct RoundTripTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20))) struct RoundTripTests {
     @Test func everyMessageComesBack() throws {
         for message in Samples.all() {
             let frames = try Frames(message, request: 1 << 63)

@@ -11,7 +11,7 @@ import Wire
 #endif
 
 /// Servers with keys, and peers that have them, have others, or none.
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct SecurityTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20)), .serialized) struct SecurityTests {
     private func hello(_ role: MemberRole) -> Hello { Hello(role: role, incarnation: 1) }
 
     private var quick: TransportOptions {

@@ -10,7 +10,7 @@ import Wire
     import Glibc
 #endif
 
-@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(5)), .serialized) struct TransportTests {
+@Suite(.tags(.fast), .ownThread, .timeLimit(.minutes(20)), .serialized) struct TransportTests {
     private func worker() -> Hello { Hello(role: .worker, incarnation: 1) }
 
     /// The next event of a kind, throwing away others.
