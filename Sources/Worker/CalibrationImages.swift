@@ -10,6 +10,8 @@ struct CalibrationImages {
     let calibration: Tensor
     /// f32 [n, height, width, channels]; the calibration's where there are no others.
     let check: Tensor
+    /// Whether the images of the check are others.
+    let isCheckApart: Bool
     /// What is not as it was asked for; what it is of stands before it.
     let warnings: [String]
 
@@ -55,5 +57,6 @@ struct CalibrationImages {
         }
         calibration = try decode(first)
         check = rest.isEmpty ? calibration : try decode(rest)
+        isCheckApart = !rest.isEmpty
     }
 }

@@ -67,6 +67,7 @@ struct Embed: ParsableCommand {
         if let problem = WritablePlace.problem(ofFile: output) {
             throw ValidationError("--output cannot be written: \(problem)")
         }
+        try Overwriting.refuse([("--output", output)], inputs: [backbone, images])
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
     }
 
@@ -79,6 +80,7 @@ struct Embed: ParsableCommand {
 
     private func embed() throws {
         let network = try LoadedBackbone(backbone, as: self.network, threads: threads)
+        let preprocess = network.preprocessing(self.preprocess)
         var images = try NamedImages(images, shape: network.shape)
         if skipUndecodable {
             let decodable = decodableImages(of: images.source, threads: threads)
@@ -105,7 +107,9 @@ struct Embed: ParsableCommand {
         }
         try file.finish(
             names: (0..<total).map(images.source.origin), labels: images.labels,
-            metadata: ["preprocessing": "\(preprocess)", "flip": "\(flip)", "backbone": network.fingerprint],
+            metadata: [
+                "preprocessing": "\(preprocess)", "flip": "\(flip)", "backbone": network.fingerprint,
+            ].merging(images.classes.map { [EmbeddingRows.classesKey: $0] } ?? [:]) { $1 },
             inBytes: int8)
         print("\(output): \(total) embeddings of \(file.size) values")
         if let cosine = file.meanCosine { print("int8: the mean cosine to the f32 rows is \(Units.fixed(cosine, 6))") }
@@ -117,9 +121,12 @@ struct NamedImages {
     let source: any ImageSource
     let labels: [Int64]?
     let fingerprint: UInt64
+    /// Where labels are places of folders in the order of their names: what all the names are. Files with the same have the same
+    /// person behind a label.
+    let classes: String?
 
-    private init(source: any ImageSource, labels: [Int64]?, fingerprint: UInt64) {
-        (self.source, self.labels, self.fingerprint) = (source, labels, fingerprint)
+    private init(source: any ImageSource, labels: [Int64]?, fingerprint: UInt64, classes: String?) {
+        (self.source, self.labels, self.fingerprint, self.classes) = (source, labels, fingerprint, classes)
     }
 
     /// Those that decode.
@@ -129,7 +136,8 @@ struct NamedImages {
             withUnsafeBytes(of: image.index) { ContentFingerprint.of($0, after: sum) }
         }
         return NamedImages(
-            source: decodable, labels: labels.map { labels in decodable.indices.map { labels[$0] } }, fingerprint: sum)
+            source: decodable, labels: labels.map { labels in decodable.indices.map { labels[$0] } }, fingerprint: sum,
+            classes: classes)
     }
 
     init(_ path: String, shape: ImageShape) throws(DatasetError) {
@@ -137,15 +145,20 @@ struct NamedImages {
         let isThere = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
         if isThere, isFolder.boolValue, ListedImages.isFlat(folder: path) {
             let images = try ListedImages(folder: path, imageShape: shape)
-            (source, labels, fingerprint) = (images, nil, images.fingerprint)
+            (source, labels, fingerprint, classes) = (images, nil, images.fingerprint, nil)
         } else if isThere, !isFolder.boolValue, !path.hasSuffix(".rec") {
             let images = try ListedImages(list: path, imageShape: shape)
-            (source, labels, fingerprint) = (images, images.labels, images.fingerprint)
+            (source, labels, fingerprint, classes) = (images, images.labels, images.fingerprint, nil)
         } else {
             let dataset = try DatasetReader.open(path: path, options: DatasetOptions(imageShape: shape))
             source = dataset
             labels = (0..<dataset.sampleCount).map { Int64(dataset.label(of: $0)) }
             fingerprint = dataset.fingerprint
+            classes = (dataset as? FolderDataset).map { folder in
+                Data(folder.classNames.joined(separator: "\n").utf8).withUnsafeBytes {
+                    String(ContentFingerprint.of($0), radix: 16)
+                }
+            }
         }
     }
 }

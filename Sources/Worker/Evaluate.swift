@@ -175,7 +175,7 @@ struct Evaluate: ParsableCommand {
         let network = try LoadedBackbone(backbone, as: self.network, threads: threads)
         let sets = try PairSets(
             bins: bins, pairs: pairs.flatMap { list in images.map { (list, $0) } }, shape: network.shape, flips: flip,
-            skipsMissing: skipMissing, preprocessing: preprocess, threads: threads)
+            skipsMissing: skipMissing, preprocessing: network.preprocessing(preprocess), threads: threads)
         return try sets.evaluate(batchSize: network.batchSize) { try network.embed($0) }
     }
 }

@@ -38,6 +38,7 @@ struct Export: ParsableCommand {
         if let problem = WritablePlace.problem(ofFile: output) {
             throw ValidationError("--output cannot be written: \(problem)")
         }
+        try Overwriting.refuse([("--output", output)], inputs: [backbone, ncnnParam])
     }
 
     func run() throws {

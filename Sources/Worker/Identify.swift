@@ -57,6 +57,7 @@ struct Identify: ParsableCommand {
         if let problem = output.flatMap(WritablePlace.problem(ofFile:)) {
             throw ValidationError("--output cannot be written: \(problem)")
         }
+        try Overwriting.refuse([("--output", output)], inputs: [gallery, probe] + distractors)
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
     }
 
@@ -71,6 +72,11 @@ struct Identify: ParsableCommand {
         let known = try EmbeddingRows(path: gallery)
         let asked = try EmbeddingRows(path: probe)
         let others = try distractors.map(EmbeddingRows.init(path:))
+        try checkLabels(known, asked)
+        for file in [asked] + others where file.metadata["backbone"] != known.metadata["backbone"] {
+            FileHandle.standardError.write(
+                Data("note: \(file.path) and \(gallery) do not say that they are of one backbone\n".utf8))
+        }
         var options = RowIdentification.Options()
         (options.places, options.isReal, options.comparedProbes) = (topK, float, compare)
         options.threads = threads
@@ -83,5 +89,15 @@ struct Identify: ParsableCommand {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         print(String(decoding: try encoder.encode(found), as: UTF8.self))
+    }
+
+    /// Labels of folders are places in the order of names: another folder has other ones.
+    private func checkLabels(_ known: EmbeddingRows, _ asked: EmbeddingRows) throws(DatasetError) {
+        let key = EmbeddingRows.classesKey
+        guard let own = known.metadata[key], let other = asked.metadata[key], own != other else { return }
+        throw DatasetError(
+            .invalidOption, path: probe,
+            "its labels count other folders than those of \(gallery), so that a label means another person; embed lists of path, tab and label instead"
+        )
     }
 }

@@ -1,6 +1,7 @@
 public import ArgumentParser
 public import Dataset
 import Determinism
+import Foundation
 import Inference
 import Model
 import ONNX
@@ -20,6 +21,8 @@ struct LoadedBackbone {
     let threads: Int
     /// Differs when the network's values do.
     let fingerprint: String
+    /// Whether the network makes of pixels 0…255 what it needs.
+    private let takesPixels: Bool
     private let network: Network
 
     private enum Network {
@@ -45,6 +48,7 @@ struct LoadedBackbone {
             }
             (shape, embeddingSize) = (ImageShape(folded.input), folded.embeddingSize)
             network = .folded(InferenceNetwork(folded, integers: integers, kernels: kernels, blocks: blocks))
+            takesPixels = folded.takesPixels
             fingerprint = try FileFingerprint.of(path)
             return
         case .plain(let plain, let values): (layout, parameters) = (plain, values)
@@ -55,7 +59,9 @@ struct LoadedBackbone {
         embeddingSize = layout.configuration.embeddingSize
         if let graph = layout.graph, let folded = try? FoldedNetwork(graph, parameters: parameters) {
             network = .folded(InferenceNetwork(folded, kernels: kernels, blocks: blocks))
+            takesPixels = folded.takesPixels
         } else {
+            takesPixels = false
             let worker = try BackboneWorker(layout: layout, microBatchSize: Self.batchSize, blocks: blocks)
             try worker.load(parameters)
             network = .unfolded(worker)
@@ -128,12 +134,17 @@ struct LoadedBackbone {
         }
     }
 
+    /// What is to become of pixels: what was asked for, or nothing for a network that normalises them itself.
+    func preprocessing(_ asked: Preprocessing) -> Preprocessing {
+        takesPixels ? asked.leavingPixels() : asked
+    }
+
     /// What embeds images of any source.
     func embedder(flips: Bool, preprocessing: Preprocessing) -> ImageEmbedder {
         var options = ImageEmbedder.Options()
         options.batchSize = batchSize
         options.flips = flips
-        options.preprocessing = preprocessing
+        options.preprocessing = self.preprocessing(preprocessing)
         options.threads = threads
         return ImageEmbedder(options: options) { try embed($0) }
     }
@@ -142,6 +153,16 @@ struct LoadedBackbone {
 extension ImageShape {
     init(_ extents: Extents) {
         self.init(channels: extents.channels, height: extents.height, width: extents.width)
+    }
+}
+
+extension Preprocessing {
+    /// For a network that normalises pixels itself: pixels as they are, unless something else than the default was asked for.
+    func leavingPixels() -> Preprocessing {
+        guard self == Preprocessing() else { return self }
+        FileHandle.standardError.write(
+            Data("note: the network normalises pixels itself and is given 0...255, as by --preprocess 0,1\n".utf8))
+        return Preprocessing(mean: 0, scale: 1)
     }
 }
 

@@ -1,3 +1,4 @@
+import Dataset
 import Determinism
 import Foundation
 import Inference
@@ -36,12 +37,30 @@ struct MixedPrecision {
     mutating func run(raise: Int, maxDrop: Double?) throws -> Quantizer.Result {
         let float = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
             .floatEmbeddings(data.check)
+        let size = network.embeddingSize
+        let values = float.buffer(Float.self)
+        if (0..<float.shape[0]).contains(where: { row in (0..<size).allSatisfy { values[row * size + $0] == 0 } }) {
+            throw BackboneError(
+                .invalidInput,
+                "the network's embedding of a calibration image is zero: there is nothing to compare with")
+        }
+        let quantizer = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
+        for layer in quantizer.tooDeep {
+            note(
+                "\(layer.name) stays in single precision: sums of \(layer.weighted?.depth ?? 0) products do not fit 32 bits"
+            )
+        }
         let accuracy = try sets.map { try mean($0, network.layers.map { _ in nil }) }
         var result = try quantize(float)
         guard raise > 0 || maxDrop != nil else { return result }
         func loss(_ result: Quantizer.Result) throws -> Double {
             guard let sets, let accuracy else { return 1 - QuantizationReport.mean(cosines) }
-            return accuracy - (try mean(sets, result.integers))
+            do { return accuracy - (try mean(sets, result.integers)) } catch let error as DatasetError
+                where error.code == .badEmbedding
+            {
+                // Bits so few that an image's embedding is zero: everything is lost.
+                return 1
+            }
         }
         let order = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
             .sensitivities(result.integers, data.check, float: float)
@@ -90,7 +109,15 @@ struct MixedPrecision {
     private func mean(_ sets: PairSets, _ integers: [IntegerLayer?]) throws -> Double {
         let engine = InferenceNetwork(network, integers: integers, kernels: kernels, blocks: blocks)
         let reports = try sets.evaluate(batchSize: 64 * blocks.threads) { engine.embed($0) }
-        return reports.reduce(0) { $0 + ($1.accuracy ?? 0) } / Double(max(1, reports.count))
+        let accuracies = try reports.map { report in
+            guard let accuracy = report.accuracy else {
+                throw DatasetError(
+                    .invalidOption,
+                    "\(report.name) gives no accuracy to hold: \(report.reason ?? "it has no pairs of one kind")")
+            }
+            return accuracy
+        }
+        return accuracies.reduce(0, +) / Double(max(1, accuracies.count))
     }
 }
 

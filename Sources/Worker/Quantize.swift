@@ -129,6 +129,8 @@ struct Quantize: ParsableCommand {
                 throw ValidationError("\(option) cannot be written: \(problem)")
             }
         }
+        try Overwriting.refuse(
+            [("--output", output), ("--report", report), ("--plot", plot)], inputs: [model, calibrate])
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
         _ = try options()
     }
@@ -179,8 +181,14 @@ struct Quantize: ParsableCommand {
         if let unknown = options.bitsOf.keys.sorted().first(where: { !names.contains($0) }) {
             throw ValidationError("\(model) has no layer \(unknown); it has \(names.joined(separator: ", "))")
         }
+        let preprocess = network.takesPixels ? self.preprocess.leavingPixels() : self.preprocess
         let data = try CalibrationImages(
             calibrate, shape: ImageShape(network.input), count: count, seed: seed, preprocessing: preprocess)
+        guard data.isCheckApart || maxDrop == nil || !bins.isEmpty || pairs != nil else {
+            throw ValidationError(
+                "--max-drop is measured on images that the calibration has not seen, and \(calibrate) has no others: lower --count, or give --bin or --pairs"
+            )
+        }
         for warning in data.warnings { note("\(calibrate) \(warning)") }
         var sets: PairSets?
         if !bins.isEmpty || pairs != nil {
@@ -211,7 +219,7 @@ struct Quantize: ParsableCommand {
         }
         print(summary.table)
         print(
-            "cosine to the float network on \(summary.checkImages) other images: mean \(Units.fixed(summary.meanCosine, 5)), 1st percentile \(Units.fixed(summary.firstPercentile, 5))"
+            "cosine to the float network on \(data.isCheckApart ? Units.count(summary.checkImages, "other image") : "the images of the calibration, for want of others"): mean \(Units.fixed(summary.meanCosine, 5)), 1st percentile \(Units.fixed(summary.firstPercentile, 5))"
         )
         print("\(output): \(try size(output)); \(model): \(try size(model))")
         if profile {

@@ -4,7 +4,7 @@ import Tensors
 import TestSupport
 import Testing
 
-@Suite(.tags(.cluster), .timeLimit(.minutes(10))) struct EmbedProcessTests {
+@Suite(.tags(.cluster), .timeLimit(.minutes(20))) struct EmbedProcessTests {
     private func start(_ arguments: [String]) throws -> (process: Process, errors: Pipe) {
         let folder = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
         let process = Process()
@@ -90,9 +90,9 @@ import Testing
         let file = try SafeTensorsFile(folder.path + "/e.safetensors")
         #expect(try file.tensor(file.entry("labels", .i64)).array(Int64.self) == [10, 11, 13])
 
-        #expect(try embed("b.safetensors", "--skip-undecodable", "--int8").code == 0)
+        #expect(try embed("bytes.safetensors", "--skip-undecodable", "--int8").code == 0)
         let rows = try file.tensor(file.entry("features", .f32)).array(Float.self)
-        let bytes = try SafeTensorsFile(folder.path + "/b.safetensors")
+        let bytes = try SafeTensorsFile(folder.path + "/bytes.safetensors")
         var codes = [Int8](repeating: 0, count: rows.count)
         try codes.withUnsafeMutableBufferPointer { try bytes.read(bytes.signedBytes("features"), into: $0) }
         let scales = try bytes.tensor(bytes.entry("scales", .f32)).array(Float.self)

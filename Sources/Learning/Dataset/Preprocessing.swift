@@ -16,7 +16,7 @@ public struct Preprocessing: Sendable, Hashable, Codable, CustomStringConvertibl
     public init?(_ text: String) {
         let parts = text.split(separator: ",", omittingEmptySubsequences: false)
         guard (2...3).contains(parts.count), let mean = Float(parts[0]), let scale = Float(parts[1]), mean.isFinite,
-            scale.isFinite, scale > 0
+            scale.isFinite, scale > 0, ((abs(mean) + 255) / scale).isFinite
         else { return nil }
         let order = parts.count == 3 ? parts[2].lowercased() : "rgb"
         guard order == "rgb" || order == "bgr" else { return nil }

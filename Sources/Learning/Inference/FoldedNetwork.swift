@@ -31,6 +31,14 @@ public struct FoldedNetwork: Sendable {
         return result
     }
 
+    /// Whether it begins with taking a number of the size of pixels from them: it is to be given 0…255.
+    public var takesPixels: Bool {
+        layers.contains { layer in
+            guard layer.inputs == [0], case .scale(let factor, let summand) = layer.operation else { return false }
+            return zip(factor, summand).contains { abs($1) >= 2 * abs($0) && abs($1) >= 2 }
+        }
+    }
+
     /// Multiplications and additions of an image, by layer; 0 for layers without weights.
     public var products: [Int] {
         layers.map { layer in

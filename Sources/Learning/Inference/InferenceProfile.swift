@@ -53,7 +53,9 @@ public struct InferenceProfile: Sendable {
 
     /// A line for each step: milliseconds, billions of products a second, share of the time.
     public var table: String {
-        let (name, kernel) = (entries.map(\.layer.count).max() ?? 0, entries.map(\.kernel.count).max() ?? 0)
+        let (name, kernel) = (
+            max(5, entries.map(\.layer.count).max() ?? 0), max(6, entries.map(\.kernel.count).max() ?? 0)
+        )
         func left(_ text: String, _ width: Int) -> String {
             text + String(repeating: " ", count: max(0, width - text.count))
         }

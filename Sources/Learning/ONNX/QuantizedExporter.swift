@@ -142,9 +142,11 @@ final class QuantizedExporter {
     private func decode(_ value: Int, _ encoding: Encoding) throws -> String {
         let key = Encoded(value: value, encoding: encoding)
         if let known = decoded[key] { return known }
-        let name = values[value]
+        // Nodes of two encodings of one value need names of their own.
+        let before = decoded.keys.count { $0.value == value }
+        let name = before == 0 ? values[value] : "\(values[value]).\(before + 1)"
         let (scales, note) = try ScaleNote.write([encoding.scale], bits: encoding.bits)
-        var x = name
+        var x = values[value]
         if encoding.bits < 8 {
             let (low, high) = encoding.valueRange
             x = file.activation(.clip(low, high), "\(name).held", x)

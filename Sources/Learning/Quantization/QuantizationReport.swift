@@ -35,9 +35,11 @@ public struct QuantizationReport: Sendable, Codable {
             name + String(repeating: " ", count: max(0, width - name.count))
                 + rest.map { String(repeating: " ", count: max(1, $0.1 - $0.0.count)) + $0.0 }.joined()
         }
+        /// 1 - cosine, which is in 0…2.
         func fixed(_ value: Double) -> String {
-            let digits = String(Int((max(0, 1 - value) * 1e6).rounded()))
-            return "0." + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
+            let (whole, rest) = Int((max(0, 1 - value) * 1e6).rounded()).quotientAndRemainder(dividingBy: 1_000_000)
+            let digits = String(rest)
+            return "\(whole)." + String(repeating: "0", count: 6 - digits.count) + digits
         }
         let head = row(
             "layer", [("bits", 6), ("outputs", 9), ("products", 10), ("zero", 6), ("before", 11), ("after", 11)])

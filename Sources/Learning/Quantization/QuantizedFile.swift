@@ -171,6 +171,11 @@ public enum QuantizedFile {
                 let weights: [Float]
                 if let encoding = layer.encoding {
                     let entry = try file.signedBytes(prefix + "weight")
+                    let (outputs, input) = (layer.extents.channels, try extents(layer.inputs.first).channels)
+                    guard entry.shape.count == (isDepthwise ? 2 : 3),
+                        entry.shape.last == (isDepthwise ? outputs : input),
+                        isDepthwise || entry.shape[0] == outputs
+                    else { throw fail("layer \(index) (\(layer.name)): its weight has the shape \(entry.shape)") }
                     var codes = [Int8](repeating: 0, count: entry.shape.reduce(1, *))
                     var failure: SafeTensorsError?
                     codes.withUnsafeMutableBufferPointer { target in

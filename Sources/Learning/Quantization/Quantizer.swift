@@ -43,7 +43,14 @@ public struct Quantizer: Sendable {
         public var cosines: [Double]
     }
 
-    private func bits(_ layer: FoldedLayer) -> Int { options.bitsOf[layer.name] ?? options.bits }
+    /// Layers whose sums of products do not fit 32 bits: they stay in single precision.
+    public var tooDeep: [FoldedLayer] {
+        network.layers.filter { ($0.weighted?.depth ?? 0) > FoldedNetwork.depthLimit }
+    }
+
+    private func bits(_ layer: FoldedLayer) -> Int {
+        (layer.weighted?.depth ?? 0) > FoldedNetwork.depthLimit ? 0 : options.bitsOf[layer.name] ?? options.bits
+    }
 
     /// - Parameters:
     ///   - images: f32 [n, height, width, channels], preprocessed.

@@ -17,7 +17,12 @@ public final class EmbeddingRows: @unchecked Sendable {
     public let count: Int
     /// D.
     public let size: Int
+    /// What `worker embed` says of how they were made; empty for `.npy`.
+    public let metadata: [String: String]
     private let values: Values
+
+    /// The key of `metadata` for what labels count.
+    public static let classesKey = "classes"
 
     /// - Throws: `DatasetError` if the file is not of these forms.
     public init(path: String) throws(DatasetError) {
@@ -28,10 +33,12 @@ public final class EmbeddingRows: @unchecked Sendable {
                 throw DatasetError(.missingFile, path: path, "cannot be read")
             }
             (count, size, values) = (header.rows, header.columns, .array(file, offset: header.byteCount))
+            metadata = [:]
         } else {
             let shape: [Int]
             do throws(SafeTensorsError) {
                 let file = try SafeTensorsFile(path)
+                metadata = file.metadata
                 if file.isSignedBytes("features") {
                     let codes = try file.signedBytes("features")
                     (shape, values) = (codes.shape, .bytes(file, codes, scales: try file.reals("scales")))
