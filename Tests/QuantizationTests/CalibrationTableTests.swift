@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// ncnn's calibration tables.
-@Suite(.tags(.fast), .timeLimit(.minutes(1))) struct CalibrationTableTests {
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct CalibrationTableTests {
     private let parameters = """
         7767517
         6 6
