@@ -16,7 +16,8 @@ struct CalibrationImages {
     let warnings: [String]
 
     /// - Throws: `DatasetError` if there are no images, or one does not decode.
-    init(_ path: String, shape: ImageShape, count: Int, seed: UInt64, preprocessing: Preprocessing) throws {
+    init(_ path: String, shape: ImageShape, count: Int, seed: UInt64, preprocessing: Preprocessing, threads: Int) throws
+    {
         let images = try NamedImages(path, shape: shape)
         let total = images.source.sampleCount
         guard total > 0 else { throw DatasetError(.noSamples, path: path, "has no images to calibrate with") }
@@ -44,16 +45,7 @@ struct CalibrationImages {
         let first = Array(drawn.prefix(count))
         let rest = Array(drawn.dropFirst(count))
         func decode(_ indices: [Int]) throws -> Tensor {
-            let result = Tensor(
-                uninitialized: Float.self, shape: [indices.count, shape.height, shape.width, shape.channels])
-            var pixels = [UInt8](repeating: 0, count: shape.count)
-            for (row, index) in indices.enumerated() {
-                try pixels.withUnsafeMutableBufferPointer { try images.source.image(at: index, into: $0) }
-                let target = UnsafeMutableBufferPointer(
-                    rebasing: result.mutable(Float.self)[row * shape.count..<(row + 1) * shape.count])
-                pixels.withUnsafeBufferPointer { preprocessing.apply($0, shape: shape, into: target) }
-            }
-            return result
+            try ImageEmbedder.images(images.source, indices, preprocessing: preprocessing, threads: threads)
         }
         calibration = try decode(first)
         check = rest.isEmpty ? calibration : try decode(rest)

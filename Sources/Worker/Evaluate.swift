@@ -165,9 +165,7 @@ struct Evaluate: ParsableCommand {
 
     private func show(_ report: some Encodable, _ text: String) throws {
         guard json else { return print(text) }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        print(try report.readableJSON())
     }
 
     private func evaluate() throws -> [VerificationReport] {

@@ -86,9 +86,7 @@ struct Identify: ParsableCommand {
         ) { progress.update($0) }
         if let output { try found.writeMatches(to: output) }
         guard json else { return print(found.text) }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        print(String(decoding: try encoder.encode(found), as: UTF8.self))
+        print(try found.readableJSON())
     }
 
     /// Labels of folders are places in the order of names: another folder has other ones.

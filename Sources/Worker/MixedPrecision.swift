@@ -35,8 +35,8 @@ struct MixedPrecision {
     ///   - maxDrop: the most that may be lost; nil for no limit.
     /// - Throws: `BackboneError` if the limit cannot be held; what evaluating a set throws.
     mutating func run(raise: Int, maxDrop: Double?) throws -> Quantizer.Result {
-        let float = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
-            .floatEmbeddings(data.check)
+        let quantizer = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
+        let float = quantizer.floatEmbeddings(data.check)
         let size = network.embeddingSize
         let values = float.buffer(Float.self)
         if (0..<float.shape[0]).contains(where: { row in (0..<size).allSatisfy { values[row * size + $0] == 0 } }) {
@@ -44,7 +44,6 @@ struct MixedPrecision {
                 .invalidInput,
                 "the network's embedding of a calibration image is zero: there is nothing to compare with")
         }
-        let quantizer = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
         for layer in quantizer.tooDeep {
             note(
                 "\(layer.name) stays in single precision: sums of \(layer.weighted?.depth ?? 0) products do not fit 32 bits"
@@ -62,8 +61,7 @@ struct MixedPrecision {
                 return 1
             }
         }
-        let order = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
-            .sensitivities(result.integers, data.check, float: float)
+        let order = quantizer.sensitivities(result.integers, data.check, float: float)
         // 8 bits first; where every layer has them, single precision.
         var ladder: [(sensitivity: LayerSensitivity, bits: Int)] = options.bits < 8 ? order.map { ($0, 8) } : []
         if maxDrop != nil { ladder += order.map { ($0, 0) } }

@@ -183,7 +183,8 @@ struct Quantize: ParsableCommand {
         }
         let preprocess = network.takesPixels ? self.preprocess.leavingPixels() : self.preprocess
         let data = try CalibrationImages(
-            calibrate, shape: ImageShape(network.input), count: count, seed: seed, preprocessing: preprocess)
+            calibrate, shape: ImageShape(network.input), count: count, seed: seed, preprocessing: preprocess,
+            threads: threads)
         guard data.isCheckApart || maxDrop == nil || !bins.isEmpty || pairs != nil else {
             throw ValidationError(
                 "--max-drop is measured on images that the calibration has not seen, and \(calibrate) has no others: lower --count, or give --bin or --pairs"
@@ -205,12 +206,10 @@ struct Quantize: ParsableCommand {
         let summary = QuantizationReport(
             network: network.name, options: options, calibrationImages: data.calibration.shape[0],
             checkImages: data.check.shape[0], layers: result.layers, cosines: search.cosines, raised: search.raised)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        let json = try encoder.encode(summary)
+        let json = try summary.readableJSON()
         try QuantizedFile.write(
-            network, integers: result.integers, report: String(decoding: json, as: UTF8.self), to: output)
-        if let report { try (json + Data("\n".utf8)).write(to: URL(fileURLWithPath: report), options: .atomic) }
+            network, integers: result.integers, report: json, to: output)
+        if let report { try Data((json + "\n").utf8).write(to: URL(fileURLWithPath: report), options: .atomic) }
         if let plot {
             try LogarithmicBars(
                 title: "\(network.name): 1 - cosine of each layer's output, everything representable and searched",

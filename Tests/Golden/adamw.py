@@ -5,19 +5,11 @@ Inputs are a function of their place (`number`), so that only the results are ke
 """
 
 import torch
+from inputs import number
 
 STEPS = 50
 SCALE, MARGIN = 16.0, 0.2
 CLASSES, SIZE, BATCH = 40, 16, 24
-
-
-def number(place, kind):
-    """A float32 in [-0.5, 0.5) for a place, of several kinds of input."""
-    x = (place * 2654435761 + kind * 40503 + 12345) % 2**32
-    x ^= x >> 16
-    x = x * 0x45D9F3B % 2**32
-    x ^= x >> 16
-    return (x >> 12) / 2**20 - 0.5
 
 
 def tensor(shape, kind, factor=1.0):

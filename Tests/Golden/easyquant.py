@@ -5,21 +5,14 @@ Network and images are those of Tests/QuantizationTests/Support.swift, made of `
 """
 
 import numpy as np
+from inputs import number
 
 F = np.float32
 IMAGES = 6
 
 
-def number(place, kind):
-    x = (place * 2654435761 + kind * 40503 + 12345) % 2**32
-    x ^= x >> 16
-    x = x * 0x45D9F3B % 2**32
-    x ^= x >> 16
-    return F(x >> 12) / F(2**20) - F(0.5)
-
-
 def numbers(count, kind, scale=1.0):
-    return np.array([F(scale) * number(i, kind) for i in range(count)], F)
+    return np.array([F(scale) * F(number(i, kind)) for i in range(count)], F)
 
 
 class Layer:

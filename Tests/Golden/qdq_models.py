@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from inputs import number
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -19,16 +20,8 @@ FOLDER = Path(__file__).resolve().parent
 F = np.float32
 
 
-def number(place, kind):
-    x = (place * 2654435761 + kind * 40503 + 12345) % 2**32
-    x ^= x >> 16
-    x = x * 0x45D9F3B % 2**32
-    x ^= x >> 16
-    return F(x >> 12) / F(2**20) - F(0.5)
-
-
 def numbers(shape, kind, scale=1.0):
-    return np.array([F(scale) * number(i, kind) for i in range(int(np.prod(shape)))], F).reshape(shape)
+    return np.array([F(scale) * F(number(i, kind)) for i in range(int(np.prod(shape)))], F).reshape(shape)
 
 
 def images(count):

@@ -28,12 +28,6 @@ public struct Encoding: Sendable, Hashable, Codable {
     public var zeroByte: Int { zero + byteOffset }
     /// Codes that zero is subtracted from: (low, high) = (−limit − zero, limit − zero).
     public var range: (low: Float, high: Float) { (Float((lowest ?? -limit) - zero), Float(limit - zero)) }
-
-    /// Codes of numbers at `scale` without a zero, as weights have them.
-    static func code(_ value: Float, scale: Float, limit: Int) -> Int8 {
-        let scaled = (value * scale).rounded(.toNearestOrEven)
-        return Int8(max(Float(-limit), min(Float(limit), scaled)))
-    }
 }
 
 /// The integers of a layer: how its input is encoded, and its weights as codes.
@@ -50,18 +44,32 @@ public struct IntegerLayer: Sendable, Hashable {
         self.weightScales = weightScales
     }
 
-    /// Encodes weights with a scale for each output.
+    /// Encodes weights with a scale for each output: clamp(round(w·scale), ±limit), to nearest even.
     public init(input: Encoding, encoding layer: WeightedLayer, scales: [Float]) {
-        let limit = input.limit
-        self.init(
-            input: input,
-            weights: layer.weights.indices.map {
-                Encoding.code(layer.weights[$0], scale: scales[layer.output(ofWeight: $0)], limit: limit)
-            }, weightScales: scales)
-    }
-
-    /// The weights that the codes stand for.
-    public func decodedWeights(of layer: WeightedLayer) -> [Float] {
-        weights.indices.map { Float(weights[$0]) / weightScales[layer.output(ofWeight: $0)] }
+        let (outputs, depth, limit) = (layer.output.channels, layer.depth, Float(input.limit))
+        // A float of this size keeps whole numbers only: adding it rounds to nearest even, and leaves the number in the low bits.
+        let magic: Float = 0x1.8p23
+        let codes = [Int8](unsafeUninitializedCapacity: layer.weights.count) { codes, count in
+            count = layer.weights.count
+            layer.weights.withUnsafeBufferPointer { weights in
+                if layer.isDepthwise {
+                    for tap in 0..<depth {
+                        for o in 0..<outputs {
+                            let x = min(max(weights[tap * outputs + o] * scales[o], -limit), limit) + magic
+                            codes[tap * outputs + o] = Int8(truncatingIfNeeded: Int32(bitPattern: x.bitPattern))
+                        }
+                    }
+                    return
+                }
+                for o in 0..<outputs {
+                    let scale = scales[o]
+                    for index in o * depth..<(o + 1) * depth {
+                        let x = min(max(weights[index] * scale, -limit), limit) + magic
+                        codes[index] = Int8(truncatingIfNeeded: Int32(bitPattern: x.bitPattern))
+                    }
+                }
+            }
+        }
+        self.init(input: input, weights: codes, weightScales: scales)
     }
 }

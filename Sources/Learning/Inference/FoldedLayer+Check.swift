@@ -127,7 +127,7 @@ extension FoldedNetwork {
         _ input: Extents, _ add: (inout GraphBuilder) throws(BackboneError) -> Graph.Value
     ) -> Result<[Int], BackboneError> {
         do throws(BackboneError) {
-            var builder = try GraphBuilder(name: name, input: [input.channels, input.height, input.width])
+            var builder = try GraphBuilder(name: name, input: input.shape)
             let value = try add(&builder)
             return .success(builder.shape(of: value))
         } catch { return .failure(error) }
@@ -159,7 +159,7 @@ extension Result<[Int], BackboneError> {
         switch self {
         case .failure(let error): error.message
         case .success(let shape):
-            shape == [output.channels, output.height, output.width] ? nil : "its result is \(output), not \(shape)"
+            shape == output.shape ? nil : "its result is \(output), not \(shape)"
         }
     }
 }

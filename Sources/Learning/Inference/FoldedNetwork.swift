@@ -96,6 +96,8 @@ public struct Extents: Sendable, Hashable, Codable {
 
     public var pixels: Int { height * width }
     public var count: Int { channels * pixels }
+    /// [channels, height, width].
+    var shape: [Int] { [channels, height, width] }
 }
 
 /// A function of one number that kernels compute on their way out.
@@ -105,9 +107,6 @@ public enum ChannelActivation: Sendable, Hashable {
     case prelu([Float])
     /// min(max(x, low), high).
     case clip(Float, Float)
-
-    /// Whether its results are never negative.
-    public var isNonnegative: Bool { if case .clip(let low, _) = self { low >= 0 } else { false } }
 }
 
 /// Operators without weights that are computed on floats, image by image.

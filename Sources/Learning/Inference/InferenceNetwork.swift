@@ -36,9 +36,6 @@ public final class InferenceNetwork: @unchecked Sendable {
         scratch = (0..<blocks.threads).map { _ in AlignedMemory(byteCount: scratchBytes) }
     }
 
-    /// Bytes of activations.
-    public var memoryBytes: Int { (arenas + scratch).reduce(0) { $0 + $1.byteCount } }
-
     /// Embeds images f32 [n, height, width, channels]: f32 [n, D], not normalised. One call at a time.
     ///
     /// - Precondition: the images have the network's extents.

@@ -36,9 +36,12 @@ final class PreparedLayer: Sendable {
         layer = (
             weighted.isDepthwise, weighted.output.pixels, taps, channels, outputs, stride, weighted.input.pixels
         )
-        offsets = weighted.isPointwise ? nil : AlignedMemory(weighted.offsets(pixelStride: stride))
         let isa = kernels.isa
+        func table() -> AlignedMemory? {
+            weighted.isPointwise ? nil : AlignedMemory(weighted.offsets(pixelStride: stride))
+        }
         guard let integers else {
+            offsets = table()
             bits = nil
             correction = nil
             winograd = nil
@@ -65,7 +68,7 @@ final class PreparedLayer: Sendable {
         if weighted.isDepthwise {
             let memory = AlignedMemory(byteCount: pfi_packed_bytes_depthwise_s8(isa, Int32(bits), taps, channels))
             pfi_pack_depthwise_s8(isa, Int32(bits), integers.weights, taps, channels, memory.pointer)
-            (packed, winograd) = (memory, nil)
+            (packed, winograd, offsets) = (memory, nil, table())
             return
         }
         var weights = integers.weights
@@ -82,9 +85,9 @@ final class PreparedLayer: Sendable {
         if winograd == nil {
             let memory = AlignedMemory(byteCount: pfi_packed_bytes_s8(isa, Int32(bits), taps, channels, outputs))
             pfi_pack_s8(isa, Int32(bits), weights, taps, channels, outputs, memory.pointer)
-            packed = memory
+            (packed, offsets) = (memory, table())
         } else {
-            packed = nil
+            (packed, offsets) = (nil, nil)
         }
     }
 

@@ -23,22 +23,9 @@ struct UnfoldedStep: Sendable {
             (shape.extents.0, shape.extents.1, shape.extents.2) = (images, output.pixels, output.channels)
             (shape.a.0, shape.a.1, shape.a.2) = (output.count, output.channels, 1)
             (shape.b.0, shape.b.1, shape.b.2) = (inputs[1].count, isByChannel ? 0 : output.channels, 1)
-            let kind =
-                switch binary {
-                case .add: PFC_ADD
-                case .subtract: PFC_SUBTRACT
-                case .multiply: PFC_MULTIPLY
-                case .divide: PFC_DIVIDE
-                }
-            pfc_binary(kind, &shape, sources[0], sources[1], target)
+            pfc_binary(binary.kernel, &shape, sources[0], sources[1], target)
         case .pooling(let p):
-            let e = inputs[0]
-            var window = pfc_window(
-                samples: images, channels: e.channels, height: e.height, width: e.width, out_height: output.height,
-                out_width: output.width, kernel_height: p.kernel.height, kernel_width: p.kernel.width,
-                stride_height: p.strides.height, stride_width: p.strides.width, top: p.padding.top,
-                left: p.padding.left, bottom: p.padding.bottom, right: p.padding.right,
-                counts_padding: p.countsPadding ? 1 : 0)
+            var window = p.window(samples: images, inputs[0].shape, output.shape)
             switch p.kind {
             case .maximum: pfc_pool_maximum(&window, sources[0], target)
             case .average: pfc_pool_average(&window, sources[0], target)

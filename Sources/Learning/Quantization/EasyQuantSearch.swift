@@ -25,52 +25,32 @@ struct EasyQuantSearch: Sendable {
         /// The objective with every weight and value representable, and after the search.
         var before: Double
         var after: Double
-        /// Phases that were carried out, and weight phases that were taken back because they lowered the layer's objective.
-        var phases: Int
+        /// Weight phases that were taken back because they lowered the layer's objective.
         var takenBack: Int
     }
 
     /// - Parameter range: of the layer's input, over everything that was calibrated.
     func run(_ range: ValueRange) -> Result {
-        var scales = weights.initial
-        var codes = weights.codes(scales)
-        var input = range.symmetric(bits: bits)
-        func score(_ input: Encoding) -> Double {
-            layer.objective(
-                layer.results(
-                    IntegerLayer(input: input, weights: codes, weightScales: scales), layer.codes(input)))
-        }
-        let before = score(input)
+        var current = weights.integers(range.symmetric(bits: bits), weights.initial)
+        let before = layer.objective(of: current)
         var best = before
-        var (phases, takenBack) = (0, 0)
+        var takenBack = 0
         if options.zeroPoint {
-            let other = range.asymmetric(bits: bits)
-            let value = score(other)
-            if value > best { (input, best) = (other, value) }
+            var other = current
+            other.input = range.asymmetric(bits: bits)
+            let value = layer.objective(of: other)
+            if value > best { (current, best) = (other, value) }
         }
         for _ in 0..<options.rounds {
             let start = best
             // Weights: a channel's results depend on its own scale only, so that all channels search at once.
-            let chosen = weightPhase(scales, input)
-            let kept = (scales, codes)
-            scales = chosen
-            codes = weights.codes(scales)
-            let value = score(input)
-            phases += 1
-            if value >= best {
-                best = value
-            } else {
-                (scales, codes) = kept
-                takenBack += 1
-            }
-            phases += 1
-            let (found, gained) = inputPhase(input, range, best, scales, codes)
-            (input, best) = (found, gained)
+            let chosen = weightPhase(current)
+            let value = layer.objective(of: chosen)
+            if value >= best { (current, best) = (chosen, value) } else { takenBack += 1 }
+            (current, best) = inputPhase(current, best, range)
             if best - start < 1e-7 { break }
         }
-        return Result(
-            integers: IntegerLayer(input: input, weights: codes, weightScales: scales), before: before, after: best,
-            phases: phases, takenBack: takenBack)
+        return Result(integers: current, before: before, after: best, takenBack: takenBack)
     }
 
     /// The grid: candidates of a factor from α to β.
@@ -78,47 +58,49 @@ struct EasyQuantSearch: Sendable {
         (0..<options.candidates).map { 0.5 + 1.5 * Float($0) / Float(max(1, options.candidates - 1)) }
     }
 
-    private func weightPhase(_ current: [Float], _ input: Encoding) -> [Float] {
-        let codes = layer.codes(input)
+    private func weightPhase(_ current: IntegerLayer) -> IntegerLayer {
+        let codes = layer.codes(current.input)
         let factors = factors
         let scores = Slots<[Double]>(count: factors.count + 1)
-        @Sendable func scales(_ candidate: Int) -> [Float] {
-            candidate == 0 ? current : weights.initial.map { $0 * factors[candidate - 1] }
-        }
         blocks.forEach(factors.count + 1) { candidate, _ in
-            let results = layer.results(weights.integers(input, scales(candidate)), codes)
-            scores[candidate] = layer.channelScores(results, options.objective)
+            let integers =
+                candidate == 0
+                ? current : weights.integers(current.input, weights.initial.map { $0 * factors[candidate - 1] })
+            scores[candidate] = layer.channelScores(layer.results(integers, codes), options.objective)
         }
-        var result = current
+        var scales = current.weightScales
         var best = scores[0] ?? []
         for candidate in 1...factors.count {
             let own = scores[candidate] ?? []
             for channel in best.indices where own[channel] > best[channel] {
                 best[channel] = own[channel]
-                result[channel] = weights.initial[channel] * factors[candidate - 1]
+                scales[channel] = weights.initial[channel] * factors[candidate - 1]
             }
         }
-        return result
+        return weights.integers(current.input, scales)
     }
 
+    /// - Parameter value: the objective of `current`.
     private func inputPhase(
-        _ current: Encoding, _ range: ValueRange, _ value: Double, _ scales: [Float], _ codes: [Int8]
-    ) -> (Encoding, Double) {
-        /// The first of the best candidates, if it is better than what there is.
-        func choose(_ candidates: [Encoding], _ best: (Encoding, Double)) -> (best: (Encoding, Double), index: Int?) {
+        _ current: IntegerLayer, _ value: Double, _ range: ValueRange
+    ) -> (integers: IntegerLayer, value: Double) {
+        var best = (integers: current, value: value)
+        /// Takes the first of the best candidates, if it is better than what there is, and returns its index.
+        func choose(_ candidates: [Encoding]) -> Int? {
             let scores = Slots<Double>(count: candidates.count)
             blocks.forEach(candidates.count) { index, _ in
-                let integers = IntegerLayer(input: candidates[index], weights: codes, weightScales: scales)
-                scores[index] = layer.objective(layer.results(integers, layer.codes(candidates[index])))
+                var integers = current
+                integers.input = candidates[index]
+                scores[index] = layer.objective(of: integers)
             }
-            var (best, found) = (best, Int?.none)
+            var found: Int?
             for index in candidates.indices {
-                if let score = scores[index], score > best.1 { (best, found) = ((candidates[index], score), index) }
+                guard let score = scores[index], score > best.value else { continue }
+                (best.integers.input, best.value, found) = (candidates[index], score, index)
             }
-            return (best, found)
+            return found
         }
-        var best = (current, value)
-        // The grid moves with a best value at its end: three times the range and the third of it are enough for any layer.
+        // The grid moves with a best value at its end, to a quarter of the range's scale or to four times as much.
         var center: Float = 1
         for _ in 0..<3 {
             let factors = factors.map { $0 * center }
@@ -131,9 +113,7 @@ struct EasyQuantSearch: Sendable {
                         ? ValueRange.asymmetric(bits: bits, low: min(range.low, 0), scale: full.scale * factor)
                         : Encoding(bits: bits, scale: full.scale * factor)
                 }
-                let (next, index) = choose(candidates, best)
-                best = next
-                if let index {
+                if let index = choose(candidates) {
                     found = true
                     edge = index == 0 || index == candidates.count - 1
                     if edge { center = index == 0 ? 0.5 : 2 }
@@ -141,13 +121,14 @@ struct EasyQuantSearch: Sendable {
             }
             if !found || !edge { break }
         }
-        guard options.zeroPoint, best.0.zero != 0 || range.low < 0 else { return best }
+        guard options.zeroPoint, best.integers.input.zero != 0 || range.low < 0 else { return best }
         // Where negative values are few, it can pay not to represent all of them: other zeros at the scale found.
-        let scale = best.0.scale
+        let scale = best.integers.input.scale
         let zeros = (0...16).map { step in
             ValueRange.asymmetric(bits: bits, low: min(range.low, 0) * Float(step) / 16, scale: scale)
         }
-        return choose(zeros, best).best
+        _ = choose(zeros)
+        return best
     }
 }
 

@@ -111,15 +111,12 @@ public struct Quantizer: Sendable {
             result = EasyQuantSearch(sample, bits: bits, options: options, blocks: blocks).run(range)
         case .range(let method):
             let scales = WeightScales(weighted, bits: bits)
-            func objective(_ integers: IntegerLayer) -> Double {
-                sample.objective(sample.results(integers, sample.codes(integers.input)))
-            }
             let integers = scales.integers(
-                method.encoding(quantized, bits: bits, zeroPoint: options.zeroPoint), scales.initial)
+                method.encoding(quantized, range, bits: bits, zeroPoint: options.zeroPoint), scales.initial)
             result = .init(
                 integers: integers,
-                before: objective(scales.integers(range.symmetric(bits: bits), scales.initial)),
-                after: objective(integers), phases: 0, takenBack: 0)
+                before: sample.objective(of: scales.integers(range.symmetric(bits: bits), scales.initial)),
+                after: sample.objective(of: integers), takenBack: 0)
         }
         return (
             result.integers,

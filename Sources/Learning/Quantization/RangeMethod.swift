@@ -13,9 +13,10 @@ public enum RangeMethod: String, Sendable, CaseIterable, Codable {
     /// The range with the least squared error of the values.
     case mse
 
-    /// - Parameter zeroPoint: whether negative and positive values may have different ranges.
-    func encoding(_ values: Tensor, bits: Int, zeroPoint: Bool) -> Encoding {
-        let range = ValueRange(values)
+    /// - Parameters:
+    ///   - range: of the values.
+    ///   - zeroPoint: whether negative and positive values may have different ranges.
+    func encoding(_ values: Tensor, _ range: ValueRange, bits: Int, zeroPoint: Bool) -> Encoding {
         // Without a zero both signs have the larger one's range.
         func encoding(_ low: Float, _ high: Float) -> Encoding {
             let range = ValueRange(low: low, high: high)

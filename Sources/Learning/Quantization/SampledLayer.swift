@@ -52,6 +52,9 @@ struct SampledLayer: Sendable {
             .run([codes], samples: rows)
     }
 
+    /// The objective of the layer's integers, on the codes that they read.
+    func objective(of integers: IntegerLayer) -> Double { objective(results(integers, codes(integers.input))) }
+
     /// EasyQuant's objective (arXiv 2006.16669, eq. 4): the mean over images of the cosine between the layer's results in floats and in
     /// integers. Where an image has one result pixel, a cosine would not see its gain: then all images are one vector.
     func objective(_ results: Tensor) -> Double {

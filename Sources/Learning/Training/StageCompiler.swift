@@ -183,12 +183,13 @@ struct StageCompiler {
                     part: range.lowerBound * inner..<range.upperBound * inner), [try place(x, layout)])
         case .pooling(let pooling):
             emit(
-                value, .channelsLast, PoolingKernel(kind: pooling.kind, window: window(pooling, shape, result)),
+                value, .channelsLast,
+                PoolingKernel(kind: pooling.kind, window: pooling.window(samples: batch, shape, result)),
                 [try place(x, .channelsLast)])
         case .globalPooling(let kind):
             let pooling = Graph.Pooling(kind: kind, kernel: .init(shape[1], shape[2]), strides: .init(1))
             emit(
-                value, .channelsLast, PoolingKernel(kind: kind, window: window(pooling, shape, result)),
+                value, .channelsLast, PoolingKernel(kind: kind, window: pooling.window(samples: batch, shape, result)),
                 [try place(x, .channelsLast)])
         case .reshape: places[value] = [.plain: try place(x, .plain)]
         case .transpose(let order): try transpose(order, x, value)
@@ -374,13 +375,5 @@ struct StageCompiler {
             places[value] = [target.normal(rank): permuted(source, extents, [0] + wanted)]
             return
         }
-    }
-
-    private func window(_ p: Graph.Pooling, _ shape: [Int], _ result: [Int]) -> pfc_window {
-        pfc_window(
-            samples: batch, channels: shape[0], height: shape[1], width: shape[2], out_height: result[1],
-            out_width: result[2], kernel_height: p.kernel.height, kernel_width: p.kernel.width,
-            stride_height: p.strides.height, stride_width: p.strides.width, top: p.padding.top, left: p.padding.left,
-            bottom: p.padding.bottom, right: p.padding.right, counts_padding: p.countsPadding ? 1 : 0)
     }
 }

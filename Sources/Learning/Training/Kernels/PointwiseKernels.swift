@@ -62,13 +62,7 @@ struct BinaryKernel: TrainingKernel {
         _ binary: Graph.Binary, shape: pfc_broadcast, counts: (Int, Int),
         constant: (start: Int, isFirst: Bool, trains: Bool)?
     ) {
-        kind =
-            switch binary {
-            case .add: PFC_ADD
-            case .subtract: PFC_SUBTRACT
-            case .multiply: PFC_MULTIPLY
-            case .divide: PFC_DIVIDE
-            }
+        kind = binary.kernel
         self.shape = shape
         self.counts = counts
         self.constant = constant

@@ -36,7 +36,8 @@ public struct ImageEmbedder {
     ) throws {
         for start in stride(from: range.lowerBound, to: range.upperBound, by: max(1, options.batchSize)) {
             let batch = start..<min(range.upperBound, start + max(1, options.batchSize))
-            let images = try decode(source, batch)
+            let images = try Self.images(
+                source, batch, preprocessing: options.preprocessing, threads: options.threads)
             let embeddings = try checked(network(images), batch.count)
             var values = embeddings.array(Float.self)
             if options.flips {
@@ -66,18 +67,24 @@ public struct ImageEmbedder {
             "the network gave \(embeddings.dtype) \(embeddings.shape) for \(count) images, not f32 [n, D]")
     }
 
-    private func decode(_ source: any ImageSource, _ batch: Range<Int>) throws(DatasetError) -> Tensor {
+    /// Images `indices` of a source: f32 [n, height, width, channels].
+    ///
+    /// - Throws: `DatasetError` for the first that does not decode.
+    public static func images(
+        _ source: any ImageSource, _ indices: some RandomAccessCollection<Int> & Sendable, preprocessing: Preprocessing,
+        threads: Int
+    ) throws(DatasetError) -> Tensor {
         let shape = source.imageShape
-        let images = Tensor(uninitialized: Float.self, shape: ImageLayout.nhwc.batchShape(batch.count, shape))
+        let indices = Array(indices)
+        let images = Tensor(uninitialized: Float.self, shape: ImageLayout.nhwc.batchShape(indices.count, shape))
         let failures = Failures()
-        let preprocessing = options.preprocessing
-        ParallelBlocks(threads: max(1, options.threads)).forEach(batch.count) { row, _ in
+        ParallelBlocks(threads: max(1, threads)).forEach(indices.count) { row, _ in
             var pixels = [UInt8](repeating: 0, count: shape.count)
             let target = UnsafeMutableBufferPointer(
                 rebasing: images.mutable(Float.self)[row * shape.count..<(row + 1) * shape.count])
             var problem: DatasetError?
             pixels.withUnsafeMutableBufferPointer { pixels in
-                do throws(DatasetError) { try source.image(at: batch.lowerBound + row, into: pixels) } catch {
+                do throws(DatasetError) { try source.image(at: indices[row], into: pixels) } catch {
                     problem = error
                     return
                 }
