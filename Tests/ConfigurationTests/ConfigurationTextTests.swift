@@ -49,6 +49,16 @@ import Testing
         #expect((error?.problem.count ?? 0) < 500)
     }
 
+    /// A default that does not fit what was written beside it: the file is the place.
+    @Test func whatNobodyWroteHasTheFileAsItsPlace() {
+        whatIsNoConfigurationIsSaid(
+            bytes: Array("data: {kind: features}\n".utf8), place: "r.yaml", problem: "with data.kind features")
+        let setting = #expect(throws: ConfigurationError.self) {
+            try RunConfiguration(yaml: "", name: "r.yaml", settings: ["data.kind=features"])
+        }
+        #expect(setting?.key == "backbone.name" && setting?.place == "r.yaml")
+    }
+
     /// Not as arguments: they would be printed.
     @Test func whatIsTooLongOrNestedIsSaid() {
         whatIsNoConfigurationIsSaid(

@@ -4,7 +4,7 @@ public struct ConfigurationError: Error, CustomStringConvertible, Sendable {
     public var key: String
     /// What was found, and what is wanted.
     public var problem: String
-    /// Where it stands: a file with its line, or the setting of a command line. Empty if nobody wrote it.
+    /// Where it stands: a file with its line, or the setting of a command line; the file alone if nobody wrote the key.
     public var place: String
 
     public init(key: String, problem: String, place: String = "") {

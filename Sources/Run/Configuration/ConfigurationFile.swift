@@ -26,7 +26,7 @@ extension RunConfiguration {
         try overlay.add(yaml: text, name: name)
         for setting in environment { try overlay.add(setting: setting, source: "PARTIALFC_SET") }
         for setting in settings { try overlay.add(setting: setting, source: "--set") }
-        try self.init(overlay)
+        try self.init(overlay, name: name)
         forgetValuesBefore()
     }
 
@@ -42,13 +42,15 @@ extension RunConfiguration {
             tree[path[0]] = section
         }
         var overlay = ConfigurationOverlay(tree, expandsHome: false)
-        try overlay.add(yaml: text, name: "the stored configuration")
-        try self.init(overlay)
+        let name = "the stored configuration"
+        try overlay.add(yaml: text, name: name)
+        try self.init(overlay, name: name)
     }
 
-    private init(_ overlay: ConfigurationOverlay) throws(ConfigurationError) {
+    /// - Parameter name: of the file: the place of what nobody wrote, such as a default that does not fit a key beside it.
+    private init(_ overlay: ConfigurationOverlay, name: String) throws(ConfigurationError) {
         func error(_ key: String, _ problem: String) -> ConfigurationError {
-            ConfigurationError(key: key, problem: problem, place: overlay.places[key] ?? "")
+            ConfigurationError(key: key, problem: problem, place: overlay.places[key] ?? name)
         }
         do {
             let decoder = JSONDecoder()
@@ -61,8 +63,8 @@ extension RunConfiguration {
         } catch let problem {
             throw error("", "\(problem)")
         }
-        do { try validate() } catch {
-            throw ConfigurationError(key: error.key, problem: error.problem, place: overlay.places[error.key] ?? "")
+        do { try validate() } catch let problem {
+            throw error(problem.key, problem.problem)
         }
     }
 
