@@ -19,7 +19,7 @@ extension CheckpointManifest {
             step: step, classVersion: registry.version, operations: registry.operationsJSON,
             rates: rates.filter { $0.fromStep != nil },
             configuration: setup.configuration.canonicalText, fingerprint: setup.configuration.fingerprint,
-            sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.backbone.denseSlices,
+            sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.denseSliceCount,
             classCount: setup.head.classCount, embeddingSize: setup.head.embeddingSize,
             format: setup.head.format, denseFormat: setup.optimizer.rule.denseFormat,
             created: ISO8601DateFormatter().string(from: Date()),

@@ -41,7 +41,9 @@ enum ClusterMetrics {
         text.add(
             "partialfc_run_state", .gauge, "1 for the state that the run is in.",
             states.map { Sample(status.state == $0 ? 1 : 0, ("state", $0)) })
-        text.add("partialfc_run_steps", .gauge, "Steps that the run will have.", Double(status.totalSteps))
+        text.add(
+            "partialfc_run_steps", .gauge, "Steps that the run will have; 0 if nobody knows.", Double(status.totalSteps)
+        )
         text.add(
             "partialfc_committed_step", .gauge, "The last committed step, -1 before the first.",
             Double(status.committed))

@@ -43,7 +43,7 @@ extension ClusterStatus {
         reason = machine.reason
         committed = machine.committed
         safe = machine.safe
-        totalSteps = machine.totalSteps
+        totalSteps = configuration.knownSteps
         term = machine.current.term
         attempt = machine.current.attempt
         mapVersion = machine.mapVersion
@@ -100,7 +100,7 @@ extension ClusterStatus {
         let stepsPerSecond = Double(recent.count) / seconds
         isStale = stepAge > 2 + 3 / stepsPerSecond
         samplesPerSecond = stepsPerSecond * Double(batchSize)
-        secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond
+        if totalSteps > 0 { secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond }
     }
 }
 

@@ -5,9 +5,9 @@ extension ClusterStatus {
     /// Step, loss, speed and time left in a few lines.
     var summary: String {
         var lines = ["cluster   \(clusterID): \(state)" + (reason.isEmpty ? "" : " (\(reason))")]
-        let share = totalSteps > 0 ? Units.fixed(100 * Double(committed + 1) / Double(totalSteps), 1) : "–"
+        let share = totalSteps > 0 ? Units.fixed(100 * Double(committed + 1) / Double(totalSteps), 1) : ""
         lines.append(
-            "steps     \(committed + 1) of \(totalSteps) committed (\(share) %)"
+            "steps     \(committed + 1)" + (totalSteps > 0 ? " of \(totalSteps) committed (\(share) %)" : " committed")
                 + (committed >= 0 ? ", the last is step \(committed)" : "")
                 + (attempt > 0 && !isOver ? ", attempt \(attempt + 1) of the next" : ""))
         if stepAge > 1, state == "training" || isStale {
@@ -82,7 +82,7 @@ extension ClusterStatus {
 
     /// One line for a log.
     var line: String {
-        var parts = ["\(state)", "\(committed + 1)/\(totalSteps) steps"]
+        var parts = ["\(state)", "\(committed + 1)" + (totalSteps > 0 ? "/\(totalSteps)" : "") + " steps"]
         if let loss { parts.append("loss \(Units.fixed(loss, 4))") }
         if isStale {
             parts.append("no step for \(Units.duration(stepAge))")

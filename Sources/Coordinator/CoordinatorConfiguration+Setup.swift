@@ -11,7 +11,7 @@ extension CoordinatorConfiguration {
         let schedule = setup.schedule
         self.init(
             batchSize: configuration.batch.size, microBatchCount: configuration.microBatchCount,
-            sliceCount: configuration.head.slices, denseSliceCount: configuration.backbone.denseSlices,
+            sliceCount: configuration.head.slices, denseSliceCount: configuration.denseSliceCount,
             expectedShards: configuration.cluster.shards, minimumWorkers: configuration.cluster.workers,
             totalSteps: configuration.totalSteps, exchange: setup.exchange,
             lease: .seconds(configuration.cluster.leaseSeconds), learningRate: { Float(schedule.rate(at: $0)) })
@@ -23,7 +23,12 @@ extension CoordinatorConfiguration {
         checkpointsKept = configuration.checkpoint.keep
         rebalancesAutomatically = configuration.cluster.rebalance == "auto"
         stuckAfter = .seconds(configuration.cluster.stuckSeconds)
-        sharesAreMeasured = configuration.cluster.shares != "equal"
+        // The ranks of a job have equal parts.
+        sharesAreMeasured = configuration.cluster.shares != "equal" && !configuration.isExternal
+        if configuration.isExternal {
+            job = JobPolicy(
+                setsRate: configuration.jobSetsRate, goesBackFreely: configuration.jobGoesBackFreely)
+        }
         movesAtOnce = configuration.cluster.movesAtOnce
         pauseAfter = configuration.cluster.pauseAfter
         onNotFinite =

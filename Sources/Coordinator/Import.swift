@@ -118,7 +118,7 @@ struct Import: ParsableCommand {
 
     private func writeBackbone(_ setup: RunSetup, _ directory: String) throws -> [CheckpointManifest.File] {
         let layout = setup.layout
-        let count = setup.configuration.backbone.denseSlices
+        let count = setup.configuration.denseSliceCount
         func vector(_ path: String) throws -> Tensor {
             try BackboneFile.read(path, layout: layout)
         }

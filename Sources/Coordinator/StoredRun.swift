@@ -116,7 +116,7 @@ struct StoredRun {
                 """)
         }
         try fits("head.slices", manifest.sliceCount, setup.head.sliceCount, directory)
-        try fits("backbone.dense_slices", manifest.denseSliceCount, configuration.backbone.denseSlices, directory)
+        try fits("backbone.dense_slices", manifest.denseSliceCount, configuration.denseSliceCount, directory)
         try fits("data.classes", manifest.classCount, setup.head.classCount, directory)
         try fits("backbone.embedding_size", manifest.embeddingSize, setup.head.embeddingSize, directory)
         let way = ". `coordinator export` and `import` take the values into a run of this configuration"

@@ -6,7 +6,7 @@ extension RunSetup {
     /// What a shard must know of this run.
     package var shard: ShardSetup {
         ShardSetup(
-            head: head, layout: layout, optimizer: optimizer, denseSliceCount: configuration.backbone.denseSlices,
+            head: head, layout: layout, optimizer: optimizer, denseSliceCount: configuration.denseSliceCount,
             microBatchSize: configuration.batch.microBatch, microBatchCount: configuration.microBatchCount,
             initialCenters: configuration.head.initial, initialBackbone: initialBackbone,
             sampledClasses: configuration.head.sampled)

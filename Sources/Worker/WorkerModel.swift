@@ -171,7 +171,7 @@ final class WorkerModel {
 
     /// The elements of the flat vector that a shard owns, ascending.
     private func elements(_ shard: Plan.Shard) -> [Range<Int>] {
-        setup.layout.ranges(ofSlices: shard.denseSlices, of: setup.configuration.backbone.denseSlices)
+        setup.layout.ranges(ofSlices: shard.denseSlices, of: setup.configuration.denseSliceCount)
     }
 
     /// The part of the gradients f32 [K, P] that a shard owns, f32 [K, L].
@@ -199,7 +199,7 @@ final class WorkerModel {
 
     /// The squared norm of the whole gradient: the slices' norms added in their order.
     private func squaredNorm(_ replies: [[Tensor]], _ shards: [Plan.Shard]) throws -> Double {
-        var norms = [Double](repeating: 0, count: setup.configuration.backbone.denseSlices)
+        var norms = [Double](repeating: 0, count: setup.configuration.denseSliceCount)
         for (reply, shard) in zip(replies, shards) {
             guard reply.count == 1, reply[0].dtype == .f64, reply[0].shape == [shard.denseSlices.count] else {
                 throw Refusal(

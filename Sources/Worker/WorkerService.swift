@@ -210,7 +210,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
     func prepare(_ welcome: Welcome) throws {
         health.hold("its data are being opened")
         var configuration = try RunConfiguration(stored: welcome.configuration)
-        if let data = options.data { configuration.data.path = data }
+        if let data = options.data, !configuration.isExternal { configuration.data.path = data }
         let setup = try RunSetup(configuration)
         let data = try TrainingData(configuration)
         if data.labelCount > setup.head.classCount {

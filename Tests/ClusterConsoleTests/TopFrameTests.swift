@@ -162,7 +162,7 @@ import Testing
     @Test func aRunThatHasNotBegunHasNoFigures() {
         let empty = TopView(status: ClusterStatus(clusterID: "c", state: "waiting"))
         let text = plain(empty, 80, 24).joined(separator: "\n")
-        #expect(text.contains("waiting") && text.contains("0 of 0 steps") && text.contains("loss –"))
+        #expect(text.contains("waiting") && text.contains("0 steps") && text.contains("loss –"))
     }
 
     @Test func valuesThatAreNotFiniteAreShown() {

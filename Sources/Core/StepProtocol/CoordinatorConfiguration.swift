@@ -67,6 +67,8 @@ public struct CoordinatorConfiguration: Sendable {
     /// The run pauses once this many steps are committed; 0: it does not.
     public var pauseAfter = 0
     public var origin: Origin?
+    /// What the run leaves to a job from outside; nil: workers train on samples and a network of the run.
+    public var job: JobPolicy?
     /// Whether a run ends with results that a worker writes: the backbone, its final evaluation.
     public var writesResults = false
     /// Steps between two evaluations that rank 0 makes beside the training; 0: none.

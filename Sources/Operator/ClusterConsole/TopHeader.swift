@@ -32,13 +32,15 @@ enum TopHeader {
     private static func progress(_ status: ClusterStatus, _ columns: Int) -> ConsoleLine {
         let done = status.committed + 1
         let share = status.totalSteps > 0 ? min(1, max(0, Double(done) / Double(status.totalSteps))) : 0
-        var text = "\(done) of \(status.totalSteps) steps  \(Units.fixed(100 * share, 1)) %"
+        var text =
+            status.totalSteps > 0
+            ? "\(done) of \(status.totalSteps) steps  \(Units.fixed(100 * share, 1)) %" : "\(done) steps"
         if status.attempt > 0 { text += "  attempt \(status.attempt + 1)" }
         var rest = status.isOver ? "" : status.secondsLeft.map { "  \(Units.duration($0)) left" } ?? ""
         if status.isStale { rest = "  no step for \(Units.duration(status.stepAge))" }
         let width = min(40, columns - text.columns - rest.columns - 2)
         var line = ConsoleLine(text)
-        if width >= 8 {
+        if width >= 8, status.totalSteps > 0 {
             let full = Int((share * Double(width)).rounded(.down))
             line.add("  ")
             line.add(String(repeating: "█", count: full), .good)

@@ -13,6 +13,7 @@ public struct ClusterStatus: Codable, Sendable {
     public var committed: Int
     /// The newest step that a power cut cannot take from any shard, -1 before the first.
     public var safe: Int
+    /// Steps of the run; 0: until its job, or an operator, ends it.
     public var totalSteps: Int
     /// Starts of the coordinator and goings back, counted.
     public var term: Int

@@ -76,6 +76,7 @@ extension RunConfiguration {
         return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") })
             .merging([
                 "head.sampling": "1", "backbone.frozen": "[]", "backbone.graph": "\"\"", "data.augment": "[]",
+                "schedule.rate": "\"plan\"", "cluster.job_goes_back": "\"ask\"",
             ]) { $1 }
     }()
 
@@ -86,6 +87,8 @@ extension RunConfiguration {
         if backbone.frozen?.isEmpty == true { backbone.frozen = nil }
         if backbone.graph?.isEmpty == true { backbone.graph = nil }
         if data.augment?.isEmpty == true { data.augment = nil }
+        if schedule.rate == "plan" { schedule.rate = nil }
+        if cluster.jobGoesBack == "ask" { cluster.jobGoesBack = nil }
         if optimizer.decay == defaults.decay { optimizer.decay = nil }
         guard optimizer.name == defaults.name else { return }
         optimizer.name = nil
@@ -127,8 +130,8 @@ extension RunConfiguration {
         var copy = self
         copy.output = ""
         copy.cluster = Cluster()
-        // The key came later: the fingerprints of older runs stay what they were.
-        copy.cluster.shares = nil
+        // These keys came later: the fingerprints of older runs stay what they were.
+        (copy.cluster.shares, copy.cluster.jobGoesBack) = (nil, nil)
         copy.checkpoint = Checkpoint()
         copy.evaluation.every = 0
         return copy

@@ -9,7 +9,8 @@ extension RunConfiguration {
 
     /// Number of steps of the run. `data.samples` must be known if the schedule counts epochs.
     public var totalSteps: Int {
-        schedule.steps > 0
+        if isEndless { return Self.endlessSteps }
+        return schedule.steps > 0
             ? schedule.steps : Int((schedule.epochs * Double(data.samples) / Double(batch.size)).rounded(.up))
     }
 
@@ -19,7 +20,7 @@ extension RunConfiguration {
     }
 
     /// Steps of linear warm-up.
-    public var warmupSteps: Int { Int(schedule.warmup * Double(totalSteps)) }
+    public var warmupSteps: Int { jobSetsRate ? 0 : Int(schedule.warmup * Double(totalSteps)) }
 
     /// Checks every value against its range.
     ///
@@ -35,8 +36,8 @@ extension RunConfiguration {
             "is \(determinism ?? ""); use exact or logged")
         try require(seed <= UInt64(Int.max), "seed", "is \(seed), not in 0...\(Int.max)")
         try require(
-            ["rec", "folder", "glyphs", "features"].contains(data.kind), "data.kind",
-            "is \(data.kind); use rec, folder, glyphs or features")
+            ["rec", "folder", "glyphs", "features", "external"].contains(data.kind), "data.kind",
+            "is \(data.kind); use rec, folder, glyphs, features or external")
         try require(
             ["skip", "fail"].contains(data.corruptImages), "data.corrupt_images",
             "is \(data.corruptImages); use skip or fail")
@@ -53,6 +54,7 @@ extension RunConfiguration {
         try require(
             (1...4096).contains(backbone.denseSlices), "backbone.dense_slices",
             "is \(backbone.denseSlices), not in 1...4096")
+        try validateExternal()
         try require(
             (backbone.name == "none") == (data.kind == "features"), "backbone.name",
             "is \(backbone.name) with data.kind \(data.kind); stored features go with backbone none, images with a network"
@@ -114,7 +116,7 @@ extension RunConfiguration {
         try require(
             data.samples <= Self.countLimit, "data.samples", "is \(data.samples), more than \(Self.countLimit)")
         try require(
-            schedule.steps <= Self.countLimit && totalSteps <= Self.countLimit, "schedule",
+            schedule.steps <= Self.countLimit && (isEndless || totalSteps <= Self.countLimit), "schedule",
             "has more than \(Self.countLimit) steps")
         try require(
             schedule.learningRate >= 0 && schedule.learningRate.isFinite, "schedule.learning_rate",

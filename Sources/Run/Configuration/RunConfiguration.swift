@@ -47,7 +47,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
 
     /// Where samples come from.
     public struct Data: Codable, Sendable, Hashable {
-        /// `rec`, `folder`, `glyphs`, or `features` (stored embeddings: the head alone is trained).
+        /// `rec`, `folder`, `glyphs`, `features` (stored embeddings: the head alone is trained), or `external` (a job from outside has
+        /// them, and the network).
         public var kind = "glyphs"
         /// The folder of `train.rec`, the folder of identities, the glyph cache, or the safetensors file.
         public var path = ""
@@ -80,7 +81,7 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
 
     /// The network that makes embeddings.
     public struct Backbone: Codable, Sendable, Hashable {
-        /// One of `BackboneConfiguration.names`, or `none` for stored features.
+        /// One of `BackboneConfiguration.names`, `none` for stored features, or `external` for that of a job from outside.
         public var name = "iresnet-small"
         /// D: length of an embedding.
         public var embeddingSize = 128
@@ -173,8 +174,10 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
     public struct Schedule: Codable, Sendable, Hashable {
         /// Passes over the data; used if `steps` is 0.
         public var epochs: Double = 2
-        /// Number of steps; 0 to count epochs.
+        /// Number of steps; 0 to count epochs or, in an external run, until the job says so.
         public var steps = 0
+        /// Who chooses the learning rate: `plan`, this schedule, or `job`, in an external run. Nil is `plan`.
+        public var rate: String? = "plan"
         public var learningRate: Float = 0.1
         /// Steps of linear warm-up, as a fraction of all steps.
         public var warmup: Double = 0.05
@@ -222,6 +225,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var movesAtOnce = 4
         /// How micro-batches are divided among workers: `measured`, by the speed that each has shown, or `equal`.
         public var shares: String? = "measured"
+        /// Whether a job may begin anew many steps back by itself, `allow`, or an operator is asked, `ask`. Nil is `ask`.
+        public var jobGoesBack: String? = "ask"
         /// The run pauses once this many steps are committed, until an operator resumes it; 0: it does not.
         public var pauseAfter = 0
     }

@@ -67,12 +67,13 @@ private struct ImageCounts {
 }
 
 extension RunConfiguration {
-    /// This configuration with classes, samples and fingerprint of its data, which is opened unless all are given.
+    /// This configuration with classes, samples and fingerprint of its data, which is opened unless all are given. An external run has
+    /// none to open.
     ///
     /// - Parameter say: gets a sentence for everything that was left out or mended, or is unlikely.
     /// - Throws: `DatasetError` if the data cannot be read; `ConfigurationError` if they cannot be meant.
     public func countingData(_ say: (String) -> Void = { _ in }) throws -> RunConfiguration {
-        if data.classes > 0 && data.samples > 0 && !data.fingerprint.isEmpty { return self }
+        if isExternal || data.classes > 0 && data.samples > 0 && !data.fingerprint.isEmpty { return self }
         let opened = try TrainingData(self)
         opened.opening.lines.forEach(say)
         let findings = opened.findings(configured: data.classes)

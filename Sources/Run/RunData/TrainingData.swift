@@ -25,6 +25,13 @@ public struct TrainingData: Sendable {
     /// - Throws: `DatasetError` if it cannot be read; `ConfigurationError` if it is not the data that the run was planned for.
     public init(_ configuration: RunConfiguration) throws {
         let data = configuration.data
+        guard !configuration.isExternal else {
+            throw ConfigurationError(
+                key: "data.kind",
+                problem:
+                    "is external: samples and network are those of a job from outside, and this program has none to train"
+            )
+        }
         guard !data.path.isEmpty else { throw ConfigurationError(key: "data.path", problem: "is not set") }
         let options = DatasetOptions(
             imageShape: ImageShape(channels: data.channels, height: data.imageSize, width: data.imageSize),

@@ -55,7 +55,8 @@ public struct RunSetup: Sendable {
             clipNorm: clip > 0 ? clip : .infinity)
         schedule = LearningRateSchedule(
             base: Double(configuration.schedule.learningRate), warmUpSteps: configuration.warmupSteps,
-            totalSteps: configuration.totalSteps, power: configuration.schedule.decayPower)
+            totalSteps: configuration.totalSteps,
+            power: configuration.jobSetsRate ? 0 : configuration.schedule.decayPower)
         guard try head.isExchangeExact || head.exchange == "rows" else {
             throw ConfigurationError(
                 key: "head.exchange",
@@ -81,7 +82,7 @@ extension RunSetup {
     ///
     /// A plan that trains must also have each slice exactly once: what computes it takes that for granted.
     public func misfit(of plan: Plan) -> String? {
-        let dense = configuration.backbone.denseSlices
+        let dense = configuration.denseSliceCount
         let misfit = plan.misfit(
             microBatchCount: configuration.microBatchCount, sliceCount: head.sliceCount, denseSliceCount: dense,
             totalSteps: configuration.totalSteps)
@@ -118,7 +119,7 @@ extension RunConfiguration {
     ///
     /// - Throws: `BackboneError` if the name is unknown or the input does not fit.
     func backboneShape() throws -> BackboneConfiguration {
-        if backbone.name == "none" { return .identity(embeddingSize: backbone.embeddingSize) }
+        if backbone.name == "none" || isExternal { return .identity(embeddingSize: backbone.embeddingSize) }
         var shape = try BackboneConfiguration.named(
             backbone.name, channels: data.channels, height: data.imageSize, width: data.imageSize,
             embeddingSize: backbone.embeddingSize)
