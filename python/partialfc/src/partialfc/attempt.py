@@ -1,0 +1,250 @@
+"""One attempt of a step, from the view of a rank: which request goes to which shard, and when again.
+
+A value that takes replies and times, and says what is to be sent; it does no input or output itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import ABANDONED, UNRESPONSIVE, MalformedMessage
+from .frames import Tensor
+from .messages import BACKWARD, BEGIN, FORWARD, Member, Plan, StepReply
+from .softmax import FeaturesExchange, Result
+from .turn import I64, Turn
+
+V3, V3_M = True, 4
+QUERY_SECONDS = 2.0
+"""A request that is not answered for so long is asked about."""
+DEADLINE_SECONDS = 120.0
+"""A shard that does not say anything for so long is reported, and again after each further such time."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.5
+
+
+@dataclass(slots=True)
+class Send:
+    """A request that is to be sent: to a shard, of a phase, or a query about it (1: is it there? 2: the answer again)."""
+
+    shard: int
+    phase: int
+    query: int = 0
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why an attempt cannot go on, and the shard that refused it, if one did."""
+
+    code: int
+    message: str
+    shard: int | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    name: str
+    waits_for: int = 0
+    answered: int = 0
+    query_at: float = 0.0
+    again_at: float = 0.0
+    pause: float = _FIRST_PAUSE
+    heard_at: float = 0.0
+    began_at: float = 0.0
+    seconds: float = 0.0
+    reply: list[Tensor] = field(default_factory=list)
+
+
+class Attempt:
+    """An attempt at `plan.id`.
+
+    Args:
+        plan: which trains.
+        rank: of this process in it.
+        turn: what the trainer gave.
+        labels: i64 [n], those of the turn after operations on the classes.
+        slices: number of slices of the class centers.
+        scale_over_batch: s / B.
+        now: seconds of a clock that does not go back.
+    """
+
+    def __init__(self, plan: Plan, rank: int, turn: Turn, labels: I64, slices: int, scale_over_batch: float, now: float) -> None:
+        assert plan.id is not None
+        self.plan, self.id, self.rank, self.turn, self.labels = plan, plan.id, rank, turn, labels
+        self._slices, self._scale = slices, scale_over_batch
+        self.outbox: list[Send] = []
+        self.failure: Failure | None = None
+        self.complaint: Failure | None = None
+        """A shard that does not answer; the attempt goes on."""
+        self.is_stale = False
+        self.is_prepared = False
+        self.result: Result | None = None
+        self.progress = 0
+        turn.used = plan.id
+        self._shards = {
+            shard.shard.number: _Progress(f"shard-{shard.shard.number} at {shard.endpoint}")
+            for shard in plan.shards
+            if isinstance(shard.shard, Member)
+        }
+        for number in self._shards:
+            self._ask(number, BEGIN, now)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is sent of it."""
+        return self.is_stale or self.failure is not None
+
+    @property
+    def waits_for(self) -> list[int]:
+        """The numbers of the shards whose answer is missing."""
+        return [number for number, shard in self._shards.items() if shard.waits_for]
+
+    @property
+    def seconds(self) -> list[float]:
+        """For each shard of the plan, how long its answers took in all."""
+        return [shard.seconds for shard in self._shards.values()]
+
+    def describe(self) -> str:
+        """Who is waited for."""
+        names = {BEGIN: "begin", FORWARD: "forward", BACKWARD: "backward"}
+        waiting = [f"{shard.name} ({names[shard.waits_for]})" for shard in self._shards.values() if shard.waits_for]
+        return ", ".join(waiting)
+
+    def payload(self, phase: int) -> list[Tensor]:
+        """The tensors of a request; the same for every shard."""
+        if phase == BEGIN:
+            return [self.labels]
+        if phase == FORWARD:
+            assert self.turn.features is not None
+            return [self.turn.features] if self.turn.margins is None else [self.turn.features, self.turn.margins]
+        if phase == 4:
+            from .tree import ReductionTree
+
+            r = self.plan.ranks[self.rank].micro_batches
+            assert r
+            nodes = ReductionTree(V3_M).subtrees(r.lower, r.upper)
+            return [np.asarray(nodes, "<i4").reshape(-1, 2), np.zeros((len(nodes), 0), "<f4")]
+        if phase == 5:
+            return [np.zeros(1)]
+        assert self.result is not None
+        return [self.result.log_z] if self.turn.weights is None else [self.result.log_z, self.turn.weights]
+
+    def go_on(self, now: float) -> None:
+        """After the trainer has given its features."""
+        for number, shard in self._shards.items():
+            if shard.answered == BEGIN and not shard.waits_for and self.turn.features is not None and not self.is_over:
+                self._ask(number, FORWARD, now)
+
+    def take(self, number: int, reply: StepReply, tensors: Sequence[Tensor], now: float) -> None:
+        """What a shard answered."""
+        shard = self._shards.get(number)
+        if shard is None or reply.id != self.id or self.is_over:
+            return
+        shard.heard_at = now
+        if reply.phase != shard.waits_for:
+            return
+        if reply.done is not None:
+            self._done(number, shard, tensors, now)
+        elif reply.stale is not None:
+            self.is_stale = True
+        elif reply.refused is not None:
+            self.failure = Failure(reply.refused.code, f"{shard.name}: {reply.refused.message}", number)
+        elif reply.not_ready is not None:
+            if shard.answered >= BEGIN:
+                self.failure = Failure(UNRESPONSIVE, f"{shard.name} has forgotten the attempt")
+            else:
+                shard.again_at = now + shard.pause
+                shard.query_at = 0.0
+                shard.pause = min(2 * shard.pause, _LONGEST_PAUSE)
+        elif reply.missing is not None:
+            self._send(number, shard, now)
+        elif reply.answered is not None:
+            self.outbox.append(Send(number, shard.waits_for, 2))
+            shard.query_at = now + QUERY_SECONDS
+        elif reply.received is not None:
+            shard.query_at = now + QUERY_SECONDS
+
+    def connected(self, number: int, now: float) -> None:
+        """A shard has welcomed this rank (again): what is open goes there (again)."""
+        shard = self._shards.get(number)
+        if shard is not None and shard.waits_for and not self.is_over:
+            self._send(number, shard, now)
+
+    def tick(self, now: float, moving: Sequence[int] = ()) -> None:
+        """Asks again where it is time.
+
+        Args:
+            moving: the shards from which bytes are just coming in, which are not asked.
+        """
+        if self.is_over:
+            return
+        for number, shard in self._shards.items():
+            if not shard.waits_for:
+                continue
+            if number in moving:
+                shard.query_at = now + QUERY_SECONDS
+            elif shard.again_at and now >= shard.again_at:
+                self._send(number, shard, now)
+            elif shard.query_at and now >= shard.query_at:
+                self.outbox.append(Send(number, shard.waits_for, 1))
+                shard.query_at = now + QUERY_SECONDS
+            if now - shard.heard_at >= DEADLINE_SECONDS:
+                shard.heard_at = now
+                self.complaint = Failure(UNRESPONSIVE, f"{shard.name} has not answered for {DEADLINE_SECONDS:g} s")
+
+    def next_time(self) -> float:
+        """When `tick` is due."""
+        times = [t for s in self._shards.values() if s.waits_for for t in (s.again_at, s.query_at) if t]
+        return min(times, default=float("inf"))
+
+    def abandon(self) -> None:
+        """The trainer does not want it."""
+        self.failure = Failure(17 if V3 else ABANDONED, "the trainer has thrown the step away")
+
+    def _ask(self, number: int, phase: int, now: float) -> None:
+        shard = self._shards[number]
+        shard.waits_for, shard.began_at, shard.heard_at = phase, now, now
+        shard.pause = _FIRST_PAUSE
+        self._send(number, shard, now)
+
+    def _send(self, number: int, shard: _Progress, now: float) -> None:
+        self.outbox.append(Send(number, shard.waits_for))
+        shard.again_at, shard.query_at = 0.0, now + QUERY_SECONDS
+
+    def _done(self, number: int, shard: _Progress, tensors: Sequence[Tensor], now: float) -> None:
+        phase = shard.waits_for
+        shard.waits_for, shard.answered = 0, phase
+        shard.seconds += now - shard.began_at
+        self.progress += 1
+        if phase == BEGIN:
+            self.go_on(now)
+        elif phase == FORWARD:
+            shard.reply = list(tensors)
+            if all(one.answered >= FORWARD for one in self._shards.values()):
+                self._finish(now)
+        elif V3 and phase == BACKWARD:
+            self._ask(number, 4, now)
+        elif V3 and phase == 4:
+            if all(one.answered >= 4 for one in self._shards.values()):
+                for other in self._shards:
+                    self._ask(other, 5, now)
+        elif all(one.answered >= (5 if V3 else BACKWARD) for one in self._shards.values()):
+            self.is_prepared = True
+
+    def _finish(self, now: float) -> None:
+        assert self.turn.features is not None
+        exchange = FeaturesExchange(self._slices, self.labels, self.turn.features)
+        try:
+            for shard in self._shards.values():
+                exchange.take(shard.name, shard.reply)
+                shard.reply = []
+            self.result = exchange.finish(self._scale, self.turn.weights)
+        except MalformedMessage as error:
+            self.failure = Failure(1, str(error))
+            return
+        if not (np.isfinite(self.result.losses).all() and np.isfinite(self.result.gradient).all()):
+            self.failure = Failure(8, "the loss or the gradient of a sample is not finite")
+            return
+        for number in self._shards:
+            self._ask(number, BACKWARD, now)

@@ -1,0 +1,81 @@
+"""The head as an operator of PyTorch, opaque to `torch.compile`: losses and gradients come from the cluster."""
+
+from __future__ import annotations
+
+import logging
+import math
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .errors import PartialFCError
+
+if TYPE_CHECKING:
+    from .head import PartialFC
+
+log = logging.getLogger("partialfc")
+_heads: weakref.WeakValueDictionary[int, PartialFC] = weakref.WeakValueDictionary()
+_checked: set[int] = set()
+
+
+def register(head: PartialFC) -> int:
+    """The number by which the operator finds a head."""
+    number = max(_heads.keys(), default=0) + 1
+    _heads[number] = head
+    return number
+
+
+@torch.library.custom_op("partialfc::exchange", mutates_args=())
+def exchange(
+    features: Tensor, labels: Tensor, weight: Tensor, margins: Tensor | None, loss_weight: Tensor | None, head: int
+) -> tuple[Tensor, Tensor]:
+    """Loss f32 [] of the global batch, and ∂loss/∂features f32 [n, D] for this rank, scaled for DDP's mean."""
+    if head not in _heads:
+        raise PartialFCError("the head of this computation does not exist any more")
+    return _heads[head].exchange(features, labels, margins, loss_weight)
+
+
+@exchange.register_fake
+def _(
+    features: Tensor, labels: Tensor, weight: Tensor, margins: Tensor | None, loss_weight: Tensor | None, head: int
+) -> tuple[Tensor, Tensor]:
+    return features.new_empty((), dtype=torch.float32), features.new_empty(features.shape, dtype=torch.float32)
+
+
+@torch.library.custom_op("partialfc::propagate", mutates_args=())
+def propagate(gradient: Tensor, outer: Tensor, like: Tensor, head: int) -> Tensor:
+    """outer · gradient, in the type of the features."""
+    if outer.device.type == "cpu" and head not in _checked:
+        factor = float(outer)
+        # A GradScaler multiplies with powers of two from 1 up.
+        if math.isfinite(factor) and not (factor >= 1 and math.frexp(factor)[0] == 0.5):
+            _checked.add(head)
+            log.warning(
+                "the head's loss was multiplied by %g before backward(): that reaches the network, but not the class centers; "
+                "give the factor to the head as loss_weight instead",
+                factor,
+            )
+    return (outer.to(torch.float32) * gradient).to(like.dtype)
+
+
+@propagate.register_fake
+def _(gradient: Tensor, outer: Tensor, like: Tensor, head: int) -> Tensor:
+    return torch.empty_like(gradient, dtype=like.dtype)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    features, _, weight, _, _, head = inputs
+    _, gradient = output
+    ctx.save_for_backward(gradient, features.new_empty(0), weight)
+    ctx.head = head
+    ctx.mark_non_differentiable(gradient)
+
+
+def _backward(ctx: Any, outer: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    gradient, like, weight = ctx.saved_tensors
+    return propagate(gradient, outer, like, ctx.head), None, torch.zeros_like(weight), None, None, None
+
+
+exchange.register_autograd(_backward, setup_context=_setup)

@@ -1,0 +1,156 @@
+"""Sockets to the servers: how they are set up, requests, fragments, and what is wrong when there is no answer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from .errors import NOT_WELCOMED, MalformedMessage, NoAnswer, Unreachable, refusal
+from .frames import Assembler, Tensor, frames
+from .keys import SocketKeys
+from .messages import Header, Plan, Refusal
+
+_TROUBLES = {
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "does not accept this key",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "has keys and this process has none, or the other way round, or is no PartialFC server",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "breaks the handshake off: do the keys belong to this cluster?",
+}
+
+
+def routing_id() -> bytes:
+    """By which a server knows a client again: 16 random bytes, the first of which is not 0."""
+    return bytes([secrets.randbelow(255) + 1]) + secrets.token_bytes(15)
+
+
+class Connection:
+    """A DEALER socket to one server. For one thread.
+
+    Args:
+        context: of the process that uses the connection.
+        endpoint: `tcp://host:port` or `ipc://path`.
+        who: the server, for messages.
+        keys: what is shown to it; None: nothing.
+        identity: as `routing_id`, if the same one is to be used again.
+    """
+
+    def __init__(
+        self, context: zmq.Context[Any], endpoint: str, who: str, keys: SocketKeys | None = None, identity: bytes | None = None
+    ) -> None:
+        self.endpoint, self.who, self._keys = endpoint, f"{who} at {endpoint}", keys
+        self._context, self._identity = context, identity or routing_id()
+        self._request = self._series = 0
+        self._assembler = Assembler()
+        self.trouble = ""
+        """Why the server does not let this process in, as far as that is known."""
+        self._open()
+
+    def _open(self) -> None:
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.ROUTING_ID, self._identity)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+        if hasattr(zmq, "TCP_MAXRT"):
+            socket.setsockopt(zmq.TCP_MAXRT, 30000)
+        if self._keys:
+            self._keys.apply(socket)
+        self.socket = socket
+        self._monitor = socket.get_monitor_socket(sum(_TROUBLES) | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        try:
+            socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            raise Unreachable(f'"{self.endpoint}" is no address of a server, which looks like tcp://host:port: {error}') from None
+        self._opened = time.monotonic()
+
+    def close(self, linger: int = 0) -> None:
+        """Closes the socket, after up to `linger` milliseconds for what is still to be sent."""
+        self.socket.disable_monitor()
+        self._monitor.close(0)
+        self.socket.close(linger)
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether fragments of a message are coming in."""
+        return self._assembler.is_receiving
+
+    def send(self, body: Any, tensors: Sequence[Tensor] = (), request: int | None = None) -> int:
+        """Sends a message, under a new number if none is given; the number."""
+        if request is None:
+            self._request += 1
+            request = self._request
+        self._series += 1
+        for parts in frames(Header(request=request, body=body), tensors, self._series):
+            self.socket.send_multipart(parts, copy=False)
+        return request
+
+    def receive(self) -> tuple[Header, list[Tensor]] | None:
+        """The next whole message, None if there is none yet. Never waits.
+
+        Raises:
+            MalformedMessage: the server sent something else.
+        """
+        while True:
+            try:
+                parts = self.socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return None
+            message = self._assembler.take([part.buffer for part in parts])
+            if message:
+                return message
+
+    def look_after(self) -> bool:
+        """Notes why handshakes fail, and connects again after one, which ZeroMQ does not do by itself. Whether it did."""
+        failed = False
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)["event"]
+            if event in _TROUBLES:
+                self.trouble, failed = _TROUBLES[event], True
+            elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.trouble = ""
+        if (failed or self.trouble) and time.monotonic() - self._opened > 1:
+            self.close()
+            self._assembler = Assembler()
+            self._open()
+            return True
+        return False
+
+    def ask(self, body: Any, tensors: Sequence[Tensor] = (), *, deadline: float = 30, again: float = 2) -> tuple[Any, list[Tensor]]:
+        """Sends a request and waits for its answer, repeating it every `again` seconds; body and tensors of the answer.
+
+        Raises:
+            NoAnswer: none came within `deadline` seconds.
+            Unreachable: the server does not let this process in.
+            Refused: the server refused, or another error that a refusal stands for.
+        """
+        end, repeat = time.monotonic() + deadline, time.monotonic() + again
+        numbers = {self.send(body, tensors)}
+        while True:
+            now = time.monotonic()
+            if now >= end:
+                if self.trouble:
+                    raise Unreachable(f"{self.who} {self.trouble}")
+                raise NoAnswer(f"{self.who} has not answered for {deadline:g} s")
+            self.socket.poll(int(1000 * min(0.2, end - now, max(0.0, repeat - now))) + 1)
+            while message := self.receive():
+                header, answer = message
+                if header.request not in numbers or isinstance(header.body, Plan):
+                    continue
+                if isinstance(header.body, Refusal):
+                    raise refusal(header.body.code, f"{self.who}: {header.body.message}")
+                return header.body, answer
+            if self.look_after() or time.monotonic() >= repeat:
+                numbers.add(self.send(body, tensors))
+                repeat = time.monotonic() + again
+
+
+__all__ = ["NOT_WELCOMED", "Connection", "MalformedMessage", "routing_id"]

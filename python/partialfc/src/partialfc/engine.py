@@ -1,0 +1,367 @@
+"""The side of a membership that runs on a thread of its own: follows plans, sends requests, repeats what was not answered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from . import exact, messages
+from .attempt import Attempt, Failure
+from .classes import ClassRegistry
+from .errors import (
+    FORBIDDEN,
+    INCARNATION,
+    JOB_DISAGREES,
+    NOT_WELCOMED,
+    STEP_GONE,
+    SUPERSEDED,
+    MalformedMessage,
+    RunFailed,
+    RunFinished,
+    StepFailed,
+    WentBack,
+    refusal,
+)
+from .kept import KeptTurns
+from .keys import Keys
+from .link import Link
+from .messages import FEATURES, TASK, TRAIN, JobID, Plan, Ready, Task, TaskDone
+from .requests import Speaker
+from .shards import ShardConnections
+from .turn import Turn
+
+log = logging.getLogger("partialfc")
+REPEAT_SECONDS = 2.0
+
+
+class Engine:
+    """What happens on the thread. Everything here is guarded by `_lock`, which the trainer's side takes, too."""
+
+    def __init__(self, endpoint: str, keys: Keys | None, job: JobID, embedding_size: int, name: str) -> None:
+        self.endpoint, self.job = endpoint, job
+        self.configuration: dict[str, Any] | None = None
+        self.checkpoint = ""
+        """The directory of the newest checkpoint when this process joined."""
+        self.plan: Plan | None = None
+        self.error: BaseException | None = None
+        self.saves_checkpoints = False
+        """Whether this rank writes a part of checkpoints."""
+        self._lock = threading.Condition()
+        self._orders: deque[Callable[[], None]] = deque()
+        self._wake_end, self._woken_end = socket.socketpair()
+        self._wake_end.setblocking(False)
+        self._woken_end.setblocking(False)
+        self._speaker = Speaker(secrets.randbits(47) | 1, job, name, embedding_size)
+        self._welcome: messages.Welcome | None = None
+        self._registry: ClassRegistry | None = None
+        self._attempt: Attempt | None = None
+        self._turns = KeptTurns()
+        self._next_step = job.step + 1
+        self._thrown_away = (0, 0, 0)
+        self._trained = False
+        self._task: Task | None = None
+        self._task_answer: TaskDone | None = None
+        self._progress = 0
+        self._beat_is_due = False
+        self._hello_at = self._ready_at = self._report_at = self._operations_at = 0.0
+        self._ready_pause = 0.5
+        self._reported: tuple[int, int, int] | None = None
+        self._stopping = False
+        self._shards = ShardConnections(keys.shards if keys else None, self._shard_hello)
+        self._link = Link(endpoint, keys.coordinator if keys else None)
+        self._thread = threading.Thread(target=self._run, name="partialfc", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        exact.flush_denormals()
+        poller, known = zmq.Poller(), set[Any]()
+        try:
+            while not self._stopping:
+                wanted = {self._woken_end, self._link.descriptor, *self._shards.sockets}
+                for gone in known - wanted:
+                    poller.unregister(gone)
+                for new in wanted - known:
+                    poller.register(new, zmq.POLLIN)
+                known = wanted
+                poller.poll(self._pause())
+                self._work()
+        except BaseException as error:
+            with self._lock:
+                self.error = self.error or error
+                self._lock.notify_all()
+        finally:
+            self._shards.close()
+
+    def _pause(self) -> int:
+        """Milliseconds until something is due."""
+        due = [self._attempt.next_time()] if self._attempt else []
+        due += [self._report_at] if self._report_at else []
+        if self._shards.unreachable:
+            due.append(time.monotonic() + 0.1)
+        return max(1, min(250, int(1000 * (min(due, default=float("inf")) - time.monotonic())) + 1)) if due else 250
+
+    def _work(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            while self._woken_end.recv(4096):
+                pass
+        with self._lock:
+            before = self._progress
+            while self._orders:
+                self._orders.popleft()()
+            self._read_coordinator()
+            self._read_shards()
+            self._tick(time.monotonic())
+            if self._speaker.member and (self._beat_is_due or before != self._progress) and self._welcome:
+                self._beat_is_due = False
+                beat = self._speaker.heartbeat(self.plan, self._attempt, self._progress, list(self._shards.unreachable))
+                self._link.beat(beat, self._welcome.heartbeat_milliseconds or 1000)
+            self._lock.notify_all()
+
+    # The coordinator.
+
+    def _read_coordinator(self) -> None:
+        for header in self._link.receive():
+            body = header.body
+            if isinstance(body, messages.Welcome):
+                self._take_welcome(body)
+            elif isinstance(body, Plan):
+                self._take_plan(body)
+            elif isinstance(body, messages.Refusal):
+                self._take_refusal(body)
+            elif isinstance(body, messages.Classes):
+                self._take_classes(body)
+        if not self._link.is_open and not self._stopping:
+            log.warning("the link process has ended; it is started again")
+            self._link.restart()
+            self._welcome, self._hello_at = None, 0.0
+
+    def _say_hello(self, now: float) -> None:
+        self._hello_at = now + REPEAT_SECONDS
+        self._link.send(self._speaker.hello(self.plan))
+
+    def _shard_hello(self) -> messages.Hello:
+        assert self._welcome is not None and self.configuration is not None
+        return self._speaker.shard_hello(self._welcome, int(self.configuration["data"]["classes"]))
+
+    def _take_welcome(self, welcome: messages.Welcome) -> None:
+        if welcome.member is None:
+            raise MalformedMessage("the coordinator's welcome names no member")
+        if self._speaker.member is not None and welcome.member != self._speaker.member:
+            # Shards knew this rank under its old number.
+            self._shards.disconnect()
+            self._attempt = None
+        self._speaker.member, self._welcome, self.checkpoint = welcome.member, welcome, welcome.checkpoint
+        self.configuration = json.loads(welcome.configuration)
+        self._link.will(self._speaker.farewell("the trainer's process has ended without a word", 1))
+        self._beat_is_due = True
+
+    def _take_refusal(self, refused: messages.Refusal) -> None:
+        now = time.monotonic()
+        if refused.code in (NOT_WELCOMED, INCARNATION):
+            if now >= self._hello_at - REPEAT_SECONDS + 0.2:
+                self._say_hello(now)
+        elif refused.code in (SUPERSEDED, JOB_DISAGREES, STEP_GONE, FORBIDDEN) or self._welcome is None:
+            raise refusal(refused.code, refused.message)
+        else:
+            log.warning("the coordinator refused a message: %s (code %d)", refused.message, refused.code)
+
+    def _take_plan(self, plan: Plan) -> None:
+        if plan.id is None:
+            raise MalformedMessage("the coordinator's plan has no id")
+        if self.plan is not None and self.plan.id is not None:
+            ours, theirs = (self.plan.id.term, self.plan.revision), (plan.id.term, plan.revision)
+            if theirs < ours:
+                return
+            if theirs != ours:
+                self._ready_pause, self._report_at = 0.5, 0.0
+        self.plan = plan
+        self._progress += 1
+        self._turns.follow(plan)
+        if plan.activity == messages.FINISHED:
+            raise RunFinished(f"the run is over after step {plan.committed}")
+        if plan.activity == messages.FAILED:
+            raise RunFailed(f"the run has failed: {plan.reason}")
+        self._take_task(plan)
+        self._shards.follow(plan)
+        self._follow()
+
+    def _take_task(self, plan: Plan) -> None:
+        task = plan.task if plan.activity == TASK and self._is_ours(plan) and self.job.rank == 0 else None
+        if task is None or task.checkpoint is None:
+            self._task = None
+            return
+        if self._task_answer is None or self._task_answer.number != task.number:
+            self._task_answer = None
+            if not self.saves_checkpoints:
+                self._task_answer = self._speaker.task_done(task.number, "[]", None)
+            elif any(not turn.is_kept for turn in self._turns):
+                problem = f"the trainer has gone on to step {self._next_step} already"
+                self._task_answer = self._speaker.task_done(task.number, None, problem)
+        self._task = task
+        self._answer_task(time.monotonic())
+
+    def _answer_task(self, now: float) -> None:
+        if self._task is not None and self._task_answer is not None:
+            self._task_answer.member = self._speaker.member
+            self._link.send(self._task_answer)
+            self._report_at = now + REPEAT_SECONDS
+
+    def _take_classes(self, classes: messages.Classes) -> None:
+        version = self.plan.class_version if self.plan else 0
+        if classes.version >= version and self.configuration is not None:
+            operations = json.dumps(json.loads(classes.operations or "[]")[:version])
+            self._registry = ClassRegistry(int(self.configuration["data"]["classes"]), operations)
+            self._follow()
+
+    # Steps.
+
+    def _is_ours(self, plan: Plan) -> bool:
+        return (plan.job is None and messages.PROTOCOL_VERSION == 3) or (plan.job is not None and plan.job.id == self.job.id)
+
+    def _rank(self, plan: Plan) -> int | None:
+        return next((rank for rank, one in enumerate(plan.ranks) if one.worker == self._speaker.member), None)
+
+    def _has_classes(self, plan: Plan) -> bool:
+        return plan.class_version == (self._registry.version if self._registry else 0)
+
+    def _has_place(self) -> bool:
+        """Whether the newest plan trains with this rank."""
+        plan = self.plan
+        if plan is None or plan.activity != TRAIN or not self._is_ours(plan):
+            return False
+        return self._rank(plan) is not None and self._has_classes(plan)
+
+    def _follow(self) -> None:
+        """Makes the attempt that the plan and the turns ask for."""
+        plan, now = self.plan, time.monotonic()
+        if plan is None or plan.id is None or self._welcome is None:
+            return
+        if self._trained and plan.job is not None and not self._is_ours(plan):
+            raise WentBack(plan.committed, f"another job trains now, after step {plan.committed}")
+        rank = self._rank(plan) if plan.activity == TRAIN and self._is_ours(plan) else None
+        if rank is None:
+            self._attempt = None
+            return
+        self._trained = True
+        if not self._has_classes(plan):
+            if now >= self._operations_at:
+                self._operations_at = now + REPEAT_SECONDS
+                self._link.send(messages.ReadClasses())
+            return
+        turn = self._turns.get(plan.id.step)
+        if turn is None and plan.id.step < self._next_step:
+            raise WentBack(
+                plan.committed,
+                f"the cluster has gone back to step {plan.committed}, before what this process keeps; load the checkpoint of that step "
+                "or an older one, and start the job again",
+            )
+        last = self._attempt
+        if last and last.id == plan.id and last.turn is turn and last.plan.ranks == plan.ranks and last.plan.shards == plan.shards:
+            self._report_done()
+            return
+        self._attempt = None
+        if turn is None or (turn.used is None and plan.id.order <= self._thrown_away):
+            return
+        self._begin(plan, rank, turn, now)
+
+    def _begin(self, plan: Plan, rank: int, turn: Turn, now: float) -> None:
+        assert self.configuration is not None
+        if plan.exchange != FEATURES:
+            raise RunFailed("the run's exchange is rows; set head.exchange: features in its configuration")
+        head, batch = self.configuration["head"], self.configuration["batch"]
+        labels = self._registry.labels(turn.labels) if self._registry else turn.labels
+        scale = float(head["scale"]) / int(batch["size"])
+        self._attempt = Attempt(plan, rank, turn, labels, int(head["slices"]), scale, now)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Sends what the attempt wants sent, and acts on what has come of it."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        outbox, attempt.outbox = attempt.outbox, []
+        for one in outbox:
+            shard = self._shards.welcomed(one.shard)
+            if shard is not None:
+                request = self._speaker.request(attempt, one, shard.answers_queries)
+                shard.connection.send(request, () if request.query else attempt.payload(one.phase))
+        if attempt.result is not None and attempt.turn.result is None:
+            attempt.turn.result = attempt.result
+        if attempt.is_stale:
+            self._attempt, self._ready_at = None, 0.0
+        elif attempt.failure:
+            self._report_failure()
+        elif attempt.complaint:
+            self._link.send(self._speaker.failed(attempt, attempt.complaint))
+            attempt.complaint = None
+        else:
+            self._report_done()
+
+    def _is_reported(self, attempt: Attempt, now: float) -> bool:
+        """Whether the attempt was reported, and it is too soon to do so again."""
+        if self._reported == attempt.id.order and now < self._report_at:
+            return True
+        self._reported, self._report_at = attempt.id.order, now + REPEAT_SECONDS
+        return False
+
+    def _report_done(self) -> None:
+        """Reports an attempt that is prepared and wanted."""
+        attempt = self._attempt
+        if attempt is None or not attempt.is_prepared or not attempt.turn.is_kept or self._is_reported(attempt, time.monotonic()):
+            return
+        assert self.configuration is not None
+        self._link.send(self._speaker.done(attempt, int(self.configuration["batch"]["micro_batch"])))
+
+    def _report_failure(self) -> None:
+        attempt = self._attempt
+        if attempt is None or attempt.failure is None or self._is_reported(attempt, time.monotonic()):
+            return
+        log.info("attempt %s failed: %s", attempt.id.order, attempt.failure.message)
+        self._link.send(self._speaker.failed(attempt, attempt.failure))
+        if attempt.failure.code in (7, 8) and attempt.turn.result is None:
+            raise StepFailed(f"step {attempt.id.step}: {attempt.failure.message}")
+
+    def _read_shards(self) -> None:
+        now = time.monotonic()
+        for number, body, tensors in self._shards.receive(now):
+            self._progress += 1
+            if isinstance(body, messages.Welcome):
+                if self._attempt:
+                    self._attempt.connected(number, now)
+            elif isinstance(body, messages.Refusal):
+                if self._attempt and not self._attempt.is_over:
+                    self._attempt.failure = Failure(body.code, f"{self._shards.who(number)}: {body.message}", number)
+                else:
+                    log.warning("%s refused a message: %s", self._shards.who(number), body.message)
+            elif self._attempt:
+                self._attempt.take(number, body, tensors, now)
+            self._flush()
+
+    def _tick(self, now: float) -> None:
+        if self._welcome is None:
+            if now >= self._hello_at:
+                self._say_hello(now)
+            return
+        self._shards.tick(now)
+        if self._attempt:
+            self._attempt.tick(now, self._shards.moving)
+            self._flush()
+        if self._report_at and now >= self._report_at:
+            self._report_at = 0.0
+            self._answer_task(now)
+        waits_for_trainer = self._has_place() and self._turns.get(self._next_step) is None
+        if self._attempt is None and now >= self._ready_at and not waits_for_trainer:
+            self._link.send(Ready(self._speaker.member, self._speaker.incarnation))
+            self._ready_at = now + self._ready_pause
+            self._ready_pause = min(2 * self._ready_pause, 5.0)
+            self._follow()

@@ -1,0 +1,84 @@
+"""The checkpoints of a job: the shards' part and the trainer's, which belong together."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import PartialFCError
+from .head import PartialFC
+
+log = logging.getLogger("partialfc")
+
+
+class Job:
+    """Writes the trainer's part of every checkpoint of the cluster, and begins from one.
+
+    Every rank has one. When a checkpoint is due, by the configuration or an operator's order, the shards write the centers and rank 0
+    what `save` writes, into the same directory; only then does the checkpoint count. Call `boundary` as the last thing of each step.
+
+    Args:
+        head: of this rank.
+        save: writes model, optimiser, scaler, scheduler, random states, … and `head.state_dict()` into a directory. Rank 0 alone is asked.
+        load: reads them again. Every rank is asked.
+    """
+
+    def __init__(self, head: PartialFC, save: Callable[[Path], None], load: Callable[[Path], None]) -> None:
+        self.head, self._save, self._load = head, save, load
+        head.saves_checkpoints = True
+
+    def boundary(self) -> Path | None:
+        """Between two steps: writes this rank's part of a checkpoint if the cluster waits for it; its directory then.
+
+        If `save` raises, the cluster is told and gives the checkpoint up, and the exception goes on.
+        """
+        if self.head.world.rank != 0 or not self.head.has_joined:
+            return None
+        task = self.head.session.pending_checkpoint()
+        if task is None or task.checkpoint is None:
+            return None
+        directory = Path(task.checkpoint) / "job"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._save(directory)
+            files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+            if not files:
+                raise PartialFCError(f"save has written nothing into {directory}")
+            listed = [{"name": str(path.relative_to(directory.parent)), "bytes": path.stat().st_size} for path in files]
+        except BaseException as error:
+            self.head.session.answer_checkpoint(task, None, f"the trainer's part cannot be written: {type(error).__name__}: {error}")
+            raise
+        self.head.session.answer_checkpoint(task, json.dumps(listed), None)
+        log.info("wrote %d files of the checkpoint after step %d into %s", len(listed), task.step, directory)
+        return directory
+
+    def resume(self, checkpoint: str | Path) -> int:
+        """Begins from a checkpoint of the cluster, before the first step; the number of the step that comes next.
+
+        Args:
+            checkpoint: its directory, or its `job` directory.
+
+        Raises:
+            PartialFCError: there is no trainer's part in it, or `load` has not given the head its state.
+        """
+        directory = Path(checkpoint)
+        if directory.name != "job":
+            directory = directory / "job"
+        if not directory.is_dir():
+            raise PartialFCError(f"{directory.parent} is no checkpoint with a job's part: there is no directory {directory}")
+        self._load(directory)
+        if self.head.step < 0:
+            raise PartialFCError("load has not given the head its state: call head.load_state_dict in it")
+        return self.head.step + 1
+
+    @staticmethod
+    def newest(directory: str | Path) -> Path | None:
+        """The newest whole checkpoint with a job's part in the directory of a cluster's checkpoints; None if there is none."""
+        found = []
+        for path in Path(directory).glob("*/job"):
+            manifest = path.parent / "manifest.json"
+            if path.parent.suffix != ".partial" and manifest.exists():
+                found.append((int(json.loads(manifest.read_text()).get("step", -1)), path.parent))
+        return max(found)[1] if found else None
