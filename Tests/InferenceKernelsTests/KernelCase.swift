@@ -3,7 +3,10 @@ import Determinism
 
 /// What a kernel computes.
 enum Operation: CaseIterable {
-    case convolution, winograd, depthwise, rows
+    case convolution, winograd, depthwise, grouped, rows
+
+    /// Whether an output reads a group of channels alone.
+    var isDepthwise: Bool { self == .depthwise || self == .grouped }
 }
 
 /// A kernel and the width of its operands.
@@ -17,6 +20,8 @@ struct Kernel: CustomStringConvertible {
         Kernel(operation: .convolution, bits: 32), Kernel(operation: .winograd, bits: 7),
         Kernel(operation: .winograd, bits: 8), Kernel(operation: .depthwise, bits: 7),
         Kernel(operation: .depthwise, bits: 8), Kernel(operation: .depthwise, bits: 32),
+        Kernel(operation: .grouped, bits: 7), Kernel(operation: .grouped, bits: 8),
+        Kernel(operation: .grouped, bits: 32),
         Kernel(operation: .rows, bits: 32),
     ]
 
@@ -48,7 +53,7 @@ final class KernelCase {
     /// - Parameter extreme: all codes and weights at the ends of their ranges, as many channels as a sum of 16 bits sees, and more.
     init(_ kernel: Kernel, seed: UInt64, extreme: Bool = false) {
         self.kernel = kernel
-        random = KeyedRandom(seed: seed, purpose: .test, UInt64(kernel.bits), kernel.operation == .depthwise ? 1 : 0)
+        random = KeyedRandom(seed: seed, purpose: .test, UInt64(kernel.bits), kernel.operation.isDepthwise ? 1 : 0)
         drawShape(extreme)
         drawInput(extreme)
         drawWeights(extreme)
@@ -83,7 +88,11 @@ final class KernelCase {
             // Several chunks, in every way of cutting them.
             (problem.channels, problem.outputs, problem.rows) = (draw(200...2100), draw(1...40), draw(1...8))
         }
-        if kernel.operation == .depthwise, oneIn(12) { problem.taps = 49 }
+        if kernel.operation.isDepthwise, oneIn(12) { problem.taps = 49 }
+        if kernel.operation == .grouped {
+            problem.group = [2, 4, 8][draw(0...2)]
+            problem.outputs = (problem.outputs + problem.group - 1) / problem.group * problem.group
+        }
         if kernel.bits < 32 { problem.channels = (problem.channels + 3) / 4 * 4 }
         switch kernel.operation {
         case .convolution: break
@@ -148,6 +157,9 @@ final class KernelCase {
         problem.offsets = UnsafePointer(offsets)
     }
 
+    /// Channels of a group of a depthwise convolution.
+    var group: Int { max(1, problem.group) }
+
     // MARK: Numbers
 
     private func drawInput(_ extreme: Bool) {
@@ -179,8 +191,7 @@ final class KernelCase {
     }
 
     private func drawWeights(_ extreme: Bool) {
-        let isDepthwise = kernel.operation == .depthwise
-        let count = (isDepthwise ? 1 : problem.channels) * problem.taps * problem.outputs
+        let count = (kernel.operation.isDepthwise ? group : problem.channels) * problem.taps * problem.outputs
         if kernel.bits == 32 {
             numberWeights = UnsafePointer(floats(count, 1))
             return

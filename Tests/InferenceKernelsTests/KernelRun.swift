@@ -50,10 +50,11 @@ struct KernelRun {
             let packed = test.memory.allocate(bytes: bytes, alignment: 64)
             return pfi_pack_winograd_s8(set, bits, test.weights, problem.channels, problem.outputs, packed) == 0
                 ? nil : packed
-        case (.depthwise, 7), (.depthwise, 8):
-            let bytes = pfi_packed_bytes_depthwise_s8(set, bits, problem.taps, problem.channels)
+        case (.depthwise, 7), (.depthwise, 8), (.grouped, 7), (.grouped, 8):
+            let taps = problem.taps * test.group
+            let bytes = pfi_packed_bytes_depthwise_s8(set, bits, taps, problem.channels)
             let packed = test.memory.allocate(bytes: bytes, alignment: 64)
-            pfi_pack_depthwise_s8(set, bits, test.weights, problem.taps, problem.channels, packed)
+            pfi_pack_depthwise_s8(set, bits, test.weights, taps, problem.channels, packed)
             return packed
         default: return nil
         }
@@ -68,7 +69,7 @@ struct KernelRun {
         case (.rows, _): pfi_rows_f32(set, problem.outputs, test.numbers, problem.row_stride, &epilogue, begin, end)
         case (.convolution, 32):
             pfi_convolve_f32(set, &problem, test.numbers, test.numberPadding, packed, &epilogue, begin, end)
-        case (.depthwise, 32):
+        case (.depthwise, 32), (.grouped, 32):
             pfi_depthwise_f32(
                 set, &problem, test.numbers, test.numberPadding, test.numberWeights, &epilogue, begin, end)
         case (.convolution, _):
@@ -80,7 +81,7 @@ struct KernelRun {
             pfi_winograd_u8s8(
                 set, &test.picture, test.codes, test.codePadding, packed, test.correction, &epilogue, scratch, begin,
                 end)
-        case (.depthwise, _):
+        case (.depthwise, _), (.grouped, _):
             pfi_depthwise_u8s8(
                 set, bits, &problem, test.codes, test.codePadding, packed, test.correction, &epilogue, begin, end)
         }

@@ -56,8 +56,12 @@ struct PlainLoop {
             let offset = problem.offsets.map { Int($0[r * problem.taps + tap]) } ?? r * problem.row_stride
             let from = image * problem.image_stride + offset
             if test.kernel.operation == .rows { return .float(test.numbers![from + n]) }
-            for c in isDense ? 0..<problem.channels : n..<n + 1 {
-                let w = isDense ? (n * problem.taps + tap) * problem.channels + c : tap * problem.outputs + n
+            let first = isDense ? 0 : n - n % test.group
+            for c in isDense ? 0..<problem.channels : first..<first + test.group {
+                let w =
+                    isDense
+                    ? (n * problem.taps + tap) * problem.channels + c
+                    : (tap * test.group + c - first) * problem.outputs + n
                 if let weights = test.numberWeights {
                     let x = offset < 0 ? test.numberPadding![c] : test.numbers![from + c]
                     float.addProduct(x, weights[w])

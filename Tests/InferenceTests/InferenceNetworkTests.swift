@@ -56,6 +56,8 @@ import Training
         s = try net.add("squeeze.sigmoid", .activation(.sigmoid), s)
         let scaled = try net.add("scaled", .binary(.multiply, constant: nil), x, s)
         var d = try convolution("deep", x, outputs: 12, kernel: (3, 3), padding: .init(1), groups: 12)
+        d = try convolution("pairs", d, outputs: 12, kernel: (3, 3), padding: .init(1), groups: 6)
+        d = try convolution("fours", d, outputs: 12, kernel: (1, 1), groups: 3)
         d = try net.add("deep.swish", .activation(.hardSwish), d)
         x = try net.add("joined", .concatenation(axis: 0), scaled, d)
         x = try net.add("part", .slice(axis: 0, range: 3..<19), x)
@@ -197,6 +199,15 @@ import Training
             try FoldedNetwork(graph, parameters: Tensor([Float](), shape: [0]))
         }
         #expect(error?.message.contains("softmax scores") == true, "\(error?.message ?? "")")
+    }
+
+    /// Groups of few channels are computed as such, not as a dense layer with zeros: `mbf` has one of two.
+    @Test func groupsOfFewChannelsStayGroups() throws {
+        let graph = try Self.graph("mbf")
+        let network = try FoldedNetwork(graph, parameters: parameters(graph, seed: 15))
+        let pairs = network.layers.compactMap(\.weighted).filter { $0.groupWidth == 2 }
+        #expect(pairs.map(\.groups) == [64] && pairs.map(\.weights.count) == [9 * 2 * 128])
+        #expect(pairs.map(\.depth) == [18] && pairs.allSatisfy(\.isDepthwise))
     }
 
     @Test func normalisationsAndActivationsAreFolded() throws {

@@ -17,10 +17,10 @@ import Testing
         return (network, integers)
     }
 
-    @Test func whatIsExportedIsReadBitForBit() throws {
+    @Test(arguments: [1, 2, 4]) func whatIsExportedIsReadBitForBit(groupWidth: Int) throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/quantized.onnx"
-        let (network, integers) = quantizedNetwork()
+        let (network, integers) = quantizedNetwork(groupWidth: groupWidth)
         #expect(network.problem(integers: integers) == nil)
         try ONNXFile.write(network, integers: integers, to: path)
         let (read, codes) = try quantized(path)
@@ -31,7 +31,7 @@ import Testing
             #expect(own.inputs == other.inputs && own.residual == other.residual && own.extents == other.extents)
         }
         #expect(try embed(read, codes, smallImages(3)) == embed(network, integers, smallImages(3)))
-        if let keep = ProcessInfo.processInfo.environment["PFC_KEEP_ONNX"] {
+        if groupWidth == 1, let keep = ProcessInfo.processInfo.environment["PFC_KEEP_ONNX"] {
             try ONNXFile.write(network, integers: integers, to: "\(keep)/qdq_exported.onnx")
         }
         let error = #expect(throws: ONNXError.self) { try ONNXFile.read(path) }

@@ -17,7 +17,7 @@ let goldenFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().d
     .appendingPathComponent("Golden").path
 
 /// Every kind of layer, and integers of every kind: 8 and 7 bits, with and without a zero, single precision.
-func quantizedNetwork() -> (network: FoldedNetwork, integers: [IntegerLayer?]) {
+func quantizedNetwork(groupWidth: Int = 1) -> (network: FoldedNetwork, integers: [IntegerLayer?]) {
     let image = Extents(channels: 3, height: 8, width: 8)
     let half = Extents(channels: 8, height: 4, width: 4)
     let vector = Extents(channels: 6, height: 1, width: 1)
@@ -41,10 +41,11 @@ func quantizedNetwork() -> (network: FoldedNetwork, integers: [IntegerLayer?]) {
         second: ChannelActivation = .none
     ) {
         let taps = window.kernel.height * window.kernel.width
-        let count = isDepthwise ? taps * output.channels : output.channels * taps * input.channels
+        let width = isDepthwise ? groupWidth : 1
+        let count = output.channels * taps * (isDepthwise ? width : input.channels)
         var layer = WeightedLayer(
             weights: numbers(count, kind), bias: numbers(output.channels, kind + 1, scale: 0.25),
-            isDepthwise: isDepthwise, window: window, input: input, output: output)
+            isDepthwise: isDepthwise, groupWidth: width, window: window, input: input, output: output)
         let integer = encoding.map { encoding in
             IntegerLayer(
                 input: encoding, encoding: layer,

@@ -17,8 +17,8 @@ import Testing
         InnerProduct             linear_0                 1 1 4 out0 0=6 1=1 2=768
         """
 
-    private func integers(zero: Int = 0) -> [IntegerLayer?] {
-        smallNetwork().layers.enumerated().map { position, layer in
+    private func integers(zero: Int = 0, groupWidth: Int = 1) -> [IntegerLayer?] {
+        smallNetwork(groupWidth: groupWidth).layers.enumerated().map { position, layer in
             guard position != 2, let weighted = layer.weighted else { return nil }
             return IntegerLayer(
                 input: Encoding(bits: 8, scale: 2.5 + Float(position), zero: position == 1 ? zero : 0),
@@ -43,15 +43,20 @@ import Testing
     }
 
     @Test func whatDoesNotFitIsRefusedInWords() {
-        func problem(_ integers: [IntegerLayer?], _ parameters: String) -> String {
+        func problem(_ integers: [IntegerLayer?], _ parameters: String, groupWidth: Int = 1) -> String {
             do throws(CalibrationTable.Problem) {
-                _ = try CalibrationTable.text(smallNetwork(), integers: integers, parameters: parameters)
+                let network = smallNetwork(groupWidth: groupWidth)
+                _ = try CalibrationTable.text(network, integers: integers, parameters: parameters)
                 return ""
             } catch { return error.description }
         }
         #expect(
             problem(integers(zero: -127), parameters)
                 == "deep has a zero point, and ncnn's tables have none: quantise with --zero-point off")
+        #expect(
+            problem(
+                integers(groupWidth: 2), parameters.replacing("6=72 7=8", with: "6=144 7=4"), groupWidth: 2
+            ).contains("deep has groups of 2 channels"))
         #expect(problem(integers(), "").contains("does not begin with 7767517"))
         #expect(problem(integers(), "7767517\n1 1\n").contains("0 layers with weights; small has 4"))
         #expect(

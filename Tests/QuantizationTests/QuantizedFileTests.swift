@@ -7,20 +7,20 @@ import TestSupport
 import Testing
 
 @Suite(.tags(.fast), .timeLimit(.minutes(20))) struct QuantizedFileTests {
-    private func quantized() throws -> (FoldedNetwork, [IntegerLayer?]) {
+    private func quantized(groupWidth: Int = 1) throws -> (FoldedNetwork, [IntegerLayer?]) {
         var options = QuantizationOptions()
         options.bitsOf = ["joined": 6, "last": 0]
-        let network = smallNetwork()
+        let network = smallNetwork(groupWidth: groupWidth)
         let result = Quantizer(
             network, options: options, kernels: try .best(), blocks: ParallelBlocks(threads: 1)
         ).run(smallImages(4))
         return (network, result.integers)
     }
 
-    @Test func aFileGivesTheSameEmbeddings() throws {
+    @Test(arguments: [1, 2, 8]) func aFileGivesTheSameEmbeddings(groupWidth: Int) throws {
         let files = try TemporaryFolder()
         let path = files.path + "/q.safetensors"
-        let (network, integers) = try quantized()
+        let (network, integers) = try quantized(groupWidth: groupWidth)
         try QuantizedFile.write(network, integers: integers, report: "{}", to: path)
         #expect(QuantizedFile.isOne(path))
         let (read, codes, report) = try QuantizedFile.read(path)

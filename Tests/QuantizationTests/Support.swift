@@ -9,19 +9,20 @@ func numbers(_ count: Int, _ kind: Int, scale: Float = 1) -> [Float] {
     (0..<count).map { scale * Float(AdamWGolden.number($0, kind: kind)) }
 }
 
-/// A convolution with ReLU, a depthwise one with PReLU and a residual, a 1×1 that joins, and a linear layer over what is left.
-func smallNetwork() -> FoldedNetwork {
+/// A convolution with ReLU, a depthwise one (or one of pairs of channels) with PReLU and a residual, a 1×1 that joins, and a linear layer over what is left.
+func smallNetwork(groupWidth: Int = 1) -> FoldedNetwork {
     let image = Extents(channels: 3, height: 8, width: 8)
     let half = Extents(channels: 8, height: 4, width: 4)
     func weighted(
         _ kind: Int, _ input: Extents, _ output: Extents, _ window: WeightedLayer.Window, isDepthwise: Bool = false
     ) -> FoldedLayer.Operation {
         let taps = window.kernel.height * window.kernel.width
-        let count = isDepthwise ? taps * output.channels : output.channels * taps * input.channels
+        let width = isDepthwise ? groupWidth : 1
+        let count = output.channels * taps * (isDepthwise ? width : input.channels)
         return .weighted(
             WeightedLayer(
                 weights: numbers(count, kind), bias: numbers(output.channels, kind + 1, scale: 0.25),
-                isDepthwise: isDepthwise, window: window, input: input, output: output))
+                isDepthwise: isDepthwise, groupWidth: width, window: window, input: input, output: output))
     }
     var first = FoldedLayer(
         name: "first",

@@ -20,7 +20,7 @@ void pfi_depthwise_u8s8(
     const int32_t *correction, const pfi_epilogue *e, size_t begin, size_t end) {
     const pfi_depthwise *k = of_bits(isa, bits);
     if (begin >= end) return;
-    size_t of_panel = k->packed_bytes(p->taps, k->lanes);
+    size_t of_panel = k->packed_bytes(p->taps * pfi_width_of_group(p), k->lanes);
     for (size_t first = 0; first < p->outputs; first += k->lanes) {
         pfi_panel_storage storage;
         pfi_panel panel = pfi_make_panel(e, correction, first, k->lanes, p->outputs, &storage);

@@ -56,13 +56,21 @@ PFI_INLINE void depthwise_finish(const depthwise_numbers *n, const words *sum, s
     store_unpacked_coded((uint8_t *)sink->data + row * sink->stride + panel->first, codes, &n->codes);
 }
 
+/// Some taps of a row, all of them or some of their channels; of groups of channels, one in all places of its group.
+typedef struct {
+    const uint8_t *x[depthwise_slab];
+    size_t taps, channels, group;
+    /// By a channel's number in its group; NULL without groups.
+    const bytes *spreading;
+} slab;
+
 /// The last three columns of three taps, interleaved.
 typedef struct window window;
 /// Moves by one column.
 typedef void (*push_function)(window *, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom);
 /// Adds the products of a window, or of a slab of taps, to the sums; gives the weights behind them.
 typedef void (*window_function)(const window *, const bytes *weights, words *sum);
-typedef const void *(*slab_function)(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum);
+typedef const void *(*slab_function)(const slab *, const void *weights, words *sum);
 
 typedef struct {
     push_function push;
@@ -82,6 +90,7 @@ static int weight_at(const int8_t *weights, size_t taps, size_t channels, const 
     return t < taps ? weights[t * channels + c] : 0;
 }
 
-PFI_INLINE bytes load_channels(const uint8_t *x, size_t channels) {
-    return channels == depthwise_channels ? load_bytes(x) : load_some_bytes(x, channels);
+PFI_INLINE bytes load_tap(const slab *s, size_t t) {
+    bytes v = s->channels == depthwise_channels ? load_bytes(s->x[t]) : load_some_bytes(s->x[t], s->channels);
+    return s->spreading ? spread_bytes(v, s->spreading[t & (s->group - 1)]) : v;
 }

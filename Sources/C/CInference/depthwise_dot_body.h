@@ -34,13 +34,11 @@ PFI_INLINE void fours_window(const window *x, const bytes *weights, words *sum) 
     PFI_UNROLL for (int i = 0; i < 3; i++) add_four(x->columns[i], weights + 4 * i, sum);
 }
 
-PFI_INLINE const void *fours_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
+PFI_INLINE const void *fours_slab(const slab *s, const void *weights, words *sum) {
     const bytes *w = weights;
-    for (size_t t = 0; t < taps; t += 4, w += 4) {
+    for (size_t t = 0; t < s->taps; t += 4, w += 4) {
         bytes four[4];
-        interleave(
-            load_channels(x[t], channels), load_channels(x[t + 1], channels), load_channels(x[t + 2], channels),
-            load_channels(x[t + 3], channels), four);
+        interleave(load_tap(s, t), load_tap(s, t + 1), load_tap(s, t + 2), load_tap(s, t + 3), four);
         add_four(four, w, sum);
     }
     return w;

@@ -39,10 +39,10 @@ PFI_INLINE void eight_window(const window *x, const bytes *weights, words *sum) 
     PFI_UNROLL for (int i = 0; i < 2; i++) add_pair(x->lowest[i][0], x->lowest[i][1], weights + (3 + i) * 4, sum);
 }
 
-PFI_INLINE const void *eight_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
+PFI_INLINE const void *eight_slab(const slab *s, const void *weights, words *sum) {
     const bytes *w = weights;
-    for (size_t t = 0; t < taps; t += 2, w += 4) {
-        bytes a = load_channels(x[t], channels), b = load_channels(x[t + 1], channels);
+    for (size_t t = 0; t < s->taps; t += 2, w += 4) {
+        bytes a = load_tap(s, t), b = load_tap(s, t + 1);
         add_pair(low_bytes(a, b), high_bytes(a, b), w, sum);
     }
     return w;
@@ -95,14 +95,14 @@ PFI_INLINE void seven_window(const window *x, const bytes *weights, words *sum) 
     add_halves(a, b, sum);
 }
 
-PFI_INLINE const void *seven_slab(const uint8_t *const *x, size_t taps, size_t channels, const void *weights, words *sum) {
+PFI_INLINE const void *seven_slab(const slab *s, const void *weights, words *sum) {
     const unsigned char *w = weights;
-    for (size_t t = 0; t < taps; t += 8) {
+    for (size_t t = 0; t < s->taps; t += 8) {
         bytes half[2][2];
         for (int i = 0; i < 2; i++) {
             half[i][0] = half[i][1] = no_bytes();
-            for (size_t u = t + (size_t)i * 4; u < taps && u < t + (size_t)i * 4 + 4; u += 2, w += 2 * sizeof(bytes)) {
-                bytes a = load_channels(x[u], channels), b = load_channels(x[u + 1], channels);
+            for (size_t u = t + (size_t)i * 4; u < s->taps && u < t + (size_t)i * 4 + 4; u += 2, w += 2 * sizeof(bytes)) {
+                bytes a = load_tap(s, u), b = load_tap(s, u + 1);
                 half[i][0] = add_sixteens(half[i][0], byte_products(low_bytes(a, b), load_bytes(w)));
                 half[i][1] = add_sixteens(half[i][1], byte_products(high_bytes(a, b), load_bytes(w + sizeof(bytes))));
             }

@@ -55,28 +55,34 @@ PFI_INLINE void depthwise_windows(
     depthwise_finish(n, waiting, s->end - 1, is_simple);
 }
 
-/// Any taps and channels.
+/// Any taps and channels, and groups of them.
 PFI_INLINE void depthwise_slabs(
-    const pfi_strip *s, const depthwise_numbers *n, const depthwise_body body, const int is_simple) {
+    const pfi_strip *s, const depthwise_numbers *n, const depthwise_body body, const int is_simple, const int is_grouped) {
     const pfi_problem *p = s->p;
     const uint8_t *base = (const uint8_t *)s->x + s->begin / p->rows * p->image_stride + s->panel->first;
     const uint8_t *padding = s->padding ? (const uint8_t *)s->padding + s->panel->first : NULL;
-    size_t row = s->begin % p->rows, all = p->taps == 9 ? body.ordered : p->taps;
+    const size_t group = is_grouped ? p->group : 1;
+    bytes spreading[pfi_most_group];
+    if (is_grouped)
+        for (size_t g = 0; g < group; g++) spreading[g] = byte_spreading(group, g);
+    size_t row = s->begin % p->rows, all = !is_grouped && p->taps == 9 ? body.ordered : p->taps * group;
     for (size_t i = s->begin; i < s->end; i++) {
         const int32_t *offsets = p->offsets ? p->offsets + row * p->taps : NULL;
         const void *weights = s->weights;
         words sum[4];
         PFI_UNROLL for (int v = 0; v < 4; v++) sum[v] = load_words(n->correction + v * PFI_LANES);
         for (size_t done = 0; done < all; done += depthwise_slab) {
-            const uint8_t *x[depthwise_slab];
-            size_t taps = pfi_smaller(depthwise_slab, all - done);
-            for (size_t t = 0; t < taps; t++) {
-                int tap = p->taps == 9 ? body.order[t] : (int)(done + t);
-                x[t] = offsets ? pfi_tap(base, padding, offsets[tap < 0 ? 0 : tap], 1) : base + row * p->row_stride;
+            slab part = {.channels = s->panel->count, .group = group, .spreading = is_grouped ? spreading : NULL};
+            part.taps = pfi_smaller(depthwise_slab, all - done);
+            for (size_t t = 0; t < part.taps;) {
+                int tap = is_grouped ? (int)((done + t) / group) : p->taps == 9 ? body.order[t] : (int)(done + t);
+                const uint8_t *x =
+                    offsets ? pfi_tap(base, padding, offsets[tap < 0 ? 0 : tap], 1) : base + row * p->row_stride;
+                for (size_t g = 0; g < group; g++) part.x[t++] = x;
             }
             // Their weights are zero.
-            for (size_t t = taps; t % 4; t++) x[t] = x[0];
-            weights = body.slab(x, taps, s->panel->count, weights, sum);
+            for (size_t t = part.taps; t % 4; t++) part.x[t] = part.x[0];
+            weights = body.slab(&part, weights, sum);
         }
         depthwise_finish(n, sum, i, is_simple);
         if (++row == p->rows) {
@@ -99,12 +105,16 @@ PFI_INLINE depthwise_numbers numbers_of(const pfi_panel *panel) {
 #define PFI_DEPTHWISE_STRIPS(name, body)                                                                         \
     static void name##_simple_windows(const pfi_strip *s, depthwise_numbers *n) { depthwise_windows(s, n, body, 1); } \
     static void name##_windows(const pfi_strip *s, depthwise_numbers *n) { depthwise_windows(s, n, body, 0); }   \
-    static void name##_simple_slabs(const pfi_strip *s, depthwise_numbers *n) { depthwise_slabs(s, n, body, 1); } \
-    static void name##_slabs(const pfi_strip *s, depthwise_numbers *n) { depthwise_slabs(s, n, body, 0); }       \
+    static void name##_simple_slabs(const pfi_strip *s, depthwise_numbers *n) { depthwise_slabs(s, n, body, 1, 0); } \
+    static void name##_slabs(const pfi_strip *s, depthwise_numbers *n) { depthwise_slabs(s, n, body, 0, 0); }    \
+    static void name##_simple_groups(const pfi_strip *s, depthwise_numbers *n) { depthwise_slabs(s, n, body, 1, 1); } \
+    static void name##_groups(const pfi_strip *s, depthwise_numbers *n) { depthwise_slabs(s, n, body, 0, 1); }   \
     static void name##_strip(const pfi_strip *s) {                                                               \
         depthwise_numbers n = numbers_of(s->panel);                                                              \
         int is_simple = s->panel->is_simple;                                                                     \
-        if (s->p->taps == 9 && s->p->offsets && s->panel->count == depthwise_channels)                           \
+        if (pfi_width_of_group(s->p) > 1)                                                                        \
+            (is_simple ? name##_simple_groups : name##_groups)(s, &n);                                           \
+        else if (s->p->taps == 9 && s->p->offsets && s->panel->count == depthwise_channels)                           \
             (is_simple ? name##_simple_windows : name##_windows)(s, &n);                                         \
         else                                                                                                     \
             (is_simple ? name##_simple_slabs : name##_slabs)(s, &n);                                             \

@@ -171,6 +171,9 @@ static inline size_t pfi_equal_tiles(size_t left, size_t most, size_t *rows) {
 static inline size_t pfi_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static inline size_t pfi_smaller(size_t a, size_t b) { return a < b ? a : b; }
 
+/// Channels that an output of a depthwise convolution reads of each tap.
+static inline size_t pfi_width_of_group(const pfi_problem *p) { return p->group ? p->group : 1; }
+
 /// The tap of a row: its elements, or padding.
 static inline const void *pfi_tap(const void *base, const void *padding, int32_t offset, size_t size) {
     return offset < 0 ? padding : (const unsigned char *)base + (size_t)offset * size;

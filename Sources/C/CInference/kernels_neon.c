@@ -77,6 +77,11 @@ PFI_INLINE void eight_tile(const pfi_tile *t, size_t first, const int rows, cons
 PFI_INLINE void depthwise_strip(const pfi_strip *s, const int bits) {
     const pfi_problem *p = s->p;
     const pfi_panel *panel = s->panel;
+    const size_t group = pfi_width_of_group(p);
+    // Of each channel, the first of its group.
+    uint8_t firsts[depthwise_channels];
+    for (size_t c = 0; c < depthwise_channels; c++) firsts[c] = (uint8_t)(c - c % group);
+    const uint8x16_t first = vld1q_u8(firsts);
     for (size_t i = s->begin; i < s->end; i++) {
         size_t row = i % p->rows;
         const uint8_t *base = (const uint8_t *)s->x + i / p->rows * p->image_stride;
@@ -85,13 +90,15 @@ PFI_INLINE void depthwise_strip(const pfi_strip *s, const int bits) {
         PFI_UNROLL for (int v = 0; v < 4; v++) sum[0][v] = load_words(panel->correction + 4 * v);
         const int8_t *w = s->weights;
         // Four products of seven bits fit a 16-bit sum.
-        for (size_t tap = 0; tap < p->taps;) {
+        for (size_t t = 0; t < p->taps * group;) {
             int16x8_t half[2] = {vdupq_n_s16(0), vdupq_n_s16(0)};
-            for (int together = 0; together < 4 && tap < p->taps; together++, tap++, w += depthwise_channels) {
+            for (int together = 0; together < 4 && t < p->taps * group; together++, t++, w += depthwise_channels) {
+                const size_t tap = t / group;
                 const uint8_t *x = pfi_tap(base, s->padding, p->offsets ? p->offsets[row * p->taps + tap] : 0, 1);
                 uint8_t some[depthwise_channels] = {0};
                 if (panel->count < depthwise_channels) memcpy(some, x + panel->first, panel->count);
                 uint8x16_t codes = vld1q_u8(panel->count < depthwise_channels ? some : x + panel->first);
+                if (group > 1) codes = vqtbl1q_u8(codes, vaddq_u8(first, vdupq_n_u8((uint8_t)(t % group))));
                 int8x16_t weights = vld1q_s8(w);
                 if (bits == 7) {
                     half[0] = vmlal_s8(half[0], vreinterpret_s8_u8(vget_low_u8(codes)), vget_low_s8(weights));

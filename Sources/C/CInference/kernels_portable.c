@@ -57,9 +57,11 @@ static void depthwise_strip(const pfi_strip *s) {
         int32_t sums[depthwise_channels];
         memcpy(sums, panel->correction, sizeof sums);
         const int8_t *w = s->weights;
-        for (size_t tap = 0; tap < p->taps; tap++, w += depthwise_channels) {
+        size_t group = pfi_width_of_group(p);
+        for (size_t tap = 0; tap < p->taps; tap++) {
             const uint8_t *x = pfi_tap(base, s->padding, p->offsets ? p->offsets[row * p->taps + tap] : 0, 1);
-            for (size_t c = 0; c < panel->count; c++) sums[c] += x[panel->first + c] * w[c];
+            for (size_t g = 0; g < group; g++, w += depthwise_channels)
+                for (size_t c = 0; c < panel->count; c++) sums[c] += x[panel->first + c - c % group + g] * w[c];
         }
         finish_row(panel, sums, NULL, i);
     }

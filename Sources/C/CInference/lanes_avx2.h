@@ -25,6 +25,16 @@ PFI_INLINE void store_some(float *p, singles v, size_t count) { _mm256_maskstore
 PFI_INLINE void store_some_words(int32_t *p, words v, size_t count) {
     _mm256_maskstore_epi32(p, first_lanes(count), v);
 }
+/// Number `index` of each group of channels for all of the group, where `x` is at channel `c`.
+typedef __m256i spreading;
+PFI_INLINE spreading spreading_of(size_t group, size_t index) {
+    __m256i first = _mm256_andnot_si256(_mm256_set1_epi32((int)group - 1), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return _mm256_add_epi32(first, _mm256_set1_epi32((int)index));
+}
+PFI_INLINE singles load_spread(const float *x, size_t c, size_t count, spreading s) {
+    (void)c;
+    return _mm256_permutevar8x32_ps(count < PFI_LANES ? load_some(x, count) : load_singles(x), s);
+}
 PFI_INLINE singles all_singles(float x) { return _mm256_set1_ps(x); }
 PFI_INLINE singles no_singles(void) { return _mm256_setzero_ps(); }
 PFI_INLINE words no_words(void) { return _mm256_setzero_si256(); }
@@ -92,6 +102,13 @@ PFI_INLINE bytes all_fours(const void *p) {
     memcpy(&x, p, 4);
     return _mm256_set1_epi32(x);
 }
+/// Number `index` of each group of bytes for all of the group.
+PFI_INLINE bytes byte_spreading(size_t group, size_t index) {
+    __m128i counted = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m128i first = _mm_andnot_si128(_mm_set1_epi8((char)(group - 1)), counted);
+    return _mm256_broadcastsi128_si256(_mm_add_epi8(first, _mm_set1_epi8((char)index)));
+}
+PFI_INLINE bytes spread_bytes(bytes v, bytes spreading) { return _mm256_shuffle_epi8(v, spreading); }
 PFI_INLINE bytes no_bytes(void) { return _mm256_setzero_si256(); }
 PFI_INLINE bytes all_sixteens(int16_t x) { return _mm256_set1_epi16(x); }
 PFI_INLINE bytes add_sixteens(bytes a, bytes b) { return _mm256_add_epi16(a, b); }

@@ -31,6 +31,18 @@ PFI_INLINE void store_some_words(int32_t *p, words v, size_t count) {
     vst1q_s32(whole, v);
     memcpy(p, whole, count * sizeof *p);
 }
+/// Number `index` of each group of channels for all of the group, where `x` is at channel `c`.
+typedef struct {
+    size_t group, index;
+} spreading;
+PFI_INLINE spreading spreading_of(size_t group, size_t index) { return (spreading){group, index}; }
+PFI_INLINE singles load_spread(const float *x, size_t c, size_t count, spreading s) {
+    if (count == 0) return vdupq_n_f32(0);
+    if (s.group > 2) return vdupq_n_f32(*(x - c % s.group + s.index));
+    singles v = count < 4 ? load_some(x, count) : load_singles(x);
+    if (s.group == 1) return v;
+    return s.index ? vtrn2q_f32(v, v) : vtrn1q_f32(v, v);
+}
 PFI_INLINE singles all_singles(float x) { return vdupq_n_f32(x); }
 PFI_INLINE singles no_singles(void) { return vdupq_n_f32(0); }
 PFI_INLINE words no_words(void) { return vdupq_n_s32(0); }

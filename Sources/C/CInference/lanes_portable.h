@@ -23,6 +23,14 @@ PFI_INLINE void store_some(float *p, singles v, size_t count) {
 PFI_INLINE void store_some_words(int32_t *p, words v, size_t count) {
     if (count) *p = v;
 }
+/// Number `index` of each group of channels for all of the group, where `x` is at channel `c`.
+typedef struct {
+    size_t group, index;
+} spreading;
+PFI_INLINE spreading spreading_of(size_t group, size_t index) { return (spreading){group, index}; }
+PFI_INLINE singles load_spread(const float *x, size_t c, size_t count, spreading s) {
+    return count ? *(x - c % s.group + s.index) : 0;
+}
 PFI_INLINE singles all_singles(float x) { return x; }
 PFI_INLINE singles no_singles(void) { return 0; }
 PFI_INLINE words no_words(void) { return 0; }

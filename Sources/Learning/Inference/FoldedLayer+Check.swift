@@ -62,13 +62,16 @@ extension FoldedNetwork {
 
     private func problem(_ w: WeightedLayer, _ inputs: [Extents], _ output: Extents) -> String? {
         guard inputs == [w.input], w.output == output else { return "its extents do not fit its input" }
+        guard WeightedLayer.groupWidths.contains(w.groupWidth) else {
+            return "its groups have \(w.groupWidth) channels"
+        }
         guard (1...valueSide).contains(w.window.kernel.height), (1...valueSide).contains(w.window.kernel.width) else {
             return "its kernel is \(w.window.kernel)"
         }
         // In floating point, where nothing overflows.
-        let count = Double(w.output.channels) * Double(w.taps) * (w.isDepthwise ? 1 : Double(w.input.channels))
+        let count = Double(w.output.channels) * Double(w.taps) * Double(w.isDepthwise ? w.groupWidth : w.input.channels)
         guard Double(w.weights.count) == count, w.bias.count == w.output.channels,
-            !w.isDepthwise || w.input.channels == w.output.channels
+            !w.isDepthwise || w.input.channels == w.output.channels && w.input.channels % w.groupWidth == 0
         else { return "its weights do not fit" }
         guard Double(w.output.pixels) * Double(w.taps) <= Double(Self.valueLimit) else {
             return "a kernel of \(w.taps) places for \(w.output.pixels) pixels is too large"
@@ -77,7 +80,7 @@ extension FoldedNetwork {
             return "its weights are not finite"
         }
         return shape(w.input) { builder throws(BackboneError) in
-            let groups = w.isDepthwise ? w.input.channels : 1
+            let groups = w.groups
             let weight = builder.parameter(
                 "weight", [w.output.channels, w.input.channels / groups, w.window.kernel.height, w.window.kernel.width])
             return try builder.add(

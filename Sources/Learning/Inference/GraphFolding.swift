@@ -183,13 +183,18 @@ private struct GraphFolding {
         let (outputs, width, kernel) = (shape[0], shape[1], Graph.Extent(shape[2], shape[3]))
         let taps = kernel.height * kernel.width
         let source = floats(c.weight)
-        let isDepthwise = c.groups > 1 && c.groups == input.channels && outputs == input.channels
+        let isDepthwise =
+            c.groups > 1 && outputs == input.channels && WeightedLayer.groupWidths.contains(width)
         var weights: [Float]
         if isDepthwise {
-            weights = [Float](repeating: 0, count: taps * outputs)
-            for o in 0..<outputs { for t in 0..<taps { weights[t * outputs + o] = source[o * taps + t] } }
+            weights = [Float](repeating: 0, count: taps * width * outputs)
+            for o in 0..<outputs {
+                for i in 0..<width {
+                    for t in 0..<taps { weights[(t * width + i) * outputs + o] = source[(o * width + i) * taps + t] }
+                }
+            }
         } else {
-            // Groups become zeros: few networks have any but depthwise ones.
+            // Other groups become zeros: few networks have any.
             let (count, overflow) = (outputs * taps).multipliedReportingOverflow(by: input.channels)
             guard !overflow, count < Self.weightLimit - weightCount else {
                 throw unsupported("with \(c.groups) groups of this size")
@@ -208,7 +213,7 @@ private struct GraphFolding {
         }
         return WeightedLayer(
             weights: weights, bias: c.bias.map(floats) ?? [Float](repeating: 0, count: outputs),
-            isDepthwise: isDepthwise,
+            isDepthwise: isDepthwise, groupWidth: isDepthwise ? width : 1,
             window: .init(kernel: kernel, strides: c.strides, padding: c.padding, dilation: c.dilation), input: input,
             output: output)
     }

@@ -39,7 +39,9 @@ public struct InferenceProfile: Sendable {
                 let window = weighted.window.kernel
                 kernel =
                     "\(bits) \(window.height)×\(window.width) \(weighted.input.channels)→\(weighted.output.channels)"
-                    + (weighted.isDepthwise ? " depthwise" : "") + (step.isWinograd ? " Winograd" : "")
+                    + (weighted.groups == 1
+                        ? "" : weighted.groupWidth == 1 ? " depthwise" : " groups of \(weighted.groupWidth)")
+                    + (step.isWinograd ? " Winograd" : "")
             } else if case .other(let operation) = layer.operation {
                 kernel = "\(operation)".prefix { $0 != "(" }.description
             }

@@ -4,7 +4,7 @@ internal import CInference
 final class PreparedLayer: Sendable {
     private let kernels: InferenceKernels
     private let layer:
-        (isDepthwise: Bool, rows: Int, taps: Int, channels: Int, outputs: Int, pixelStride: Int, inputPixels: Int)
+        (groupWidth: Int?, rows: Int, taps: Int, channels: Int, outputs: Int, pixelStride: Int, inputPixels: Int)
     private let offsets: AlignedMemory?
     private let packed: AlignedMemory?
     private let winograd: Winograd?
@@ -34,7 +34,8 @@ final class PreparedLayer: Sendable {
         let stride = format.stride(channels: weighted.input.channels)
         let channels = weighted.isDepthwise ? weighted.input.channels : stride
         layer = (
-            weighted.isDepthwise, weighted.output.pixels, taps, channels, outputs, stride, weighted.input.pixels
+            weighted.isDepthwise ? weighted.groupWidth : nil, weighted.output.pixels, taps, channels, outputs, stride,
+            weighted.input.pixels
         )
         let isa = kernels.isa
         func table() -> AlignedMemory? {
@@ -66,8 +67,9 @@ final class PreparedLayer: Sendable {
         for (index, code) in integers.weights.enumerated() { sums[weighted.output(ofWeight: index)] += Int32(code) }
         correction = AlignedMemory(sums.map { -Int32(integers.input.zeroByte) * $0 })
         if weighted.isDepthwise {
-            let memory = AlignedMemory(byteCount: pfi_packed_bytes_depthwise_s8(isa, Int32(bits), taps, channels))
-            pfi_pack_depthwise_s8(isa, Int32(bits), integers.weights, taps, channels, memory.pointer)
+            let places = taps * weighted.groupWidth
+            let memory = AlignedMemory(byteCount: pfi_packed_bytes_depthwise_s8(isa, Int32(bits), places, channels))
+            pfi_pack_depthwise_s8(isa, Int32(bits), integers.weights, places, channels, memory.pointer)
             (packed, winograd, offsets) = (memory, nil, table())
             return
         }
@@ -114,8 +116,9 @@ final class PreparedLayer: Sendable {
         problem.image_stride = layer.inputPixels * layer.pixelStride
         problem.row_stride = layer.pixelStride
         problem.offsets = offsets.map { UnsafePointer($0.of(Int32.self)) }
+        problem.group = layer.groupWidth ?? 0
         let (begin, end) = (range.lowerBound, range.upperBound)
-        switch (bits, layer.isDepthwise) {
+        switch (bits, layer.groupWidth != nil) {
         case (nil, false):
             pfi_convolve_f32(
                 kernels.isa, &problem, x.assumingMemoryBound(to: Float.self), padding.of(Float.self), packed.pointer,

@@ -2,22 +2,26 @@ public import Model
 
 /// A convolution or a linear layer, which is a convolution as large as its image.
 public struct WeightedLayer: Sendable, Hashable {
-    /// [outputs, taps, channels]; depthwise [taps, channels]. A tap is a place of the kernel, row by row.
+    /// [outputs, taps, channels]; depthwise [taps, groupWidth, channels]. A tap is a place of the kernel, row by row.
     public var weights: [Float]
     /// [outputs].
     public var bias: [Float]
-    /// Whether output channel c reads channel c alone.
+    /// Whether output channel c reads channel c alone, or the few channels of its group.
     public let isDepthwise: Bool
+    /// Channels of a group of a depthwise layer, one of `groupWidths`: output channel c reads the channels from c − c % groupWidth on.
+    public let groupWidth: Int
     public let window: Window
     public let input: Extents
     public let output: Extents
 
     public init(
-        weights: [Float], bias: [Float], isDepthwise: Bool, window: Window, input: Extents, output: Extents
+        weights: [Float], bias: [Float], isDepthwise: Bool, groupWidth: Int = 1, window: Window, input: Extents,
+        output: Extents
     ) {
         self.weights = weights
         self.bias = bias
         self.isDepthwise = isDepthwise
+        self.groupWidth = groupWidth
         self.window = window
         self.input = input
         self.output = output
@@ -43,7 +47,11 @@ public struct WeightedLayer: Sendable, Hashable {
 
     public var taps: Int { window.kernel.height * window.kernel.width }
     /// Products that a result is the sum of.
-    public var depth: Int { isDepthwise ? taps : taps * input.channels }
+    public var depth: Int { taps * (isDepthwise ? groupWidth : input.channels) }
+    /// Groups of channels that are computed apart.
+    public var groups: Int { isDepthwise ? input.channels / groupWidth : 1 }
+    /// The groups for which there are kernels; wider ones are computed with zeros between them.
+    public static let groupWidths = [1, 2, 4, 8]
     /// The output channel that the weight at a place is of.
     public func output(ofWeight index: Int) -> Int { isDepthwise ? index % output.channels : index / depth }
 

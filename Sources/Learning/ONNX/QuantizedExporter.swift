@@ -100,7 +100,7 @@ final class QuantizedExporter {
     private func convolution(_ name: String, _ layer: WeightedLayer, _ integers: IntegerLayer?, _ input: Int) throws
         -> String
     {
-        let channels = layer.isDepthwise ? 1 : layer.input.channels
+        let channels = layer.isDepthwise ? layer.groupWidth : layer.input.channels
         let shape = [layer.output.channels, channels, layer.window.kernel.height, layer.window.kernel.width]
         let x: String
         let weight: String
@@ -123,17 +123,22 @@ final class QuantizedExporter {
             "Conv", name, [x, weight, file.floats("\(name).bias", [layer.output.channels], layer.bias)],
             file.window(
                 kernel: window.kernel, strides: window.strides, padding: window.padding, dilation: window.dilation,
-                groups: layer.isDepthwise ? layer.input.channels : 1))
+                groups: layer.groups))
     }
 
-    /// Weights [outputs, taps, channels] as [outputs, channels, taps]; depthwise [taps, outputs] as [outputs, taps].
+    /// Weights [outputs, taps, channels] as [outputs, channels, taps]; depthwise [taps, width, outputs] as [outputs, width, taps].
     private func ordered<V>(_ weights: [V], of layer: WeightedLayer) -> [V] {
         let (outputs, taps) = (layer.output.channels, layer.taps)
-        let (rows, channels) = layer.isDepthwise ? (1, outputs) : (outputs, layer.input.channels)
+        let channels = layer.isDepthwise ? layer.groupWidth : layer.input.channels
         var result: [V] = []
         result.reserveCapacity(weights.count)
-        for row in 0..<rows {
-            for c in 0..<channels { for t in 0..<taps { result.append(weights[(row * taps + t) * channels + c]) } }
+        for o in 0..<outputs {
+            for c in 0..<channels {
+                for t in 0..<taps {
+                    let index = layer.isDepthwise ? (t * channels + c) * outputs + o : (o * taps + t) * channels + c
+                    result.append(weights[index])
+                }
+            }
         }
         return result
     }

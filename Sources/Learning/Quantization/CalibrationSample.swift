@@ -64,7 +64,8 @@ extension FoldedLayer {
             operation: .weighted(
                 WeightedLayer(
                     weights: weighted.weights, bias: weighted.bias, isDepthwise: weighted.isDepthwise,
-                    window: .init(kernel: weighted.window.kernel), input: patch, output: output)), inputs: inputs,
+                    groupWidth: weighted.groupWidth, window: .init(kernel: weighted.window.kernel), input: patch,
+                    output: output)), inputs: inputs,
             extents: output)
         result.first = first
         return result

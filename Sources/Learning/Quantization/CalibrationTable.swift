@@ -15,7 +15,7 @@ public enum CalibrationTable {
     private struct Layer {
         let type: String
         let name: String
-        let isDepthwise: Bool
+        let groups: Int
         let outputs: Int
         let weights: Int
     }
@@ -42,7 +42,7 @@ public enum CalibrationTable {
             let layer = network.layers[position]
             guard let weighted = layer.weighted else { continue }
             guard other.outputs == weighted.output.channels, other.weights == weighted.weights.count,
-                other.isDepthwise == weighted.isDepthwise
+                other.groups == weighted.groups
             else {
                 throw Problem(
                     description:
@@ -50,6 +50,12 @@ public enum CalibrationTable {
                 )
             }
             guard let integer = integers[position] else { continue }
+            guard weighted.groups == 1 || weighted.groupWidth == 1 else {
+                throw Problem(
+                    description:
+                        "\(layer.name) has groups of \(weighted.groupWidth) channels, and ncnn's tables have one weight scale for each group: quantise with --keep-float \(layer.name)"
+                )
+            }
             guard integer.input.zero == 0 else {
                 throw Problem(
                     description:
@@ -85,7 +91,7 @@ public enum CalibrationTable {
             result.append(
                 Layer(
                     type: String(type), name: String(words[1]),
-                    isDepthwise: type == "ConvolutionDepthWise" && numbers["7"] == outputs, outputs: outputs,
+                    groups: type == "ConvolutionDepthWise" ? numbers["7"] ?? 1 : 1, outputs: outputs,
                     weights: weights))
         }
         return result

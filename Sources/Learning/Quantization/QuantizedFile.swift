@@ -5,7 +5,7 @@ public import Tensors
 
 /// A quantised network as one safetensors file: graph and encodings as JSON in the metadata, codes as I8 tensors, the rest as F32.
 ///
-/// Tensors are `layers.I.weight` ([outputs, taps, channels]; depthwise [taps, channels]), `layers.I.weight_scale` and `layers.I.bias`
+/// Tensors are `layers.I.weight` ([outputs, taps, channels]; depthwise [taps · group width, channels]), `layers.I.weight_scale` and `layers.I.bias`
 /// [outputs], `layers.I.slope` and `layers.I.second_slope` [channels], and of layers without weights `layers.I.factor` and
 /// `layers.I.summand`. x ≈ (code − zero)/scale for activations, w ≈ code/weight_scale for weights.
 public enum QuantizedFile {
@@ -31,6 +31,8 @@ public enum QuantizedFile {
             var second: Activation?
             var window: WeightedLayer.Window?
             var isDepthwise: Bool?
+            /// nil: 1.
+            var groupWidth: Int?
             var encoding: Encoding?
             var operation: UnfoldedOperation?
         }
@@ -75,8 +77,9 @@ public enum QuantizedFile {
                 description.kind = .weighted
                 description.window = w.window
                 description.isDepthwise = w.isDepthwise
+                description.groupWidth = w.groupWidth == 1 ? nil : w.groupWidth
                 let shape =
-                    w.isDepthwise ? [w.taps, w.output.channels] : [w.output.channels, w.taps, w.input.channels]
+                    w.isDepthwise ? [w.depth, w.output.channels] : [w.output.channels, w.taps, w.input.channels]
                 if let integers = integers[index] {
                     description.encoding = integers.input
                     tensors.append(
@@ -191,8 +194,9 @@ public enum QuantizedFile {
                 }
                 operation = .weighted(
                     WeightedLayer(
-                        weights: weights, bias: try floats(prefix + "bias"), isDepthwise: isDepthwise, window: window,
-                        input: try extents(layer.inputs.first), output: layer.extents))
+                        weights: weights, bias: try floats(prefix + "bias"), isDepthwise: isDepthwise,
+                        groupWidth: layer.groupWidth ?? 1, window: window, input: try extents(layer.inputs.first),
+                        output: layer.extents))
             case .scale:
                 operation = .scale(
                     factor: try floats(prefix + "factor"), summand: try floats(prefix + "summand"))

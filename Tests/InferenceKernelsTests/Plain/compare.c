@@ -24,7 +24,7 @@ static float real(float size) { return ((float)below(2000001) - 1000000.0f) * 1e
 // MARK: A case
 
 enum { most_sinks = 4 };
-typedef enum { CONVOLVE, WINOGRAD, DEPTHWISE, ROWS } operation;
+typedef enum { CONVOLVE, WINOGRAD, DEPTHWISE, GROUPED, ROWS } operation;
 
 typedef struct {
     operation operation;
@@ -96,6 +96,8 @@ static pfi_activation some_activation(float *slopes) {
     return a;
 }
 
+static size_t group_of(const pfi_problem *p) { return p->group ? p->group : 1; }
+
 static test_case make_case(operation operation, int bits) {
     test_case c;
     memset(&c, 0, sizeof c);
@@ -119,6 +121,10 @@ static test_case make_case(operation operation, int bits) {
         p->channels = 16 * between(1, one_in(9) ? 40 : 6);
     } else if (operation != CONVOLVE) {
         p->channels = p->outputs;
+    }
+    if (operation == GROUPED) {
+        p->group = (size_t)1 << between(1, 3);
+        p->channels = p->outputs = (p->outputs + p->group - 1) / p->group * p->group;
     }
     if (operation == ROWS) {
         p->taps = 1;
@@ -156,7 +162,7 @@ static test_case make_case(operation operation, int bits) {
             c.offsets[i] = has_padding && one_in(4) ? -1 - (int32_t)below(2) : (int32_t)(below(c.pixels) * pixel);
         p->offsets = c.offsets;
     }
-    size_t weight_count = operation == DEPTHWISE ? p->taps * p->outputs : p->outputs * p->taps * p->channels;
+    size_t weight_count = operation == DEPTHWISE || operation == GROUPED ? p->taps * group_of(p) * p->outputs : p->outputs * p->taps * p->channels;
     int odd = one_in(4);
     if (bits == 32) {
         c.numbers = reals(elements, 3, odd && operation == ROWS);
@@ -285,10 +291,10 @@ static void plain(const test_case *c) {
             for (size_t t = 0; t < p->taps; t++) {
                 int32_t offset = p->offsets ? p->offsets[r * p->taps + t] : (int32_t)(r * p->row_stride);
                 size_t from = image * p->image_stride + (size_t)(offset < 0 ? 0 : offset);
-                size_t count = c->operation <= WINOGRAD ? p->channels : 1;
+                size_t group = group_of(p), count = c->operation <= WINOGRAD ? p->channels : group;
                 for (size_t i = 0; i < count; i++) {
-                    size_t channel = c->operation <= WINOGRAD ? i : n;
-                    size_t w = c->operation <= WINOGRAD ? (n * p->taps + t) * p->channels + i : t * p->outputs + n;
+                    size_t channel = c->operation <= WINOGRAD ? i : n / group * group + i;
+                    size_t w = c->operation <= WINOGRAD ? (n * p->taps + t) * p->channels + i : (t * group + i) * p->outputs + n;
                     if (c->operation == ROWS)
                         number = c->numbers[from + n];
                     else if (c->bits == 32)
@@ -323,7 +329,7 @@ static void run(const test_case *c, pfi_isa isa) {
     }
     if (c->operation == ROWS) {
         pfi_rows_f32(isa, p->outputs, c->numbers, p->row_stride, &e, c->begin, c->end);
-    } else if (c->bits == 32 && c->operation == DEPTHWISE) {
+    } else if (c->bits == 32 && (c->operation == DEPTHWISE || c->operation == GROUPED)) {
         pfi_depthwise_f32(isa, p, c->numbers, c->number_padding, c->number_weights, &e, c->begin, c->end);
     } else if (c->bits == 32) {
         void *packed = aligned_room(pfi_packed_bytes_f32(isa, p->taps, p->channels, p->outputs));
@@ -342,9 +348,10 @@ static void run(const test_case *c, pfi_isa isa) {
         }
         free(packed);
         free(scratch);
-    } else if (c->operation == DEPTHWISE) {
-        void *packed = aligned_room(pfi_packed_bytes_depthwise_s8(isa, c->bits, p->taps, p->outputs));
-        pfi_pack_depthwise_s8(isa, c->bits, c->weights, p->taps, p->outputs, packed);
+    } else if (c->operation == DEPTHWISE || c->operation == GROUPED) {
+        size_t taps = p->taps * group_of(p);
+        void *packed = aligned_room(pfi_packed_bytes_depthwise_s8(isa, c->bits, taps, p->outputs));
+        pfi_pack_depthwise_s8(isa, c->bits, c->weights, taps, p->outputs, packed);
         pfi_depthwise_u8s8(isa, c->bits, p, c->codes, c->code_padding, packed, c->correction, &e, c->begin, c->end);
         free(packed);
     } else {
@@ -376,6 +383,7 @@ int main(int argc, char **argv) {
     } kernels[] = {
         {"convolve INT7", CONVOLVE, 7},   {"convolve INT8", CONVOLVE, 8},   {"convolve f32", CONVOLVE, 32},
         {"Winograd INT7", WINOGRAD, 7},   {"Winograd INT8", WINOGRAD, 8},   {"depthwise INT7", DEPTHWISE, 7}, {"depthwise INT8", DEPTHWISE, 8}, {"depthwise f32", DEPTHWISE, 32},
+        {"groups INT7", GROUPED, 7},      {"groups INT8", GROUPED, 8},      {"groups f32", GROUPED, 32},
         {"rows f32", ROWS, 32},
     };
     int bad = 0;
@@ -393,9 +401,9 @@ int main(int argc, char **argv) {
                 right[isa] += (size_t)equal;
                 if (!equal && bad++ < 20)
                     printf(
-                        "DIFFERENT: %s, %s, case %zu: images %zu, rows %zu, taps %zu, channels %zu, outputs %zu, rows %zu..<%zu\n",
+                        "DIFFERENT: %s, %s, case %zu: images %zu, rows %zu, taps %zu, channels %zu, group %zu, outputs %zu, rows %zu..<%zu\n",
                         kernels[k].name, pfi_isa_name((pfi_isa)isa), i, c.p.images, c.p.rows, c.p.taps, c.p.channels,
-                        c.p.outputs, c.begin, c.end);
+                        c.p.group, c.p.outputs, c.begin, c.end);
             }
             free_case(&c);
         }

@@ -79,6 +79,8 @@ typedef struct {
     size_t outputs;
     size_t image_stride, row_stride;
     const int32_t *offsets;
+    /// Depthwise convolutions only: 0, or channels of a group.
+    size_t group;
 } pfi_problem;
 
 /// Bytes of packed weights for this set.
@@ -97,6 +99,11 @@ void pfi_convolve_f32(pfi_isa isa, const pfi_problem *p, const float *x, const f
                       size_t begin, size_t end);
 
 // MARK: Depthwise convolutions: output channel c reads channel c of every tap
+
+/// Groups of this many channels, a power of two, are computed here too: output channel c reads channels c / group·group + i of every tap,
+/// i < group. They are as the taps (t, i), number t·group + i, of a depthwise convolution: its weights [taps·group][channels] and sums in
+/// this order. `channels` is a multiple of `group`; packing is told taps·group.
+enum { pfi_most_group = 8 };
 
 /// weights [taps][channels]. Here `channels` = `outputs`, any number. Same sums, correction and epilogue as above.
 size_t pfi_packed_bytes_depthwise_s8(pfi_isa isa, int bits, size_t taps, size_t channels);
