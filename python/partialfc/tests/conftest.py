@@ -1,4 +1,4 @@
-"""What the tests share: clusters on this machine, golden cases, and the versions of things.
+"""What the tests share: clusters on this machine, golden cases, ranks in threads.
 
 The programs are looked for in PARTIALFC_PROGRAMS, `.build/release` of the repository, and on PATH; tests of clusters are skipped
 without them. GOLDEN_DIR names the golden cases of the head.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from partialfc.local import LocalCluster
+from partialfc.world import World
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 torch.set_num_threads(1)
@@ -52,3 +54,50 @@ def golden_cases() -> list[Path]:
     """The files of the golden cases."""
     folder = Path(os.environ.get("GOLDEN_DIR", REPOSITORY.parent / "shared/golden"))
     return sorted(folder.glob("*.safetensors"))
+
+
+class ThreadWorld(World):
+    """Ranks that are threads of one process."""
+
+    def __init__(self, rank: int, size: int, shared: dict[str, Any]) -> None:
+        self.rank, self.size, self.is_distributed = rank, size, size > 1
+        self._shared = shared
+
+    def job_id(self) -> int:
+        return int(self._shared["id"])
+
+    def gather(self, values: list[float]) -> list[list[float]]:
+        if self.size == 1:
+            return [values]
+        self._shared["values"][self.rank] = values
+        self._shared["barrier"].wait(60)
+        found = [list(one) for one in self._shared["values"]]
+        self._shared["barrier"].wait(60)
+        return found
+
+
+def worlds(size: int, number: int = 1) -> list[ThreadWorld]:
+    """The ranks of one start of a job."""
+    shared = {"id": number, "values": [None] * size, "barrier": threading.Barrier(size)}
+    return [ThreadWorld(rank, size, shared) for rank in range(size)]
+
+
+def in_threads(work: Callable[[int], Any], size: int) -> list[Any]:
+    """Runs `work(rank)` of every rank at the same time; their results, or the first error."""
+    results: list[Any] = [None] * size
+    errors: list[BaseException] = []
+
+    def run(rank: int) -> None:
+        try:
+            results[rank] = work(rank)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    if errors:
+        raise errors[0]
+    return results

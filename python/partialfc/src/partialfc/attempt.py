@@ -16,7 +16,6 @@ from .messages import BACKWARD, BEGIN, FORWARD, Member, Plan, StepReply
 from .softmax import FeaturesExchange, Result
 from .turn import I64, Turn
 
-V3, V3_M = True, 4
 QUERY_SECONDS = 2.0
 """A request that is not answered for so long is asked about."""
 DEADLINE_SECONDS = 120.0
@@ -118,15 +117,6 @@ class Attempt:
         if phase == FORWARD:
             assert self.turn.features is not None
             return [self.turn.features] if self.turn.margins is None else [self.turn.features, self.turn.margins]
-        if phase == 4:
-            from .tree import ReductionTree
-
-            r = self.plan.ranks[self.rank].micro_batches
-            assert r
-            nodes = ReductionTree(V3_M).subtrees(r.lower, r.upper)
-            return [np.asarray(nodes, "<i4").reshape(-1, 2), np.zeros((len(nodes), 0), "<f4")]
-        if phase == 5:
-            return [np.zeros(1)]
         assert self.result is not None
         return [self.result.log_z] if self.turn.weights is None else [self.result.log_z, self.turn.weights]
 
@@ -200,7 +190,7 @@ class Attempt:
 
     def abandon(self) -> None:
         """The trainer does not want it."""
-        self.failure = Failure(17 if V3 else ABANDONED, "the trainer has thrown the step away")
+        self.failure = Failure(ABANDONED, "the trainer has thrown the step away")
 
     def _ask(self, number: int, phase: int, now: float) -> None:
         shard = self._shards[number]
@@ -223,13 +213,7 @@ class Attempt:
             shard.reply = list(tensors)
             if all(one.answered >= FORWARD for one in self._shards.values()):
                 self._finish(now)
-        elif V3 and phase == BACKWARD:
-            self._ask(number, 4, now)
-        elif V3 and phase == 4:
-            if all(one.answered >= 4 for one in self._shards.values()):
-                for other in self._shards:
-                    self._ask(other, 5, now)
-        elif all(one.answered >= (5 if V3 else BACKWARD) for one in self._shards.values()):
+        elif all(one.answered >= BACKWARD for one in self._shards.values()):
             self.is_prepared = True
 
     def _finish(self, now: float) -> None:

@@ -19,12 +19,9 @@ from . import exact, messages
 from .attempt import Attempt, Failure
 from .classes import ClassRegistry
 from .errors import (
-    FORBIDDEN,
+    BUSY,
     INCARNATION,
-    JOB_DISAGREES,
     NOT_WELCOMED,
-    STEP_GONE,
-    SUPERSEDED,
     MalformedMessage,
     RunFailed,
     RunFinished,
@@ -108,7 +105,8 @@ class Engine:
         due += [self._report_at] if self._report_at else []
         if self._shards.unreachable:
             due.append(time.monotonic() + 0.1)
-        return max(1, min(250, int(1000 * (min(due, default=float("inf")) - time.monotonic())) + 1)) if due else 250
+        wait = min(due, default=float("inf")) - time.monotonic()
+        return max(1, int(1000 * min(0.25, wait)) + 1)
 
     def _work(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):
@@ -170,10 +168,11 @@ class Engine:
         if refused.code in (NOT_WELCOMED, INCARNATION):
             if now >= self._hello_at - REPEAT_SECONDS + 0.2:
                 self._say_hello(now)
-        elif refused.code in (SUPERSEDED, JOB_DISAGREES, STEP_GONE, FORBIDDEN) or self._welcome is None:
-            raise refusal(refused.code, refused.message)
+        elif refused.code == BUSY:
+            log.warning("the coordinator refused a message: %s", refused.message)
         else:
-            log.warning("the coordinator refused a message: %s (code %d)", refused.message, refused.code)
+            # 21 to 23 end this start of the job, and so does what is wrong with the input of one of its ranks.
+            raise refusal(refused.code, refused.message)
 
     def _take_plan(self, plan: Plan) -> None:
         if plan.id is None:
@@ -226,7 +225,7 @@ class Engine:
     # Steps.
 
     def _is_ours(self, plan: Plan) -> bool:
-        return (plan.job is None and messages.PROTOCOL_VERSION == 3) or (plan.job is not None and plan.job.id == self.job.id)
+        return plan.job is not None and plan.job.id == self.job.id
 
     def _rank(self, plan: Plan) -> int | None:
         return next((rank for rank, one in enumerate(plan.ranks) if one.worker == self._speaker.member), None)

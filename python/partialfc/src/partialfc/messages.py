@@ -9,7 +9,7 @@ from . import protobuf
 from .errors import MalformedMessage
 from .protobuf import BOOL, DOUBLE, FIXED64, FLOAT, SINT, TEXT, UINT, wire
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 WORKER, SHARD, OPERATOR = 0, 1, 2
 """Roles."""
 BEGIN, FORWARD, BACKWARD = 1, 2, 3

@@ -55,7 +55,7 @@ class Speaker:
             previous_number=self.member.number if self.member else -1,
             term=plan.id.term if plan and plan.id else 0,
             coordinator=plan.coordinator if plan else 0,
-            job=self.job if PROTOCOL_VERSION > 3 else None,
+            job=self.job,
         )
 
     def shard_hello(self, welcome: Welcome, classes: int) -> Hello:

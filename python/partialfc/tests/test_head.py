@@ -1,0 +1,374 @@
+"""The head against plain PyTorch, and what its users do with it."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reference import PlainHead
+from torch import Tensor, nn
+
+import partialfc
+from partialfc.local import LocalCluster, external_configuration
+from partialfc.margins import Margins
+from partialfc.safetensors import write_rows
+
+C, D, B = 60, 16, 16
+MARGINS = {"scale": 16.0, "m1": 1.0, "m2": 0.3, "m3": 0.1}
+SGD = {"momentum": 0.9, "weight_decay": 5e-4}
+Start = Callable[..., LocalCluster]
+
+
+class Setup:
+    """A cluster with known centers, a small network, a head and its optimiser."""
+
+    def __init__(self, start: Start, folder: Path, *, shards: int = 2, rate: float = 1.0, lr: float = 0.1, **more: Any) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.centers = 0.3 * torch.randn(C, D, generator=generator)
+        self.means = torch.randn(C, 24, generator=generator)
+        path = folder / "centers.safetensors"
+        write_rows(path, "centers", (C, D), [self.centers.numpy()])
+        head = {**MARGINS, "sample_rate": rate, "slices": 8, "initial": str(path)}
+        configuration = external_configuration(C, D, batch=B, micro_batch=4, shards=shards, head=head, optimizer=SGD, **more)
+        self.cluster = start(configuration, shards=shards)
+        torch.manual_seed(2)
+        self.network = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, D))
+        self.head = partialfc.PartialFC(MARGINS, D, C, rate, cluster=self.cluster.endpoint, timeout=60)
+        groups = [{"params": self.network.parameters()}, {"params": self.head.parameters()}]
+        self.optimizer = torch.optim.SGD(groups, lr=lr, **SGD)
+
+    def batch(self, step: int, count: int = B) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(100 + step)
+        labels = torch.randint(0, C, (count,), generator=generator)
+        return self.means[labels] + 0.3 * torch.randn(count, 24, generator=generator), labels
+
+    def step(self, x: Tensor, labels: Tensor, **more: Any) -> float:
+        loss = self.head(self.network(x), labels, **more)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def plain(self, lr: float = 0.1) -> tuple[nn.Module, PlainHead, torch.optim.Optimizer]:
+        network = copy.deepcopy(self.network).double()
+        head = PlainHead(self.centers.double(), *MARGINS.values())
+        return network, head, torch.optim.SGD([*network.parameters(), *head.parameters()], lr=lr, **SGD)
+
+    def rows(self) -> np.ndarray:
+        with partialfc.Client(self.cluster.endpoint) as client:
+            return client.centers(range(C))
+
+
+@pytest.fixture
+def setup(cluster: Start, tmp_path: Path) -> Callable[..., Setup]:
+    made: list[Setup] = []
+
+    def make(**more: Any) -> Setup:
+        made.append(Setup(cluster, tmp_path, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.head.close()
+
+
+def test_all_classes_sampled_is_plain_pytorch(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    network, head, optimizer = ours.plain()
+    for step in range(30):
+        x, labels = ours.batch(step)
+        loss = ours.step(x, labels)
+        expected = head(network(x.double()), labels)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
+    wanted = head.weight.detach().numpy()
+    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+
+
+def test_a_killed_shard_and_coordinator_change_no_bit(setup: Callable[..., Setup]) -> None:
+    def run(disturbed: bool) -> tuple[list[float], np.ndarray, Tensor]:
+        ours = setup(rate=0.3)
+        losses = []
+        for step in range(16):
+            if disturbed and step in (3, 9):
+                ours.cluster.kill("shard0")
+                ours.cluster.start_shard(0)
+            if disturbed and step in (6, 12):
+                ours.cluster.kill("coordinator")
+                ours.cluster.start_coordinator()
+            x, labels = ours.batch(step)
+            loss = ours.head(ours.network(x), labels)
+            ours.optimizer.zero_grad()
+            loss.backward()
+            if disturbed and step == 13:
+                ours.cluster.kill("shard1")
+                ours.cluster.start_shard(1)
+            ours.optimizer.step()
+            losses.append(loss.item())
+        return losses, ours.rows(), ours.network[0].weight.detach().clone()
+
+    calm, calm_rows, calm_weight = run(False)
+    rough, rough_rows, rough_weight = run(True)
+    assert calm == rough
+    assert np.array_equal(calm_rows, rough_rows)
+    assert torch.equal(calm_weight, rough_weight)
+
+
+def test_what_is_not_stepped_is_undone(setup: Callable[..., Setup]) -> None:
+    def run(with_skips: bool) -> tuple[list[float], np.ndarray]:
+        ours = setup(rate=0.3)
+        losses = []
+        for step in range(6):
+            if with_skips and step in (0, 3):
+                x, labels = ours.batch(1000 + step)
+                ours.head(ours.network(x), labels).backward()
+                ours.optimizer.zero_grad()
+            losses.append(ours.step(*ours.batch(step)))
+        return losses, ours.rows()
+
+    assert run(False)[0] == run(True)[0]
+
+
+def test_accumulation_is_refused_in_words(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    ours.head(ours.network(ours.batch(0)[0]), ours.batch(0)[1]).backward()
+    with pytest.raises(partialfc.AccumulationError, match=r"batch\.size"):
+        ours.head(ours.network(ours.batch(1)[0]), ours.batch(1)[1])
+
+
+def test_a_scaler_skips_and_goes_on(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120, growth_interval=1000)
+    steps = []
+    for step in range(8):
+        x, labels = ours.batch(step)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features = ours.network(x)
+        loss = ours.head(features.half() if step < 3 else features, labels)
+        ours.optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.unscale_(ours.optimizer)
+        scaler.step(ours.optimizer)
+        if step == 3:
+            scaler.update(1024.0)
+        else:
+            scaler.update()
+        steps.append(ours.head.step)
+    assert steps[2] == -1
+    assert steps[-1] > steps[3] >= -1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_features_of_any_type(setup: Callable[..., Setup], dtype: torch.dtype) -> None:
+    ours = setup()
+    x, labels = ours.batch(0)
+    features = ours.network(x).detach().to(dtype).requires_grad_()
+    loss = ours.head(features, labels)
+    loss.backward()
+    assert features.grad is not None
+    assert features.grad.dtype == dtype
+    reference = features.detach().double().requires_grad_()
+    plain = PlainHead(ours.centers.double(), *MARGINS.values())
+    plain(reference, labels).backward()
+    assert reference.grad is not None
+    error = (features.grad.double() - reference.grad).norm() / reference.grad.norm()
+    assert error < {torch.bfloat16: 1e-2, torch.float16: 1e-2, torch.float64: 1e-4}[dtype]
+
+
+def test_compiled_with_the_whole_graph(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+
+    def compute(x: Tensor, labels: Tensor) -> Tensor:
+        return ours.head(ours.network(x), labels)
+
+    compiled = torch.compile(compute, fullgraph=True, backend="aot_eager")
+    network, head, optimizer = ours.plain()
+    for step in range(4):
+        x, labels = ours.batch(step)
+        loss = compiled(x, labels)
+        ours.optimizer.zero_grad()
+        loss.backward()
+        ours.optimizer.step()
+        expected = head(network(x.double()), labels)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        assert abs(loss.item() - expected.item()) < 1e-4 * abs(expected.item())
+
+
+def test_short_batches_and_samples_without_class(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    network, head, optimizer = ours.plain()
+    for step, (count, absent) in enumerate([(16, 0), (11, 0), (16, 5), (7, 2), (16, 0)]):
+        x, labels = ours.batch(step, count)
+        labels[:absent] = -1
+        loss = ours.step(x, labels)
+        expected = head(network(x.double()), labels)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
+    wanted = head.weight.detach().numpy()
+    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+
+
+def test_margins_of_each_sample(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    network, head, optimizer = ours.plain()
+    for step in range(4):
+        x, labels = ours.batch(step)
+        margins = torch.stack([torch.full((B,), 1.0), 0.2 + 0.02 * torch.arange(B), 0.1 - 0.01 * torch.arange(B)], 1)
+        loss = ours.step(x, labels, margins=margins)
+        expected = head(network(x.double()), labels, margins)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
+    wanted = head.weight.detach().numpy()
+    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+
+
+def test_a_weight_of_the_loss_reaches_the_centers(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    network, head, optimizer = ours.plain()
+    for step in range(3):
+        x, labels = ours.batch(step)
+        loss = ours.step(x, labels, loss_weight=0.25)
+        expected = 0.25 * head(network(x.double()), labels)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
+    wanted = head.weight.detach().numpy()
+    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+
+
+def test_prefetch_changes_nothing(setup: Callable[..., Setup]) -> None:
+    def run(prefetch: bool) -> list[float]:
+        ours = setup(rate=0.3)
+        losses = []
+        for step in range(4):
+            x, labels = ours.batch(step)
+            if prefetch:
+                ours.head.prefetch(labels)
+            losses.append(ours.step(x, labels))
+        return losses
+
+    assert run(False) == run(True)
+
+
+def test_the_rate_is_that_of_the_group(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    before = ours.rows()
+    ours.optimizer.param_groups[1]["lr"] = 0.0
+    ours.step(*ours.batch(0))
+    assert np.array_equal(ours.rows(), before)
+    ours.optimizer.param_groups[1]["lr"] = 0.1
+    ours.step(*ours.batch(1))
+    assert not np.array_equal(ours.rows(), before)
+
+
+def test_what_is_not_finite_is_not_kept(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    x, labels = ours.batch(0)
+    x[3] = float("inf")
+    loss = ours.head(ours.network(x), labels)
+    assert torch.isnan(loss)
+    loss.backward()
+    with pytest.raises(partialfc.NotFinite, match="GradScaler"):
+        ours.optimizer.step()
+    ours.head.abandon()
+    ours.optimizer.zero_grad()
+    ours.step(*ours.batch(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"embedding_size": 17}, "17"),
+        ({"num_classes": 61}, "has 61 classes, the cluster 60"),
+        ({"sample_rate": 0.5}, "sample rate of 0.5"),
+        ({"margin_loss": {**MARGINS, "m2": 0.5}}, "m2 0.5.*head.m2 0.3"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused_in_words(setup: Callable[..., Setup], change: dict[str, Any], words: str) -> None:
+    ours = setup()
+    arguments = {"margin_loss": MARGINS, "embedding_size": D, "num_classes": C, "sample_rate": 1.0, **change}
+    head = partialfc.PartialFC(**arguments, cluster=ours.cluster.endpoint, timeout=20)
+    with pytest.raises(partialfc.WrongConfiguration, match=words):
+        head.join()
+
+
+def test_wrong_inputs_are_refused_in_words(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    x, labels = ours.batch(0)
+    features = ours.network(x).detach()
+    for bad, words in [
+        ((features[:, :-1], labels), "expected real numbers"),
+        ((features, labels[:-1]), "there are 16 embeddings"),
+        ((features, labels.float()), "expected integers"),
+        ((features, labels.clamp(min=C)), "is no class"),
+        ((torch.cat([features, features]), torch.cat([labels, labels])), "more than its 16"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            ours.head(*bad)
+    with pytest.raises(ValueError, match="margins"):
+        ours.head(features, labels, margins=torch.ones(B))
+    ours.step(x, labels)
+
+
+def test_decay_and_a_missing_group_are_refused_in_words(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    ours.optimizer.param_groups[1]["weight_decay"] = 0.1
+    with pytest.raises(partialfc.WrongConfiguration, match=r"optimizer.weight_decay 0.0005"):
+        ours.step(*ours.batch(0))
+    ours.optimizer.param_groups.pop()
+    with pytest.raises(partialfc.WrongConfiguration, match="does not have the head's parameter"):
+        ours.step(*ours.batch(0))
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    head = partialfc.PartialFC(None, D, C, cluster="tcp://127.0.0.1:29999", timeout=1)
+    with pytest.raises(partialfc.NoAnswer, match=r"the coordinator at tcp://127\.0\.0\.1:29999"):
+        head.join()
+
+
+def test_the_state_holds_no_weights_and_travels(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    ours.step(*ours.batch(0))
+    ours.step(*ours.batch(1))
+    file = io.BytesIO()
+    torch.save(ours.head.state_dict(), file)
+    assert len(file.getvalue()) < 4000
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    assert state["_extra_state"]["step"] == 1
+    assert state["weight"].numel() == 0
+    other = partialfc.PartialFC(MARGINS, D, C, 1.0, cluster=ours.cluster.endpoint)
+    other.load_state_dict(state)
+    assert other.step == 1
+    copied = copy.deepcopy(ours.head)
+    assert copied.step == 1
+    assert not copied.has_joined
+
+
+def test_margins_are_read_from_what_users_have() -> None:
+    class Combined:
+        s, m1, m2, m3, interclass_filtering_threshold = 64.0, 1.0, 0.5, 0.1, 0
+
+    class ArcFace:
+        s, margin = 64.0, 0.5
+
+    of = Margins.of
+    assert of(Combined()) == of({"s": 64, "m1": 1, "m2": 0.5, "m3": 0.1, "filter": 0})
+    assert of(ArcFace()).m2 == 0.5
+    with pytest.raises(partialfc.WrongConfiguration, match="says no margins"):
+        of(object())
