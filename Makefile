@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring man format lint proto clean
+.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos power-cut elastic durability restart move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring wheel test-python man format lint proto clean
 
 all: build
 
@@ -180,6 +180,24 @@ validate-kubernetes: .build-kubernetes
 man: build
 	@scripts/install-dependencies python
 	@scripts/man-pages $(BIN) .build/man
+
+# The Python package, with the version of the programs: python/partialfc/dist/partialfc-VERSION-py3-none-any.whl
+wheel: .build-python
+	@version=$$(sed -n 's/.*programVersion = "\(.*\)"/\1/p' Sources/Core/ProcessSupport/ProgramVersion.swift); \
+		sed -i "s/^__version__ = .*/__version__ = \"$$version\"/" python/partialfc/src/partialfc/_version.py
+	@rm -rf python/partialfc/dist
+	@cd python/partialfc && $(abspath .build-python)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@ls python/partialfc/dist/*.whl
+
+# The Python package: formatter, linter, types, and tests with the programs in BIN. PYTHON=an interpreter that has all of it; PYTEST=arguments.
+test-python: PYTHON ?= $(abspath .build-python)/bin/python
+test-python: $(if $(PYTHON),,.build-python)
+	@cd python/partialfc && $(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy
+	@cd python/partialfc && PYTHONPATH=src PARTIALFC_PROGRAMS=$${PARTIALFC_PROGRAMS:-$(abspath $(BIN))} $(PYTHON) -m pytest -p no:cacheprovider $(PYTEST)
+
+.build-python: python/partialfc/requirements.txt
+	@scripts/install-dependencies python
+	@rm -rf $@ $@.new && python3 -m venv $@.new && $@.new/bin/python -m pip install --quiet -r $< && mv $@.new $@ && touch $@
 
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift

@@ -97,9 +97,9 @@ def test_keys(cluster: Start, tmp_path: Path, keys: Path, encrypt: str) -> None:
         assert client.status()["classes"] == C
         with pytest.raises(partialfc.Refused, match="forbidden"):
             client.pause()
-    with pytest.raises(partialfc.Unreachable, match="keys"):
+    with pytest.raises(partialfc.Unreachable, match="does not accept this key"):
         partialfc.Client(run.endpoint, keys=tmp_path / "others/operator", encrypt=encrypt, deadline=3)
-    with pytest.raises(partialfc.Unreachable, match="has keys and this process has none"):
+    with pytest.raises(partialfc.Unreachable, match="wants keys, and this process has none"):
         partialfc.Client(run.endpoint, deadline=3)
     head = partialfc.PartialFC(None, D, C, cluster=run.endpoint, keys=keys / "worker", encrypt=encrypt, timeout=30)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)

@@ -10,16 +10,12 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from .errors import NOT_WELCOMED, MalformedMessage, NoAnswer, Unreachable, refusal
+from .errors import NoAnswer, Unreachable, refusal
 from .frames import Assembler, Tensor, frames
 from .keys import SocketKeys
 from .messages import Header, Plan, Refusal
 
-_TROUBLES = {
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "does not accept this key",
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "has keys and this process has none, or the other way round, or is no PartialFC server",
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "breaks the handshake off: do the keys belong to this cluster?",
-}
+_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
 def routing_id() -> bytes:
@@ -65,7 +61,7 @@ class Connection:
         if self._keys:
             self._keys.apply(socket)
         self.socket = socket
-        self._monitor = socket.get_monitor_socket(sum(_TROUBLES) | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._monitor = socket.get_monitor_socket(_FAILURES | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         try:
             socket.connect(self.endpoint)
         except zmq.ZMQError as error:
@@ -113,8 +109,13 @@ class Connection:
         failed = False
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
-            if event in _TROUBLES:
-                self.trouble, failed = _TROUBLES[event], True
+            if event & _FAILURES:
+                failed = True
+                self.trouble = (
+                    "does not accept this key, or is of another cluster"
+                    if self._keys
+                    else "wants keys, and this process has none (keys='DIRECTORY', or PARTIALFC_KEYS); or it is no PartialFC server"
+                )
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.trouble = ""
         if (failed or self.trouble) and time.monotonic() - self._opened > 1:
@@ -151,6 +152,3 @@ class Connection:
             if self.look_after() or time.monotonic() >= repeat:
                 numbers.add(self.send(body, tensors))
                 repeat = time.monotonic() + again
-
-
-__all__ = ["NOT_WELCOMED", "Connection", "MalformedMessage", "routing_id"]

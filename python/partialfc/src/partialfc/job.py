@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+from .client import Client
 from .errors import PartialFCError
 from .head import PartialFC
+from .keys import Keys
 
 log = logging.getLogger("partialfc")
 
@@ -73,12 +76,18 @@ class Job:
             raise PartialFCError("load has not given the head its state: call head.load_state_dict in it")
         return self.head.step + 1
 
-    @staticmethod
-    def newest(directory: str | Path) -> Path | None:
-        """The newest whole checkpoint with a job's part in the directory of a cluster's checkpoints; None if there is none."""
-        found = []
-        for path in Path(directory).glob("*/job"):
-            manifest = path.parent / "manifest.json"
-            if path.parent.suffix != ".partial" and manifest.exists():
-                found.append((int(json.loads(manifest.read_text()).get("step", -1)), path.parent))
-        return max(found)[1] if found else None
+    def resume_newest(self, keys: Keys | str | os.PathLike[str] | None = None) -> int:
+        """Begins from the newest checkpoint of the cluster that has a trainer's part, or from nothing; the step that comes next.
+
+        A collective: rank 0 asks the cluster, all ranks load.
+
+        Args:
+            keys: of an operator or reader, who may list checkpoints; None: `PARTIALFC_KEYS`, or no keys.
+        """
+        name = ""
+        if self.head.world.rank == 0:
+            with Client(self.head.cluster, keys=keys) as client:
+                found = [one["directory"] for one in client.checkpoints() if (Path(one["directory"]) / "job").is_dir()]
+            name = found[-1] if found else ""
+        name = self.head.world.share(name)
+        return self.resume(name) if name else 0

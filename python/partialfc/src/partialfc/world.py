@@ -49,3 +49,11 @@ class World:
             return value
         ids = self.gather([float(part) for part in value])
         return max((int(a), int(b), int(c)) for a, b, c in ids)
+
+    def share(self, text: str) -> str:
+        """Rank 0's text, at every rank."""
+        if self.size == 1:
+            return text
+        texts: list[str | None] = [None] * self.size
+        dist.all_gather_object(texts, text, group=self._group)
+        return texts[0] or ""
