@@ -10,6 +10,7 @@ extension LogRecord {
     var denseGradient: Tensor? {
         switch header.kind {
         case .features, .rows: tensors.count >= 4 ? tensors[3] : nil
+        case .jobFeatures: tensors.count >= 6 ? tensors[5] : nil
         case .skip, .classes: nil
         }
     }

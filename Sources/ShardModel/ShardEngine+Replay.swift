@@ -45,7 +45,7 @@ extension ShardEngine {
 
 extension LogRecord {
     /// Whether there is something to do again: a step that changed anything.
-    fileprivate var isReplayed: Bool { header.kind == .features || header.kind == .rows }
+    fileprivate var isReplayed: Bool { header.kind.isComputed }
 
     /// The gradient of dense slices, and which they are.
     ///

@@ -137,27 +137,25 @@ package final class ShardEngine {
         case .forward(let rank, let payload):
             if exchange == .rows { return .forward(rank: rank, try head.rowsReply()) }
             guard rank < ranges.count else { throw HeadError(.phase, "rank \(rank) has not begun") }
-            let features = try single(payload, "the features of rank \(rank)")
-            return .forward(rank: rank, try head.forward(features: features, microBatches: ranges[rank]))
+            let (features, margins) = try pair(payload, "the features of rank \(rank)")
+            return .forward(
+                rank: rank, try head.forward(features: features, microBatches: ranges[rank], margins: margins))
         case .backward(let forward, let backward):
             // The batch is in order of micro-batches, whatever order the ranks are in.
             let order = ranges.indices.sorted { ranges[$0].lowerBound < ranges[$1].lowerBound }
             if exchange == .rows {
                 try head.backward(pushed: backward)
             } else {
+                let features = try order.map { try pair(forward[$0], "the features of rank \($0)") }
+                let logZ = try order.map { try pair(backward[$0], "the normalizers of rank \($0)") }
                 try head.backward(
-                    features: order.map { try single(forward[$0], "the features of rank \($0)") },
-                    logZ: order.map { try single(backward[$0], "the normalizers of rank \($0)") },
-                    learningRate: learningRate)
+                    features: features.map(\.0), logZ: logZ.map(\.0), margins: features.map(\.1),
+                    weights: logZ.map(\.1), learningRate: learningRate)
             }
             return .backward
         case .dense(let pushed): return .dense(try dense.dense(pushed: pushed))
         case .update(let payload, let learningRate):
-            let norm = try single(payload, "the squared norm")
-            guard norm.dtype == .f64, norm.shape == [1] else {
-                throw HeadError(.malformed, "the squared norm is \(norm.dtype) \(norm.shape), expected f64 [1]")
-            }
-            return .update(try update(id, squaredNorm: norm.array(Double.self)[0], learningRate: learningRate))
+            return .update(try update(id, squaredNorm: try squaredNorm(payload), learningRate: learningRate))
         case .parameters(let rank): return .parameters(rank: rank, [dense.parameters])
         case .rollback:
             head.rollback()
@@ -273,6 +271,22 @@ package final class ShardEngine {
         return ranks.sorted { $0.microBatches.lowerBound < $1.microBatches.lowerBound }.flatMap {
             $0.payload[0].array(Int64.self)
         }
+    }
+
+    /// The squared norm of the whole backbone gradient. Where there is no backbone nobody need say it.
+    private func squaredNorm(_ payload: [Tensor]) throws -> Double {
+        if payload.isEmpty, setup.layout.count == 0 { return 0 }
+        let norm = try single(payload, "the squared norm")
+        guard norm.dtype == .f64, norm.shape == [1] else {
+            throw HeadError(.malformed, "the squared norm is \(norm.dtype) \(norm.shape), expected f64 [1]")
+        }
+        return norm.array(Double.self)[0]
+    }
+
+    /// A tensor and, in the run of a job, what it says of each sample beside, if it does.
+    private func pair(_ payload: [Tensor], _ what: String) throws -> (Tensor, Tensor?) {
+        if setup.head.servesJob, payload.count == 2 { return (payload[0], payload[1]) }
+        return (try single(payload, what), nil)
     }
 
     private func single(_ payload: [Tensor], _ what: String) throws -> Tensor {

@@ -127,7 +127,7 @@ struct FusedProductTests {
         let (logZ, zeros) = ([Double](repeating: 40, count: lanes), [Float](repeating: 0, count: lanes))
         var coefficients = [Float](repeating: .nan, count: rows * lanes)
         pfc_fma_coefficients(
-            &margin, cosines, targets, logZ, zeros, zeros, lanes, lanes, rows, rows, &coefficients)
+            &margin, cosines, targets, logZ, logZ, zeros, zeros, lanes, lanes, rows, rows, &coefficients)
         var worst = 0.0
         for (cosine, p) in zip(cosines, coefficients) {
             let logit = Double(64 * cosine - 40)

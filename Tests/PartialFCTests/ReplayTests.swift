@@ -141,7 +141,7 @@ import Testing
         #expect(throws: HeadError.self) { try shard.activate([1]) }
         #expect(throws: HeadError.self) { try shard.remove([0]) }
         switch (way, logged.inputs(2, of: 0)) {
-        case (.features, .features(_, let features, let logZ)):
+        case (.features, .features(_, let features, let logZ, _)):
             try shard.backward(features: [features], logZ: [logZ], learningRate: Self.rate)
         case (.rows, .rows):
             guard case .rows(_, _, _, let gradient) = try logged.inputs(2, of: 0).restricted(to: [0]) else { return }

@@ -139,10 +139,10 @@ void pfc_fma_add_tile(
 }
 
 void pfc_fma_coefficients(
-    const pfc_head_margin *margin, const float *cosines, const int32_t *targets, const double *log_z,
+    const pfc_head_margin *margin, const float *cosines, const int32_t *targets, const double *normalizers, const double *log_z,
     const float *target_logits, const float *target_derivatives, ptrdiff_t samples, ptrdiff_t lanes, ptrdiff_t rows,
     ptrdiff_t padded, float *coefficients) {
-    chosen()->probabilities(margin, cosines, log_z, samples, lanes, rows, padded, coefficients);
+    chosen()->probabilities(margin, cosines, normalizers, samples, lanes, rows, padded, coefficients);
     for (ptrdiff_t i = 0; i < samples; i++)
         if (targets[i] >= 0)
             coefficients[targets[i] * lanes + i] =

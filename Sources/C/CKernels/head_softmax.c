@@ -69,11 +69,12 @@ PFC_CLONES void pfc_head_softmax_tile(
 
 PFC_CLONES void pfc_head_coefficients(
     const pfc_head_margin *margin, ptrdiff_t samples, ptrdiff_t rows, float *products, const float *inverse_norms,
-    const int32_t *targets, const double *log_z, const float *target_logits, const float *target_derivatives) {
+    const int32_t *targets, const double *normalizers, const double *log_z, const float *target_logits,
+    const float *target_derivatives) {
     float scale = (float)margin->scale, filter = margin->filter;
     for (ptrdiff_t i = 0; i < samples; i++) {
         float *restrict p = products + i * rows;
-        float normalizer = (float)log_z[i];
+        float normalizer = (float)normalizers[i];
         for (ptrdiff_t j = 0; j < rows; j++) {
             float c = clamp_cosine(p[j] * inverse_norms[j]);
             float probability = pfc_expf(scale * c - normalizer);

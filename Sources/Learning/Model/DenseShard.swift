@@ -195,7 +195,8 @@ public final class DenseShard {
         return norms
     }
 
-    /// The update phase: clips, takes one step of the optimiser, moves the running statistics.
+    /// The update phase: clips, takes one step of the optimiser, moves the running statistics. A backbone without parameters needs no
+    /// dense phase before it.
     ///
     /// The optimiser gets c·g with c of `DenseOptimizer.clipCoefficient`; a running statistic moves by a tenth towards the mean over
     /// the micro-batches.
@@ -209,6 +210,7 @@ public final class DenseShard {
     public func update(
         step: Int, totalSquaredNorm: Double, learningRate: Double
     ) throws(BackboneError) -> [Tensor] {
+        if gradient == nil, layout.count == 0 { gradient = Tensor(zeros: Float.self, shape: [0]) }
         guard before == nil, let gradient else {
             throw BackboneError(.wrongPhase, "an update needs the gradients of this step first")
         }

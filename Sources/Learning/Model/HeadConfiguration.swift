@@ -32,6 +32,9 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
     public var exchangedRows: NumberFormat
     /// How their gradients are sent back: f32, or bf16 with stochastic rounding.
     public var exchangedGradients: NumberFormat
+    /// Whether the samples are those of a job from outside: some may have no class, and each may come with margins and a weight of
+    /// its own.
+    public var servesJob: Bool
 
     public init(
         classCount: Int, embeddingSize: Int, sliceCount: Int = 16, seed: UInt64 = 0, scale: Double = 64,
@@ -39,7 +42,7 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         sampling: SamplingRule = .shared,
         optimizer: Optimizer = .sgd(.init()), storage: NumberFormat = .f32,
         rounding: Rounding = .stochastic, compute: Compute = .f32, exchangedRows: NumberFormat? = nil,
-        exchangedGradients: NumberFormat = .f32
+        exchangedGradients: NumberFormat = .f32, servesJob: Bool = false
     ) {
         self.classCount = classCount
         self.embeddingSize = embeddingSize
@@ -56,6 +59,7 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         self.compute = compute
         self.exchangedRows = exchangedRows ?? storage
         self.exchangedGradients = exchangedGradients
+        self.servesJob = servesJob
     }
 
     /// How the planes of the table are kept.
@@ -76,9 +80,7 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
                 "the embedding size is \(embeddingSize); it must be in 1...\(CenterTable.embeddingLimit)")
         }
         try check(scale > 0 && scale <= 300, "the scale", scale, "above 0 and at most 300")
-        try check((0.01...100).contains(margins.m1), "margin m1", margins.m1, "in 0.01...100")
-        try check((-100...100).contains(margins.m2), "margin m2", margins.m2, "in -100...100 radians")
-        try check((-100...100).contains(margins.m3), "margin m3", margins.m3, "in -100...100")
+        if let problem = margins.problem { throw HeadError(.configuration, problem) }
         try check(
             (0...1).contains(interclassFilter), "the interclass filter", interclassFilter, "0 (off) or a cosine up to 1"
         )

@@ -15,6 +15,13 @@ public struct HeadMargins: Sendable, Hashable, Codable {
         self.m3 = m3
     }
 
+    /// What is wrong with the values; nil if they are possible.
+    package var problem: String? {
+        if !(0.01...100).contains(m1) { return "margin m1 is \(m1); it must be in 0.01...100" }
+        if !(-100...100).contains(m2) { return "margin m2 is \(m2); it must be in -100...100 radians" }
+        return (-100...100).contains(m3) ? nil : "margin m3 is \(m3); it must be in -100...100"
+    }
+
     /// Additive angular margin (ArcFace, Deng et al. 2019, eq. 3).
     public static func arcFace(_ margin: Double = 0.5) -> HeadMargins { HeadMargins(m1: 1, m2: margin, m3: 0) }
     /// Additive cosine margin (CosFace, Wang et al. 2018, eq. 4).

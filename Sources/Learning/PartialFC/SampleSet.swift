@@ -13,7 +13,7 @@ final class SampleSet: @unchecked Sendable {
     let microBatchSize: Int
     /// The micro-batches the samples are of.
     let microBatches: Range<Int>
-    /// Class of each sample.
+    /// Class of each sample; −1 for one that has none.
     let labels: ArraySlice<Int64>
     /// x [n, D], as received.
     let features: Tensor
@@ -26,13 +26,18 @@ final class SampleSet: @unchecked Sendable {
     /// s·t and dt/dcos of the target.
     let targetLogit: Tensor
     let targetDerivative: Tensor
+    /// m1, m2 and m3 of each target logit [n, 3]; nil if all have those of the configuration.
+    let margins: Tensor?
 
     /// Joins the features of consecutive ranks.
     ///
-    /// - Throws: `HeadError` if shapes do not fit or a feature is not finite; the sample is named by its place in the batch.
+    /// - Parameters:
+    ///   - margins: of each rank that sent some, f32 [n, 3].
+    ///   - usual: margins of the other ranks' samples.
+    /// - Throws: `HeadError` if shapes do not fit, margins are impossible or a feature is not finite; the sample is named by its place in the batch.
     init(
         features parts: [Tensor], labels: ArraySlice<Int64>, microBatchSize: Int, microBatches: Range<Int>,
-        embeddingSize: Int, parallel: ParallelBlocks
+        embeddingSize: Int, margins: [Tensor?] = [], usual: HeadMargins = .plain, parallel: ParallelBlocks
     ) throws(HeadError) {
         let first = microBatches.lowerBound * microBatchSize
         var sampleCount = 0
@@ -62,6 +67,8 @@ final class SampleSet: @unchecked Sendable {
                 "features of \(sampleCount) samples for \(microBatches.count) micro-batches of \(microBatchSize) with \(labels.count) labels"
             )
         }
+        self.margins = try SampleTerms.margins(
+            margins, counts: parts.map { $0.shape[0] }, labels: labels, first: first, usual: usual)
         count = sampleCount
         self.embeddingSize = embeddingSize
         self.microBatchSize = microBatchSize
@@ -98,7 +105,7 @@ final class SampleSet: @unchecked Sendable {
         let (slices, positions) = (targetSlice.mutable(Int32.self), targetRow.mutable(Int32.self))
         let position = rows.positionOfSlice
         for (sample, label) in labels.enumerated() {
-            guard let index = position[rows.layout.slice(ofClass: Int(label))], range.contains(index) else {
+            guard label >= 0, let index = position[rows.layout.slice(ofClass: Int(label))], range.contains(index) else {
                 continue
             }
             let ids = rows.slices[index].ids
@@ -120,11 +127,22 @@ final class SampleSet: @unchecked Sendable {
                 guard range.contains(Int(targetSlice.buffer(Int32.self)[sample])),
                     let row = targetCenter(sample, in: rows, scratch: scratch.pointer(Float.self))
                 else { continue }
+                if let own = margins?.buffer(Float.self) {
+                    margin.m1 = Double(own[3 * sample])
+                    margin.m2 = Double(own[3 * sample + 1])
+                    margin.m3 = Double(own[3 * sample + 2])
+                }
                 pfc_head_target(
                     &margin, features.pointer(Float.self) + sample * embeddingSize, row, embeddingSize,
                     targetLogit.pointer(Float.self) + sample, targetDerivative.pointer(Float.self) + sample)
             }
         }
+    }
+
+    /// Multiplies what the targets give to the row gradients by the samples' weights, f32 [n].
+    func weighTargets(_ weights: Tensor) {
+        let (derivatives, weights) = (targetDerivative.mutable(Float.self), weights.buffer(Float.self))
+        for sample in 0..<count { derivatives[sample] *= weights[sample] }
     }
 
     /// The center of a sample's class f32 [D], if it is among `rows`; decoded into `scratch` if it must be.

@@ -10,10 +10,14 @@ extension ShardHead {
     /// - Parameters:
     ///   - features: f32 [n, D], n = micro-batch size × micro-batches.
     ///   - microBatches: of the rank.
+    ///   - margins: m1, m2 and m3 of each sample's target logit, f32 [n, 3]; nil for those of the configuration. Only in the run of
+    ///     a job.
     /// - Returns: slice nodes i32 [K, 2]; maximum f32 [K, n], sum f32 [K, n] and numerator f32 [K, n, D] over the classes
     ///   that are not the sample's label; target samples i32 [T], target logit f32 [T], target numerator f32 [T, D].
-    /// - Throws: `HeadError` if nothing has begun, shapes do not fit, or a feature is not finite.
-    public func forward(features: Tensor, microBatches: Range<Int>) throws(HeadError) -> [Tensor] {
+    /// - Throws: `HeadError` if nothing has begun, shapes do not fit, margins are impossible, or a feature is not finite.
+    public func forward(
+        features: Tensor, microBatches: Range<Int>, margins: Tensor? = nil
+    ) throws(HeadError) -> [Tensor] {
         let step = try current("forward")
         let (g, size, parallel) = (step.microBatchSize, configuration.embeddingSize, blocks.parallel)
         guard microBatches.lowerBound >= 0, microBatches.upperBound <= step.microBatchTree.leafCount else {
@@ -23,7 +27,8 @@ extension ShardHead {
         }
         let samples = try SampleSet(
             features: [features], labels: step.labels[microBatches.lowerBound * g..<microBatches.upperBound * g],
-            microBatchSize: g, microBatches: microBatches, embeddingSize: size, parallel: parallel)
+            microBatchSize: g, microBatches: microBatches, embeddingSize: size, margins: [margins],
+            usual: configuration.margins, parallel: parallel)
         try samples.findTargets(in: step.sampled, margin: configuration.kernelMargin, parallel: parallel)
         let (nodes, n) = (sliceTree.subtrees(of: step.sliceSet), samples.count)
         let maximum = Tensor(uninitialized: Float.self, shape: [nodes.count, n])
@@ -85,13 +90,20 @@ extension ShardHead {
     ///
     /// - Parameters:
     ///   - features: f32 [n, D] of every rank, in order of rank: the whole batch.
-    ///   - logZ: f64 [n] of every rank.
+    ///   - logZ: f64 [n] of every rank. That of samples without class does not count.
+    ///   - margins: of every rank, as in `forward`.
+    ///   - weights: of every rank, f32 [n] from 0 up, what the gradient of each sample is multiplied by; nil for 1. A sample without
+    ///     class weighs 0.
     ///   - learningRate: that of `prepare`.
-    /// - Throws: `HeadError` if the step is not begun, shapes do not fit, or a number is not finite; nothing has changed then.
-    public func backward(features: [Tensor], logZ: [Tensor], learningRate: Float) throws(HeadError) {
+    /// - Throws: `HeadError` if the step is not begun, shapes do not fit, or a number is not finite or a weight negative; nothing has
+    ///   changed then.
+    public func backward(
+        features: [Tensor], logZ: [Tensor], margins: [Tensor?] = [], weights: [Tensor?] = [], learningRate: Float
+    ) throws(HeadError) {
         try expect([.begun], "backward")
         let current = try current("backward")
-        let gradients = try gradients(of: current, features: features, logZ: logZ)
+        let gradients = try gradients(
+            of: current, features: features, logZ: logZ, margins: margins, weights: weights)
         try update(current, gradients, learningRate: learningRate)
         step?.inputs = gradients.inputs
         step?.appliedRate = learningRate
@@ -101,13 +113,13 @@ extension ShardHead {
     /// What the row gradients of a `features` exchange are computed from.
     struct FeatureGradients {
         var samples: SampleSet
-        var logZ: Tensor
+        var logZ: Normalizers
         var inputs: StepInputs
     }
 
     /// Checks what ranks have sent.
     func gradients(
-        of step: StepState, features: [Tensor], logZ: [Tensor]
+        of step: StepState, features: [Tensor], logZ: [Tensor], margins: [Tensor?], weights: [Tensor?]
     ) throws(HeadError) -> FeatureGradients {
         let (parallel, tree) = (blocks.parallel, step.microBatchTree)
         guard features.count == logZ.count else {
@@ -115,23 +127,29 @@ extension ShardHead {
         }
         let samples = try SampleSet(
             features: features, labels: step.labels[...], microBatchSize: step.microBatchSize,
-            microBatches: 0..<tree.leafCount, embeddingSize: configuration.embeddingSize, parallel: parallel)
+            microBatches: 0..<tree.leafCount, embeddingSize: configuration.embeddingSize, margins: margins,
+            usual: configuration.margins, parallel: parallel)
+        let weights = try SampleTerms.weights(weights, counts: features.map { $0.shape[0] }, labels: step.labels[...])
         let normalizers = Tensor(uninitialized: Double.self, shape: [samples.count])
         var offset = 0
         for (rank, part) in logZ.enumerated() {
             try Payload.check(part, "logZ", .f64, [features[rank].shape[0]], from: "rank \(rank)")
             for value in part.buffer(Double.self) {
-                guard value.isFinite else {
+                let hasClass = step.labels[offset] >= 0
+                guard value.isFinite || !hasClass else {
                     throw HeadError(.notFinite, "logZ of sample \(offset) of the batch is \(value)")
                 }
-                normalizers.mutable(Double.self)[offset] = value
+                normalizers.mutable(Double.self)[offset] = hasClass ? value : 0
                 offset += 1
             }
         }
         try samples.findTargets(in: step.sampled, margin: configuration.kernelMargin, parallel: parallel)
+        if let weights { samples.weighTargets(weights) }
         return FeatureGradients(
-            samples: samples, logZ: normalizers,
-            inputs: .features(labels: Tensor(step.labels), features: samples.features, logZ: normalizers))
+            samples: samples, logZ: Normalizers(normalizers, weights: weights, labels: step.labels),
+            inputs: .features(
+                labels: Tensor(step.labels), features: samples.features, logZ: normalizers,
+                terms: SampleTerms(margins: samples.margins, weights: weights)))
     }
 
     /// Completes the row gradients of a `rows` exchange.

@@ -63,8 +63,9 @@ extension ShardHead {
             sampled: sampled)
         state.ahead = rowsAhead(of: number, state, ahead)
         switch inputs {
-        case .features(_, let features, let logZ):
-            let gradients = try gradients(of: state, features: [features], logZ: [logZ])
+        case .features(_, let features, let logZ, let terms):
+            let gradients = try gradients(
+                of: state, features: [features], logZ: [logZ], margins: [terms.margins], weights: [terms.weights])
             try update(state, gradients, learningRate: learningRate)
         case .rows:
             guard case .rows(_, _, let counts, let gradient) = try inputs.restricted(to: slices) else { return state }

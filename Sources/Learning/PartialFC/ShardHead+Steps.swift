@@ -90,11 +90,11 @@ extension ShardHead {
             throw HeadError(
                 .malformed, "a batch of \(labels.count) samples cannot be cut into micro-batches of \(microBatchSize)")
         }
-        try registry.checkLabels(labels[...], first: 0)
+        try registry.checkLabels(labels[...], first: 0, areOptional: configuration.servesJob)
         let sliceSet = slices
         let slices = sliceSet.numbers
         let memory = try memory(of: slices)
-        let positives = Set(labels).sorted()
+        let positives = Set(labels).subtracting([-1]).sorted()
         let choices =
             if let sampled {
                 try explicitChoices(sampled, positives: positives, slices: slices)
@@ -200,14 +200,18 @@ extension ShardHead {
 
 extension ClassRegistry {
     /// Checks that every label is a class that is not retired; `first` is the place of the first in the batch.
-    func checkLabels(_ labels: ArraySlice<Int64>, first: Int) throws(HeadError) {
-        for (index, label) in labels.enumerated() where label < 0 || label >= Int64(classCount) {
+    ///
+    /// - Parameter areOptional: whether −1 stands for none.
+    func checkLabels(_ labels: ArraySlice<Int64>, first: Int, areOptional: Bool = false) throws(HeadError) {
+        let least: Int64 = areOptional ? -1 : 0
+        for (index, label) in labels.enumerated() where label < least || label >= Int64(classCount) {
             throw HeadError(
                 .labelOutOfRange,
-                "the label of sample \(first + index) of the batch is \(label); it must be in 0..<\(classCount)")
+                "the label of sample \(first + index) of the batch is \(label); it must be in 0..<\(classCount)"
+                    + (areOptional ? ", or -1 for none" : ""))
         }
         if retired.isEmpty { return }
-        for (index, label) in labels.enumerated() where isRetired(label) {
+        for (index, label) in labels.enumerated() where label >= 0 && isRetired(label) {
             throw HeadError(
                 .labelOutOfRange,
                 "the label of sample \(first + index) of the batch is class \(label), which is retired (class version \(version))"

@@ -235,7 +235,8 @@ public final class ShardHead {
     /// Begins a step: samples the classes and gathers their rows.
     ///
     /// - Parameters:
-    ///   - labels: of the whole global batch, in its order.
+    ///   - labels: of the whole global batch, in its order. In the run of a job −1 is a sample without class: it has no target and
+    ///     gives no gradient.
     ///   - sampled: the class ids to use instead of sampling, ascending, over all slices. Retired ones are passed over.
     /// - Throws: `HeadError` if a step is under way, a label is not a class or a retired one, the batch is not a whole number
     ///   of micro-batches, or `sampled` is not ascending or lacks a label.
@@ -343,8 +344,9 @@ public final class ShardHead {
                 rows.pointer(Float.self) + at, h, scale, count, size, result.pointer(Float.self) + at)
         }
         switch step.inputs {
-        case .features(_, let features, let logZ):
-            let gradients = try gradients(of: step, features: [features], logZ: [logZ])
+        case .features(_, let features, let logZ, let terms):
+            let gradients = try gradients(
+                of: step, features: [features], logZ: [logZ], margins: [terms.margins], weights: [terms.weights])
             let list = Shared(convert)
             blocks.gradient(
                 samples: gradients.samples, rows: step.sampled, logZ: gradients.logZ, tree: step.microBatchTree,

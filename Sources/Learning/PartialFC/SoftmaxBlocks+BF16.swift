@@ -72,7 +72,7 @@ extension SoftmaxBlocks {
     }
 
     func gradientBF16(
-        samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
+        samples: SampleSet, rows: SampledRows, logZ: Normalizers, tree: ReductionTree, nodes: [ReductionTree.Node],
         kept: KeptCosines?, rounding: GradientRounding?,
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
@@ -85,7 +85,7 @@ extension SoftmaxBlocks {
         let byDimension =
             isKept.contains(false)
             ? PackedSamples(samples, order: .dimensions, pool: &secondPackPool, parallel: parallel) : nil
-        let targetsOf = TargetsBySlice(samples, logZ: logZ, sliceCount: rows.slices.count)
+        let targetsOf = TargetsBySlice(samples, logZ: logZ.logZ, sliceCount: rows.slices.count)
         let units = rows.slices.indices.flatMap { position in
             SampledRows.pieces(rows.slices[position].ids.count, of: tile).map { (position, $0) }
         }
@@ -132,7 +132,8 @@ extension SoftmaxBlocks {
                         pfc_bf16_cosines(products, inverseNorms, columns, lanes, piece.count, cosines)
                     }
                     pfc_bf16_probabilities(
-                        &margin, cosines, logZ.pointer(Double.self) + index * g, g, lanes, piece.count, probabilities)
+                        &margin, cosines, logZ.weighted.pointer(Double.self) + index * g, g, lanes, piece.count,
+                        probabilities)
                     let range = targets.range(microBatch: index)
                     leaves.append(
                         pfc_bf16_leaf(

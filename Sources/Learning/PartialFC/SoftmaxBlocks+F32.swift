@@ -53,7 +53,7 @@ extension SoftmaxBlocks {
     }
 
     func gradientF32(
-        samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
+        samples: SampleSet, rows: SampledRows, logZ: Normalizers, tree: ReductionTree, nodes: [ReductionTree.Node],
         kept: KeptCosines?, rounding: GradientRounding?,
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
@@ -100,7 +100,8 @@ extension SoftmaxBlocks {
                 samples.targetColumns(microBatch: leaf, slice: position, tile: part, into: columns)
                 pfc_head_coefficients(
                     &margin, g, part.count, products, slice.inverseNorms + part.lowerBound, columns,
-                    logZ.pointer(Double.self) + index * g, samples.targetLogit.pointer(Float.self) + index * g,
+                    logZ.weighted.pointer(Double.self) + index * g, logZ.logZ.pointer(Double.self) + index * g,
+                    samples.targetLogit.pointer(Float.self) + index * g,
                     samples.targetDerivative.pointer(Float.self) + index * g)
             }
             for piece in SampledRows.pieces(part.count, of: Self.gradientRows) {

@@ -97,7 +97,7 @@ extension SoftmaxBlocks {
     }
 
     func gradientFMA(
-        samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
+        samples: SampleSet, rows: SampledRows, logZ: Normalizers, tree: ReductionTree, nodes: [ReductionTree.Node],
         kept: KeptCosines?, rounding: GradientRounding?, upcoming: Upcoming?,
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
@@ -151,7 +151,8 @@ extension SoftmaxBlocks {
                         pfc_fma_cosines(byDimension[index], lanes, packed, whole, size, cosines)
                     }
                     pfc_fma_coefficients(
-                        &margin, cosines, targets, logZ.pointer(Double.self) + index * g,
+                        &margin, cosines, targets, logZ.weighted.pointer(Double.self) + index * g,
+                        logZ.logZ.pointer(Double.self) + index * g,
                         samples.targetLogit.pointer(Float.self) + index * g,
                         samples.targetDerivative.pointer(Float.self) + index * g, g, lanes, piece.count, whole,
                         coefficients)

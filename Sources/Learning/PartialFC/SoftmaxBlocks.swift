@@ -69,7 +69,7 @@ final class SoftmaxBlocks {
     ///   - upcoming: what `consume` reads.
     ///   - consume: is called once for every tile and node, by any thread.
     func gradient(
-        samples: SampleSet, rows: SampledRows, logZ: Tensor, tree: ReductionTree, nodes: [ReductionTree.Node],
+        samples: SampleSet, rows: SampledRows, logZ: Normalizers, tree: ReductionTree, nodes: [ReductionTree.Node],
         kept: KeptCosines? = nil, rounding: GradientRounding? = nil, upcoming: Upcoming? = nil,
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {

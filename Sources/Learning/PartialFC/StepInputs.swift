@@ -5,8 +5,9 @@ public import Tensors
 
 /// What the rows of a step are updated from: enough, with the rows themselves, to do the step again, on any slice.
 public enum StepInputs: Sendable {
-    /// Labels i64 [B], features f32 [B, D] and logZ f64 [B], in the order of the batch. Good for every slice.
-    case features(labels: Tensor, features: Tensor, logZ: Tensor)
+    /// Labels i64 [B], features f32 [B, D] and logZ f64 [B], in the order of the batch, and what a job said of each sample. Good
+    /// for every slice.
+    case features(labels: Tensor, features: Tensor, logZ: Tensor, terms: SampleTerms = SampleTerms())
     /// Labels i64 [B]; of each slice of `slices`, ascending, the number of sampled rows i32 [slices]; and the summed row
     /// gradients H f32 [S, D] in the order of the sampled rows. Good for these slices.
     case rows(labels: Tensor, slices: SliceSet, counts: Tensor, gradient: Tensor)
@@ -14,7 +15,12 @@ public enum StepInputs: Sendable {
     /// The tensors as a log keeps them, in the order of `LogRecord.Kind`.
     public var tensors: [Tensor] {
         switch self {
-        case .features(let labels, let features, let logZ): [labels, features, logZ]
+        case .features(let labels, let features, let logZ, let terms) where terms.isEmpty: [labels, features, logZ]
+        case .features(let labels, let features, let logZ, let terms):
+            [
+                labels, features, logZ, terms.margins ?? Tensor(zeros: Float.self, shape: [0, 3]),
+                terms.weights ?? Tensor(zeros: Float.self, shape: [0]),
+            ]
         case .rows(let labels, _, let counts, let gradient): [labels, counts, gradient]
         }
     }
@@ -22,17 +28,17 @@ public enum StepInputs: Sendable {
     /// The kind of log record these are.
     public var kind: LogRecord.Kind {
         switch self {
-        case .features: .features
+        case .features(_, _, _, let terms): terms.isEmpty ? .features : .jobFeatures
         case .rows: .rows
         }
     }
 
-    /// The head's part of a logged step: the first three of the record's tensors.
+    /// The head's part of a logged step: the first tensors of the record.
     ///
     /// - Throws: `HeadError` if the record is of another kind or has too few tensors.
     public init(_ record: LogRecord) throws(HeadError) {
         let (tensors, kind) = (record.tensors, record.header.kind)
-        guard tensors.count >= 3, kind == .features || kind == .rows else {
+        guard kind.isComputed, tensors.count >= (kind == .jobFeatures ? 5 : 3) else {
             throw HeadError(
                 .malformed,
                 "the record of step \(record.header.step), \(kind.rawValue) with \(tensors.count) tensors, is no step to do again"
@@ -40,6 +46,11 @@ public enum StepInputs: Sendable {
         }
         switch kind {
         case .features: self = .features(labels: tensors[0], features: tensors[1], logZ: tensors[2])
+        case .jobFeatures:
+            let terms = tensors[3...4].map { $0.count == 0 ? nil : $0 }
+            self = .features(
+                labels: tensors[0], features: tensors[1], logZ: tensors[2],
+                terms: SampleTerms(margins: terms[0], weights: terms[1]))
         default:
             self = .rows(labels: tensors[0], slices: record.header.slices, counts: tensors[1], gradient: tensors[2])
         }

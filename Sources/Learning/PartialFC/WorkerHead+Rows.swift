@@ -53,7 +53,7 @@ extension WorkerHead {
         }
         let targets = Shared(destinations)
         blocks.gradient(
-            samples: exchange.samples, rows: rows, logZ: logZ, tree: tree, nodes: nodes,
+            samples: exchange.samples, rows: rows, logZ: Normalizers(logZ), tree: tree, nodes: nodes,
             rounding: configuration.gradientRounding(step: batch.step)
         ) { tile, _ in
             let row = tile.rows.lowerBound * format.byteCount(width: size)

@@ -37,7 +37,8 @@ public struct RunSetup: Sendable {
             optimizer: try configuration.rule, storage: try head.rows,
             rounding: try head.roundingOfUpdates,
             compute: try head.computation(embeddingSize: configuration.backbone.embeddingSize),
-            exchangedRows: try head.exchangedRows, exchangedGradients: try head.exchangedGradients)
+            exchangedRows: try head.exchangedRows, exchangedGradients: try head.exchangedGradients,
+            servesJob: configuration.isExternal)
         _ = try self.head.validate()
         if configuration.importsNetwork {
             let network = try ImportedNetwork(configuration)

@@ -43,6 +43,9 @@ public struct LogRecord: Sendable {
     public enum Kind: String, Sendable, Hashable, Codable {
         /// labels i64 [B], features f32 [B, D], logZ f64 [B], dense gradient f32 [L].
         case features
+        /// labels i64 [B] with −1 for none, features f32 [B, D], logZ f64 [B], margins f32 [B, 3] or [0, 3] for the configuration's,
+        /// weights f32 [B] or [0] for 1, dense gradient f32 [L].
+        case jobFeatures
         /// labels i64 [B], sampled counts of `slices` i32 [n], row gradients H f32 [S, D] in the order of the sampled rows,
         /// dense gradient f32 [L].
         case rows
@@ -50,6 +53,14 @@ public struct LogRecord: Sendable {
         case skip
         /// A class operation after `step`. Tensors: initial rows of added classes f32 [n, D], if they came from a file.
         case classes
+
+        /// Whether it is of a step that changes what takes part in it.
+        public var isComputed: Bool {
+            switch self {
+            case .features, .jobFeatures, .rows: true
+            case .skip, .classes: false
+            }
+        }
     }
 
     public init(header: Header, tensors: [Tensor] = []) {

@@ -94,8 +94,9 @@ void pfc_fma_add_tile(
     float *added);
 
 /// Coefficients [padded, lanes] of the row gradient from clamped `cosines` [rows, lanes]: p = exp(z - log_z) for an ordinary
-/// class, 0 for a filtered one, -(1 - p) * derivative for the target, 0 for rows and lanes that are padding.
+/// class, 0 for a filtered one, -(1 - p) * derivative for the target, 0 for rows and lanes that are padding. Ordinary classes have
+/// `normalizers` for log_z: see `pfc_head_coefficients`.
 void pfc_fma_coefficients(
-    const pfc_head_margin *margin, const float *cosines, const int32_t *targets, const double *log_z,
+    const pfc_head_margin *margin, const float *cosines, const int32_t *targets, const double *normalizers, const double *log_z,
     const float *target_logits, const float *target_derivatives, ptrdiff_t samples, ptrdiff_t lanes, ptrdiff_t rows,
     ptrdiff_t padded, float *coefficients);

@@ -62,11 +62,13 @@ void pfc_head_softmax_tile(
     const pfc_head_margin *margin, ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t size, float *products,
     const float *inverse_norms, const int32_t *targets, float *scratch, float *maximum, float *sum, float *numerator);
 
-/// Turns `products` [samples, rows] into the coefficients of the row gradient: p for an ordinary class, 0 for a filtered
-/// one, -(1 - p) * derivative for the target.
+/// Turns `products` [samples, rows] into the coefficients of the row gradient: exp(z - normalizer) for an ordinary class, 0 for a
+/// filtered one, -(1 - exp(target logit - log_z)) * derivative for the target. The normalizer is log_z less the logarithm of the
+/// sample's weight, +infinity for a weight of 0.
 void pfc_head_coefficients(
     const pfc_head_margin *margin, ptrdiff_t samples, ptrdiff_t rows, float *products, const float *inverse_norms,
-    const int32_t *targets, const double *log_z, const float *target_logits, const float *target_derivatives);
+    const int32_t *targets, const double *normalizers, const double *log_z, const float *target_logits,
+    const float *target_derivatives);
 
 /// Merges two partial softmaxes of `samples` samples; the result may be written over the first.
 void pfc_head_merge(
