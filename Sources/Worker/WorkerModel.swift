@@ -41,7 +41,8 @@ final class WorkerModel {
         head = try WorkerHead(configuration: setup.head, threads: threads)
         backbone = try BackboneWorker(
             layout: setup.layout, microBatchSize: setup.configuration.batch.microBatch,
-            blocks: ParallelBlocks(threads: threads))
+            blocks: ParallelBlocks(threads: threads),
+            dropout: Dropout(rate: setup.configuration.backbone.dropout ?? 0, seed: setup.configuration.seed))
         recorder = record.map { StepRecorder(directory: $0) }
     }
 
@@ -129,7 +130,8 @@ final class WorkerModel {
 
     private func embed(step: Int, _ range: Range<Int>) throws -> Tensor {
         let embedded = try backbone.forward(
-            images: source.inputs(step: step, microBatches: range), order: setup.backbone.isIdentity ? .nchw : .nhwc)
+            images: source.inputs(step: step, microBatches: range), order: setup.backbone.isIdentity ? .nchw : .nhwc,
+            at: BatchPlace(step: step, position: range.lowerBound * setup.configuration.batch.microBatch))
         // Here, and not on the shards, so that the message comes from the rank that it is about.
         let values = embedded.array(Float.self)
         if let bad = values.firstIndex(where: { !$0.isFinite }) {

@@ -48,11 +48,11 @@ func bits(_ tensor: Tensor) -> [UInt32] { tensor.array(Float.self).map(\.bitPatt
 /// A worker with parameters loaded.
 func makeWorker(
     _ configuration: BackboneConfiguration, microBatchSize: Int = 4, threads: Int = 1, memoryBudget: Int = 1 << 30,
-    parameters: Tensor? = nil
+    parameters: Tensor? = nil, dropout: Dropout = .none
 ) throws -> BackboneWorker {
     let worker = try BackboneWorker(
-        configuration: configuration, microBatchSize: microBatchSize, blocks: ParallelBlocks(threads: threads),
-        memoryBudget: memoryBudget)
+        layout: ParameterLayout(configuration), microBatchSize: microBatchSize,
+        blocks: ParallelBlocks(threads: threads), memoryBudget: memoryBudget, dropout: dropout)
     try worker.load(parameters ?? randomParameters(worker.layout, seed: 5))
     return worker
 }

@@ -87,6 +87,20 @@ import Testing
     }
 
     /// Names are texts whatever they look like; without any, a run is stored as before there was the key.
+    @Test func dropoutIsNotInOlderRuns() throws {
+        let plain = RunConfiguration()
+        #expect(!plain.canonicalText.contains("dropout"))
+        #expect(try RunConfiguration(yaml: "backbone: {dropout: 0}").fingerprint == plain.fingerprint)
+        let some = try RunConfiguration(yaml: "backbone: {dropout: 0.4}")
+        #expect(some.differences(from: plain) == ["backbone.dropout: stored 0, now 0.4"])
+        for wrong in ["1", "-0.1", "1.5"] {
+            let error = #expect(throws: ConfigurationError.self) {
+                try RunConfiguration(yaml: "backbone: {dropout: \(wrong)}")
+            }
+            #expect(error?.key == "backbone.dropout")
+        }
+    }
+
     @Test func frozenParametersAreNamedInAList() throws {
         let plain = try RunConfiguration(yaml: "")
         #expect(!plain.canonicalText.contains("frozen"))

@@ -65,6 +65,18 @@ import Testing
         #expect(try RunSetup(old).head.compute == .bf16)
     }
 
+    @Test func dropoutNeedsALayerForIt() throws {
+        func setup(_ name: String) throws -> RunSetup {
+            try RunSetup(
+                RunConfiguration(
+                    yaml: "data: {classes: 100, samples: 1000, image_size: 112}",
+                    settings: ["backbone.dropout=0.4", "backbone.name=\(name)"]))
+        }
+        #expect(try setup("r18").configuration.backbone.dropout == 0.4)
+        let error = #expect(throws: ConfigurationError.self) { try setup("mbf") }
+        #expect(error?.key == "backbone.dropout" && error?.problem.contains("mbf has no dropout layer") == true)
+    }
+
     @Test func noMomentumIsKeptOnlyIfThereIsNone() throws {
         #expect(throws: ConfigurationError.self) { try head("momentum_storage=none") }
         let configuration = try RunConfiguration(

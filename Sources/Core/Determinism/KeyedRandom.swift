@@ -55,5 +55,6 @@ public enum RandomPurpose: UInt64, Sendable {
     case gradientRounding = 9
     case sampleShares = 10
     case calibration = 12
+    case dropout = 13
     case test = 99
 }

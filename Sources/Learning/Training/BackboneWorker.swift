@@ -29,7 +29,7 @@ public final class BackboneWorker: @unchecked Sendable {
     /// Gradients of micro-batches that wait for their siblings, kept from step to step.
     private var spareGradients: [FloatMemory] = []
     private var parameters: PackedParameters?
-    private var lastImages: (images: Tensor, order: AxisOrder, kept: Int)?
+    private var lastImages: (images: Tensor, order: AxisOrder, place: BatchPlace, kept: Int)?
 
     /// Compiles the network for micro-batches of `microBatchSize` samples.
     ///
@@ -46,9 +46,11 @@ public final class BackboneWorker: @unchecked Sendable {
 
     /// Compiles the network of a layout.
     ///
+    /// - Parameter dropout: of the network's dropout layers, in training.
     /// - Throws: `BackboneError` if oneDNN cannot run it, or the micro-batch is too small or too large.
     public init(
-        layout: ParameterLayout, microBatchSize: Int, blocks: ParallelBlocks, memoryBudget: Int = 4 << 30
+        layout: ParameterLayout, microBatchSize: Int, blocks: ParallelBlocks, memoryBudget: Int = 4 << 30,
+        dropout: Dropout = .none
     ) throws(BackboneError) {
         self.layout = layout
         guard (1...4096).contains(microBatchSize) else {
@@ -58,7 +60,7 @@ public final class BackboneWorker: @unchecked Sendable {
         self.blocks = blocks
         self.memoryBudget = memoryBudget
         if let graph = layout.graph {
-            let network = try Network(graph, layout, batch: microBatchSize)
+            let network = try Network(graph, layout, batch: microBatchSize, dropout: dropout)
             for _ in 0..<blocks.threads { threads.append(try network.makeThread()) }
             self.network = network
         } else {
@@ -85,9 +87,13 @@ public final class BackboneWorker: @unchecked Sendable {
 
     /// The embeddings f32 [n,D] of the rank's samples in training; n = g × micro-batches, may be 0.
     ///
-    /// - Parameter images: f32 [n,C,H,W] or [n,H,W,C], normalised; must not change until `backward` is done.
+    /// - Parameters:
+    ///   - images: f32 [n,C,H,W] or [n,H,W,C], normalised; must not change until `backward` is done.
+    ///   - place: of the first image, by which dropout's masks are drawn.
     /// - Throws: `BackboneError` if the shape does not fit, or no parameters are loaded.
-    public func forward(images: Tensor, order: AxisOrder = .nchw) throws(BackboneError) -> Tensor {
+    public func forward(
+        images: Tensor, order: AxisOrder = .nchw, at place: BatchPlace = BatchPlace(step: 0, position: 0)
+    ) throws(BackboneError) -> Tensor {
         let samples = try check(images, order)
         guard samples % microBatchSize == 0 else {
             throw BackboneError(
@@ -95,7 +101,7 @@ public final class BackboneWorker: @unchecked Sendable {
                 "\(samples) images are not whole micro-batches of \(microBatchSize); pad or cut the global batch")
         }
         guard let network else {
-            lastImages = (images, order, 0)
+            lastImages = (images, order, place, 0)
             return images.reshaped([samples, layout.configuration.embeddingSize])
         }
         let parameters = try loaded()
@@ -111,13 +117,14 @@ public final class BackboneWorker: @unchecked Sendable {
                 copy(
                     images, order, block * microBatchSize..<(block + 1) * microBatchSize,
                     to: network.input(context, threads[thread]))
-                let result = try network.forward(context, parameters, training: true, on: threads[thread])
+                let result = try network.forward(
+                    context, parameters, training: place.advanced(by: block * microBatchSize), on: threads[thread])
                 (embeddings.mutable(Float.self).baseAddress! + block * microBatchSize * size)
                     .update(from: result, count: microBatchSize * size)
             }
         }
         try failure.check()
-        lastImages = (images, order, kept)
+        lastImages = (images, order, place, kept)
         return embeddings
     }
 
@@ -131,7 +138,7 @@ public final class BackboneWorker: @unchecked Sendable {
     public func backward(
         _ gradient: Tensor, microBatches: Range<Int>, of microBatchCount: Int
     ) throws(BackboneError) -> (nodes: Tensor, gradients: Tensor) {
-        guard let (images, order, kept) = lastImages else {
+        guard let (images, order, place, kept) = lastImages else {
             throw BackboneError(
                 .wrongPhase, "a backward pass needs a forward pass on the same images and parameters first")
         }
@@ -163,7 +170,9 @@ public final class BackboneWorker: @unchecked Sendable {
                         copy(
                             images, order, block * microBatchSize..<(block + 1) * microBatchSize,
                             to: network.input(context, threads[thread]))
-                        _ = try network.forward(context, parameters, training: true, on: threads[thread])
+                        _ = try network.forward(
+                            context, parameters, training: place.advanced(by: block * microBatchSize),
+                            on: threads[thread])
                     }
                     let slot = sums.begin(microBatches.lowerBound + block)
                     try network.backward(
@@ -208,7 +217,7 @@ public final class BackboneWorker: @unchecked Sendable {
                 let range = block * microBatchSize..<min((block + 1) * microBatchSize, samples)
                 let context = contexts[thread]
                 copy(images, order, range, to: network.input(context, threads[thread]))
-                let result = try network.forward(context, parameters, training: false, on: threads[thread])
+                let result = try network.forward(context, parameters, training: nil, on: threads[thread])
                 (embeddings.mutable(Float.self).baseAddress! + range.lowerBound * size)
                     .update(from: result, count: range.count * size)
             }

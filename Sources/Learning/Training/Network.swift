@@ -46,7 +46,7 @@ final class Network: Sendable {
     }
 
     /// - Throws: `BackboneError` if oneDNN cannot run a layer, or if a statistic would be over one value.
-    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int) throws(BackboneError) {
+    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int, dropout: Dropout) throws(BackboneError) {
         guard batch >= 2 else {
             throw BackboneError(
                 .invalidConfiguration, "micro-batches of \(batch) samples: batch normalisation needs at least 2")
@@ -54,7 +54,7 @@ final class Network: Sendable {
         KernelThread.enter()
         self.layout = layout
         self.batch = batch
-        let compiled = try StageCompiler(graph, layout, batch: batch)
+        let compiled = try StageCompiler(graph, layout, batch: batch, dropout: dropout)
         let stages = compiled.stages
         self.stages = stages
         (input, output) = (compiled.input, compiled.output)
@@ -151,6 +151,9 @@ final class Network: Sendable {
         return (steps, regions.map { .init(count: $0.count, lifetime: $0.first...$0.last) })
     }
 
+    /// Where no random number is drawn.
+    private static let nowhere = BatchPlace(step: 0, position: 0)
+
     /// Every layer with weights, in a fixed order.
     var operators: [WeightedOperator] { stages.compactMap(\.kernel.weighted) }
 
@@ -174,12 +177,15 @@ final class Network: Sendable {
     /// The embeddings [g,D] of the input, valid until the thread does anything else.
     ///
     /// In training, statistics are over the micro-batch, and the context afterwards holds what `backward` needs.
+    ///
+    /// - Parameter place: of the micro-batch's first sample; nil where the network is used, with the running statistics.
     func forward(
-        _ context: FloatMemory, _ parameters: PackedParameters, training: Bool, on thread: KernelThread
+        _ context: FloatMemory, _ parameters: PackedParameters, training place: BatchPlace?, on thread: KernelThread
     ) throws(BackboneError) -> Floats {
         for (position, stage) in stages.enumerated() {
             let pass = KernelPass(
-                parameters: parameters, training: training, thread: thread, state: context.pointer + states[position])
+                parameters: parameters, training: place != nil, thread: thread,
+                state: context.pointer + states[position], place: place ?? Self.nowhere)
             try stage.kernel.forward(
                 pass, stage.inputs.map { pointer($0, context, thread) }, pointer(stage.output, context, thread))
         }
@@ -195,7 +201,9 @@ final class Network: Sendable {
             number == 0 ? embeddingGradient : thread.arena.pointer + gradients[number]
         }
         func pass(_ stage: Int) -> KernelPass {
-            KernelPass(parameters: parameters, training: true, thread: thread, state: context.pointer + states[stage])
+            KernelPass(
+                parameters: parameters, training: true, thread: thread, state: context.pointer + states[stage],
+                place: Self.nowhere)
         }
         for range in untrained { (gradient + range.lowerBound).update(repeating: 0, count: range.count) }
         for (position, stage) in stages.enumerated() { stage.kernel.writeStatistics(pass(position), gradient) }

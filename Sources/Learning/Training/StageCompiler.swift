@@ -31,6 +31,8 @@ struct StageCompiler {
     let layout: ParameterLayout
     let graph: Graph
     let batch: Int
+    private let dropout: Dropout
+    private var dropoutCount = 0
     private(set) var stages: [Stage] = []
     /// Floats of one sample of every value in memory.
     private(set) var sizes: [Int] = []
@@ -47,7 +49,8 @@ struct StageCompiler {
     private(set) var output = 0
 
     /// - Throws: `BackboneError` naming the node that cannot be run.
-    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int) throws(BackboneError) {
+    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int, dropout: Dropout) throws(BackboneError) {
+        self.dropout = dropout
         self.graph = graph
         self.layout = layout
         self.batch = batch
@@ -209,7 +212,16 @@ struct StageCompiler {
                 rows: count / width, count: width, epsilon: epsilon, weight: start(weight), bias: bias.map(start),
                 trains: (trains(weight), bias.map(trains) ?? false))
             emit(value, .plain, kernel, [try place(x, .plain)])
-        case .dropout: places[value] = places[x]
+        case .dropout:
+            guard dropout.rate > 0 else {
+                places[value] = places[x]
+                return
+            }
+            let layout = currentLayout(x)
+            let kernel = DropoutKernel(
+                samples: batch, count: result.reduce(1, *), dropout: dropout, index: dropoutCount)
+            dropoutCount += 1
+            emit(value, layout, kernel, [try place(x, layout)])
         }
     }
 
@@ -276,7 +288,7 @@ struct StageCompiler {
         while let node = image.node.map({ graph.nodes[$0] }) {
             if case .reshape(let to) = node.operation, to.count == 1 {
                 image = node.inputs[0]
-            } else if case .dropout = node.operation {
+            } else if case .dropout = node.operation, dropout.rate == 0 {
                 image = node.inputs[0]
             } else {
                 break

@@ -56,6 +56,9 @@ extension RunConfiguration {
             "is \(backbone.denseSlices), not in 1...4096")
         try validateExternal()
         try require(
+            (0..<1).contains(backbone.dropout ?? 0), "backbone.dropout",
+            "is \(backbone.dropout ?? 0), not in 0..<1: a probability below 1")
+        try require(
             (backbone.name == "none") == (data.kind == "features"), "backbone.name",
             "is \(backbone.name) with data.kind \(data.kind); stored features go with backbone none, images with a network"
         )

@@ -98,6 +98,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var graph: String? = ""
         /// Names of parameters that are not trained, `*` standing for any characters; nil for none.
         public var frozen: [String]? = []
+        /// The probability with which a dropout layer makes a number 0 in training; nil for 0.
+        public var dropout: Double? = 0
     }
 
     /// The class centers and the loss.

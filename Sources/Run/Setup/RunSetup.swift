@@ -50,6 +50,14 @@ public struct RunSetup: Sendable {
             layout = try ParameterLayout(backbone, frozen: configuration.backbone.frozen ?? [])
             self.configuration = configuration
         }
+        let rate = configuration.backbone.dropout ?? 0
+        guard rate == 0 || layout.graph?.hasDropout == true else {
+            throw ConfigurationError(
+                key: "backbone.dropout",
+                problem:
+                    "is \(rate), but \(backbone.name) has no dropout layer; the iresnets have one, before the last linear layer"
+            )
+        }
         let clip = configuration.optimizer.clipNorm
         optimizer = DenseOptimizer(
             rule: try configuration.rule, decay: configuration.optimizer.decay == "weights" ? .weights : .all,

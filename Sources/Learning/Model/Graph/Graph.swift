@@ -86,6 +86,9 @@ public struct Graph: Sendable, Hashable {
 
     public func shape(of value: Value) -> [Int] { shapes[value.index] }
 
+    /// Whether training can drop numbers somewhere.
+    public var hasDropout: Bool { nodes.contains { $0.operation == .dropout } }
+
     /// The nodes that read each value, by the value's index.
     public var consumers: [[Int]] {
         var result = [[Int]](repeating: [], count: nodes.count + 1)

@@ -50,6 +50,8 @@ struct KernelPass {
     let thread: KernelThread
     /// What this kernel keeps.
     let state: Floats
+    /// Of the micro-batch's first sample.
+    let place: BatchPlace
 
     var flat: Floats { parameters.flat }
 }
