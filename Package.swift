@@ -138,7 +138,7 @@ let package = Package(
             path: "Sources/Learning/Training", swiftSettings: settings),
         // Networks as ONNX files: written, and read with nothing in a file trusted.
         .target(
-            name: "ONNX", dependencies: ["COnnx", "CProtobufC", "Inference", "Model", "Tensors"],
+            name: "ONNX", dependencies: ["COnnx", "CProtobufC", "Inference", "Model", "ProcessSupport", "Tensors"],
             path: "Sources/Learning/ONNX", swiftSettings: settings),
 
         // Networks in use: folded, in single precision or in integers.
@@ -147,7 +147,8 @@ let package = Package(
             path: "Sources/Learning/Inference", swiftSettings: settings),
         // EasyQuant: the scales with which a network is computed in integers.
         .target(
-            name: "Quantization", dependencies: ["CKernels", "Determinism", "Inference", "Model", "Tensors"],
+            name: "Quantization",
+            dependencies: ["CKernels", "Determinism", "Inference", "Model", "ProcessSupport", "Tensors"],
             path: "Sources/Learning/Quantization", swiftSettings: settings),
 
         // Sources/ShardModel
@@ -340,7 +341,9 @@ let package = Package(
             name: "ProcessSupportTests", dependencies: ["ProcessSupport", "TestSupport"], swiftSettings: testSettings),
         .testTarget(
             name: "WorkerTests",
-            dependencies: ["Cluster", "Configuration", "Model", "StepProtocol", "Tensors", "TestSupport", "Wire"],
+            dependencies: [
+                "Cluster", "Configuration", "Model", "ONNX", "StepProtocol", "Tensors", "TestSupport", "Wire",
+            ],
             swiftSettings: testSettings),
         .testTarget(
             name: "WireTests",

@@ -14,13 +14,19 @@ struct CalibrationImages {
     let isCheckApart: Bool
     /// What is not as it was asked for; what it is of stands before it.
     let warnings: [String]
+    /// Of the images of the calibration, and of the check.
+    let names, checkNames: [String]
 
-    /// - Throws: `DatasetError` if there are no images, or one does not decode.
-    init(_ path: String, shape: ImageShape, count: Int, seed: UInt64, preprocessing: Preprocessing, threads: Int) throws
-    {
+    /// - Parameter check: is told how many images the calibration will have, before any is decoded.
+    /// - Throws: `DatasetError` if there are no images, or one does not decode; what `check` throws.
+    init(
+        _ path: String, shape: ImageShape, count: Int, seed: UInt64, preprocessing: Preprocessing, threads: Int,
+        check isPossible: (Int) throws -> Void
+    ) throws {
         let images = try NamedImages(path, shape: shape)
         let total = images.source.sampleCount
         guard total > 0 else { throw DatasetError(.noSamples, path: path, "has no images to calibrate with") }
+        try isPossible(min(count, total))
         var order = Array(0..<total)
         var random = KeyedRandom(seed: seed, purpose: .calibration)
         for last in stride(from: total - 1, to: 0, by: -1) {
@@ -47,8 +53,10 @@ struct CalibrationImages {
         func decode(_ indices: [Int]) throws -> Tensor {
             try ImageEmbedder.images(images.source, indices, preprocessing: preprocessing, threads: threads)
         }
+        names = first.map(images.source.origin)
         calibration = try decode(first)
         check = rest.isEmpty ? calibration : try decode(rest)
         isCheckApart = !rest.isEmpty
+        checkNames = rest.isEmpty ? names : rest.map(images.source.origin)
     }
 }

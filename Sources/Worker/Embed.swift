@@ -13,7 +13,8 @@ struct Embed: ParsableCommand {
         discussion: """
             Writes `.npy` (float32 [n, D]) or safetensors (`features` [n, D], and `labels` [n] if there are labels), and beside it \
             OUTPUT.names.tsv with label and name of each row. Embeddings are not normalised. The same command goes on after it was \
-            killed: what is done is in OUTPUT.rows and OUTPUT.progress until the end.
+            killed: what is done is in OUTPUT.rows and OUTPUT.progress until the end. With another backbone, other images or options it \
+            is refused; to begin anew, remove OUTPUT.progress.
 
             With --int8, safetensors has `features` int8 [n, D] and `scales` f32 [n]: a quarter of the size. A row is features * scale, \
             with scale = max|x| / 127, rounded to nearest. `worker identify` searches such rows.
@@ -73,7 +74,7 @@ struct Embed: ParsableCommand {
 
     func run() throws {
         do { try embed() } catch {
-            FileHandle.standardError.write(Data("worker embed: \(error)\n".utf8))
+            Shown.failure("embed", error)
             throw ExitCode(70)
         }
     }
@@ -93,12 +94,14 @@ struct Embed: ParsableCommand {
             guard decodable.sampleCount > 0 else { throw DatasetError(.noSamples, path: list, "names every image") }
             images = images.keeping(decodable)
         }
-        let work =
-            "\(network.fingerprint) \(preprocess) flip \(flip) images \(images.source.sampleCount) \(String(images.fingerprint, radix: 16))"
+        let work = [
+            "backbone": network.fingerprint, "preprocess": "\(preprocess)", "flip": "\(flip)",
+            "images": "\(images.source.sampleCount) images \(String(images.fingerprint, radix: 16))",
+        ]
         let file = try EmbeddingOutput(path: output, work: work)
         let total = images.source.sampleCount
         let done = min(file.count, total)
-        if done > 0 { FileHandle.standardError.write(Data("going on after \(done) of \(total) images\n".utf8)) }
+        if done > 0 { Shown.note("going on after \(done) of \(total) images") }
         var progress = CountProgress(total: total, noun: "images", done: done)
         try network.embedder(flips: flip, preprocessing: preprocess).embed(images.source, done..<total) {
             range, values in

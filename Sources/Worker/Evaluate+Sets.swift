@@ -69,10 +69,11 @@ extension Evaluate {
     /// Every pair of a labelled set, of images or of embeddings.
     func evaluateAllToAll(_ path: String) throws -> AllToAll {
         if path.hasSuffix(".safetensors") {
-            let stored: FeatureDataset = try FeatureDataset(path: path)
-            return AllToAll(
-                TemplateFeatures(normalizing: stored.features.array(Float.self), size: stored.embeddingSize),
-                labels: stored.labels.array(Int64.self), threads: threads)
+            let stored = try EmbeddingRows(path: path)
+            guard let labels = try stored.labels() else {
+                throw DatasetError(.malformedFile, path: path, "has no labels, so no pair is known to be the same")
+            }
+            return AllToAll(try stored.features(), labels: labels, threads: threads)
         }
         let network = try loadedBackbone()
         let images = try NamedImages(path, shape: network.shape)

@@ -158,7 +158,7 @@ struct Evaluate: ParsableCommand {
                 try show(reports, reports.map(\.summary).joined(separator: "\n"))
             }
         } catch {
-            FileHandle.standardError.write(Data("worker evaluate: \(error)\n".utf8))
+            Shown.failure("evaluate", error)
             throw ExitCode(70)
         }
     }

@@ -45,8 +45,11 @@ struct Export: ParsableCommand {
         do {
             switch try LoadedBackbone.read(backbone) {
             case .quantized(let network, let integers):
-                if let ncnnParam { return try writeTable(network, integers, ncnnParam) }
-                try ONNXFile.write(network, integers: integers, to: output, withNormalization: withNormalization)
+                if let ncnnParam {
+                    try writeTable(network, integers, ncnnParam)
+                } else {
+                    try ONNXFile.write(network, integers: integers, to: output, withNormalization: withNormalization)
+                }
             case .plain(let layout, let parameters):
                 guard ncnnParam == nil else {
                     throw ValidationError("\(backbone) is not quantised: a calibration table needs its scales")
@@ -56,8 +59,10 @@ struct Export: ParsableCommand {
                 }
                 try ONNXFile.write(graph, parameters: parameters, to: output, withNormalization: withNormalization)
             }
+            let size = try FileManager.default.attributesOfItem(atPath: output)[.size] as? Int
+            print("\(output): \(ncnnParam == nil ? "ONNX" : "calibration table of ncnn"), \(Units.bytes(size ?? 0))")
         } catch {
-            FileHandle.standardError.write(Data("worker export: \(error)\n".utf8))
+            Shown.failure("export", error)
             throw ExitCode(70)
         }
     }
@@ -68,8 +73,11 @@ struct Export: ParsableCommand {
         guard let file = FileHandle(forReadingAtPath: path), let data = try file.read(upToCount: limit + 1),
             data.count <= limit
         else { throw ValidationError("\(path) cannot be read, or is no .param file") }
-        let table = try CalibrationTable.text(
-            network, integers: integers, parameters: String(decoding: data, as: UTF8.self))
+        let table: String
+        do throws(CalibrationTable.Problem) {
+            table = try CalibrationTable.text(
+                network, integers: integers, parameters: String(decoding: data, as: UTF8.self))
+        } catch { throw BackboneError(.file, "\(path): \(error)") }
         try table.write(toFile: output, atomically: true, encoding: .utf8)
     }
 }

@@ -58,7 +58,7 @@ struct GlyphsCommand: ParsableCommand {
                 "\(output): \(training.sampleCount) images of \(training.classCount) characters, and \(cache.heldOut?.classCount ?? 0) characters held out"
             )
         } catch {
-            FileHandle.standardError.write(Data("worker glyphs: \(error)\n".utf8))
+            Shown.failure("glyphs", error)
             let codes: [DatasetError.Code: Int32] = [.missingFonts: 69, .otherRecipe: 73, .unwritableFile: 73]
             throw ExitCode(codes[error.code] ?? 70)
         }

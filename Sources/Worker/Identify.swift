@@ -35,7 +35,8 @@ struct Identify: ParsableCommand {
     var topK = 5
 
     @Option(
-        help: "Write the nearest rows of every probe to this file, separated by tabs.",
+        help:
+            "Write the nearest rows of every probe to this file, separated by tabs, with the names in FILE.names.tsv.",
         completion: .file(extensions: ["tsv"]))
     var output: String?
 
@@ -63,7 +64,7 @@ struct Identify: ParsableCommand {
 
     func run() throws {
         do { try identify() } catch {
-            FileHandle.standardError.write(Data("worker identify: \(error)\n".utf8))
+            Shown.failure("identify", error)
             throw ExitCode(70)
         }
     }
@@ -74,8 +75,7 @@ struct Identify: ParsableCommand {
         let others = try distractors.map(EmbeddingRows.init(path:))
         try checkLabels(known, asked)
         for file in [asked] + others where file.metadata["backbone"] != known.metadata["backbone"] {
-            FileHandle.standardError.write(
-                Data("note: \(file.path) and \(gallery) do not say that they are of one backbone\n".utf8))
+            Shown.note("note: \(file.path) and \(gallery) do not say that they are of one backbone")
         }
         var options = RowIdentification.Options()
         (options.places, options.isReal, options.comparedProbes) = (topK, float, compare)
@@ -84,9 +84,18 @@ struct Identify: ParsableCommand {
         let found = try RowIdentification(
             gallery: known, probes: asked, distractors: others, options: options
         ) { progress.update($0) }
-        if let output { try found.writeMatches(to: output) }
+        if let output {
+            try found.writeMatches(to: output, names: names([known] + others), probeNames: names([asked]))
+        }
         guard json else { return print(found.text) }
         print(try found.readableJSON())
+    }
+
+    /// The names of all rows, "" for those of files without.
+    private func names(_ files: [EmbeddingRows]) throws -> [String] {
+        try files.flatMap { file in
+            try EmbeddingNames.of(file.path, count: file.count) ?? [String](repeating: "", count: file.count)
+        }
     }
 
     /// Labels of folders are places in the order of names: another folder has other ones.

@@ -160,8 +160,7 @@ extension Preprocessing {
     /// For a network that normalises pixels itself: pixels as they are, unless something else than the default was asked for.
     func leavingPixels() -> Preprocessing {
         guard self == Preprocessing() else { return self }
-        FileHandle.standardError.write(
-            Data("note: the network normalises pixels itself and is given 0...255, as by --preprocess 0,1\n".utf8))
+        Shown.note("note: the network normalises pixels itself and is given 0...255, as by --preprocess 0,1")
         return Preprocessing(mean: 0, scale: 1)
     }
 }

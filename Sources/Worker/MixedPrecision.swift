@@ -39,10 +39,15 @@ struct MixedPrecision {
         let float = quantizer.floatEmbeddings(data.check)
         let size = network.embeddingSize
         let values = float.buffer(Float.self)
-        if (0..<float.shape[0]).contains(where: { row in (0..<size).allSatisfy { values[row * size + $0] == 0 } }) {
+        let zero = (0..<float.shape[0]).first { row in (0..<size).allSatisfy { values[row * size + $0] == 0 } }
+        if let zero {
+            // ReLU makes zeros of what is no number.
+            if let bad = quantizer.firstNonFinite(data.check.rows(zero..<zero + 1)) {
+                throw Self.notFinite(bad, of: data.checkNames[zero])
+            }
             throw BackboneError(
                 .invalidInput,
-                "the network's embedding of a calibration image is zero: there is nothing to compare with")
+                "the network's embedding of \(data.checkNames[zero]) is zero: there is nothing to compare with")
         }
         for layer in quantizer.tooDeep {
             note(
@@ -93,14 +98,20 @@ struct MixedPrecision {
     private mutating func quantize(_ float: Tensor) throws -> Quantizer.Result {
         let quantizer = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
         var progress = LayerProgress(total: network.layers.count { $0.weighted != nil })
-        let result = quantizer.run(data.calibration) { progress.update($0) }
+        let result: Quantizer.Result
+        do throws(NonFiniteValue) {
+            result = try quantizer.run(data.calibration) { progress.update($0) }
+        } catch { throw Self.notFinite(error, of: data.names[error.image]) }
         cosines = quantizer.cosines(result.integers, data.check, float: float)
-        let objectives = result.layers.flatMap { [$0.before, $0.after] }
-        guard (cosines + objectives).allSatisfy(\.isFinite) else {
-            throw BackboneError(
-                .nonFinite, "the network's values for the calibration's images are not finite; are its weights whole?")
-        }
-        return result
+        guard let bad = cosines.firstIndex(where: { !$0.isFinite }) else { return result }
+        throw BackboneError(
+            .nonFinite, "the embedding of \(data.checkNames[bad]) is not finite; \(Self.advice)")
+    }
+
+    private static let advice = "are the network's weights whole, and is --preprocess its own?"
+
+    private static func notFinite(_ value: NonFiniteValue, of image: String) -> BackboneError {
+        BackboneError(.nonFinite, "layer \(value.layer) gives a value that is not finite for \(image); \(advice)")
     }
 
     /// The mean accuracy over all sets.
@@ -119,22 +130,29 @@ struct MixedPrecision {
     }
 }
 
-/// Shows on standard error which layer was quantised, with its objective before and after.
+/// Shows on standard error which layer was quantised: with its objective before and after on a terminal, else a line every ten seconds,
+/// as the table at the end has the rest.
 private struct LayerProgress {
     private let total: Int
     private var done = 0
+    private var shown = ContinuousClock.now
+    private let isTerminal = isatty(STDERR_FILENO) == 1
 
     init(total: Int) { self.total = total }
 
     mutating func update(_ layer: Quantizer.LayerReport) {
         done += 1
+        guard isTerminal else {
+            guard .now - shown >= .seconds(10) else { return }
+            shown = .now
+            return Shown.note("\(done)/\(total) layers")
+        }
         let width = 24
         let filled = done * width / max(1, total)
         let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled)
         let text =
             "[\(bar)] \(done)/\(total)  \(layer.name)  \(layer.bits) bits  1 - cosine \(Units.fixed(1 - layer.before, 6)) -> \(Units.fixed(1 - layer.after, 6))"
-        let isTerminal = isatty(STDERR_FILENO) == 1
         FileHandle.standardError.write(
-            Data((isTerminal ? "\r\(text)\u{1B}[K" + (done == total ? "\n" : "") : text + "\n").utf8))
+            Data("\r\(text.printable)\u{1B}[K\(done == total ? "\n" : "")".utf8))
     }
 }

@@ -22,7 +22,10 @@ struct Quantize: ParsableCommand {
 
     @Argument(
         help: "The backbone: a safetensors or ONNX file.", completion: .file(extensions: ["safetensors", "onnx"]))
-    var model: String
+    var model: String?
+
+    @Option(help: "The backbone, as other commands name it.", completion: .file(extensions: ["safetensors", "onnx"]))
+    var backbone: String?
 
     @Option(help: "Bits of weights and activations, 2 to 8.")
     var bits = 8
@@ -106,6 +109,7 @@ struct Quantize: ParsableCommand {
     enum ZeroPoint: String, ExpressibleByArgument, CaseIterable { case auto, off }
 
     func validate() throws {
+        _ = try modelPath()
         guard (2...8).contains(bits) else { throw ValidationError("--bits \(bits) is not in 2...8") }
         guard (1...100_000).contains(count) else { throw ValidationError("--count \(count) is not in 1...100000") }
         guard raise >= 0 else { throw ValidationError("--raise \(raise) is negative") }
@@ -130,9 +134,19 @@ struct Quantize: ParsableCommand {
             }
         }
         try Overwriting.refuse(
-            [("--output", output), ("--report", report), ("--plot", plot)], inputs: [model, calibrate])
+            [("--output", output), ("--report", report), ("--plot", plot)], inputs: [modelPath(), calibrate])
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
         _ = try options()
+    }
+
+    private func modelPath() throws -> String {
+        guard let path = model ?? backbone else {
+            throw ValidationError("name the backbone: worker quantize MODEL, or --backbone MODEL")
+        }
+        guard model == nil || backbone == nil else {
+            throw ValidationError("MODEL and --backbone \(path) name the backbone twice: leave one out")
+        }
+        return path
     }
 
     private func options() throws -> QuantizationOptions {
@@ -160,21 +174,28 @@ struct Quantize: ParsableCommand {
             guard let equals = text.lastIndex(of: "="), let bits = Int(text[text.index(after: equals)...]),
                 (2...8).contains(bits)
             else { throw ValidationError("--bits-of \(text) is not LAYER=BITS with 2 to 8 bits") }
-            options.bitsOf[String(text[..<equals])] = bits
+            guard options.bitsOf.updateValue(bits, forKey: String(text[..<equals])) == nil else {
+                throw ValidationError("--bits-of \(text) is the second for this layer")
+            }
         }
-        for layer in keepFloat { options.bitsOf[layer] = 0 }
+        for layer in keepFloat {
+            guard options.bitsOf.updateValue(0, forKey: layer) ?? 0 == 0 else {
+                throw ValidationError("--keep-float \(layer) and --bits-of \(layer)=… exclude each other")
+            }
+        }
         return options
     }
 
     func run() throws {
         do { try quantize() } catch let error as ValidationError { throw error } catch {
-            FileHandle.standardError.write(Data("worker quantize: \(error)\n".utf8))
+            Shown.failure("quantize", error)
             throw ExitCode(70)
         }
     }
 
     private func quantize() throws {
         var options = try options()
+        let model = try modelPath()
         let (graph, parameters) = try LoadedBackbone.readGraph(model)
         let network = try FoldedNetwork(graph, parameters: parameters)
         let names = network.layers.filter { $0.weighted != nil }.map(\.name)
@@ -182,15 +203,23 @@ struct Quantize: ParsableCommand {
             throw ValidationError("\(model) has no layer \(unknown); it has \(names.joined(separator: ", "))")
         }
         let preprocess = network.takesPixels ? self.preprocess.leavingPixels() : self.preprocess
+        let kernels = try InferenceKernels.best()
+        let blocks = ParallelBlocks(threads: threads)
+        let quantizer = Quantizer(network, options: options, kernels: kernels, blocks: blocks)
         let data = try CalibrationImages(
             calibrate, shape: ImageShape(network.input), count: count, seed: seed, preprocessing: preprocess,
-            threads: threads)
+            threads: threads
+        ) { images in
+            try MemoryNeed.check(quantizer.peakBytes(images: images), of: ProcessMemory.availableBytes) {
+                "a calibration with \(images) images"
+            }
+        }
         guard data.isCheckApart || maxDrop == nil || !bins.isEmpty || pairs != nil else {
             throw ValidationError(
                 "--max-drop is measured on images that the calibration has not seen, and \(calibrate) has no others: lower --count, or give --bin or --pairs"
             )
         }
-        for warning in data.warnings { note("\(calibrate) \(warning)") }
+        for warning in data.warnings { Shown.note("\(calibrate) \(warning)") }
         var sets: PairSets?
         if !bins.isEmpty || pairs != nil {
             sets = try PairSets(
@@ -199,8 +228,8 @@ struct Quantize: ParsableCommand {
                 flips: flip, skipsMissing: false, preprocessing: preprocess, threads: threads)
         }
         var search = MixedPrecision(
-            network: network, options: options, data: data, sets: sets, kernels: try .best(),
-            blocks: ParallelBlocks(threads: threads), note: note)
+            network: network, options: options, data: data, sets: sets, kernels: kernels, blocks: blocks,
+            note: Shown.note)
         let result = try search.run(raise: raise, maxDrop: maxDrop)
         options = search.options
         let summary = QuantizationReport(
@@ -224,7 +253,7 @@ struct Quantize: ParsableCommand {
         if profile {
             print(
                 InferenceProfile(
-                    network, integers: result.integers, kernels: try .best(), images: data.check.rows(0..<1)
+                    network, integers: result.integers, kernels: kernels, images: data.check.rows(0..<1)
                 ).table)
         }
     }
@@ -232,8 +261,6 @@ struct Quantize: ParsableCommand {
     private func size(_ path: String) throws -> String {
         Units.bytes((try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0)
     }
-
-    private func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
 }
 
 extension WeightObjective: ExpressibleByArgument {}

@@ -20,7 +20,7 @@ import Testing
         options.zeroPoint = zeroPoint
         options.objective = objective
         options.places = nil
-        let result = Quantizer(
+        let result = try Quantizer(
             smallNetwork(), options: options, kernels: try .best(), blocks: ParallelBlocks(threads: 2)
         ).run(smallImages(6))
         try #require(lines.count == result.integers.count)

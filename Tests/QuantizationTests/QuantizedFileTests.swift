@@ -11,7 +11,7 @@ import Testing
         var options = QuantizationOptions()
         options.bitsOf = ["joined": 6, "last": 0]
         let network = smallNetwork(groupWidth: groupWidth)
-        let result = Quantizer(
+        let result = try Quantizer(
             network, options: options, kernels: try .best(), blocks: ParallelBlocks(threads: 1)
         ).run(smallImages(4))
         return (network, result.integers)
@@ -72,6 +72,22 @@ import Testing
             }
         }
         #expect(refused > 1500)
+    }
+
+    /// What a terminal would obey in a name is written out, wherever the name goes.
+    @Test func namesAreReadAsTheyCanBeShown() throws {
+        let files = try TemporaryFolder()
+        let path = files.path + "/q.safetensors"
+        let (network, integers) = try quantized()
+        var layers = network.layers
+        let first = layers[0]
+        layers[0] = FoldedLayer(
+            name: "first\u{1B}[2J", operation: first.operation, inputs: first.inputs, extents: first.extents)
+        layers[0].first = first.first
+        let renamed = FoldedNetwork(name: "a\nb", input: network.input, layers: layers, output: network.output)
+        try QuantizedFile.write(renamed, integers: integers, report: "", to: path)
+        let read = try QuantizedFile.read(path).network
+        #expect(read.name == "a\\nb" && read.layers[0].name == "first\\u{1B}[2J")
     }
 
     @Test func aFileOfAnotherKindIsNamedSo() throws {

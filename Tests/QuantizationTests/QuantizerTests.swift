@@ -12,7 +12,7 @@ import Testing
     ) throws -> (Quantizer, Quantizer.Result) {
         let quantizer = Quantizer(
             smallNetwork(), options: options, kernels: try kernels ?? .best(), blocks: ParallelBlocks(threads: threads))
-        return (quantizer, quantizer.run(smallImages(6)))
+        return (quantizer, try quantizer.run(smallImages(6)))
     }
 
     private func options(_ change: (inout QuantizationOptions) -> Void = { _ in }) -> QuantizationOptions {
@@ -21,6 +21,30 @@ import Testing
         options.places = nil
         change(&options)
         return options
+    }
+
+    /// ReLU makes zero of what is no number: the layer is named before.
+    @Test func valuesThatAreNotFiniteAreNamed() throws {
+        let quantizer = Quantizer(
+            smallNetwork(), options: options(), kernels: try .best(), blocks: ParallelBlocks(threads: 1))
+        let images = smallImages(4)
+        #expect(quantizer.firstNonFinite(images) == nil)
+        images.mutable(Float.self)[2 * 192 + 7] = .nan
+        let found = quantizer.firstNonFinite(images)
+        #expect(found?.layer == "first" && found?.image == 2)
+        let error = #expect(throws: NonFiniteValue.self) { try quantizer.run(images) }
+        #expect(error == found)
+    }
+
+    /// Both networks' values, and patches: counted by hand where they are most, at `deep`.
+    @Test func memoryIsCounted() throws {
+        let quantizer = Quantizer(
+            smallNetwork(), options: options(), kernels: try .best(), blocks: ParallelBlocks(threads: 1))
+        // What `first` gave in both; patches of 16 places with 9·8 numbers three times, and results; images of the calibration and the check.
+        let numbers = 2 * 128 + 16 * 3 * (72 + 8) + 2 * 192
+        #expect(quantizer.peakBytes(images: 1) == 4 * numbers)
+        #expect(quantizer.peakBytes(images: 1000) == 4000 * numbers)
+        #expect(quantizer.peakBytes(images: .max / 2) == .max)
     }
 
     @Test(arguments: WeightObjective.allCases, [true, false])

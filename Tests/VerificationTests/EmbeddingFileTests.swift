@@ -20,7 +20,7 @@ import Verification
         let folder = try TemporaryFolder()
         let path = folder.path + "/" + name
         do {
-            let output = try EmbeddingOutput(path: path, work: "a")
+            let output = try EmbeddingOutput(path: path, work: ["preprocess": "a"])
             try append(output, 0..<4)
             try output.sync()
             // Not noted, and half a row besides: what a kill leaves.
@@ -30,9 +30,9 @@ import Verification
         try rows.seekToEnd()
         try rows.write(contentsOf: Data([1, 2, 3]))
         try rows.close()
-        let output = try EmbeddingOutput(path: path, work: "a")
+        let output = try EmbeddingOutput(path: path, work: ["preprocess": "a"])
         #expect(output.count == 4)
-        #expect(throws: DatasetError.self) { try EmbeddingOutput(path: path, work: "a") }
+        #expect(throws: DatasetError.self) { try EmbeddingOutput(path: path, work: ["preprocess": "a"]) }
         try append(output, 4..<10)
         try output.finish(names: (0..<10).map { "n\($0)" }, labels: (0..<10).map { Int64($0 / 2) }, metadata: [:])
         let written = try EmbeddingRows(path: path)
@@ -45,20 +45,36 @@ import Verification
         #expect(!FileManager.default.fileExists(atPath: path + ".progress"))
     }
 
-    @Test func anotherWorkBeginsAnew() throws {
+    /// Rows that took hours are not thrown away because an option was forgotten.
+    @Test func anotherWorkIsRefused() throws {
         let folder = try TemporaryFolder()
         do {
-            let output = try EmbeddingOutput(path: folder.path + "/e.npy", work: "a")
+            let output = try EmbeddingOutput(path: folder.path + "/e.npy", work: ["preprocess": "a"])
             try append(output, 0..<4)
             try output.sync()
         }
-        #expect(try EmbeddingOutput(path: folder.path + "/e.npy", work: "b").count == 0)
+        let error = #expect(throws: DatasetError.self) {
+            try EmbeddingOutput(path: folder.path + "/e.npy", work: ["preprocess": "b", "flip": "true"])
+        }
+        #expect(
+            error?.message
+                == "has 4 rows of another embedding: flip was nothing, is true; preprocess was a, is b; remove it to begin anew, or give another output"
+        )
+        #expect(try EmbeddingOutput(path: folder.path + "/e.npy", work: ["preprocess": "a"]).count == 4)
+        // Of an earlier version, or damaged.
+        _ = try folder.write(Array(#"{"work": "a", "size": 3, "rows": 4}"#.utf8), to: "e.npy.progress")
+        let unknown = #expect(throws: DatasetError.self) {
+            try EmbeddingOutput(path: folder.path + "/e.npy", work: ["preprocess": "a"])
+        }
+        #expect(unknown?.message.contains("does not say what the rows beside it were made of") == true)
+        try FileManager.default.removeItem(atPath: folder.path + "/e.npy.progress")
+        #expect(try EmbeddingOutput(path: folder.path + "/e.npy", work: ["preprocess": "b"]).count == 0)
     }
 
     @Test func damagedArraysAreRefused() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/e.npy"
-        let output = try EmbeddingOutput(path: path, work: "a")
+        let output = try EmbeddingOutput(path: path, work: ["preprocess": "a"])
         try append(output, 0..<4)
         try output.finish(names: ["a", "b", "c", "d"], labels: nil, metadata: [:])
         let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))

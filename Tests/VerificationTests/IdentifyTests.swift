@@ -15,7 +15,7 @@ import Verification
         _ name: String, _ rows: [Float], size: Int, labels: [Int64]? = nil, inBytes: Bool = false
     ) throws -> EmbeddingRows {
         let path = folder.path + "/\(name).safetensors"
-        let output = try EmbeddingOutput(path: path, work: name)
+        let output = try EmbeddingOutput(path: path, work: ["images": name])
         try rows.withUnsafeBufferPointer { try output.append($0, size: size) }
         try output.finish(
             names: (0..<rows.count / size).map { "n\($0)" }, labels: labels, metadata: [:], inBytes: inBytes)
@@ -179,6 +179,27 @@ import Verification
         #expect(try problem("{\(long),\(scales)}", [1, 2, 3, 4] + scale(1)).contains("does not fit its offsets"))
     }
 
+    @Test func namesBelongToTheirFile() throws {
+        let rows = try file("g", [1, 0, 0, 1], size: 2, labels: [5, 6])
+        #expect(try EmbeddingNames.of(rows.path, count: 2) == ["n0", "n1"])
+        #expect(try EmbeddingNames.of(folder.path + "/other.safetensors", count: 2) == nil)
+        for text in ["", "label\tname\n0\ta\n", "name\na\nb\n", "label\tname\n0\ta\n1\tb\n2\tc\n"] {
+            _ = try folder.write(Array(text.utf8), to: "g.safetensors.names.tsv")
+            let error = #expect(throws: DatasetError.self) { try EmbeddingNames.of(rows.path, count: 2) }
+            #expect(error?.message.contains("does not belong to") == true)
+        }
+    }
+
+    /// Rows in bytes are those that they decode to.
+    @Test func allRowsAreFeatures() throws {
+        let rows = thrice(6, kind: 61)
+        let (reals, bytes) = (try file("r", rows, size: 8), try file("b", rows, size: 8, inBytes: true))
+        let found = zip(try reals.features().values, try bytes.features().values)
+        #expect(found.allSatisfy { abs($0 - $1) < 0.01 } && bytes.isBytes)
+        let bad = try file("n", [1, .nan], size: 2)
+        #expect(throws: DatasetError.self) { try bad.features() }
+    }
+
     @Test func matchesAreWritten() throws {
         let gallery = try file("g", [1, 0, 0, 1, 1, 1], size: 2, labels: [5, 6, 7])
         let probes = try file("p", [0, 2], size: 2, labels: [6])
@@ -187,7 +208,13 @@ import Verification
         let found = try RowIdentification(gallery: gallery, probes: probes, distractors: [gallery], options: options)
         try found.writeMatches(to: folder.path + "/m.tsv")
         let text = try String(contentsOfFile: folder.path + "/m.tsv", encoding: .utf8)
-        #expect(text == "probe\tplace\trow\tscore\tprobe_label\tlabel\n0\t1\t1\t1.0\t6\t6\n0\t2\t4\t1.0\t6\t\n")
+        let head = "probe\tplace\trow\tscore\tprobe_label\tlabel\tprobe_name\tname\n"
+        #expect(text == head + "0\t1\t1\t1.0\t6\t6\t\t\n0\t2\t4\t1.0\t6\t\t\t\n")
+        try found.writeMatches(
+            to: folder.path + "/m.tsv", names: (0..<2).flatMap { _ in ["ann", "bob", "eve"] },
+            probeNames: #require(try EmbeddingNames.of(probes.path, count: 1)))
+        let named = try String(contentsOfFile: folder.path + "/m.tsv", encoding: .utf8)
+        #expect(named == head + "0\t1\t1\t1.0\t6\t6\tn0\tbob\n0\t2\t4\t1.0\t6\t\tn0\tbob\n")
         // The same row among the distractors has the same score, and counts as the better.
         #expect(found.identification?.hits == [0, 1])
     }

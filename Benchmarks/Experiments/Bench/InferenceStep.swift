@@ -78,6 +78,6 @@ struct InferenceCommand: ParsableCommand {
         options.places = 1
         let quantizer = Quantizer(
             folded, options: options, kernels: kernels, blocks: ParallelBlocks(threads: threads))
-        return (folded, quantizer.run(numbers(1, folded)).integers)
+        return (folded, try quantizer.run(numbers(1, folded)).integers)
     }
 }

@@ -1,7 +1,9 @@
 internal import COnnx
+internal import ProcessSupport
 
 /// A node of the file.
 struct FileNode {
+    /// As people are shown it: layers are called so everywhere.
     let name: String
     let type: String
     let domain: String
@@ -12,7 +14,7 @@ struct FileNode {
     init(_ proto: Onnx__NodeProto, position: Int) throws {
         type = string(proto.op_type)
         domain = string(proto.domain)
-        let own = string(proto.name)
+        let own = string(proto.name).printable
         name = own.isEmpty ? "\(type)_\(position)" : own
         inputs = array(proto.input, proto.n_input).map { string($0) }
         outputs = array(proto.output, proto.n_output).map { string($0) }

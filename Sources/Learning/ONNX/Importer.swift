@@ -1,5 +1,6 @@
 internal import COnnx
 internal import Model
+internal import ProcessSupport
 internal import Tensors
 
 /// Makes a graph of a file, node by node.
@@ -89,7 +90,7 @@ struct Importer {
             throw Problem("has \(inputs.count) inputs and \(proto.n_output) outputs; a backbone has one of each")
         }
         let (shape, batch) = try inputShape(input, openExtent: openExtent)
-        let title = string(proto.name)
+        let title = string(proto.name).printable
         var importer = Importer(
             message: message, opset: opset,
             builder: try GraphBuilder(name: title.isEmpty || title == "identity" ? "imported" : title, input: shape),

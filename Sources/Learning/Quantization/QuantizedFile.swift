@@ -1,6 +1,7 @@
 internal import Foundation
 public import Inference
 internal import Model
+internal import ProcessSupport
 public import Tensors
 
 /// A quantised network as one safetensors file: graph and encodings as JSON in the metadata, codes as I8 tensors, the rest as F32.
@@ -132,7 +133,8 @@ public enum QuantizedFile {
         _ path: String
     ) throws(SafeTensorsError) -> (network: FoldedNetwork, integers: [IntegerLayer?], report: String) {
         let file = try SafeTensorsFile(path)
-        func fail(_ problem: String) -> SafeTensorsError { SafeTensorsError(path: path, problem: problem) }
+        // Names of the file stand in it.
+        func fail(_ problem: String) -> SafeTensorsError { SafeTensorsError(path: path, problem: problem.printable) }
         guard let json = file.metadata[networkKey] else { throw fail("holds no quantised network") }
         let decoder = JSONDecoder()
         decoder.nonConformingFloatDecodingStrategy = .convertFromString(
@@ -207,7 +209,7 @@ public enum QuantizedFile {
                 operation = .other(unfolded)
             }
             var folded = FoldedLayer(
-                name: layer.name, operation: operation, inputs: layer.inputs, extents: layer.extents)
+                name: layer.name.printable, operation: operation, inputs: layer.inputs, extents: layer.extents)
             folded.first = try activation(layer.first, prefix + "slope")
             folded.second = try activation(layer.second, prefix + "second_slope")
             folded.residual = layer.residual
@@ -215,7 +217,7 @@ public enum QuantizedFile {
             integers.append(own)
         }
         let network = FoldedNetwork(
-            name: description.name, input: description.input, layers: layers, output: description.output)
+            name: description.name.printable, input: description.input, layers: layers, output: description.output)
         if let problem = network.problem(integers: integers) { throw fail(problem) }
         return (network, integers, file.metadata[reportKey] ?? "")
     }

@@ -55,7 +55,10 @@ public struct Quantizer: Sendable {
     /// - Parameters:
     ///   - images: f32 [n, height, width, channels], preprocessed.
     ///   - progress: called after every layer with weights.
-    public func run(_ images: Tensor, progress: (LayerReport) -> Void = { _ in }) -> Result {
+    /// - Throws: `NonFiniteValue` for the first layer that has one in single precision, before an activation may hide it.
+    public func run(
+        _ images: Tensor, progress: (LayerReport) -> Void = { _ in }
+    ) throws(NonFiniteValue) -> Result {
         let count = images.shape[0]
         let pixels = network.input.pixels
         let start = images.reshaped([count, pixels, network.input.channels])
@@ -69,6 +72,7 @@ public struct Quantizer: Sendable {
             let extents = layer.inputs.map(network.extents)
             let floatInputs = layer.inputs.compactMap { float[$0] }
             let inputs = layer.inputs.compactMap { quantized[$0] }
+            try checkFinite(layer, floatInputs, residual: layer.residual.flatMap { float[$0] }, count)
             if let weighted = layer.weighted, bits(layer) > 0 {
                 let (found, report) = search(layer, weighted, position, quantized: inputs[0], float: floatInputs[0])
                 integers[position] = found

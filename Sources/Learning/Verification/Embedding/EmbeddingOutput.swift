@@ -10,8 +10,8 @@ internal import Tensors
 public final class EmbeddingOutput {
     /// What `OUTPUT.progress` holds.
     private struct Progress: Codable, Equatable {
-        /// Everything that decides the values: another work does not go on with this one's rows.
-        var work: String
+        /// Everything that decides the values, by name: another work does not go on with this one's rows.
+        var work: [String: String]
         var size: Int
         var rows: Int
     }
@@ -27,7 +27,7 @@ public final class EmbeddingOutput {
     public private(set) var size = 0
     /// The mean cosine of rows and what was written of them in bytes, once that is done.
     public private(set) var meanCosine: Double?
-    private let work: String
+    private let work: [String: String]
     private let descriptor: Int32
     private var unsynced = 0
     private var synced = ContinuousClock.now
@@ -37,9 +37,9 @@ public final class EmbeddingOutput {
 
     /// Begins, or goes on with what an earlier process did of the same work.
     ///
-    /// - Parameter work: a text that differs when the values would.
-    /// - Throws: `DatasetError` if the files cannot be written, or another process works on them.
-    public init(path: String, work: String) throws(DatasetError) {
+    /// - Parameter work: what decides the values, by the name of the option that gives it.
+    /// - Throws: `DatasetError` if the files cannot be written, another process works on them, or they hold rows of another work.
+    public init(path: String, work: [String: String]) throws(DatasetError) {
         self.path = path
         self.work = work
         let file = open(path + ".rows", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -52,12 +52,17 @@ public final class EmbeddingOutput {
             throw DatasetError(.unwritableFile, path: path + ".rows", "is being written by another process")
         }
         descriptor = file
-        if let data = FileManager.default.contents(atPath: progressPath),
-            let progress = try? JSONDecoder().decode(Progress.self, from: data), progress.work == work,
-            (1...1 << 20).contains(progress.size), progress.rows >= 0, let length = fileByteCount(rowsPath),
-            progress.rows <= length / (progress.size * 4)
-        {
-            (size, count) = (progress.size, progress.rows)
+        if let data = FileManager.default.contents(atPath: progressPath) {
+            let progress = try? JSONDecoder().decode(Progress.self, from: data)
+            if let problem = Self.problem(progress, work) {
+                throw DatasetError(
+                    .invalidOption, path: progressPath, "\(problem); remove it to begin anew, or give another output")
+            }
+            if let progress, (1...1 << 20).contains(progress.size), progress.rows >= 0,
+                let length = fileByteCount(rowsPath), progress.rows <= length / (progress.size * 4)
+            {
+                (size, count) = (progress.size, progress.rows)
+            }
         }
         // What came after the last sync may be half a row.
         try check(ftruncate(descriptor, off_t(count * size * 4)) == 0)
@@ -65,6 +70,15 @@ public final class EmbeddingOutput {
     }
 
     deinit { close(descriptor) }
+
+    /// Why rows that are there cannot be gone on with; nil if they can.
+    private static func problem(_ progress: Progress?, _ work: [String: String]) -> String? {
+        guard let progress else { return "does not say what the rows beside it were made of" }
+        let others = Set(work.keys).union(progress.work.keys).sorted().filter { work[$0] != progress.work[$0] }
+        guard !others.isEmpty else { return nil }
+        let changes = others.map { "\($0) was \(progress.work[$0] ?? "nothing"), is \(work[$0] ?? "nothing")" }
+        return "has \(progress.rows) rows of another embedding: \(changes.joined(separator: "; "))"
+    }
 
     /// Appends rows of `size` values.
     ///

@@ -106,6 +106,15 @@ public final class EmbeddingRows: @unchecked Sendable {
         } catch { throw DatasetError(.malformedFile, path: path, error.problem) }
     }
 
+    /// All rows, at length 1.
+    ///
+    /// - Throws: `DatasetError` if they cannot be read, or a number is not finite.
+    public func features() throws(DatasetError) -> TemplateFeatures {
+        let all = try rows(0..<count)
+        try checkFinite(all, 0..<count)
+        return TemplateFeatures(normalizing: all, size: size)
+    }
+
     /// Rows as signed bytes: as they are, or encoded.
     ///
     /// - Throws: `DatasetError` if they cannot be read, a number is not finite, or a scale is negative.

@@ -158,22 +158,28 @@ extension RowIdentification {
         return (lines + notes.map { "note: \($0)" }).joined(separator: "\n")
     }
 
-    /// Writes the nearest rows of every probe, a line each: probe, place from 1, row, cosine, and the labels of probe and row where there are
-    /// some.
+    /// Writes the nearest rows of every probe, a line each: probe, place from 1, row, cosine, and the labels and names of probe and row
+    /// where there are some.
     ///
+    /// - Parameters:
+    ///   - names: of the gallery's rows and of the distractors' behind them, "" where one is not known.
+    ///   - probeNames: likewise.
     /// - Throws: `DatasetError` if the file cannot be written.
-    public func writeMatches(to path: String) throws(DatasetError) {
+    public func writeMatches(to path: String, names: [String] = [], probeNames: [String] = []) throws(DatasetError) {
         let temporary = path + ".partial"
         guard FileManager.default.createFile(atPath: temporary, contents: nil),
             let file = FileHandle(forWritingAtPath: temporary)
         else { throw DatasetError(.unwritableFile, path: temporary, "cannot be written") }
         do {
-            var text = "probe\tplace\trow\tscore\tprobe_label\tlabel\n"
+            var text = "probe\tplace\trow\tscore\tprobe_label\tlabel\tprobe_name\tname\n"
             for (probe, found) in matches.enumerated() {
                 let mine = probeLabels.isEmpty ? "" : "\(probeLabels[probe])"
+                let myName = probe < probeNames.count ? probeNames[probe] : ""
                 for (place, match) in found.enumerated() {
                     let label = match.row < galleryLabels.count ? "\(galleryLabels[match.row])" : ""
-                    text += "\(probe)\t\(place + 1)\t\(match.row)\t\(match.score)\t\(mine)\t\(label)\n"
+                    let name = match.row < names.count ? names[match.row] : ""
+                    text +=
+                        "\(probe)\t\(place + 1)\t\(match.row)\t\(match.score)\t\(mine)\t\(label)\t\(myName)\t\(name)\n"
                 }
                 guard text.utf8.count > 1 << 20 || probe == matches.count - 1 else { continue }
                 try file.write(contentsOf: Data(text.utf8))
