@@ -54,6 +54,8 @@ extension ClusterStatus {
         classes = registry?.classCount ?? configuration.data.classes
         embeddingSize = configuration.backbone.embeddingSize
         batchSize = configuration.batch.size
+        optimizer = configuration.optimizer.name ?? "sgd"
+        determinism = configuration.determinism ?? "exact"
         addSpeed(machine)
         if let running = machine.task {
             task = Task(

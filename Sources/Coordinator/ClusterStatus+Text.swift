@@ -12,7 +12,10 @@ extension ClusterStatus {
                 + (attempt > 0 && !isOver ? ", attempt \(attempt + 1) of the next" : ""))
         if stepAge > 1, state == "training" || isStale {
             lines.append(
-                "last step \(Units.duration(stepAge)) ago" + (isStale ? ": nothing has been committed since" : ""))
+                committed < 0
+                    ? "no step for \(Units.duration(stepAge)), since the coordinator was started"
+                    : "last step \(Units.duration(stepAge)) ago" + (isStale ? ": nothing has been committed since" : "")
+            )
         }
         if !obstacle.isEmpty { lines.append("obstacle  the coordinator: \(obstacle)") }
         for shard in shards where !shard.alive && !shard.goodbye.isEmpty {
@@ -50,6 +53,7 @@ extension ClusterStatus {
                 "speed     \(Units.fixed(samplesPerSecond, 0)) samples/s, \(Units.duration(secondsLeft)) left\(stale)")
         }
         lines.append("model     \(classes) classes × \(embeddingSize), batches of \(batchSize)")
+        if let optimizer, let determinism { lines.append("training  \(optimizer), determinism \(determinism)") }
         for operation in pendingOperations { lines.append("waits     \(operation)") }
         lines.append("exchange  \(exchangeReason)")
         lines.append("members   \(membersText)")

@@ -12,6 +12,10 @@ import Testing
             defer { cluster.stop() }
             try cluster.startCoordinator(
                 configuration: folderTraining(data, steps: 100_000), settings: ["cluster.shards=2"])
+            // Nothing was done yet: there is no last step.
+            sleep(2)
+            let early = try cluster.run("status").text
+            #expect(!early.contains("last step"), "\(early)")
             for _ in 0..<2 { try cluster.addShard() }
             try cluster.addWorker()
             try cluster.waitUntil("steps are committed", seconds: 60) { try cluster.committedStep() >= 5 }
@@ -21,6 +25,7 @@ import Testing
                 return text
             }
             #expect(try text("status").contains("samples/s"))
+            #expect(try text("status").contains("training  sgd, determinism exact"))
             #expect(try text("shards").contains("shard-1"))
             #expect(try text("workers").contains("worker-0"))
             #expect(try text("slices").split(separator: "\n").count == 9)

@@ -31,6 +31,10 @@ public struct ClusterStatus: Codable, Sendable {
     public var classes: Int
     public var embeddingSize: Int
     public var batchSize: Int
+    /// `sgd` or `adamw`; nil where an earlier version does not say.
+    public var optimizer: String?
+    /// `exact` or `logged`; nil where an earlier version does not say.
+    public var determinism: String?
     /// Mean loss of the last committed step, nil before the first and for a skipped one.
     public var loss: Double?
     /// That of the last committed step.
