@@ -6,7 +6,7 @@ import Model
 import Setup
 import Wire
 
-/// What the head computes in, where the first member's processor decides it.
+/// What head and backbone compute in, where the first member's processor decides it.
 extension CoordinatorService {
     /// Decides by the first member's kernels, if it is still to be decided, and keeps it.
     ///
@@ -15,12 +15,14 @@ extension CoordinatorService {
         guard setup.isComputeOpen else { return }
         let decided = try setup.deciding(by: Self.headKernels(KernelChoice(hello.instructionSet)))
         let text = decided.configuration.canonicalText
-        let least = decided.configuration.cluster.sameInstructionSet ? HeadKernels(for: decided.head.compute) : nil
+        let least = decided.configuration.cluster.sameInstructionSet ? decided.leastKernels(since: setup) : nil
         try store.setCompute(configuration: text, leastKernels: least?.rawValue)
         (cluster.configuration, cluster.leastHeadKernels) = (text, least?.rawValue)
         policy.configurationHash = decided.configuration.fingerprint
         setup = decided
-        log.info("head.compute \(decided.head.compute), by the processor of the first member, \(hello.name)")
+        log.info(
+            "head.compute \(decided.head.compute), backbone.compute \(decided.backboneCompute), by the processor of the first member, \(hello.name)"
+        )
     }
 
     /// Why a member cannot compute what the first one has decided, or nil.
@@ -30,7 +32,7 @@ extension CoordinatorService {
         else { return nil }
         return Refusal(
             .instructionSet,
-            "this cluster computes with head.compute \(setup.head.compute), as the processor of its first member can; that takes the kernels \(least), the peer's processor has \(here): use a processor that has them, or begin a run with head.compute fma or f32"
+            "this cluster computes with head.compute \(setup.head.compute) and backbone.compute \(setup.backboneCompute), as the processor of its first member can; that takes the kernels \(least), the peer's processor has \(here): use a processor that has them, or begin a run with head.compute fma or f32 and backbone.compute f32"
         )
     }
 

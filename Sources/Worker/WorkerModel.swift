@@ -42,7 +42,8 @@ final class WorkerModel {
         backbone = try BackboneWorker(
             layout: setup.layout, microBatchSize: setup.configuration.batch.microBatch,
             blocks: ParallelBlocks(threads: threads),
-            dropout: Dropout(rate: setup.configuration.backbone.dropout ?? 0, seed: setup.configuration.seed))
+            dropout: Dropout(rate: setup.configuration.backbone.dropout ?? 0, seed: setup.configuration.seed),
+            compute: setup.backboneCompute)
         recorder = record.map { StepRecorder(directory: $0) }
     }
 

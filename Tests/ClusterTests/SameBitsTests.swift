@@ -7,10 +7,11 @@ import Testing
 @Suite(.tags(.cluster), .ownThread, .timeLimit(.minutes(20))) struct SameBitsTests {
     private func train(
         _ data: URL, _ directory: URL, _ world: TrainingRun.World, exchange: String = "features", steps: Int = 40,
-        disturb: (LocalCluster) throws -> Void = { _ in }
+        backbone: String = "", disturb: (LocalCluster) throws -> Void = { _ in }
     ) throws -> TrainingRun {
         try TrainingRun.run(
-            configuration: folderTraining(data, steps: steps, exchange: exchange), world: world,
+            configuration: folderTraining(data, steps: steps, exchange: exchange).replacing(
+                "backbone: {", with: "backbone: {\(backbone)"), world: world,
             in: directory.appending(path: UUID().uuidString), seconds: 120, disturb: disturb)
     }
 
@@ -29,6 +30,22 @@ import Testing
                 let difference = run.gap ?? run.difference(from: reference)
                 #expect(difference == nil, "\(world), \(exchange)")
             }
+        }
+    }
+
+    /// Masks of dropout, and what the first member's processor decides.
+    @Test func dropoutAndComputeDoNotDependOnTheWorld() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let backbone = "dropout: 0.4, compute: auto, "
+            let reference = try train(data, directory, .init(shards: 1, workers: 1), backbone: backbone)
+            for world in [TrainingRun.World(shards: 2, workers: 3, threads: 2), .init(shards: 1, workers: 2)] {
+                let run = try train(data, directory, world, backbone: backbone)
+                let difference = run.gap ?? run.difference(from: reference)
+                #expect(difference == nil, "\(world)")
+            }
+            let plain = try train(data, directory, .init(shards: 1, workers: 1))
+            #expect(plain.difference(from: reference) != nil)
         }
     }
 

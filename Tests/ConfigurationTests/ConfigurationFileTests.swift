@@ -87,6 +87,16 @@ import Testing
     }
 
     /// Names are texts whatever they look like; without any, a run is stored as before there was the key.
+    @Test func computeOfTheBackboneIsNotInOlderRuns() throws {
+        let plain = RunConfiguration()
+        #expect(!plain.canonicalText.contains(#""backbone":{"compute"#))
+        #expect(try RunConfiguration(yaml: "backbone: {compute: f32}").fingerprint == plain.fingerprint)
+        let half = try RunConfiguration(yaml: "backbone: {compute: bf16}")
+        #expect(half.differences(from: plain) == [#"backbone.compute: stored "f32", now "bf16""#])
+        let error = #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: "backbone: {compute: fp8}") }
+        #expect(error?.key == "backbone.compute")
+    }
+
     @Test func dropoutIsNotInOlderRuns() throws {
         let plain = RunConfiguration()
         #expect(!plain.canonicalText.contains("dropout"))

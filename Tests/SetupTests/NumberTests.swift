@@ -65,6 +65,40 @@ import Testing
         #expect(try RunSetup(old).head.compute == .bf16)
     }
 
+    /// What `backbone.compute: auto` is, by the first member's kernels, whatever the head does.
+    @Test func theFirstMemberDecidesWhatTheBackboneComputesIn() throws {
+        func configuration(_ settings: String...) throws -> RunConfiguration {
+            try RunConfiguration(
+                yaml: "data: {classes: 100, samples: 1000}", settings: ["backbone.compute=auto"] + settings)
+        }
+        for settings in [[], ["head.storage=bf16"], ["head.compute=fma"]] {
+            let open = try RunSetup(
+                RunConfiguration(
+                    yaml: "data: {classes: 100, samples: 1000}", settings: ["backbone.compute=auto"] + settings
+                ).decided(like: nil))
+            #expect(open.isComputeOpen && open.backboneCompute == .f32)
+            let half = try open.deciding(by: .avx512bf16)
+            #expect(half.backboneCompute == .bf16 && !half.isComputeOpen)
+            #expect(half.leastKernels(since: open) == .avx512bf16)
+            #expect(half.head.compute == (settings == [] ? .f32 : settings[0] == "head.compute=fma" ? .fma : .bf16))
+            let single = try open.deciding(by: .avx2)
+            #expect(single.backboneCompute == .f32 && !single.isComputeOpen)
+            #expect(single.leastKernels(since: open) == (settings == ["head.storage=bf16"] ? .avx2 : nil))
+            #expect(try open.deciding(by: nil).backboneCompute == .f32)
+            // A coordinator that goes on keeps what was decided.
+            for decided in [half, single] {
+                let again = try RunConfiguration(
+                    yaml: "data: {classes: 100, samples: 1000}", settings: ["backbone.compute=auto"] + settings
+                ).decided(like: decided.configuration)
+                #expect(again.fingerprint == decided.configuration.fingerprint)
+            }
+        }
+        let plain = try RunConfiguration(yaml: "data: {classes: 100, samples: 1000}").decided(like: nil)
+        #expect(try !RunSetup(plain).isComputeOpen)
+        let decided = try RunSetup(configuration().decided(like: nil)).deciding(by: .avx2)
+        #expect(decided.configuration.fingerprint == plain.fingerprint, "f32 is f32, whoever decided it")
+    }
+
     @Test func dropoutNeedsALayerForIt() throws {
         func setup(_ name: String) throws -> RunSetup {
             try RunSetup(

@@ -1,9 +1,9 @@
-import ArgumentParser
+public import ArgumentParser
 import CKernels
 import Determinism
 import Foundation
 import Inference
-import Model
+public import Model
 import ProcessSupport
 import Tensors
 import Training
@@ -22,6 +22,7 @@ struct BackboneCommand: ParsableCommand {
     @Option(help: "Samples of a micro-batch; 0: one for each thread, but at most 32.") var microBatch = 0
     @Option(help: "Threads that compute.") var threads = 2
     @Option(help: "Steps of which the median is taken, after one more.") var repetitions = 3
+    @Option(help: "What training computes in: f32 or bf16.") var compute = BackboneCompute.f32
     @Flag(help: "Print a JSON object.") var json = false
 
     private struct Figures: Encodable {
@@ -39,7 +40,8 @@ struct BackboneCommand: ParsableCommand {
             throw ValidationError("a batch of \(batch) is not whole micro-batches of \(size)")
         }
         let worker = try BackboneWorker(
-            configuration: configuration, microBatchSize: size, blocks: ParallelBlocks(threads: threads))
+            layout: ParameterLayout(configuration), microBatchSize: size, blocks: ParallelBlocks(threads: threads),
+            compute: compute)
         let layout = worker.layout
         var (parameters, momentum) = (
             layout.initialValues(in: 0..<layout.count, seed: 1), Tensor(zeros: Float.self, shape: [layout.count])
@@ -87,3 +89,5 @@ struct BackboneCommand: ParsableCommand {
         }
     }
 }
+
+extension BackboneCompute: ExpressibleByArgument {}

@@ -46,13 +46,21 @@ public final class BackboneWorker: @unchecked Sendable {
 
     /// Compiles the network of a layout.
     ///
-    /// - Parameter dropout: of the network's dropout layers, in training.
-    /// - Throws: `BackboneError` if oneDNN cannot run it, or the micro-batch is too small or too large.
+    /// - Parameters:
+    ///   - dropout: of the network's dropout layers, in training.
+    ///   - compute: of convolutions and linear layers, forward and backward.
+    /// - Throws: `BackboneError` if oneDNN cannot run it, the micro-batch is too small or too large, or the processor cannot multiply
+    ///   bf16 numbers.
     public init(
         layout: ParameterLayout, microBatchSize: Int, blocks: ParallelBlocks, memoryBudget: Int = 4 << 30,
-        dropout: Dropout = .none
+        dropout: Dropout = .none, compute: BackboneCompute = .f32
     ) throws(BackboneError) {
         self.layout = layout
+        if let problem = compute.problem(
+            multipliesBF16: InstructionSet.multipliesBF16, instructionSet: InstructionSet.effective)
+        {
+            throw BackboneError(.invalidConfiguration, problem)
+        }
         guard (1...4096).contains(microBatchSize) else {
             throw BackboneError(.invalidConfiguration, "a micro-batch of \(microBatchSize) samples is not in 1...4096")
         }
@@ -60,7 +68,7 @@ public final class BackboneWorker: @unchecked Sendable {
         self.blocks = blocks
         self.memoryBudget = memoryBudget
         if let graph = layout.graph {
-            let network = try Network(graph, layout, batch: microBatchSize, dropout: dropout)
+            let network = try Network(graph, layout, batch: microBatchSize, dropout: dropout, compute: compute)
             for _ in 0..<blocks.threads { threads.append(try network.makeThread()) }
             self.network = network
         } else {

@@ -34,6 +34,9 @@ public enum InstructionSet: String, Sendable, CaseIterable, Codable {
         return allCases.first { $0.code == code }?.rawValue ?? "generic"
     }
 
+    /// Whether the set in use multiplies bf16 numbers in hardware.
+    public static var multipliesBF16: Bool { [avx512BF16, amx].contains { $0.rawValue == effective } }
+
     /// Pins the set by name ("auto" for no pin): oneDNN then uses nothing beyond it. Call it before anything else of this
     /// module.
     ///

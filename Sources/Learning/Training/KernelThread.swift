@@ -12,9 +12,11 @@ final class KernelThread: @unchecked Sendable {
     let packedGradient: FloatMemory
     /// Partial sums of the normalisations.
     let work: FloatMemory
+    /// A gradient of one layer's output in bf16.
+    let halves: FloatMemory
 
     /// - Parameters are floats.
-    init(arenaCount: Int, packedGradientCount: Int, channels: Int) throws(BackboneError) {
+    init(arenaCount: Int, packedGradientCount: Int, channels: Int, halvesCount: Int) throws(BackboneError) {
         let engine = try OneDNN.engine.get()
         var stream: dnnl_stream_t?
         try OneDNN.check(
@@ -26,6 +28,7 @@ final class KernelThread: @unchecked Sendable {
         packedGradient = FloatMemory(count: packedGradientCount)
         // Three channel vectors of doubles, three of floats.
         work = FloatMemory(count: 9 * channels)
+        halves = FloatMemory(count: halvesCount)
     }
 
     deinit {
@@ -51,7 +54,9 @@ final class KernelThread: @unchecked Sendable {
     /// One OpenMP thread for whatever oneDNN does on the calling thread: parallelism is over micro-batches.
     static func enter() { omp_set_num_threads(1) }
 
-    var memoryBytes: Int { scratchBytes + packedGradient.byteCount + work.byteCount + arena.byteCount }
+    var memoryBytes: Int {
+        scratchBytes + [packedGradient, work, arena, halves].reduce(0) { $0 + $1.byteCount }
+    }
 }
 
 /// Activations, weights or gradients that a kernel may write.

@@ -46,7 +46,9 @@ final class Network: Sendable {
     }
 
     /// - Throws: `BackboneError` if oneDNN cannot run a layer, or if a statistic would be over one value.
-    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int, dropout: Dropout) throws(BackboneError) {
+    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int, dropout: Dropout, compute: BackboneCompute)
+        throws(BackboneError)
+    {
         guard batch >= 2 else {
             throw BackboneError(
                 .invalidConfiguration, "micro-batches of \(batch) samples: batch normalisation needs at least 2")
@@ -54,7 +56,7 @@ final class Network: Sendable {
         KernelThread.enter()
         self.layout = layout
         self.batch = batch
-        let compiled = try StageCompiler(graph, layout, batch: batch, dropout: dropout)
+        let compiled = try StageCompiler(graph, layout, batch: batch, dropout: dropout, compute: compute)
         let stages = compiled.stages
         self.stages = stages
         (input, output) = (compiled.input, compiled.output)
@@ -161,7 +163,8 @@ final class Network: Sendable {
     func makeThread() throws(BackboneError) -> KernelThread {
         try KernelThread(
             arenaCount: arenaCount, packedGradientCount: operators.map(\.packedGradientCount).max() ?? 0,
-            channels: stages.map(\.kernel.workChannels).max() ?? 0)
+            channels: stages.map(\.kernel.workChannels).max() ?? 0,
+            halvesCount: operators.map(\.halfGradientCount).max() ?? 0)
     }
 
     private func pointer(_ value: Int, _ context: FloatMemory, _ thread: KernelThread) -> Floats {

@@ -42,12 +42,14 @@ enum OneDNN {
         }
     }
 
-    /// A memory descriptor of floats with extents `dims` in the layout `tag`.
-    static func memory(_ dims: [Int], _ tag: dnnl_format_tag_t) throws(BackboneError) -> dnnl_memory_desc_t {
+    /// A memory descriptor of numbers with extents `dims` in the layout `tag`.
+    static func memory(
+        _ dims: [Int], _ tag: dnnl_format_tag_t, _ type: dnnl_data_type_t = dnnl_f32
+    ) throws(BackboneError) -> dnnl_memory_desc_t {
         var descriptor = dnnl_memory_desc_t()
         let extents = dims.map { dnnl_dim_t($0) }
         try check(
-            dnnl_memory_desc_init_by_tag(&descriptor, Int32(dims.count), extents, dnnl_f32, tag),
+            dnnl_memory_desc_init_by_tag(&descriptor, Int32(dims.count), extents, type, tag),
             "describe memory \(dims)")
         return descriptor
     }

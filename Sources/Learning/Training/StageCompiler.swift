@@ -32,6 +32,7 @@ struct StageCompiler {
     let graph: Graph
     let batch: Int
     private let dropout: Dropout
+    private let compute: BackboneCompute
     private var dropoutCount = 0
     private(set) var stages: [Stage] = []
     /// Floats of one sample of every value in memory.
@@ -49,8 +50,11 @@ struct StageCompiler {
     private(set) var output = 0
 
     /// - Throws: `BackboneError` naming the node that cannot be run.
-    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int, dropout: Dropout) throws(BackboneError) {
+    init(_ graph: Graph, _ layout: ParameterLayout, batch: Int, dropout: Dropout, compute: BackboneCompute)
+        throws(BackboneError)
+    {
         self.dropout = dropout
+        self.compute = compute
         self.graph = graph
         self.layout = layout
         self.batch = batch
@@ -151,7 +155,8 @@ struct StageCompiler {
                 value, .channelsLast,
                 try WeightedOperator.convolution(
                     convolution, batch: batch, input: shape, output: result, kernel: .init(kernel[2], kernel[3]),
-                    parameters: weights(convolution.weight, convolution.bias), needsInputGradient: isTrained[source]),
+                    parameters: weights(convolution.weight, convolution.bias), needsInputGradient: isTrained[source],
+                    compute: compute),
                 [source])
         case .batchNormalization(let normalization): try normalize(normalization, x, value)
         case .linear(let weight, let bias): try linear(weight, bias, x, value)
@@ -301,7 +306,8 @@ struct StageCompiler {
                 value, .plain,
                 try WeightedOperator.linear(
                     batch: batch, inputs: extents[0], height: extents[1], width: extents[2], outputs: outputs,
-                    parameters: weights(weight, bias), needsInputGradient: isTrained[source]), [source])
+                    parameters: weights(weight, bias), needsInputGradient: isTrained[source], compute: compute),
+                [source])
             return
         }
         let source = try place(x, .plain)
@@ -309,7 +315,7 @@ struct StageCompiler {
             value, .plain,
             try WeightedOperator.linear(
                 batch: batch * shape.dropLast().reduce(1, *), inputs: shape.last ?? 1, outputs: outputs,
-                parameters: weights(weight, bias), needsInputGradient: isTrained[source]), [source])
+                parameters: weights(weight, bias), needsInputGradient: isTrained[source], compute: compute), [source])
     }
 
     private mutating func combine(

@@ -75,7 +75,8 @@ extension RunConfiguration {
         let keys = ["name", "betas", "epsilon", "moments", "decay"].map { "optimizer.\($0)" }
         return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") })
             .merging([
-                "head.sampling": "1", "backbone.frozen": "[]", "backbone.dropout": "0", "backbone.graph": "\"\"",
+                "head.sampling": "1", "backbone.frozen": "[]", "backbone.dropout": "0",
+                "backbone.compute": "\"f32\"", "backbone.graph": "\"\"",
                 "data.augment": "[]", "schedule.rate": "\"plan\"", "cluster.job_goes_back": "\"ask\"",
             ]) { $1 }
     }()
@@ -85,6 +86,7 @@ extension RunConfiguration {
         let defaults = Optimizer()
         if head.sampling == 1 { head.sampling = nil }
         if backbone.frozen?.isEmpty == true { backbone.frozen = nil }
+        if backbone.compute == "f32" { backbone.compute = nil }
         if backbone.dropout == 0 { backbone.dropout = nil }
         if backbone.graph?.isEmpty == true { backbone.graph = nil }
         if data.augment?.isEmpty == true { data.augment = nil }

@@ -56,6 +56,9 @@ extension RunConfiguration {
             "is \(backbone.denseSlices), not in 1...4096")
         try validateExternal()
         try require(
+            ["auto", "f32", "bf16", Head.openCompute].contains(backbone.compute ?? "f32"), "backbone.compute",
+            "is \(backbone.compute ?? ""); use auto, f32 or bf16")
+        try require(
             (0..<1).contains(backbone.dropout ?? 0), "backbone.dropout",
             "is \(backbone.dropout ?? 0), not in 0..<1: a probability below 1")
         try require(

@@ -34,6 +34,9 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
     /// - Parameter stored: that of the run, or of the checkpoint, that it goes on with; nil for a new one.
     public func decided(like stored: RunConfiguration?) -> RunConfiguration {
         var copy = self
+        if backbone.compute == "auto" {
+            copy.backbone.compute = if let stored { stored.backbone.compute } else { Head.openCompute }
+        }
         if head.sampling == 0 { copy.head.sampling = if let stored { stored.head.sampling } else { 2 } }
         if head.compute == "auto" {
             if let stored {
@@ -98,6 +101,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var graph: String? = ""
         /// Names of parameters that are not trained, `*` standing for any characters; nil for none.
         public var frozen: [String]? = []
+        /// What convolutions and linear layers are trained in: `f32`, `bf16`, or `auto`; nil for `f32`.
+        public var compute: String? = "f32"
         /// The probability with which a dropout layer makes a number 0 in training; nil for 0.
         public var dropout: Double? = 0
     }
@@ -133,7 +138,7 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var rounding = "stochastic"
         /// What products are computed in: `f32`, `fma`, `bf16`, or `auto`. In a stored configuration `auto` is bf16 where rows are.
         public var compute = "auto"
-        /// `compute` of a stored run whose first member is still to decide it.
+        /// `compute` of a stored run, here or in `backbone`, whose first member is still to decide it.
         public static let openCompute = "open"
         /// A safetensors file with `centers`, and perhaps the optimiser's planes, to start from; empty for random ones.
         public var initial = ""

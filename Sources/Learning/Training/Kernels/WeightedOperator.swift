@@ -1,10 +1,11 @@
+internal import CKernels
 internal import COneDNN
 internal import Model
 
 /// A convolution or a linear layer: forward, gradient of the input, gradient of the weights.
 ///
 /// Activations are NHWC. Weights lie OIHW in the flat vector and are packed once per version into the layouts that the
-/// implementations chose.
+/// implementations chose. In bf16, operands are rounded on their way into oneDNN; what it gives is f32.
 final class WeightedOperator: TrainingKernel {
     /// Where the weights lie in the flat vector.
     let weights: Range<Int>
@@ -19,6 +20,8 @@ final class WeightedOperator: TrainingKernel {
     private let packBackward: Primitive?
     /// nil if oneDNN's layout is OIHW itself.
     private let unpack: Primitive?
+    /// Numbers of the input and of the output, if operands are bf16; nil in single precision.
+    private let halves: (input: Int, output: Int)?
 
     /// Floats of the weights packed for the forward pass and for the gradient of the input.
     let packedForwardCount: Int
@@ -36,17 +39,25 @@ final class WeightedOperator: TrainingKernel {
     /// A convolution from [inputs, height, width] to `output`. `needsInputGradient` is false where nothing before it is trained.
     static func convolution(
         _ convolution: Graph.Convolution, batch: Int, input: [Int], output: [Int], kernel: Graph.Extent,
-        parameters: Parameters, needsInputGradient: Bool
+        parameters: Parameters, needsInputGradient: Bool, compute: BackboneCompute
     ) throws(BackboneError) -> WeightedOperator {
         let (inputs, height, width) = (input[0], input[1], input[2])
         let (outputs, outputHeight, outputWidth) = (output[0], output[1], output[2])
         let groups = convolution.groups
-        var source = try OneDNN.memory([batch, inputs, height, width], dnnl_nhwc)
-        var target = try OneDNN.memory([batch, outputs, outputHeight, outputWidth], dnnl_nhwc)
+        let isHalf = compute == .bf16 && groups == 1
+        let operand = isHalf ? dnnl_bf16 : dnnl_f32
+        let (sourceShape, targetShape) = (
+            [batch, inputs, height, width], [batch, outputs, outputHeight, outputWidth]
+        )
+        var source = try OneDNN.memory(sourceShape, dnnl_nhwc, operand)
+        var sourceGradient = try OneDNN.memory(sourceShape, dnnl_nhwc)
+        var target = try OneDNN.memory(targetShape, dnnl_nhwc)
+        var targetGradient = try OneDNN.memory(targetShape, dnnl_nhwc, operand)
         let ungrouped = [outputs, inputs, kernel.height, kernel.width]
         let shape =
             groups == 1 ? ungrouped : [groups, outputs / groups, inputs / groups, kernel.height, kernel.width]
-        var packed = try OneDNN.memory(shape, dnnl_format_tag_any)
+        var packed = try OneDNN.memory(shape, dnnl_format_tag_any, operand)
+        var packedGradient = try OneDNN.memory(shape, dnnl_format_tag_any)
         var offsets = try OneDNN.memory([outputs], dnnl_x)
         let (s, d, p) = (convolution.strides, convolution.dilation, convolution.padding)
         let strides = [dnnl_dim_t(s.height), dnnl_dim_t(s.width)]
@@ -71,33 +82,39 @@ final class WeightedOperator: TrainingKernel {
         if needsInputGradient {
             try OneDNN.check(
                 dnnl_dilated_convolution_backward_data_desc_init(
-                    &operation, dnnl_convolution_direct, &source, &packed, &target, strides, dilation, padding, right),
+                    &operation, dnnl_convolution_direct, &sourceGradient, &packed, &targetGradient, strides, dilation,
+                    padding, right),
                 "describe \(what)")
             input = try PrimitiveDescriptor(&operation, hint: forward, "the input gradient of \(what)")
         }
         try withUnsafeMutablePointer(to: &offsets) { offsets throws(BackboneError) in
             try OneDNN.check(
                 dnnl_dilated_convolution_backward_weights_desc_init(
-                    &operation, dnnl_convolution_direct, &source, &packed, hasBias ? offsets : nil, &target, strides,
-                    dilation, padding, right),
+                    &operation, dnnl_convolution_direct, &source, &packedGradient, hasBias ? offsets : nil,
+                    &targetGradient, strides, dilation, padding, right),
                 "describe \(what)")
         }
         let gradient = try PrimitiveDescriptor(&operation, hint: forward, "the weight gradient of \(what)")
-        return try WeightedOperator(forward, input, gradient, parameters, shape: shape)
+        let halves = isHalf ? (input: sourceShape.reduce(1, *), output: targetShape.reduce(1, *)) : nil
+        return try WeightedOperator(forward, input, gradient, parameters, shape: shape, halves: halves)
     }
 
     /// A linear layer over vectors, or over images [inputs, height, width] in NHWC whose weights are in the order of the flattened
     /// NCHW tensor.
     static func linear(
         batch: Int, inputs: Int, height: Int = 1, width: Int = 1, outputs: Int, parameters: Parameters,
-        needsInputGradient: Bool
+        needsInputGradient: Bool, compute: BackboneCompute
     ) throws(BackboneError) -> WeightedOperator {
-        var source = try OneDNN.memory([batch, inputs, height, width], dnnl_nhwc)
+        let operand = compute == .bf16 ? dnnl_bf16 : dnnl_f32
+        var source = try OneDNN.memory([batch, inputs, height, width], dnnl_nhwc, operand)
+        var sourceGradient = try OneDNN.memory([batch, inputs, height, width], dnnl_nhwc)
         var target = try OneDNN.memory([batch, outputs], dnnl_nc)
+        var targetGradient = try OneDNN.memory([batch, outputs], dnnl_nc, operand)
         var offsets = try OneDNN.memory([outputs], dnnl_x)
         let hasBias = parameters.bias != nil
         let shape = [outputs, inputs, height, width]
-        var packed = try OneDNN.memory(shape, dnnl_format_tag_any)
+        var packed = try OneDNN.memory(shape, dnnl_format_tag_any, operand)
+        var packedGradient = try OneDNN.memory(shape, dnnl_format_tag_any)
         let what = "a linear layer \(inputs * height * width)→\(outputs)"
         var operation = dnnl_inner_product_desc_t()
         try withUnsafeMutablePointer(to: &offsets) { offsets throws(BackboneError) in
@@ -110,23 +127,26 @@ final class WeightedOperator: TrainingKernel {
         var input: PrimitiveDescriptor?
         if needsInputGradient {
             try OneDNN.check(
-                dnnl_inner_product_backward_data_desc_init(&operation, &source, &packed, &target), "describe \(what)")
+                dnnl_inner_product_backward_data_desc_init(&operation, &sourceGradient, &packed, &targetGradient),
+                "describe \(what)")
             input = try PrimitiveDescriptor(&operation, hint: forward, "the input gradient of \(what)")
         }
         try withUnsafeMutablePointer(to: &offsets) { offsets throws(BackboneError) in
             try OneDNN.check(
                 dnnl_inner_product_backward_weights_desc_init(
-                    &operation, &source, &packed, hasBias ? offsets : nil, &target),
+                    &operation, &source, &packedGradient, hasBias ? offsets : nil, &targetGradient),
                 "describe \(what)")
         }
         let gradient = try PrimitiveDescriptor(&operation, hint: forward, "the weight gradient of \(what)")
-        return try WeightedOperator(forward, input, gradient, parameters, shape: shape)
+        let halves = compute == .bf16 ? (input: batch * inputs * height * width, output: batch * outputs) : nil
+        return try WeightedOperator(forward, input, gradient, parameters, shape: shape, halves: halves)
     }
 
     private init(
         _ forward: PrimitiveDescriptor, _ input: PrimitiveDescriptor?, _ gradient: PrimitiveDescriptor,
-        _ parameters: Parameters, shape: [Int]
+        _ parameters: Parameters, shape: [Int], halves: (input: Int, output: Int)?
     ) throws(BackboneError) {
+        self.halves = halves
         weights = parameters.weights
         bias = parameters.bias
         trains = parameters.trains
@@ -147,7 +167,7 @@ final class WeightedOperator: TrainingKernel {
         forwardPrimitive = try Primitive(forward, forwardLayouts)
         weightsPrimitive = try Primitive(gradient, gradientLayouts)
         packForward = try Primitive.reorder(from: plain, to: chosen.0)
-        packedForwardCount = forwardPrimitive.bytes(of: DNNL_ARG_WEIGHTS) / 4
+        packedForwardCount = (forwardPrimitive.bytes(of: DNNL_ARG_WEIGHTS) + 3) / 4
         if let input {
             let packed = try input.layout(dnnl_query_weights_md)
             let primitive = try Primitive(
@@ -158,7 +178,7 @@ final class WeightedOperator: TrainingKernel {
                 ])
             inputPrimitive = primitive
             packBackward = try Primitive.reorder(from: plain, to: packed)
-            packedBackwardCount = primitive.bytes(of: DNNL_ARG_WEIGHTS) / 4
+            packedBackwardCount = (primitive.bytes(of: DNNL_ARG_WEIGHTS) + 3) / 4
         } else {
             inputPrimitive = nil
             packBackward = nil
@@ -185,11 +205,23 @@ final class WeightedOperator: TrainingKernel {
 
     var trainsParameters: Bool { trains.weights || trains.bias }
     var weighted: WeightedOperator? { self }
-    func readsAgain(input index: Int) -> Bool { trains.weights || trains.bias }
+    /// In bf16 the input that the backward pass needs is kept rounded.
+    func readsAgain(input index: Int) -> Bool { halves == nil && trainsParameters }
+    var stateCount: Int { halves.map { ($0.input + 1) / 2 } ?? 0 }
+    /// Floats that hold a gradient of the output in bf16.
+    var halfGradientCount: Int { halves.map { ($0.output + 1) / 2 } ?? 0 }
+
+    /// Rounds numbers to nearest bf16 ones.
+    private func rounded(_ numbers: Floats, _ count: Int, to target: Floats) -> UnsafeMutableRawPointer {
+        let raw = UnsafeMutableRawPointer(target)
+        pfc_head_encode_bf16(numbers, count, raw.assumingMemoryBound(to: UInt16.self))
+        return raw
+    }
 
     /// output = weights · input (+ bias).
     func forward(_ pass: KernelPass, _ inputs: [Floats], _ output: Floats) throws(BackboneError) {
-        let (x, y) = (UnsafeMutableRawPointer(inputs[0]), UnsafeMutableRawPointer(output))
+        let x = halves.map { rounded(inputs[0], $0.input, to: pass.state) } ?? UnsafeMutableRawPointer(inputs[0])
+        let y = UnsafeMutableRawPointer(output)
         let w = UnsafeMutableRawPointer(pass.parameters.forward(self))
         if let bias {
             let b = UnsafeMutableRawPointer(pass.flat + bias.lowerBound)
@@ -203,8 +235,10 @@ final class WeightedOperator: TrainingKernel {
     func backward(
         _ pass: KernelPass, _ values: KernelValues, _ gradients: KernelGradients
     ) throws(BackboneError) {
-        let dy = UnsafeMutableRawPointer(gradients.output)
-        if let x = values.inputs[0] {
+        let dy =
+            halves.map { rounded(gradients.output, $0.output, to: pass.thread.halves.pointer) }
+            ?? UnsafeMutableRawPointer(gradients.output)
+        if trainsParameters, let x = halves == nil ? values.inputs[0] : pass.state {
             try backwardWeights(UnsafeMutableRawPointer(x), dy, gradients.parameters, on: pass.thread)
         }
         if let inputPrimitive, let dx = gradients.inputs[0] {
