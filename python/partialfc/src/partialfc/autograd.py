@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import weakref
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("partialfc")
 _heads: weakref.WeakValueDictionary[int, PartialFC] = weakref.WeakValueDictionary()
+_numbers = itertools.count(1)
 _checked: set[int] = set()
 
 
 def register(head: PartialFC) -> int:
     """The number by which the operator finds a head."""
-    number = max(_heads.keys(), default=0) + 1
+    number = next(_numbers)
     _heads[number] = head
     return number
 

@@ -38,7 +38,7 @@ class Glyphs:
         """Images f32 [n, 1, SIZE, SIZE] of samples of these classes."""
         generator = torch.Generator().manual_seed(seed)
         n = len(labels)
-        points = self._points[labels] + 0.35 * torch.randn(n, 5, 2, generator=generator) + torch.randn(n, 1, 2, generator=generator)
+        points = self._points[labels] + 0.25 * torch.randn(n, 5, 2, generator=generator) + 0.8 * torch.randn(n, 1, 2, generator=generator)
         grid = torch.stack(torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij"), -1).float()
         start, along = points[:, :-1], points[:, 1:] - points[:, :-1]
         offset = grid[None, None] - start[:, :, None, None]
@@ -113,10 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cluster", help="the endpoint of a cluster that is there, instead of one on this machine")
     parser.add_argument("--ranks", type=int, default=1, help="processes that train together")
     parser.add_argument("--shards", type=int, default=2)
-    parser.add_argument("--classes", type=int, default=2000)
+    parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=0.2, help="share of the classes that takes part in a step")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=500)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if options.batch % (4 * options.ranks):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import weakref
 from typing import Any
 
@@ -16,18 +14,19 @@ from torch.optim import Optimizer
 
 from . import autograd
 from .errors import AccumulationError, NotFinite, PartialFCError, WrongConfiguration
-from .exact import F32
+from .inputs import labels_of, margins_of, weights_of
 from .keys import Keys, keys_of
+from .lifetime import sessions
 from .margins import Margins
 from .messages import JobID
 from .rates import check_group, find_optimizer, group_of
+from .requests import micro_batch_sums
 from .session import Session
 from .staging import Staging
 from .turn import I64, Turn
 from .world import World
 
 log = logging.getLogger("partialfc")
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class PartialFC(nn.Module):
@@ -160,7 +159,7 @@ class PartialFC(nn.Module):
         job = JobID(world.job_id(), world.rank, world.size, int(self._start["step"]), int(self._start["past"]))
         session = Session(self.cluster, self._keys, job, embedding_size=self.embedding_size, name=self._name, timeout=self._timeout)
         session.saves_checkpoints = self.saves_checkpoints
-        _sessions.add(session)
+        sessions.add(session)
         try:
             configuration = session.join()
             self._check(configuration, session)
@@ -299,7 +298,7 @@ class PartialFC(nn.Module):
 
     def prefetch(self, local_labels: Tensor) -> None:
         """Tells the shards the labels of the next `forward`, so that they can draw their sample while the network computes."""
-        labels = _labels(local_labels)
+        labels = labels_of(local_labels)
         self._begin()
         self._open(labels)
 
@@ -309,35 +308,42 @@ class PartialFC(nn.Module):
             raise ValueError(
                 f"the embeddings are {features.dtype} {list(features.shape)}, expected real numbers [n, {self.embedding_size}]"
             )
-        n, classes = features.shape[0], _labels(labels)
+        n, classes = features.shape[0], labels_of(labels)
         if classes.shape != (n,):
             raise ValueError(f"there are {n} embeddings and labels {list(labels.shape)}")
         session = self.session
         count = self.local_batch_size
+        if n > count:
+            raise ValueError(f"this rank has {n} samples, more than its {count} of the cluster's batch: make batch.size or the batch fit")
+        given_margins, given_weights = margins_of(margins, n, count), weights_of(loss_weight, n, count)
         if self._turn is None or self._turn.features is not None:
             self._begin()
         host = self._staging.to_host(features, count)
         finite: Any = np.isfinite(host).all(axis=1)
-        short = np.sqrt(np.square(host.astype(np.float64)).sum(axis=1)) == 0
         turn = self._turn
         if turn is None:
             turn = self._open(np.where(finite[:n], classes, -1))
-        elif not np.array_equal(np.where(finite, turn.labels, -1)[:n], np.where(finite[:n], classes, -1)):
+        elif not np.array_equal(turn.labels[:n], classes) or (turn.labels[n:] >= 0).any():
             raise ValueError("the labels are not those that prefetch was told")
         self._doubtful = ~finite if not finite.all() else None
-        host[~finite | (short & (turn.labels < 0))] = 1.0
-        turn.margins = _margins(margins, n, count)
-        turn.weights = _weights(loss_weight, n, count, turn.weights)
-        turn.features = host
+        # A sample without class must have some features.
+        host[~finite | ((turn.labels < 0) & ~host.any(axis=1))] = 1.0
+        if given_weights is not None:
+            turn.weights = given_weights if turn.weights is None else turn.weights * given_weights
+        turn.margins, turn.features = given_margins, host
         session.give_features()
         session.result(turn)
         result = turn.result
         assert result is not None
-        local = float(result.losses.sum()) if self._doubtful is None else float("nan")
-        batch = int(session.join()["batch"]["size"])
+        sums = micro_batch_sums(result.losses, int(session.join()["batch"]["micro_batch"])).tolist()
+        if self._doubtful is not None:
+            sums[0] = float("nan")
         total = 0.0
-        for sums in self.world.gather([local]):
-            total += sums[0]
+        # In the order of the micro-batches, so that the number of ranks does not matter.
+        for one in self.world.gather(sums):
+            for value in one:
+                total += value
+        batch = int(session.join()["batch"]["size"])
         gradient = result.gradient[:n] * np.float32(self.world.size)
         if self._doubtful is not None:
             gradient[self._doubtful[:n]] = np.nan
@@ -423,55 +429,3 @@ class PartialFC(nn.Module):
     def extra_repr(self) -> str:
         """For `print(head)`."""
         return f"{self.num_classes} classes of {self.embedding_size} at {self.cluster}, step {self.step}"
-
-
-def _labels(labels: Tensor) -> I64:
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise ValueError(f"the labels are {labels.dtype}, expected integers")
-    return labels.detach().reshape(-1).to("cpu", torch.int64).numpy()
-
-
-def _margins(margins: Tensor | None, n: int, count: int) -> F32 | None:
-    if margins is None:
-        return None
-    if margins.shape != (n, 3):
-        raise ValueError(f"the margins are {list(margins.shape)}, expected [{n}, 3]: m1, m2 and m3 of each sample")
-    values = np.zeros((count, 3), np.float32)
-    values[:, 0] = 1.0
-    values[:n] = margins.detach().to("cpu", torch.float32).numpy()
-    if not np.isfinite(values).all():
-        raise ValueError("a margin is not finite")
-    return values
-
-
-def _weights(loss_weight: Tensor | None, n: int, count: int, mean: F32 | None) -> F32 | None:
-    if loss_weight is None:
-        return mean
-    given = loss_weight.detach().to("cpu", torch.float32).numpy()
-    if given.ndim and given.shape != (n,):
-        raise ValueError(f"loss_weight is {list(given.shape)}, expected one number, or [{n}]")
-    if not (np.isfinite(given).all() and (given >= 0).all()):
-        raise ValueError("a loss_weight is negative or not finite")
-    weights = np.ones(count, np.float32) if mean is None else mean.copy()
-    if given.ndim:
-        weights[:n] *= given
-    else:
-        weights *= given
-    return weights
-
-
-def _leave_all() -> None:
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    reason = f"{type(error).__name__}: {error}" if error else "the training has ended"
-    for session in list(_sessions):
-        session.close(reason, 0 if error is None else 1)
-
-
-def _forget_all() -> None:
-    for session in list(_sessions):
-        session.forget()
-
-
-atexit.register(_leave_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

@@ -8,6 +8,7 @@ import socket
 import numpy as np
 
 from .attempt import Attempt, Failure, Send
+from .exact import F64
 from .messages import (
     PROTOCOL_VERSION,
     SHARD,
@@ -25,6 +26,14 @@ from .messages import (
     TaskDone,
     Welcome,
 )
+
+
+def micro_batch_sums(losses: F64, size: int) -> F64:
+    """The sum of the losses [n] of each micro-batch of `size` samples, sample by sample."""
+    sums: F64 = np.zeros(len(losses) // size)
+    for column in losses.reshape(-1, size).T:
+        sums += column
+    return sums
 
 
 class Speaker:
@@ -115,9 +124,7 @@ class Speaker:
     def done(self, attempt: Attempt, micro_batch: int) -> StepDone:
         """That every shard is prepared; with the loss sum of each micro-batch of `micro_batch` samples, in order."""
         assert attempt.result is not None
-        sums = np.zeros(len(attempt.result.losses) // micro_batch)
-        for column in attempt.result.losses.reshape(-1, micro_batch).T:
-            sums += column
+        sums = micro_batch_sums(attempt.result.losses, micro_batch)
         slowest = max(attempt.seconds, default=0.0)
         return StepDone(
             member=self.member,

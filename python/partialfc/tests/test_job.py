@@ -1,0 +1,280 @@
+"""Jobs of several ranks: start again, go back, are superseded, survive everything."""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_job
+import torch
+from conftest import in_threads, worlds
+from small_job import B, C, D
+
+import partialfc
+from partialfc.local import LocalCluster, external_configuration, free_ports
+
+Start = Callable[..., LocalCluster]
+FAULTS = int(os.environ.get("PARTIALFC_FAULTS", "4"))
+STEPS = int(os.environ.get("PARTIALFC_STEPS", "40"))
+
+
+def configuration(shards: int = 2, **more: Any) -> dict[str, Any]:
+    head = {"scale": 16, "m1": 1, "m2": 0.3, "m3": 0.1, "sample_rate": 0.3, "slices": 8}
+    settings = external_configuration(C, D, batch=B, micro_batch=4, shards=shards, head=head, **more)
+    settings["cluster"] |= {"lease_seconds": 3, "job_goes_back": "allow"}
+    return settings
+
+
+def rows(cluster: LocalCluster) -> np.ndarray:
+    with partialfc.Client(cluster.endpoint) as client:
+        return client.centers(range(C))
+
+
+class Rank:
+    """A rank in a thread, with a network of its own."""
+
+    def __init__(self, cluster: LocalCluster, world: Any, state: dict[str, Any] | None = None, timeout: float = 60) -> None:
+        torch.manual_seed(3)
+        self.network = torch.nn.Linear(24, D)
+        self.head = partialfc.PartialFC(None, D, C, cluster=cluster.endpoint, timeout=timeout)
+        self.head._world = world
+        groups = [{"params": self.network.parameters()}, {"params": self.head.parameters()}]
+        self.optimizer = torch.optim.SGD(groups, 0.1, 0.9, weight_decay=5e-4)
+        if state:
+            self.load(state)
+
+    def save(self) -> dict[str, Any]:
+        parts = {"network": self.network, "head": self.head, "optimizer": self.optimizer}
+        return {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for name, part in {"network": self.network, "head": self.head, "optimizer": self.optimizer}.items():
+            part.load_state_dict(state[name])
+
+    def step(self, step: int) -> float:
+        world = self.head.world
+        x, labels = small_job.batch(step)
+        mine = slice(world.rank * B // world.size, (world.rank + 1) * B // world.size)
+        loss = self.head(self.network(x[mine]), labels[mine])
+        self.optimizer.zero_grad()
+        loss.backward()
+        for parameter in self.network.parameters():
+            # What DistributedDataParallel does.
+            gathered = world.gather(parameter.grad.reshape(-1).tolist())
+            parameter.grad.copy_((torch.tensor(gathered).sum(0) / world.size).view_as(parameter.grad))
+        self.optimizer.step()
+        return loss.item()
+
+
+def run(cluster: LocalCluster, number: int, ranks: int, steps: range, states: list[Any] | None = None) -> list[Any]:
+    """A start of the job; what each rank's state is afterwards. It goes without a word, as if it was killed."""
+    all_worlds = worlds(ranks, number)
+
+    def work(rank: int) -> dict[str, Any]:
+        one = Rank(cluster, all_worlds[rank], states[rank] if states else None)
+        losses = [one.step(step) for step in steps]
+        state = one.save()
+        one.head.session._link._process.kill()
+        one.head.session._stopping = True
+        return {**state, "losses": losses}
+
+    return in_threads(work, ranks)
+
+
+def test_two_ranks_compute_what_one_does(cluster: Start) -> None:
+    found = []
+    for ranks in (1, 2):
+        one = cluster(configuration(2 * ranks - 1), shards=2 * ranks - 1)
+        state = run(one, 1, ranks, range(6))
+        found.append((state[0]["losses"], rows(one)))
+    assert np.allclose(found[0][0], found[1][0], rtol=1e-5)
+    assert np.allclose(found[0][1], found[1][1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_job_that_starts_again_at_the_last_step_goes_on_with_the_same_bits(cluster: Start) -> None:
+    calm = cluster(configuration(), shards=2)
+    whole = run(calm, 1, 2, range(12))
+    rough = cluster(configuration(), shards=2)
+    first = run(rough, 1, 2, range(5))
+    again = run(rough, 2, 2, range(5, 12), first)
+    assert whole[0]["losses"] == first[0]["losses"] + again[0]["losses"]
+    assert np.array_equal(rows(calm), rows(rough))
+    assert torch.equal(whole[1]["network"]["weight"], again[1]["network"]["weight"])
+
+
+def test_a_newer_start_takes_over(cluster: Start) -> None:
+    one = cluster(configuration(), shards=2)
+    old = Rank(one, worlds(1, 1)[0])
+    old.step(0)
+    old.step(1)
+    state = old.save()
+    new = Rank(one, worlds(1, 2)[0], state)
+    new.step(2)
+    with pytest.raises(partialfc.JobOver):
+        old.step(2)
+    new.step(3)
+    new.head.close()
+
+
+def test_a_step_that_is_gone_is_refused_in_words(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    old = Rank(one, worlds(1, 1)[0])
+    old.step(0)
+    state = old.save()
+    for step in range(1, 4):
+        old.step(step)
+    old.head.close()
+    new = Rank(one, worlds(1, 2)[0], state)
+    with pytest.raises(partialfc.StepGone, match="0"):
+        new.step(1)
+
+
+def test_a_missing_rank_is_named(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    rank = Rank(one, worlds(2)[0], timeout=4)
+    rank.head.join()
+    with pytest.raises(partialfc.NoAnswer, match=r"1 of 2 ranks|rank 1"):
+        rank.head.session.place()
+
+
+def test_ranks_that_do_not_divide_the_batch(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    rank = Rank(one, worlds(3)[0], timeout=10)
+    with pytest.raises((partialfc.WrongConfiguration, partialfc.JobDisagrees), match="3"):
+        rank.head.join()
+
+
+def test_checkpoints_are_pairs(cluster: Start, tmp_path: Path) -> None:
+    one = cluster(configuration(), shards=2)
+    rank = Rank(one, worlds(1)[0])
+    saved: list[int] = []
+
+    def save(directory: Path) -> None:
+        saved.append(rank.head.step)
+        torch.save(rank.save(), directory / "state.pt")
+
+    job = partialfc.Job(rank.head, save, lambda directory: None)
+    for step in range(6):
+        if step == 3:
+            with partialfc.Client(one.endpoint) as client:
+                client.command("checkpoint")
+        rank.step(step)
+        job.boundary()
+    with partialfc.Client(one.endpoint) as client:
+        found = client.checkpoints()
+    assert [entry["step"] for entry in found] == saved
+    directory = Path(found[0]["directory"])
+    assert (directory / "job/state.pt").exists()
+    rest = [rank.step(step) for step in (6, 7)]
+    calm_rows = rows(one)
+    rank.head.close()
+    again = Rank(one, worlds(1, 2)[0])
+    second = partialfc.Job(again.head, save, lambda path: again.load(torch.load(path / "state.pt", weights_only=False)))
+    assert second.resume(directory) == saved[0] + 1
+    losses = [again.step(step) for step in range(saved[0] + 1, 8)]
+    assert losses[-2:] == rest
+    assert np.array_equal(rows(one), calm_rows)
+    again.head.close()
+
+
+class Processes:
+    """The two ranks of a job as processes, which are started again together when one ends."""
+
+    def __init__(self, cluster: LocalCluster, folder: Path) -> None:
+        self.cluster, self.folder, self.starts = cluster, folder, 0
+        self.ranks: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        self.starts += 1
+        (port,) = free_ports(1)
+        script = str(Path(__file__).parent / "small_job.py")
+        for rank in range(2):
+            arguments = [self.cluster.endpoint, str(rank), "2", str(port), str(STEPS), str(self.folder / "out.pt")]
+            with open(self.folder / f"rank{rank}.log", "ab") as log:
+                self.ranks.append(subprocess.Popen([sys.executable, script, *arguments], stdout=log, stderr=log))
+
+    def end(self) -> None:
+        for process in self.ranks:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.ranks = []
+
+    def watch(self) -> bool:
+        """Whether the job is finished; starts it again if a rank has failed."""
+        codes = [process.poll() for process in self.ranks]
+        if codes == [0, 0]:
+            return True
+        if any(codes):
+            self.end()
+            self.start()
+        return False
+
+    def step(self) -> int:
+        """The last step that rank 0 has printed."""
+        text = (self.folder / "rank0.log").read_text(errors="replace") if (self.folder / "rank0.log").exists() else ""
+        return max((int(line.split()[0]) for line in text.splitlines() if line[:1].isdigit()), default=-1)
+
+
+def finish(cluster: LocalCluster, folder: Path, faults: int, seed: int = 1) -> tuple[dict[str, Any], np.ndarray, int]:
+    """Runs the job to its end, with kill -9 of ranks, shards and coordinator on the way."""
+    folder.mkdir()
+    source, job = random.Random(seed), Processes(cluster, folder)
+    job.start()
+    due = [(index + 1) * STEPS // (faults + 1) for index in range(faults)]
+    end = time.monotonic() + 60 + 15 * faults + 2 * STEPS
+    try:
+        while not job.watch():
+            assert time.monotonic() < end, (folder / "rank0.log").read_text()[-3000:]
+            if due and job.step() >= due[0]:
+                due.pop(0)
+                victim = source.choice(["shard0", "shard1", "coordinator", "rank"])
+                if victim == "rank":
+                    job.ranks[source.randrange(2)].send_signal(signal.SIGKILL)
+                else:
+                    cluster.kill(victim)
+                    cluster.start_coordinator() if victim == "coordinator" else cluster.start_shard(int(victim[-1]))
+            time.sleep(0.05)
+    finally:
+        job.end()
+    return torch.load(folder / "out.pt", weights_only=True), rows(cluster), job.starts
+
+
+def test_chaos(cluster: Start, tmp_path: Path) -> None:
+    settings = configuration(checkpoint={"every_steps": 5})
+    calm, calm_rows, _ = finish(cluster(settings, shards=2), tmp_path / "calm", 0)
+    rough, rough_rows, starts = finish(cluster(configuration(checkpoint={"every_steps": 5}), shards=2), tmp_path / "rough", FAULTS)
+    print(f"{FAULTS} faults, {starts} starts of the job")
+    assert calm["losses"] == rough["losses"]
+    assert np.array_equal(calm_rows, rough_rows)
+    for name, values in calm["network"].items():
+        assert torch.equal(values, rough["network"][name])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_ends_says_farewell(cluster: Start, tmp_path: Path, number: int) -> None:
+    one = cluster(configuration(1), shards=1)
+    job = Processes(one, tmp_path)
+    job.start()
+    try:
+        while job.step() < 3:
+            time.sleep(0.05)
+        job.ranks[0].send_signal(number)
+        end = time.monotonic() + 20
+        words = "KeyboardInterrupt" if number == signal.SIGINT else "ended without a word"
+        with partialfc.Client(one.endpoint) as client:
+            while not any(words in event["text"] for event in client.events(50)):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+    finally:
+        job.end()
