@@ -18,7 +18,7 @@ CASES = golden_cases()
 TOLERANCE = 1e-4
 
 
-def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, ranks: int) -> dict[str, np.ndarray]:
+def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, ranks: int, exchange: str) -> dict[str, np.ndarray]:
     """One step of a case."""
     path, batch = str(case.path), len(case["labels"])
     micro = next(g for g in range(batch, 0, -1) if batch % g == 0 and batch // g >= min(4, batch) and (batch // g) % ranks == 0)
@@ -32,7 +32,7 @@ def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, r
         batch=batch,
         micro_batch=micro,
         shards=shards,
-        head={**head, "slices": 8, "initial": path, "sampled": path},
+        head={**head, "slices": 8, "exchange": exchange, "initial": path, "sampled": path},
         optimizer=optimizer,
     )
     cluster = start(configuration, shards=shards)
@@ -72,14 +72,16 @@ def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, r
 def test_golden(path: Path, cluster: Callable[..., LocalCluster], record_property: Callable[[str, object], None]) -> None:
     case = GoldenCase(path)
     setups = [(1, 1), (3, 1)] + ([(2, 2)] if len(case["labels"]) % 2 == 0 else [])
-    results = [compute(case, cluster, shards, ranks) for shards, ranks in setups]
-    errors = {}
-    for name, ours in results[0].items():
-        theirs = case[name].reshape(ours.shape)
-        errors[name] = float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-300))
-    print(path.stem, {name: f"{error:.1e}" for name, error in errors.items()})
-    record_property("errors", errors)
-    assert max(errors.values()) < TOLERANCE
+    results = [compute(case, cluster, shards, ranks, "features") for shards, ranks in setups]
+    rows = compute(case, cluster, 2, setups[-1][1], "rows")
+    for exchange, result in (("features", results[0]), ("rows", rows)):
+        errors = {}
+        for name, ours in result.items():
+            theirs = case[name].reshape(ours.shape)
+            errors[name] = float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-300))
+        print(path.stem, exchange, {name: f"{error:.1e}" for name, error in errors.items()})
+        record_property(exchange, errors)
+        assert max(errors.values()) < TOLERANCE
     for other in results[1:]:
         for name, values in results[0].items():
             assert np.array_equal(values, other[name]), f"{name} depends on the numbers of shards and ranks"

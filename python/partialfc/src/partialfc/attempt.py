@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import torch
 
 from .errors import ABANDONED, UNRESPONSIVE, MalformedMessage
+from .exact import F32
 from .frames import Tensor
-from .messages import BACKWARD, BEGIN, FORWARD, Member, Plan, StepReply
+from .messages import BACKWARD, BEGIN, FORWARD, ROWS, Member, Plan, Range, StepReply
+from .rows import RowsExchange, RowsSettings
 from .softmax import FeaturesExchange, Result
 from .turn import I64, Turn
 
@@ -55,6 +59,31 @@ class _Progress:
     reply: list[Tensor] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class StepSetup:
+    """What of the run's configuration a step depends on: its sections `head` and `batch`."""
+
+    head: dict[str, Any]
+    batch: int
+    micro_batch: int
+
+    @property
+    def slices(self) -> int:
+        """Number of slices of the class centers."""
+        return int(self.head["slices"])
+
+    @property
+    def scale(self) -> float:
+        """s."""
+        return float(self.head["scale"])
+
+    def rows(self, part: Range, device: torch.device) -> RowsSettings:
+        """For the exchange `rows`, with this rank's micro-batches."""
+        margins = float(self.head["m1"]), float(self.head["m2"]), float(self.head["m3"])
+        threshold, half = float(self.head.get("interclass_filter", 0)), self.head.get("exchange_gradients") == "bf16"
+        return RowsSettings(self.scale, margins, threshold, self.batch, self.micro_batch, (part.lower, part.upper), half, device)
+
+
 class Attempt:
     """An attempt at `plan.id`.
 
@@ -63,15 +92,15 @@ class Attempt:
         rank: of this process in it.
         turn: what the trainer gave.
         labels: i64 [n], those of the turn after operations on the classes.
-        slices: number of slices of the class centers.
-        scale_over_batch: s / B.
+        setup: what of the configuration the computation depends on.
         now: seconds of a clock that does not go back.
     """
 
-    def __init__(self, plan: Plan, rank: int, turn: Turn, labels: I64, slices: int, scale_over_batch: float, now: float) -> None:
+    def __init__(self, plan: Plan, rank: int, turn: Turn, labels: I64, setup: StepSetup, now: float) -> None:
         assert plan.id is not None
         self.plan, self.id, self.rank, self.turn, self.labels = plan, plan.id, rank, turn, labels
-        self._slices, self._scale = slices, scale_over_batch
+        self._setup, self._has_rows = setup, plan.exchange == ROWS
+        self._pushes: dict[int, list[Tensor]] = {}
         self.outbox: list[Send] = []
         self.failure: Failure | None = None
         self.complaint: Failure | None = None
@@ -110,10 +139,12 @@ class Attempt:
         waiting = [f"{shard.name} ({names[shard.waits_for]})" for shard in self._shards.values() if shard.waits_for]
         return ", ".join(waiting)
 
-    def payload(self, phase: int) -> list[Tensor]:
-        """The tensors of a request; the same for every shard."""
+    def payload(self, phase: int, shard: int) -> list[Tensor]:
+        """The tensors of a request to a shard."""
         if phase == BEGIN:
             return [self.labels]
+        if self._has_rows:
+            return [] if phase == FORWARD else self._pushes[shard]
         if phase == FORWARD:
             assert self.turn.features is not None
             return [self.turn.features] if self.turn.margins is None else [self.turn.features, self.turn.margins]
@@ -123,8 +154,11 @@ class Attempt:
     def go_on(self, now: float) -> None:
         """After the trainer has given its features."""
         for number, shard in self._shards.items():
-            if shard.answered == BEGIN and not shard.waits_for and self.turn.features is not None and not self.is_over:
+            # Rows come while the network computes.
+            ready = self._has_rows or self.turn.features is not None
+            if ready and shard.answered == BEGIN and not shard.waits_for and not self.is_over:
                 self._ask(number, FORWARD, now)
+        self._finish(now)
 
     def take(self, number: int, reply: StepReply, tensors: Sequence[Tensor], now: float) -> None:
         """What a shard answered."""
@@ -211,24 +245,40 @@ class Attempt:
             self.go_on(now)
         elif phase == FORWARD:
             shard.reply = list(tensors)
-            if all(one.answered >= FORWARD for one in self._shards.values()):
-                self._finish(now)
+            self._finish(now)
         elif all(one.answered >= BACKWARD for one in self._shards.values()):
             self.is_prepared = True
 
     def _finish(self, now: float) -> None:
-        assert self.turn.features is not None
-        exchange = FeaturesExchange(self._slices, self.labels, self.turn.features)
+        """Computes when every shard has answered *forward* and the features are there, and sends the rest."""
+        if self.result is not None or self.is_over or self.turn.features is None:
+            return
+        if any(one.answered < FORWARD for one in self._shards.values()):
+            return
         try:
-            for shard in self._shards.values():
-                exchange.take(shard.name, shard.reply)
-                shard.reply = []
-            self.result = exchange.finish(self._scale, self.turn.weights)
+            self.result = self._compute(self.turn.features)
         except MalformedMessage as error:
             self.failure = Failure(1, str(error))
             return
+        for shard in self._shards.values():
+            shard.reply = []
         if not (np.isfinite(self.result.losses).all() and np.isfinite(self.result.gradient).all()):
             self.failure = Failure(8, "the loss or the gradient of a sample is not finite")
             return
         for number in self._shards:
             self._ask(number, BACKWARD, now)
+
+    def _compute(self, features: F32) -> Result:
+        turn, setup = self.turn, self._setup
+        if not self._has_rows:
+            exchange = FeaturesExchange(setup.slices, self.labels, features)
+            for shard in self._shards.values():
+                exchange.take(shard.name, shard.reply)
+            return exchange.finish(setup.scale / setup.batch, turn.weights)
+        part = self.plan.ranks[self.rank].micro_batches or Range()
+        rows = RowsExchange(setup.rows(part, turn.device), self.labels, features, turn.margins, turn.weights)
+        for shard in self._shards.values():
+            rows.take(shard.name, shard.reply)
+        result, pushes = rows.finish()
+        self._pushes = dict(zip(self._shards, pushes, strict=True))
+        return result

@@ -16,7 +16,7 @@ from typing import Any
 import zmq
 
 from . import exact, messages
-from .attempt import Attempt, Failure
+from .attempt import Attempt, Failure, StepSetup
 from .classes import ClassRegistry
 from .errors import (
     BUSY,
@@ -32,7 +32,7 @@ from .errors import (
 from .kept import KeptTurns
 from .keys import Keys
 from .link import Link
-from .messages import FEATURES, TASK, TRAIN, JobID, Plan, Ready, Task, TaskDone
+from .messages import TASK, TRAIN, JobID, Plan, Ready, Task, TaskDone
 from .requests import Speaker
 from .shards import ShardConnections
 from .turn import Turn
@@ -275,12 +275,10 @@ class Engine:
 
     def _begin(self, plan: Plan, rank: int, turn: Turn, now: float) -> None:
         assert self.configuration is not None
-        if plan.exchange != FEATURES:
-            raise RunFailed("the run's exchange is rows; set head.exchange: features in its configuration")
-        head, batch = self.configuration["head"], self.configuration["batch"]
+        batch = self.configuration["batch"]
+        setup = StepSetup(self.configuration["head"], int(batch["size"]), int(batch["micro_batch"]))
         labels = self._registry.labels(turn.labels) if self._registry else turn.labels
-        scale = float(head["scale"]) / int(batch["size"])
-        self._attempt = Attempt(plan, rank, turn, labels, int(head["slices"]), scale, now)
+        self._attempt = Attempt(plan, rank, turn, labels, setup, now)
         self._flush()
 
     def _flush(self) -> None:
@@ -293,7 +291,7 @@ class Engine:
             shard = self._shards.welcomed(one.shard)
             if shard is not None:
                 request = self._speaker.request(attempt, one, shard.answers_queries)
-                shard.connection.send(request, () if request.query else attempt.payload(one.phase))
+                shard.connection.send(request, () if request.query else attempt.payload(one.phase, one.shard))
         if attempt.result is not None and attempt.turn.result is None:
             attempt.turn.result = attempt.result
         if attempt.is_stale:

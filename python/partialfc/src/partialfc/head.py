@@ -180,8 +180,6 @@ class PartialFC(nn.Module):
             raise WrongConfiguration(
                 f"the head has a sample rate of {self.sample_rate:g}, the cluster's configuration head.sample_rate {head['sample_rate']:g}"
             )
-        if head.get("exchange") == "rows":
-            raise WrongConfiguration("the cluster's configuration has head.exchange rows; this head needs features")
         batch, micro = int(configuration["batch"]["size"]), int(configuration["batch"]["micro_batch"])
         if (batch // micro) % self.world.size:
             raise WrongConfiguration(
@@ -330,7 +328,7 @@ class PartialFC(nn.Module):
         host[~finite | ((turn.labels < 0) & ~host.any(axis=1))] = 1.0
         if given_weights is not None:
             turn.weights = given_weights if turn.weights is None else turn.weights * given_weights
-        turn.margins, turn.features = given_margins, host
+        turn.margins, turn.features, turn.device = given_margins, host, features.device
         session.give_features()
         session.result(turn)
         result = turn.result

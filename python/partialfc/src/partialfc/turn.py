@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from .exact import F32
 from .messages import StepID
@@ -25,6 +26,7 @@ class Turn:
         features: f32 [n, D]; None: not computed yet.
         margins: f32 [n, 3], m1, m2 and m3 of each sample, or None: those of the configuration.
         weights: f32 [n] ≥ 0, by which loss and gradient of each sample are multiplied, or None: 1.
+        device: where the softmax is computed if rows come here.
         result: of the first attempt that got so far.
         used: the newest attempt that got these inputs.
         is_kept: the trainer has decided that the step counts.
@@ -37,11 +39,11 @@ class Turn:
     features: F32 | None = None
     margins: F32 | None = None
     weights: F32 | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     result: Result | None = None
     used: StepID | None = None
     is_kept: bool = False
     is_committed: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def byte_count(self) -> int:
