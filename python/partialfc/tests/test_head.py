@@ -140,8 +140,16 @@ def test_what_is_not_stepped_is_undone(setup: Callable[..., Setup]) -> None:
 def test_accumulation_is_refused_in_words(setup: Callable[..., Setup]) -> None:
     ours = setup()
     ours.head(ours.network(ours.batch(0)[0]), ours.batch(0)[1]).backward()
+    second = ours.head(ours.network(ours.batch(1)[0]), ours.batch(1)[1])
     with pytest.raises(partialfc.AccumulationError, match=r"batch\.size"):
-        ours.head(ours.network(ours.batch(1)[0]), ours.batch(1)[1])
+        second.backward()
+    ours.optimizer.zero_grad(set_to_none=False)
+    ours.step(*ours.batch(2))
+    ours.head(ours.network(ours.batch(3)[0]), ours.batch(3)[1]).backward()
+    third = ours.head(ours.network(ours.batch(4)[0]), ours.batch(4)[1])
+    ours.optimizer.zero_grad(set_to_none=False)
+    third.backward()
+    ours.optimizer.step()
 
 
 def test_a_scaler_skips_and_goes_on(setup: Callable[..., Setup]) -> None:

@@ -44,8 +44,10 @@ class Rank:
     """A rank in a thread, with a network of its own."""
 
     def __init__(self, cluster: LocalCluster, world: Any, state: dict[str, Any] | None = None, timeout: float = 60) -> None:
-        torch.manual_seed(3)
         self.network = torch.nn.Linear(24, D)
+        generator = torch.Generator().manual_seed(3)
+        for parameter in self.network.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.2, generator)
         self.head = partialfc.PartialFC(None, D, C, cluster=cluster.endpoint, timeout=timeout)
         self.head._world = world
         groups = [{"params": self.network.parameters()}, {"params": self.head.parameters()}]

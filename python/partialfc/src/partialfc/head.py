@@ -91,8 +91,8 @@ class PartialFC(nn.Module):
         self._doubtful: Any = None
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: Any = None
-        self._grad_version: tuple[int, int] | None = None
-        self._notes = False
+        self._grad: tuple[Tensor, int] | None = None
+        self._is_unstepped = self._watches = False
         self._staging = Staging()
         self._number = autograd.register(self)
 
@@ -104,8 +104,9 @@ class PartialFC(nn.Module):
             "_doubtful",
             "_optimizer",
             "_hook",
-            "_grad_version",
-            "_notes",
+            "_grad",
+            "_is_unstepped",
+            "_watches",
             "_staging",
             "_number",
             "_group",
@@ -345,7 +346,7 @@ class PartialFC(nn.Module):
         gradient = result.gradient[:n] * np.float32(self.world.size)
         if self._doubtful is not None:
             gradient[self._doubtful[:n]] = np.nan
-        self._note_gradient()
+        self._watch_gradient()
         loss = torch.tensor(total / batch, dtype=torch.float32, device=features.device)
         return loss, self._staging.to_device(gradient, features.device)
 
@@ -353,27 +354,31 @@ class PartialFC(nn.Module):
         """Ends what was begun and not kept."""
         if self._turn is None:
             return
-        grad = self.weight.grad
-        if grad is not None and self._grad_version == (id(grad), grad._version) and self._turn.features is not None:
-            raise AccumulationError(
-                "forward was called twice without a step of the optimiser or a zero_grad between: gradients are not accumulated over "
-                "several steps of the cluster; give the whole batch at once (batch.size), or call head.abandon() if the step is to be "
-                "thrown away"
-            )
+        self._is_unstepped = self._turn.features is not None
         log.info("step %d was not followed by a step of the optimiser: it is undone", self._turn.step)
         self.abandon()
 
-    def _note_gradient(self) -> None:
+    def _watch_gradient(self) -> None:
+        """Notices when gradients of two losses are added up, which the cluster cannot do."""
+        if self._watches:
+            return
+        self._watches = True
         head = weakref.ref(self)
 
         def note(parameter: Tensor) -> None:
-            this = head()
-            if this is not None and parameter.grad is not None:
-                this._grad_version = (id(parameter.grad), parameter.grad._version)
+            this, grad = head(), parameter.grad
+            if this is None or grad is None:
+                return
+            before, this._grad = this._grad, (grad, grad._version)
+            # A zero_grad between makes another tensor, or changes it once more.
+            if this._is_unstepped and before is not None and before[0] is grad and grad._version == before[1] + 1:
+                raise AccumulationError(
+                    "backward was called for two losses of the head without a step of the optimiser or a zero_grad between: gradients are "
+                    "not accumulated over several steps of the cluster; give the whole batch at once (batch.size)"
+                )
+            this._is_unstepped = False
 
-        if not self._notes:
-            self._notes = True
-            self.weight.register_post_accumulate_grad_hook(note)  # type: ignore[no-untyped-call]
+        self.weight.register_post_accumulate_grad_hook(note)  # type: ignore[no-untyped-call]
 
     def _open(self, labels: I64) -> Turn:
         session, count = self.session, self.local_batch_size
