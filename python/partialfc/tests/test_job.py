@@ -149,6 +149,24 @@ def test_a_missing_rank_is_named(cluster: Start) -> None:
         rank.head.session.place()
 
 
+def test_a_rank_that_hangs_is_named(cluster: Start) -> None:
+    settings = configuration(1)
+    settings["cluster"]["stuck_seconds"] = 2
+    one = cluster(settings, shards=1)
+    both = worlds(2)
+    ranks = [Rank(one, world, timeout=40) for world in both]
+    in_threads(lambda rank: ranks[rank].step(0), 2)
+    session = ranks[0].head.session
+    session.timeout = 12
+    # Rank 1 does not call the head any more.
+    ranks[0].head._mean = "batch"
+    x, labels = small_job.batch(1)
+    with pytest.raises(partialfc.NoAnswer, match="rank 1"):
+        ranks[0].head(ranks[0].network(x[:8]), labels[:8])
+    with partialfc.Client(one.endpoint) as client:
+        print(client.status()["reason"], client.status().get("waitingFor"))
+
+
 def test_ranks_that_do_not_divide_the_batch(cluster: Start) -> None:
     one = cluster(configuration(1), shards=1)
     rank = Rank(one, worlds(3)[0], timeout=10)

@@ -74,6 +74,8 @@ class Engine:
         self._ready_pause = 0.5
         self._reported: tuple[int, int, int] | None = None
         self._stopping = False
+        self._state = ""
+        """What the coordinator said last of the run, for people."""
         self._shards = ShardConnections(keys.shards if keys else None, self._shard_hello)
         self._link = Link(endpoint, keys.coordinator if keys else None)
         self._thread = threading.Thread(target=self._run, name="partialfc", daemon=True)
@@ -134,6 +136,8 @@ class Engine:
                 self._take_welcome(body)
             elif isinstance(body, Plan):
                 self._take_plan(body)
+            elif isinstance(body, messages.HeartbeatReply):
+                self._state = body.state
             elif isinstance(body, messages.Refusal):
                 self._take_refusal(body)
             elif isinstance(body, messages.Classes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -214,4 +215,16 @@ class Session(Engine):
         unreachable = [f"shard-{number} at {endpoint}" for number, endpoint in self._shards.unreachable.items()]
         if unreachable:
             return f"a welcome from {', '.join(unreachable)}"
-        return attempt.describe() if attempt.waits_for else "the other ranks and the coordinator's commit"
+        whom = attempt.describe() if attempt.waits_for else "the other ranks and the coordinator's commit"
+        return f"{whom}; the coordinator says: {self._with_ranks(self._state, plan)}" if self._state else whom
+
+    @staticmethod
+    def _with_ranks(text: str, plan: Plan) -> str:
+        """What the coordinator says of its workers, with their ranks."""
+        ranks = {one.worker.number: rank for rank, one in enumerate(plan.ranks) if one.worker}
+
+        def name(found: re.Match[str]) -> str:
+            rank = ranks.get(int(found.group(1)))
+            return found.group() if rank is None else f"rank {rank} ({found.group()})"
+
+        return re.sub(r"worker-(\d+)", name, text)
