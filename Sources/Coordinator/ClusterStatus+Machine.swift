@@ -63,6 +63,11 @@ extension ClusterStatus {
                 pending: machine.taskPending.map { "\($0)" })
             task?.problems = Dictionary(uniqueKeysWithValues: machine.taskFailures.map { ("\($0.key)", $0.value) })
         }
+        job = machine.job.map { job in
+            Job(
+                id: job.name, since: job.since, worldSize: job.ranks.count,
+                missingRanks: job.ranks.indices.filter { job.ranks[$0] == nil })
+        }
         let isOver = ["finishing", "finished", "failed"].contains(state)
         moves = (isOver ? [] : machine.moves).map {
             Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)

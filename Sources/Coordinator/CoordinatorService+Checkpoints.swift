@@ -22,10 +22,12 @@ extension CoordinatorService {
             do {
                 let written = try CheckpointManifest.files(details)
                 try CheckpointReader.checkFiles(written, in: checkpoint.partialDirectory)
+                let jobFiles = try CheckpointManifest.jobFiles(details)
+                try CheckpointReader.checkFiles(jobFiles ?? [], in: checkpoint.partialDirectory)
                 // Every slice must be there, or it is refused.
                 try CheckpointManifest(
                     step: checkpoint.step, operations: operations, rates: rates, setup: setup,
-                    files: written, past: checkpoint.past
+                    files: written, past: checkpoint.past, jobFiles: jobFiles
                 ).write(to: checkpoint.partialDirectory)
                 try CheckpointReader.publish(checkpoint.partialDirectory, as: checkpoint.directory)
             } catch { problem = "\(error)" }

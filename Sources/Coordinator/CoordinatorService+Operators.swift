@@ -164,7 +164,7 @@ extension CoordinatorService {
         let limit = max(1, min(limit, ClusterPages.pointLimit))
         if let monitor { return monitor.history(limit: limit) }
         let configuration = setup.configuration
-        var history = StepHistory(totalSteps: configuration.totalSteps, batchSize: configuration.batch.size)
+        var history = StepHistory(totalSteps: configuration.knownSteps, batchSize: configuration.batch.size)
         for report in machine.status(at: now).history { history.append(StepFigures(report)) }
         for evaluation in evaluations.values { history.append(evaluation) }
         return history.history(limit: limit)

@@ -12,6 +12,12 @@ import Wire
 extension CoordinatorService {
     var stateName: String { machine.status(at: now).stateName }
 
+    /// The same with whom it waits for: the ranks of a job have nothing else to tell their trainer by.
+    var stateInWords: String {
+        let waiting = machine.waitingFor(now)
+        return waiting.isEmpty ? stateName : "\(stateName): \(waiting)"
+    }
+
     var status: ClusterStatus {
         var status = ClusterStatus(
             machine.status(at: now), setup: setup, registry: registry, clusterID: cluster.id, notes: members)

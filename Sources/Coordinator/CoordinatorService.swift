@@ -122,7 +122,7 @@ final class CoordinatorService: @unchecked Sendable {
     func run() {
         let configuration = setup.configuration
         log.info(
-            "listening at \(endpoint): cluster \(cluster.id), \(configuration.data.classes) classes × \(configuration.backbone.embeddingSize), \(configuration.totalSteps) steps of \(configuration.batch.size) samples"
+            "listening at \(endpoint): cluster \(cluster.id), \(configuration.data.classes) classes × \(configuration.backbone.embeddingSize), \(configuration.isEndless ? "steps" : "\(configuration.totalSteps) steps") of \(configuration.batch.size) samples"
         )
         log.info("exchange \(setup.exchangeReason)")
         perform(machine.start(at: now))
@@ -205,7 +205,8 @@ final class CoordinatorService: @unchecked Sendable {
             }
             server.send(
                 .heartbeatReply(
-                    HeartbeatReply(committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateName)),
+                    HeartbeatReply(
+                        committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateInWords)),
                 to: peer, request: request)
             // Others say it when they join: nobody who is not let in begins a term.
             if isMember, beat.term > 0 {
@@ -319,7 +320,7 @@ final class CoordinatorService: @unchecked Sendable {
                     peer, role: hello.role, incarnation: hello.incarnation, endpoint: hello.endpoint,
                     previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state,
                     place: hello.place, replaces: hello.replaces == 0 ? nil : hello.replaces,
-                    writesResults: hello.writesResults),
+                    writesResults: hello.writesResults, job: hello.job),
                 at: now))
     }
 

@@ -27,6 +27,7 @@ extension Decoder {
         hello.term = try Field.number(c.term, "term")
         hello.coordinator = c.coordinator
         hello.replaces = c.replaces
+        hello.job = try c.job.map { try job($0.pointee) }
         return hello
     }
 

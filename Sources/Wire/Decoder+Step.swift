@@ -39,7 +39,8 @@ extension Decoder {
             exchange: try Field.value(Exchange.self, c.exchange, "exchange"),
             learningRate: try Field.learningRate(c.learning_rate), ranks: ranks, shards: shards,
             moves: try moves(c.moves, c.n_moves), activity: activity, past: c.past, coordinator: c.coordinator,
-            committedID: try committedID(c.committed_id, c.committed))
+            committedID: try committedID(c.committed_id, c.committed),
+            job: try c.job.map { try planJob($0.pointee) })
     }
 
     static func stepDone(_ c: Partialfc__StepDone) throws -> StepDone {
@@ -57,7 +58,8 @@ extension Decoder {
             shardSeconds: try UnsafeBufferPointer(
                 start: c.shard_seconds,
                 count: Field.count(c.n_shard_seconds, "shard_seconds", limit: Bound.members)
-            ).map { try Field.measure($0, "shard_seconds") })
+            ).map { try Field.measure($0, "shard_seconds") },
+            learningRate: c.learning_rate == 0 ? nil : try Field.learningRate(c.learning_rate))
         return StepDone(member: try member(c.member), incarnation: c.incarnation, result: result)
     }
 

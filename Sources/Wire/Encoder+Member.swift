@@ -23,6 +23,7 @@ extension Encoder {
             $0.term = try Field.number(hello.term, "term")
             $0.coordinator = hello.coordinator
             $0.replaces = hello.replaces
+            if let job = hello.job { $0.job = try self.job(job) }
         }
     }
 

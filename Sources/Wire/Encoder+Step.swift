@@ -58,6 +58,7 @@ extension Encoder {
             $0.moves = try moves(plan.moves)
             $0.past = plan.past
             $0.coordinator = plan.coordinator
+            if let job = plan.job { $0.job = try planJob(job) }
             if let id = plan.committedID { $0.committed_id = try step(id) }
         }
     }
@@ -79,6 +80,7 @@ extension Encoder {
             $0.update_seconds = try Field.measure(result.updateSeconds, "update_seconds")
             $0.n_shard_seconds = try Field.count(result.shardSeconds.count, "shard_seconds", limit: Bound.members)
             $0.shard_seconds = arena.array(try result.shardSeconds.map { try Field.measure($0, "shard_seconds") })
+            $0.learning_rate = try Field.learningRate(result.learningRate ?? 0)
         }
     }
 

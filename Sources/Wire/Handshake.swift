@@ -2,7 +2,7 @@ public import Cluster
 public import StepProtocol
 
 /// The version of the protocol that this module speaks. Peers of another one are refused.
-public let wireProtocolVersion = 3
+public let wireProtocolVersion = 4
 
 /// The first message on a connection: who connects, and what it expects to find.
 public struct Hello: Sendable, Equatable {
@@ -37,6 +37,8 @@ public struct Hello: Sendable, Equatable {
     public var coordinator: UInt64 = 0
     /// Of a worker: the incarnation of the process that it was before, which is dead; 0 for none.
     public var replaces: UInt64 = 0
+    /// Of a worker with a network of its own: the job that it is a rank of.
+    public var job: JobRank?
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role

@@ -41,7 +41,10 @@ public struct HandshakePolicy: Sendable {
             return refuse(
                 .configuration, "runs the configuration \"\(configurationHash)\"", "\"\(hello.configurationHash)\"")
         }
-        if let instructionSet, !KernelChoice(instructionSet).agrees(with: KernelChoice(hello.instructionSet)) {
+        // What a job computes with is its own affair.
+        if let instructionSet, hello.job == nil,
+            !KernelChoice(instructionSet).agrees(with: KernelChoice(hello.instructionSet))
+        {
             return refuse(.instructionSet, "computes with \"\(instructionSet)\"", "\"\(hello.instructionSet)\"")
         }
         return .success(())

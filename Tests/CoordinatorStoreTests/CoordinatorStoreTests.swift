@@ -16,7 +16,7 @@ import Testing
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(17) {
+        switch number(18) {
         case 0: return .term(number(100), committed: number(100) - 1)
         case 1: return .committed(StepID(term: number(3), step: number(20), attempt: number(3)))
         case 2:
@@ -62,6 +62,13 @@ import Testing
         case 11: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
         case 12: return .pasts((0..<number(4)).map { Past(name: .max - UInt64(number(9)), since: $0 - 1) })
         case 13: return .safe(number(1000) - 1)
+        case 16:
+            var jobs = JobHistory()
+            jobs.ended = (0..<number(4)).map { UInt64.max - UInt64($0) }
+            jobs.current =
+                number(3) == 0
+                ? nil : .init(id: .max, incarnations: [1 << 63, UInt64(number(9))], since: number(9) - 1)
+            return .jobs(jobs)
         case 15:
             return .paces(Dictionary(uniqueKeysWithValues: (0..<number(4)).map { ($0 * 3, 1 / Double(1 + number(9))) }))
         case 14: return .attempts((0..<number(5)).map { StepID(term: number(3), step: 9 + $0, attempt: number(2)) })

@@ -22,7 +22,7 @@ import Wire
 
     @Test func refusalsNameBothValues() {
         let cases: [(RefusalCode, [String], Hello)] = [
-            (.protocolVersion, ["3", "1"], hello { $0.protocolVersion = 1 }),
+            (.protocolVersion, ["4", "1"], hello { $0.protocolVersion = 1 }),
             (.clusterID, ["glyphs", "faces"], hello { $0.clusterID = "faces" }),
             (.embeddingSize, ["512", "128"], hello { $0.embeddingSize = 128 }),
             (.classCount, ["5530 classes", "3000"], hello { $0.classCount = 3000 }),
@@ -65,6 +65,9 @@ import Wire
         ] {
             #expect(!isAccepted(kernels), "\(kernels)")
         }
+        // What a job computes with is its own affair.
+        let outside = hello { $0.job = JobRank(id: 1, rank: 0, worldSize: 1) }
+        if case .failure(let refusal) = policy.check(outside) { Issue.record("\(refusal)") }
         let shard = KernelChoice("openblas Haswell")
         #expect(shard.union(KernelChoice("openblas Zen, onednn avx2")).description == "openblas Haswell, onednn avx2")
         #expect(shard.union(shard) == shard)

@@ -102,7 +102,7 @@ import Wire
 
     /// The same bytes, put together without protobuf-c.
     @Test func theBytesFollowFromTheSchema() throws {
-        let hello = Proto().number(2, 3).text(3, "glyphs").number(5, 300).number(8, 5530).text(10, "avx512")
+        let hello = Proto().number(2, 4).text(3, "glyphs").number(5, 300).number(8, 5530).text(10, "avx512")
             .number(11, 2).signed(14, -1)
         #expect(PageTests.blocks["hello"] == Proto().number(1, 1).message(16, hello).bytes)
         let request = Proto().number(1, 300).message(2, Proto().number(1, 12).number(3, 2)).number(4, 1).number(5, 3)

@@ -35,6 +35,14 @@ import Wire
         #expect(Set(Samples.all().map(\.name)).isSuperset(of: allowed.keys))
     }
 
+    @Test func aWorkerDoesTasksInItsOwnNameOnly() throws {
+        for role in KeyRole.allCases {
+            let done = TaskDone(
+                member: MemberID(.worker, 1), incarnation: 1, number: 1, outcome: .done(detail: "[]"))
+            #expect((try key(role).objection(to: .taskDone(done), from: done.member) == nil) == (role == .worker))
+        }
+    }
+
     @Test func helloNeedsTheKeyOfItsRole() throws {
         let roles: [KeyRole: MemberRole] = [
             .shard: .shard, .worker: .worker, .operator: .operator, .reader: .operator,

@@ -36,6 +36,7 @@ enum Samples {
                 recent: [.skipped(69_998), StepID(term: 9, step: 69_999, attempt: 1)]))
         (hello.term, hello.coordinator) = (9, .max)
         hello.replaces = .max - 1
+        hello.job = JobRank(id: .max - 2, rank: 3, worldSize: 4, step: 69_999, past: 0xF00_0000_0001)
         return hello
     }
 
@@ -83,7 +84,8 @@ enum Samples {
                 member: worker, incarnation: 7,
                 result: StepResult(
                     id: id, microBatches: 2..<4, lossSums: [1.25, .infinity], gradientNorm: 5, backboneSeconds: 0.5,
-                    exchangeSeconds: 0.25, totalSeconds: 1, updateSeconds: 0.125, shardSeconds: [0.5, 0.75]))),
+                    exchangeSeconds: 0.25, totalSeconds: 1, updateSeconds: 0.125, shardSeconds: [0.5, 0.75],
+                    learningRate: 0.25))),
         .stepFailed(
             StepFailed(member: worker, incarnation: 7, id: id, code: .labelOutOfRange, message: "label 6000 of 5530")),
         .stepFailed(
@@ -144,7 +146,8 @@ enum Samples {
                     denseSlices: SliceSet(1..<8)),
                 .init(shard: MemberID(.shard, 4), endpoint: "tcp://h:2", slices: [], denseSlices: []),
             ],
-            moves: moves, activity: activity, committedID: StepID(term: 3, step: 69_999, attempt: 2))
+            moves: moves, activity: activity, committedID: StepID(term: 3, step: 69_999, attempt: 2),
+            job: PlanJob(id: .max - 2, worldSize: 4, setsRate: true))
     }
 
     static func request(_ payload: [Tensor]) -> WireMessage {

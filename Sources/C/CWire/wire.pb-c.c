@@ -502,6 +502,51 @@ void   partialfc__hello__free_unpacked
   assert(message->base.descriptor == &partialfc__hello__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__job__init
+                     (Partialfc__Job         *message)
+{
+  static const Partialfc__Job init_value = PARTIALFC__JOB__INIT;
+  *message = init_value;
+}
+size_t partialfc__job__get_packed_size
+                     (const Partialfc__Job *message)
+{
+  assert(message->base.descriptor == &partialfc__job__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__job__pack
+                     (const Partialfc__Job *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__job__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__job__pack_to_buffer
+                     (const Partialfc__Job *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__job__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__Job *
+       partialfc__job__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__Job *)
+     protobuf_c_message_unpack (&partialfc__job__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__job__free_unpacked
+                     (Partialfc__Job *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__job__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__shard_state__init
                      (Partialfc__ShardState         *message)
 {
@@ -1115,6 +1160,51 @@ void   partialfc__plan__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &partialfc__plan__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__plan_job__init
+                     (Partialfc__PlanJob         *message)
+{
+  static const Partialfc__PlanJob init_value = PARTIALFC__PLAN_JOB__INIT;
+  *message = init_value;
+}
+size_t partialfc__plan_job__get_packed_size
+                     (const Partialfc__PlanJob *message)
+{
+  assert(message->base.descriptor == &partialfc__plan_job__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__plan_job__pack
+                     (const Partialfc__PlanJob *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__plan_job__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__plan_job__pack_to_buffer
+                     (const Partialfc__PlanJob *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__plan_job__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__PlanJob *
+       partialfc__plan_job__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__PlanJob *)
+     protobuf_c_message_unpack (&partialfc__plan_job__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__plan_job__free_unpacked
+                     (Partialfc__PlanJob *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__plan_job__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   partialfc__boundary_task__restore__init
@@ -3057,7 +3147,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[19] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[20] =
 {
   {
     "role",
@@ -3287,6 +3377,18 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[19] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "job",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, job),
+    &partialfc__job__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
@@ -3298,6 +3400,7 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   12,   /* field[12] = host */
   4,   /* field[4] = incarnation */
   9,   /* field[9] = instruction_set */
+  19,   /* field[19] = job */
   3,   /* field[3] = name */
   13,   /* field[13] = previous_number */
   11,   /* field[11] = process_id */
@@ -3315,7 +3418,7 @@ static const ProtobufCIntRange partialfc__hello__number_ranges[4 + 1] =
   { 16, 14 },
   { 20, 16 },
   { 24, 18 },
-  { 0, 19 }
+  { 0, 20 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -3325,11 +3428,101 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  19,
+  20,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
   4,  partialfc__hello__number_ranges,
   (ProtobufCMessageInit) partialfc__hello__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__job__field_descriptors[5] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Job, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rank",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Job, rank),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "world_size",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Job, world_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "step",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Job, step),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "past",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Job, past),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__job__field_indices_by_name[] = {
+  0,   /* field[0] = id */
+  4,   /* field[4] = past */
+  1,   /* field[1] = rank */
+  3,   /* field[3] = step */
+  2,   /* field[2] = world_size */
+};
+static const ProtobufCIntRange partialfc__job__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor partialfc__job__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.Job",
+  "Job",
+  "Partialfc__Job",
+  "partialfc",
+  sizeof(Partialfc__Job),
+  5,
+  partialfc__job__field_descriptors,
+  partialfc__job__field_indices_by_name,
+  1,  partialfc__job__number_ranges,
+  (ProtobufCMessageInit) partialfc__job__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__shard_state__field_descriptors[5] =
@@ -4770,7 +4963,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   (ProtobufCMessageInit) partialfc__plan__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[18] =
+static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[19] =
 {
   {
     "id",
@@ -4988,6 +5181,18 @@ static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[18] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "job",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, job),
+    &partialfc__plan_job__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__field_indices_by_name[] = {
   7,   /* field[7] = activity */
@@ -4998,6 +5203,7 @@ static const unsigned partialfc__plan__field_indices_by_name[] = {
   3,   /* field[3] = exchange */
   14,   /* field[14] = finishing */
   0,   /* field[0] = id */
+  18,   /* field[18] = job */
   4,   /* field[4] = learning_rate */
   2,   /* field[2] = map_version */
   12,   /* field[12] = moves */
@@ -5014,7 +5220,7 @@ static const ProtobufCIntRange partialfc__plan__number_ranges[3 + 1] =
   { 1, 0 },
   { 20, 15 },
   { 24, 17 },
-  { 0, 18 }
+  { 0, 19 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__descriptor =
 {
@@ -5024,11 +5230,75 @@ const ProtobufCMessageDescriptor partialfc__plan__descriptor =
   "Partialfc__Plan",
   "partialfc",
   sizeof(Partialfc__Plan),
-  18,
+  19,
   partialfc__plan__field_descriptors,
   partialfc__plan__field_indices_by_name,
   3,  partialfc__plan__number_ranges,
   (ProtobufCMessageInit) partialfc__plan__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__plan_job__field_descriptors[3] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__PlanJob, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "world_size",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__PlanJob, world_size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sets_rate",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__PlanJob, sets_rate),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__plan_job__field_indices_by_name[] = {
+  0,   /* field[0] = id */
+  2,   /* field[2] = sets_rate */
+  1,   /* field[1] = world_size */
+};
+static const ProtobufCIntRange partialfc__plan_job__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__plan_job__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.PlanJob",
+  "PlanJob",
+  "Partialfc__PlanJob",
+  "partialfc",
+  sizeof(Partialfc__PlanJob),
+  3,
+  partialfc__plan_job__field_descriptors,
+  partialfc__plan_job__field_indices_by_name,
+  1,  partialfc__plan_job__number_ranges,
+  (ProtobufCMessageInit) partialfc__plan_job__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__boundary_task__restore__field_descriptors[1] =
@@ -5684,7 +5954,7 @@ const ProtobufCMessageDescriptor partialfc__step_prepared__descriptor =
   (ProtobufCMessageInit) partialfc__step_prepared__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[11] =
+static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[12] =
 {
   {
     "member",
@@ -5818,6 +6088,18 @@ static const ProtobufCFieldDescriptor partialfc__step_done__field_descriptors[11
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "learning_rate",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepDone, learning_rate),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_done__field_indices_by_name[] = {
   6,   /* field[6] = backbone_seconds */
@@ -5825,6 +6107,7 @@ static const unsigned partialfc__step_done__field_indices_by_name[] = {
   5,   /* field[5] = gradient_norm */
   2,   /* field[2] = id */
   1,   /* field[1] = incarnation */
+  11,   /* field[11] = learning_rate */
   4,   /* field[4] = loss_sums */
   0,   /* field[0] = member */
   3,   /* field[3] = micro_batches */
@@ -5832,10 +6115,11 @@ static const unsigned partialfc__step_done__field_indices_by_name[] = {
   8,   /* field[8] = total_seconds */
   10,   /* field[10] = update_seconds */
 };
-static const ProtobufCIntRange partialfc__step_done__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__step_done__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 20, 11 },
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor partialfc__step_done__descriptor =
 {
@@ -5845,10 +6129,10 @@ const ProtobufCMessageDescriptor partialfc__step_done__descriptor =
   "Partialfc__StepDone",
   "partialfc",
   sizeof(Partialfc__StepDone),
-  11,
+  12,
   partialfc__step_done__field_descriptors,
   partialfc__step_done__field_indices_by_name,
-  1,  partialfc__step_done__number_ranges,
+  2,  partialfc__step_done__number_ranges,
   (ProtobufCMessageInit) partialfc__step_done__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

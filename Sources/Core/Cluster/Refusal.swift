@@ -37,4 +37,12 @@ public enum RefusalCode: UInt16, Sendable, Hashable, Codable, CaseIterable {
     case forbidden = 19
     /// The peer, or others of its kind, have asked for more than is answered at a time.
     case busy = 20
+    /// Another job has taken over, or the cluster has gone back behind what the job holds: its ranks are done.
+    case superseded = 21
+    /// What a worker says of its job contradicts the other ranks, or the run.
+    case jobDisagrees = 22
+    /// The cluster cannot go back to the step that a job begins after.
+    case stepGone = 23
+    /// In `step_failed`: the trainer throws the attempt away.
+    case abandoned = 24
 }

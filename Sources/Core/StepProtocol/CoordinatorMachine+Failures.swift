@@ -64,7 +64,7 @@ extension CoordinatorMachine {
             return suspect(refusal.shard == nil ? [refusal.rank] : [], what, now)
         }
         // It would be so again with this worker. If with every other too, the run fails.
-        return leaveOut([refusal.rank], refusal.message, now) ?? fail("\(id): \(what)")
+        return leaveOut([refusal.rank], refusal.message, now) ?? failJob(refusal.code, what) ?? fail("\(id): \(what)")
     }
 
     /// Something is not finite. If it is of some ranks only, the step is tried once more without them: what comes again with others is

@@ -36,6 +36,7 @@ extension CoordinatorMachine {
     /// The workers of the next attempt: all that live, but for those that are left out. If that is everyone, the one whose pause
     /// ends first is tried alone.
     func world(_ now: Duration) -> [MemberID] {
+        if configuration.job != nil { return jobWorld ?? [] }
         let present = workers.filter(isAlive)
         let able = present.filter { !isLeftOut($0, now) }
         if !able.isEmpty { return able }
@@ -79,6 +80,8 @@ extension CoordinatorMachine {
     /// - Returns: nil if there would be nobody to go on.
     mutating func leaveOut(_ stuck: [Int], _ reason: String, _ now: Duration) -> [Action]? {
         let names = stuck.map { ranks[$0].worker }
+        // A job has all of its ranks or none.
+        if configuration.job != nil { return nil }
         guard workers.contains(where: { isAlive($0) && !names.contains($0) && !isLeftOut($0, now) }) else { return nil }
         var actions: [Action] = []
         for worker in names {
@@ -183,7 +186,7 @@ extension CoordinatorMachine {
     }
 
     /// For whom the attempt waits, in words, once that takes long.
-    func waitingFor(_ now: Duration) -> String {
+    public func waitingFor(_ now: Duration) -> String {
         guard activity == .train else { return "" }
         if let (shard, refused) = refusedByShards.first {
             return "\(shard) has refused \(id): \(refused.message); no worker has reported it yet"
@@ -246,6 +249,7 @@ extension CoordinatorMachine {
     /// One that joins from a place whose workers end again and again waits: a little the second time, then longer.
     mutating func admitWorker(_ worker: MemberID, from place: String, _ now: Duration) -> [Action] {
         live[worker]?.place = place
+        if configuration.job != nil { return [] }
         guard let known = crashes[place], known.count > 1 else { return [] }
         let pause = min(Self.longestPause, configuration.lease / 2 * (1 << min(known.count - 2, 10)))
         guard now < known.last + pause else { return [] }

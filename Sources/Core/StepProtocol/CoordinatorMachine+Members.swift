@@ -12,6 +12,7 @@ extension CoordinatorMachine {
         var place = ""
         var replaces: UInt64?
         var writesResults = false
+        var job: JobRank?
     }
 
     /// Gives a number to a process that passed the handshake. Repeating it gives the same number again.
@@ -20,18 +21,25 @@ extension CoordinatorMachine {
         case .operator:
             return [.refuse(newcomer.peer, .unknownRequest, message: "an operator is not a member of the cluster")]
         case .worker:
+            var replaced: [MemberID] = []
+            if let objection = objection(to: newcomer.job, of: newcomer.incarnation, replaced: &replaced) {
+                return [.refuse(newcomer.peer, objection.code, message: objection.message)]
+            }
             if let member = member(of: newcomer, .worker) { return welcomeBack(newcomer, member, now) }
             guard workers.count < configuration.maximumWorkers else {
                 let message = "there are \(workers.count) workers already; a plan has no room for more"
                 return [.refuse(newcomer.peer, .configuration, message: message)]
             }
             // Only the process itself and what it left where it ran know its incarnation: a stranger cannot say so.
-            var actions: [Action] = []
+            var actions = replaced.flatMap {
+                lose($0, "was started again before its job was complete", forgets: true, level: .info, now)
+            }
             if let replaces = newcomer.replaces, let dead = worker(of: replaces) {
                 actions += lose(dead, "was started again", forgets: true, level: .warning, now)
             }
             let member = MemberID(.worker, record.nextWorker)
-            actions += admit(newcomer, member, now) + [.event(.info, "\(member) joined")]
+            let role = newcomer.job.map { " as rank \($0.rank) of \(JobRank.name($0.id))" } ?? ""
+            actions += admit(newcomer, member, now) + [.event(.info, "\(member) joined\(role)")]
             actions += admitWorker(member, from: newcomer.place, now)
             return actions + welcome(newcomer, member)
         case .shard:
@@ -65,6 +73,7 @@ extension CoordinatorMachine {
         live[member]?.isAlive = true
         live[member]?.goodbye = ""
         live[member]?.writesResults = newcomer.writesResults
+        live[member]?.job = newcomer.job
         live[member]?.logsSteps = newcomer.state.logsSteps
         live[member]?.holdings = newcomer.state.holdings
         if member.role == .shard && !wasAlive { live[member]?.unchecked = newcomer.state }
@@ -85,7 +94,7 @@ extension CoordinatorMachine {
         live[member] = Live(
             peer: newcomer.peer, lastHeard: now, unchecked: member.role == .shard ? newcomer.state : nil,
             logsSteps: newcomer.state.logsSteps, writesResults: newcomer.writesResults,
-            holdings: newcomer.state.holdings, replaced: replaced.suffix(8))
+            holdings: newcomer.state.holdings, job: newcomer.job, replaced: replaced.suffix(8))
         settle(member)
         let isDraining = record.members[member]?.isDraining ?? false
         return decide(
@@ -116,8 +125,9 @@ extension CoordinatorMachine {
     /// Whether a hello was so long on its way that the process which said it has done more since: it had no number yet, and owned slices
     /// when a step was committed. A coordinator that was started again would take them for lost.
     private func isOutdated(_ newcomer: Newcomer, _ member: MemberID) -> Bool {
-        newcomer.previousNumber == nil && !newcomer.state.hasSlices && !isAlive(member) && owns(member)
-            && record.committed >= 0 && record.task == nil && !isOlder
+        if case .restore? = record.task?.kind { return false }
+        return newcomer.previousNumber == nil && !newcomer.state.hasSlices && !isAlive(member) && owns(member)
+            && record.committed >= 0 && !isOlder
     }
 
     private mutating func seat(_ newcomer: Newcomer, _ now: Duration) -> [Action] {

@@ -37,8 +37,16 @@ extension CoordinatorMachine {
     }
 
     /// Every shard loads its slices from a checkpoint.
-    mutating func goBack(to checkpoint: CoordinatorRecord.CheckpointRecord) -> [Action] {
+    ///
+    /// - Parameter forJob: whether the job that trains begins there. Any other is ahead of it, and ends.
+    mutating func goBack(to checkpoint: CoordinatorRecord.CheckpointRecord, forJob: Bool = false) -> [Action] {
         var actions = leaveThePast()
+        if !forJob {
+            actions += endJob(
+                .superseded,
+                "the cluster has gone back to step \(checkpoint.step): start the job again from a checkpoint up to there"
+            )
+        }
         // Class operations that came later are due again at their steps.
         if classVersion != checkpoint.classVersion {
             actions += decide(.operations(record.operations, classVersion: checkpoint.classVersion))

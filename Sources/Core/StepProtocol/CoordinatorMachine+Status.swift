@@ -7,7 +7,7 @@ extension CoordinatorMachine {
         var pending: [MemberID] = []
         if let task = record.task { pending = participants(of: task).filter { acknowledged[$0] == nil } }
         return CoordinatorStatus(
-            current: id, committed: committed, safe: safe, totalSteps: configuration.totalSteps,
+            current: id, job: jobStatus, committed: committed, safe: safe, totalSteps: configuration.totalSteps,
             mapVersion: record.mapVersion, classVersion: classVersion,
             pendingOperations: record.operations.dropFirst(classVersion).map(\.operation), activity: activity,
             taskPending: pending, task: record.task, taskFailures: taskFailures, order: orders.last,

@@ -6,6 +6,7 @@ extension CoordinatorMachine {
     mutating func proceed(_ now: Duration) -> [Action] {
         var actions: [Action] = []
         if activity == .train, let lost = lostMember { actions += abort("\(lost) is gone") }
+        if activity == .train, isSuperseded { actions += abort("another job is there", .info) }
         if activity == .train, isPrepared(now) { actions += commit(now) }
         if activity == .train { actions += judgeFailure(now) }
         if activity == .train { actions += leaveOutWhoIsStuck(now) }
@@ -40,6 +41,10 @@ extension CoordinatorMachine {
                 }
                 if retryAt == nil, let task = record.task {
                     actions += turn(to: .task(task)) + completeTask(now)
+                    continue
+                }
+                if record.task == nil, let taken = takeUpJob() {
+                    actions += taken
                     continue
                 }
                 if retryAt == nil, let begun = nextTask(now) {
@@ -126,6 +131,7 @@ extension CoordinatorMachine {
     /// Why no attempt can begin now, or nil.
     private var pause: String? {
         if let taskProblem, retryAt != nil { return "tried again in a moment: \(taskProblem)\(alternative)" }
+        if let jobObstacle { return jobObstacle }
         let needed = max(1, hasStarted ? 1 : configuration.minimumWorkers)
         let present = workers.count(where: isAlive)
         if present < needed { return "waiting for \(Count.of(needed - present, "more worker"))" }
@@ -185,7 +191,7 @@ extension CoordinatorMachine {
     private mutating func commit(_ now: Duration) -> [Action] {
         let results = ranks.indices.compactMap { self.results[$0] }
         if let (dissenters, message) = disagreement(of: results) {
-            return leaveOut(dissenters, message, now) ?? fail("\(id): \(message)")
+            return leaveOut(dissenters, message, now) ?? failJob(.malformed, message) ?? fail("\(id): \(message)")
         }
         var losses = [Double](repeating: 0, count: configuration.microBatchCount)
         for result in results { losses.replaceSubrange(result.microBatches, with: result.lossSums) }
@@ -201,7 +207,9 @@ extension CoordinatorMachine {
                 id,
                 StepReport(
                     step: id.step, loss: loss, gradientNorm: norm,
-                    learningRate: learningRate(id.step), attempts: id.attempt + 1, worldSize: ranks.count,
+                    learningRate: configuration.job?.setsRate == true
+                        ? results[0].learningRate ?? 0 : learningRate(id.step),
+                    attempts: id.attempt + 1, worldSize: ranks.count,
                     seconds: (now - (stepStart ?? now)) / .seconds(1),
                     results: ranks.indices.map { StepReport.RankResult(worker: ranks[$0].worker, result: results[$0]) })
             )
@@ -247,6 +255,8 @@ extension CoordinatorMachine {
             return []
         }
         let what = "rank \(rank) (\(member)): \(message)"
+        // The trainer throws the step away: its next attempt is another one.
+        if code == .abandoned, configuration.job != nil { return abort(what, .info) }
         guard [.unresponsive, .incarnation, .notWelcomed].contains(code) else {
             let refusal = AttemptFailure.Refusal(rank: rank, code: code, message: message, shard: shard)
             // A shard refuses all ranks for what one of them sent: it knows which, and says so.
@@ -280,7 +290,9 @@ extension CoordinatorMachine {
     mutating func refuseStep(_ message: String) -> [Action] {
         let what = "\(id): \(message)"
         lastSkipped = .init(step: id.step, message: message)
-        guard case .skip(let limit) = configuration.onNotFinite else { return fail(what) }
+        guard case .skip(let limit) = configuration.onNotFinite else {
+            return failJob(.notFinite, what) ?? fail(what)
+        }
         if skippedInARow >= limit { return fail("\(what); \(skippedInARow) steps in a row were skipped before it") }
         toSkip = .init(step: id.step, message: message)
         return [.event(.warning, "\(what); the step is skipped")] + abort(message)

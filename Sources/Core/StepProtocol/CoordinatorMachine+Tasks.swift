@@ -13,6 +13,7 @@ extension CoordinatorMachine {
     /// Begins a task: decided first, then announced.
     mutating func begin(_ kind: BoundaryTask.Kind, step: Int) -> [Action] {
         let task = BoundaryTask(number: max(record.nextTask, highestTask + 1), step: step, kind: kind)
+        if case .checkpoint = kind { jobs.writer = jobLeader }
         acknowledged = [:]
         taskFailures = [:]
         return decide(.task(task)) + turn(to: .task(task))
@@ -26,10 +27,14 @@ extension CoordinatorMachine {
         return decide(.task(nil))
     }
 
-    /// Those who must acknowledge: owners, and for a hand-over the receivers.
+    /// Those who must acknowledge: owners, for a hand-over the receivers, and for a checkpoint the rank 0 of a job, which writes its part
+    /// of the pair.
     func participants(of task: BoundaryTask) -> [MemberID] {
-        guard case .handOver(let moves) = task.kind else { return owners }
-        return Set(owners + moves.map(\.to)).sorted()
+        switch task.kind {
+        case .handOver(let moves): Set(owners + moves.map(\.to)).sorted()
+        case .checkpoint: owners + (jobs.writer.map { [$0] } ?? [])
+        case .skip, .restore, .check, .classes: owners
+        }
     }
 
     mutating func acknowledge(_ number: Int, _ outcome: TaskOutcome, from member: MemberID, _ now: Duration) -> [Action]
@@ -71,9 +76,14 @@ extension CoordinatorMachine {
 
     /// Ends the task if everyone has acknowledged it.
     mutating func completeTask(_ now: Duration) -> [Action] {
-        guard case .task(let task) = activity, participants(of: task).allSatisfy({ acknowledged[$0] != nil }) else {
-            return []
+        guard case .task(let task) = activity else { return [] }
+        if case .checkpoint = task.kind, let writer = jobs.writer, live[writer] == nil {
+            // Without its part it would be no pair.
+            return endTask() + [
+                .event(.warning, "\(writer) is gone: the checkpoint after step \(task.step) is called off")
+            ]
         }
+        guard participants(of: task).allSatisfy({ acknowledged[$0] != nil }) else { return [] }
         let details = acknowledged
         taskProblem = nil
         switch task.kind {
@@ -126,16 +136,38 @@ extension CoordinatorMachine {
             let name =
                 "step-" + String(repeating: "0", count: max(0, 8 - "\(committed + 1)".count)) + "\(committed + 1)"
             let suffix = classVersion > 0 ? "-classes-\(classVersion)" : ""
-            let place = "\(configuration.checkpointDirectory)/\(name)\(suffix)"
+            let place = unused("\(configuration.checkpointDirectory)/\(name)\(suffix)")
             return begin(
                 .checkpoint(directory: place + CoordinatorRecord.CheckpointRecord.partialSuffix), step: committed)
         }
         return nil
     }
 
+    /// Whether a checkpoint is the state in hand. What a job of an earlier past keeps of it may be another.
+    private var isSaved: Bool {
+        record.checkpoints.contains {
+            $0.step == committed && $0.classVersion == classVersion
+                && (configuration.job == nil || $0.past == record.pasts.present)
+        }
+    }
+
+    /// A directory that no checkpoint has which counts: it would be gone if the new one failed or were abandoned.
+    private func unused(_ place: String) -> String {
+        let known = Set(record.checkpoints.map(\.directory))
+        var name = place
+        var number = 1
+        while known.contains(name) {
+            number += 1
+            name = "\(place)-\(number)"
+        }
+        return name
+    }
+
     private func isCheckpointDue(_ now: Duration) -> Bool {
         if configuration.checkpointDirectory.isEmpty || !checkpointsBeingWritten.isEmpty { return false }
-        if wantsCheckpoint { return true }
+        // Its part of the pair is missing while the job is not whole.
+        if record.jobs.current != nil, jobWorld == nil { return false }
+        if wantsCheckpoint { return !isSaved }
         let last = max(record.checkpoints.last?.step ?? configuration.origin?.step ?? -1, lastCheckpointStep)
         if committed <= last { return false }
         let every = configuration.checkpointEverySteps

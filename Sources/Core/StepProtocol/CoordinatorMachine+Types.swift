@@ -7,10 +7,11 @@ extension CoordinatorMachine {
         ///
         /// `incarnation` is drawn at random when a process starts. `previousNumber` is what the process was before, `state` what a
         /// shard holds durably. `place` is where a worker runs, and `replaces` the incarnation of the process that it was there
-        /// before, which is dead. `writesResults`: of a worker, whether it can write the results of the run.
+        /// before, which is dead. `writesResults`: of a worker, whether it can write the results of the run. `job`: of a worker with a
+        /// network of its own.
         case joined(
             PeerID, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
-            place: String = "", replaces: UInt64? = nil, writesResults: Bool = false)
+            place: String = "", replaces: UInt64? = nil, writesResults: Bool = false, job: JobRank? = nil)
         /// A process says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
         /// known). To be told before the rest of its message. Only of a member's process it counts: any other is given a new number, with
         /// which it begins anew.
@@ -177,7 +178,19 @@ public struct CoordinatorStatus: Sendable {
         public var message: String
     }
 
+    /// The job that trains, or that trained last and has not ended.
+    public struct Job: Sendable, Hashable {
+        /// As people read it: 16 hexadecimal digits.
+        public var name: String
+        /// The step that it began after.
+        public var since: Int
+        /// Its ranks; nil for one that is not there.
+        public var ranks: [MemberID?]
+    }
+
     public var current: StepID
+    /// Nil in a run without jobs, and while there is none.
+    public var job: Job?
     public var committed: Int
     /// The newest step that every shard holds durably.
     public var safe: Int

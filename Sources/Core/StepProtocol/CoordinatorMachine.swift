@@ -25,6 +25,8 @@ public struct CoordinatorMachine: Sendable {
         var prepared: StepID?
         /// Of a shard: whether it says what it is prepared for; nil until its first report.
         var tellsPrepared: Bool?
+        /// Of a worker: the job that it is a rank of.
+        var job: JobRank?
         /// Of a worker: what it said last, and when that last changed.
         var activity: (said: WorkerActivity, changed: Duration)?
         /// Of a worker: steps that it was in, and where it runs.
@@ -86,6 +88,7 @@ public struct CoordinatorMachine: Sendable {
     var ending = Ending()
     var evaluations = DueEvaluations()
     var orders = ClassOrders()
+    var jobs = Jobs()
     /// Who could not do the task under way, and why, since it was announced first.
     var taskFailures: [MemberID: String] = [:]
     /// Shards that were told that they may go, by incarnation: they may not have heard it.
@@ -170,10 +173,10 @@ public struct CoordinatorMachine: Sendable {
         switch event {
         case .joined(
             let peer, let role, let incarnation, let endpoint, let previousNumber, let state, let place, let replaces,
-            let writesResults):
+            let writesResults, let job):
             let newcomer = Newcomer(
                 peer: peer, incarnation: incarnation, endpoint: endpoint, previousNumber: previousNumber,
-                state: state ?? ShardState(), place: place, replaces: replaces, writesResults: writesResults)
+                state: state ?? ShardState(), place: place, replaces: replaces, writesResults: writesResults, job: job)
             actions = join(newcomer, role, now)
         case .heartbeat(let peer, let member, let incarnation, let report, let activity):
             actions = heard(peer, member, incarnation, now) { machine in
@@ -246,7 +249,7 @@ public struct CoordinatorMachine: Sendable {
             classVersion: record.classVersion, safe: safe, exchange: configuration.exchange,
             learningRate: learningRate(min(id.step, lastStep)), ranks: ranks, shards: shardMap,
             moves: activeMoves, activity: activity, past: record.pasts.present, coordinator: incarnation,
-            committedID: record.attempt(of: committed))
+            committedID: record.attempt(of: committed), job: planJob)
     }
 
     /// The plan for everyone who can be reached, under a new revision.

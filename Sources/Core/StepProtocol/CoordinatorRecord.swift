@@ -42,6 +42,9 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     /// fast as the others.
     public var paces: [Int: Double] = [:]
 
+    /// The job that trains, and those that have ended.
+    public var jobs = JobHistory()
+
     /// How many attempts are kept: shards tell theirs of fewer steps.
     public static let attemptLimit = 8
 
@@ -129,6 +132,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case safe(Int)
         /// Any division gives the same results.
         case paces([Int: Double])
+        case jobs(JobHistory)
 
         /// Whether it must survive a power cut before anyone hears of it.
         public var mustBeDurable: Bool {
@@ -172,6 +176,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case .pasts(let pasts): self.pasts = pasts
         case .safe(let step): safe = step
         case .paces(let paces): self.paces = paces
+        case .jobs(let jobs): self.jobs = jobs
         }
     }
 }

@@ -30,6 +30,10 @@ public struct Plan: Sendable, Hashable {
     /// The coordinator process that this term is of; 0 if it does not say.
     public var coordinator: UInt64
 
+    /// The job whose processes are the ranks; nil: none, or the run is trained by workers of its own. With one there is no backbone on the
+    /// shards, and a step ends with `backward`.
+    public var job: PlanJob?
+
     /// The most ranks, and the most shards, that a plan has room for.
     public static let memberLimit = 4096
 
@@ -87,7 +91,7 @@ public struct Plan: Sendable, Hashable {
         revision: Int = 0, id: StepID, committed: Int, mapVersion: Int, classVersion: Int = 0, safe: Int = -1,
         exchange: Exchange,
         learningRate: Float, ranks: [Rank], shards: [Shard], moves: [SliceMove] = [], activity: Activity,
-        past: UInt64 = 0, coordinator: UInt64 = 0, committedID: StepID? = nil
+        past: UInt64 = 0, coordinator: UInt64 = 0, committedID: StepID? = nil, job: PlanJob? = nil
     ) {
         self.revision = revision
         self.id = id
@@ -104,6 +108,7 @@ public struct Plan: Sendable, Hashable {
         self.past = past
         self.coordinator = coordinator
         self.committedID = committedID
+        self.job = job
     }
 
     /// What this plan names that a run of these sizes does not have, or nil.

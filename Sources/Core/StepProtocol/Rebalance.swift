@@ -7,7 +7,8 @@ public enum Rebalance {
     public static func initial(shards: [Int], sliceCount: Int, denseSliceCount: Int) -> [SliceName: Int] {
         guard !shards.isEmpty else { return [:] }
         var owners: [SliceName: Int] = [:]
-        for (count, name) in [(sliceCount, SliceName.centers), (denseSliceCount, SliceName.dense)] {
+        for (count, name) in [(sliceCount, SliceName.centers), (denseSliceCount, SliceName.dense)]
+        where count > 0 {
             for (range, shard) in zip(ReductionTree(leafCount: count).evenRanges(shards.count), shards) {
                 for slice in range { owners[name(slice)] = shard }
             }

@@ -6,7 +6,7 @@ extension ShardAttempt {
     ) -> StepReply<Payload>.Outcome? {
         let (rank, phase) = (request.rank, request.phase)
         guard isThere(phase, rank) else { return .missing }
-        if phase == .backward { return .done(empty) }
+        if phase == .backward, !isHeadOnly { return .done(empty) }
         if phase == .forward, ranks[rank].seen.contains(.backward) { return nil }  // stale
         if isComputed(phase, rank) { return request.query == .answer ? nil : .answered }
         ranks[rank].waiting[phase] = peer  // the answer goes over the latest connection
@@ -24,7 +24,7 @@ extension ShardAttempt {
         case .parameters: ranks[rank].waiting[.parameters] == nil
         case .begin: sampleReply != nil
         case .forward: ranks[rank].forwardReply != nil
-        case .backward: true
+        case .backward: !isHeadOnly || updateReply != nil
         case .dense: denseReply != nil
         case .update: updateReply != nil
         }

@@ -27,6 +27,8 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     let id: StepID
     let exchange: Exchange
     let learningRate: Float
+    /// Whether the workers' network is their own: there are no dense slices, and the step ends with `backward`.
+    let isHeadOnly: Bool
     var ranks: [Rank]
     var sample = Progress.idle
     var backward = Progress.idle
@@ -40,7 +42,8 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     /// The time of the event in hand.
     var clock: Duration
 
-    init(_ request: StepRequest<Payload>, at now: Duration) {
+    init(_ request: StepRequest<Payload>, isHeadOnly: Bool, at now: Duration) {
+        self.isHeadOnly = isHeadOnly
         clock = now
         id = request.id
         exchange = request.exchange

@@ -218,6 +218,12 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         if let objection = plan.objection(to: request, from: sender) {
             return [reply(request, peer, .refused(code: objection.code, message: objection.message))]
         }
+        let isHeadOnly = plan.job != nil
+        if isHeadOnly, [.parameters, .dense, .update].contains(request.phase) {
+            let message =
+                "\(request.phase) of \(request.id): the shards of this run hold no backbone, a step ends with backward"
+            return [reply(request, peer, .refused(code: .malformed, message: message))]
+        }
         if request.query != .none, attempt == nil, request.phase <= .begin {
             return [reply(request, peer, .missing)]
         }
@@ -226,7 +232,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         {
             return [notReady]
         }
-        var attempt = attempt ?? ShardAttempt(request, at: clock)
+        var attempt = attempt ?? ShardAttempt(request, isHeadOnly: isHeadOnly, at: clock)
         if let failure = attempt.failure {
             return [reply(request, peer, .refused(code: failure.code, message: failure.message))]
         }
@@ -280,7 +286,12 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
 
         case .backward:
             guard attempt.hasForward(rank) else { return [reply(request, peer, notReady)] }
-            var actions = [reply(request, peer, .done(empty))]
+            var actions: [Action] = []
+            if !attempt.isHeadOnly || attempt.updateReply != nil {
+                actions = [reply(request, peer, .done(empty))]
+            } else {
+                attempt.ranks[rank].waiting[.backward] = peer
+            }
             if isNew {
                 attempt.ranks[rank].seen.insert(.backward)
                 attempt.ranks[rank].forwardReply = nil  // the worker has it
@@ -330,6 +341,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
             return attempt.answer([rank], .forward, .done(payload))
         case .backward:
             attempt.backward = .done
+            if attempt.isHeadOnly { (attempt.dense, attempt.updateInput) = (.done, empty) }
             return attempt.startUpdate()
         case .dense(let payload):
             attempt.dense = .done
@@ -338,7 +350,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         case .update(let payload):
             attempt.update = .done
             attempt.updateReply = payload
-            return [.prepared(id)] + attempt.answer(attempt.ranks.indices, .update, .done(payload))
+            let last: (StepPhase, Payload) = attempt.isHeadOnly ? (.backward, empty) : (.update, payload)
+            return [.prepared(id)] + attempt.answer(attempt.ranks.indices, last.0, .done(last.1))
         }
     }
 

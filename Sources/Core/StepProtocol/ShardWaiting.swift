@@ -86,6 +86,7 @@ extension ShardAttempt {
         if !seen.contains(.forward) && !seen.contains(.backward) { return .forward }
         if !hasForward(rank) { return nil }
         if !seen.contains(.backward) { return .backward }
+        if isHeadOnly { return nil }
         if !seen.contains(.dense) { return .dense }
         // One rank's `update` is enough.
         return denseReply != nil && update == .idle && updateInput == nil ? .update : nil

@@ -18,11 +18,15 @@ public struct StepResult: Sendable, Hashable, Codable {
     public var updateSeconds: Double
     /// By index in the plan's shards: seconds from a request's first sending to its answer, summed over the phases.
     public var shardSeconds: [Double]
+    /// The rate that a job has chosen; nil: the plan's.
+    public var learningRate: Float?
 
     public init(
         id: StepID, microBatches: Range<Int>, lossSums: [Double], gradientNorm: Double, backboneSeconds: Double,
-        exchangeSeconds: Double, totalSeconds: Double, updateSeconds: Double = 0, shardSeconds: [Double] = []
+        exchangeSeconds: Double, totalSeconds: Double, updateSeconds: Double = 0, shardSeconds: [Double] = [],
+        learningRate: Float? = nil
     ) {
+        self.learningRate = learningRate
         self.id = id
         self.microBatches = microBatches
         self.lossSums = lossSums

@@ -43,7 +43,7 @@ extension Plan {
         if request.exchange != exchange {
             return (.malformed, "\(what) uses exchange \(request.exchange), the plan \(exchange)")
         }
-        if request.learningRate.bitPattern != learningRate.bitPattern {
+        if job?.setsRate != true, request.learningRate.bitPattern != learningRate.bitPattern {
             return (.malformed, "\(what) has learning rate \(request.learningRate), the plan \(learningRate)")
         }
         return nil

@@ -72,7 +72,8 @@ extension WorkerMachine {
             return compute(.softmax(exchange: plan.exchange, replies: replies), now)
         case .backward:
             self.attempt?.shards[shard].replies[.backward] = nil
-            return []
+            guard plan.job != nil, attempt.allAnswered(.backward) else { return [] }
+            return report(.done(attempt.result(at: now)), now)
         case .dense:
             guard attempt.allAnswered(.dense), let replies = self.attempt?.takeReplies(.dense) else { return [] }
             return compute(.norm(replies: replies), now)
@@ -99,7 +100,8 @@ extension WorkerMachine {
                 .flatMap { request(.forward, of: $0, payload, now) }
         case .softmax(let payloads, let lossSums):
             self.attempt?.lossSums = lossSums
-            return requests(.backward, payloads, .softmax, now) { $0.compute(.backpropagate, now) }
+            let isHeadOnly = plan.job != nil
+            return requests(.backward, payloads, .softmax, now) { isHeadOnly ? [] : $0.compute(.backpropagate, now) }
         case .backpropagate(let payloads):
             return requests(.dense, payloads, .backpropagate, now) { _ in [] }
         case .norm(let payload, let gradientNorm):

@@ -130,7 +130,8 @@ public struct WorkerMachine<Payload: Sendable>: Sendable {
 
     private mutating func start(_ now: Duration) -> [Action] {
         guard let plan, let attempt else { return [] }
-        if held == .committed(term: plan.id.term, plan.committed) { return startComputing(now) }
+        // A job holds its own parameters.
+        if plan.job != nil || held == .committed(term: plan.id.term, plan.committed) { return startComputing(now) }
         held = .none
         return attempt.shards.indices.flatMap { request(.parameters, of: $0, empty, now) }
     }

@@ -52,6 +52,8 @@ public struct ClusterStatus: Codable, Sendable {
     public var stepAge: Double
     /// Whether speed and time left are of the past: no step was committed for much longer than one takes.
     public var isStale: Bool
+    /// The job that trains, in a run with `data.kind: external`; nil while there is none.
+    public var job: Job?
     /// The last figures of every evaluation set.
     public var evaluations: [Evaluation]
     /// What the shards do at this step boundary, also while some cannot; nil while there is nothing to do.

@@ -74,6 +74,8 @@ public struct RunSetup: Sendable {
             )
         }
         switch head.exchange {
+        case "auto" where configuration.isExternal:
+            (exchange, exchangeReason) = (.features, "features: the network is a job's, which need not hold rows")
         case "rows": (exchange, exchangeReason) = (.rows, "rows: as configured")
         case "features": (exchange, exchangeReason) = (.features, "features: as configured")
         default:

@@ -90,6 +90,7 @@ extension CoordinatorDatabase {
                     arguments: [position, Int64(bitPattern: past.name), past.since])
             }
         case .safe(let step): try update(db, "safe = ?", [step])
+        case .jobs(let jobs): try update(db, "jobs = ?", [try json(jobs)])
         case .paces(let paces):
             try db.execute(sql: "DELETE FROM pace")
             for (worker, seconds) in paces {

@@ -26,6 +26,8 @@ extension CoordinatorDatabase {
         record.failure = row["failure"]
         record.resultsStep = row["results_step"]
         record.safe = row["safe"]
+        let jobs: String? = row["jobs"]
+        record.jobs = try jobs.map { try value(JobHistory.self, $0) } ?? JobHistory()
         for row in try Row.fetchAll(db, sql: "SELECT kind, number, shard FROM slice") {
             record.owners[SliceName(kind: row["kind"], number: row["number"])] = row["shard"]
         }

@@ -129,6 +129,9 @@ extension CoordinatorDatabase {
         migrator.registerMigration("head kernels") { db in
             try db.execute(sql: "ALTER TABLE cluster ADD COLUMN least_head_kernels TEXT;")
         }
+        migrator.registerMigration("jobs") { db in
+            try db.execute(sql: "ALTER TABLE cluster ADD COLUMN jobs TEXT;")
+        }
         return migrator
     }
 }

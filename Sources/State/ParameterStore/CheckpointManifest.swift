@@ -5,6 +5,8 @@ public import Cluster
 /// Written last, so that a directory with a manifest has all its files.
 public struct CheckpointManifest: Sendable, Hashable, Codable {
     public static let currentFormat = 1
+    /// The folder of a checkpoint for what a job keeps.
+    public static let jobFolder = "job"
 
     /// One file: a slice.
     public struct File: Sendable, Hashable, Codable {
@@ -21,6 +23,25 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
             self.slice = slice
             self.bytes = bytes
             self.hash = hash
+        }
+    }
+
+    /// A file that the job which trains wrote beside the slices, in the folder `job`.
+    public struct JobFile: Sendable, Hashable, Codable {
+        /// Relative to the checkpoint's directory: `job/…`.
+        public var name: String
+        public var bytes: Int
+
+        public init(name: String, bytes: Int) {
+            self.name = name
+            self.bytes = bytes
+        }
+
+        /// Whether it is in the folder of jobs, and nowhere else.
+        public var isInItsFolder: Bool {
+            let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+            return parts.count > 1 && parts[0] == CheckpointManifest.jobFolder
+                && parts.dropFirst().allSatisfy { !["", ".", ".."].contains($0) }
         }
     }
 
@@ -49,13 +70,15 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     public var files: [File]
     /// The name of the past of the run that it is of (`Past.name`); missing in those of earlier versions.
     public var past: UInt64?
+    /// What a job with a network of its own keeps of the same step; missing without one.
+    public var jobFiles: [JobFile]?
 
     public init(
         step: Int, classVersion: Int, operations: String, rates: [LearningRateChange] = [], configuration: String,
         fingerprint: String, sliceCount: Int,
         denseSliceCount: Int, classCount: Int, embeddingSize: Int, format: TableFormat = .f32,
         denseFormat: TableFormat = .f32, created: String,
-        files: [File], past: UInt64? = nil
+        files: [File], past: UInt64? = nil, jobFiles: [JobFile]? = nil
     ) {
         formatVersion = Self.currentFormat
         self.step = step
@@ -73,6 +96,7 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         self.created = created
         self.files = files
         self.past = past
+        self.jobFiles = jobFiles
     }
 
     /// How a slice is kept.

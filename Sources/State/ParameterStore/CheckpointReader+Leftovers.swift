@@ -37,8 +37,21 @@ extension CheckpointReader {
         }
     }
 
+    /// Removes what a job keeps of a checkpoint: its folder, with everything in it.
+    ///
+    /// - Throws: `CenterStoreError` if it cannot be removed.
+    static func deleteJobFiles(of directory: String) throws(CenterStoreError) {
+        let path = "\(directory)/\(CheckpointManifest.jobFolder)"
+        guard FileIO.exists(path) else { return }
+        do { try FileManager.default.removeItem(atPath: path) } catch {
+            throw CenterStoreError(.io, "\(path) cannot be removed: \(error)")
+        }
+    }
+
     private static func newestChange(in directory: String) -> Date {
-        let paths = [directory, directory + "/slices", directory + "/dense"]
+        let paths = [
+            directory, directory + "/slices", directory + "/dense", "\(directory)/\(CheckpointManifest.jobFolder)",
+        ]
         return paths.compactMap {
             (try? FileManager.default.attributesOfItem(atPath: $0))?[.modificationDate] as? Date
         }.max() ?? .distantPast
@@ -53,6 +66,25 @@ extension CheckpointReader {
     ) throws(CenterStoreError) {
         for entry in files {
             let path = "\(directory)/\(entry.path)"
+            let size = try StoreFile(path, .read).byteCount
+            guard size == entry.bytes else {
+                throw CenterStoreError(.damaged, "\(path) has \(size) bytes instead of \(entry.bytes)")
+            }
+        }
+    }
+
+    /// Checks that what a job keeps of a checkpoint is there, as long as the job has said.
+    ///
+    /// - Throws: `CenterStoreError` that names the first file that is not, or that is not in the folder of jobs.
+    public static func checkFiles(
+        _ files: [CheckpointManifest.JobFile], in directory: String
+    ) throws(CenterStoreError) {
+        for entry in files {
+            guard entry.isInItsFolder else {
+                throw CenterStoreError(
+                    .damaged, "\(entry.name) is not in the folder \(CheckpointManifest.jobFolder) of \(directory)")
+            }
+            let path = "\(directory)/\(entry.name)"
             let size = try StoreFile(path, .read).byteCount
             guard size == entry.bytes else {
                 throw CenterStoreError(.damaged, "\(path) has \(size) bytes instead of \(entry.bytes)")

@@ -99,6 +99,11 @@ public struct CheckpointReader: Sendable {
             done += entry.bytes
             progress(done, total)
         }
+        for file in manifest.jobFiles ?? [] {
+            do throws(CenterStoreError) { try Self.checkFiles([file], in: directory) } catch {
+                problems.append(error.description)
+            }
+        }
         return problems
     }
 
@@ -142,6 +147,7 @@ public struct CheckpointReader: Sendable {
             }
             if try FileIO.names(in: path).isEmpty { try FileIO.removeDirectory(path) }
         }
+        try deleteJobFiles(of: directory)
         if try FileIO.names(in: directory).isEmpty { try FileIO.removeDirectory(directory) }
     }
 }

@@ -13,7 +13,9 @@ extension AcceptedKey {
         case .acknowledged, .readClasses: return nil
         case .heartbeat, .leave: return only([.shard, .worker], message)
         case .ready, .stepDone, .stepFailed, .evaluation, .resultsDone, .stepRequest: return only([.worker], message)
-        case .taskDone, .stepPrepared, .transferRequest: return only([.shard], message)
+        // The rank 0 of a job writes its part of a checkpoint. Nobody speaks for a member of another role.
+        case .taskDone(let done): return only([done.member.role == .worker ? .worker : .shard], message)
+        case .stepPrepared, .transferRequest: return only([.shard], message)
         case .readRows, .readSliceHashes: return only([.operator, .reader], message)
         case .operatorRequest(let request): return objection(to: request, from: member)
         case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,

@@ -6,7 +6,7 @@ enum Message: Sendable {
     // To the coordinator.
     case joined(
         MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
-        place: String = "", replaces: UInt64? = nil, writesResults: Bool = false, hello: Int = 0)
+        place: String = "", replaces: UInt64? = nil, writesResults: Bool = false, hello: Int = 0, job: JobRank? = nil)
     /// Goes with a hello or a heartbeat; here it may come before or after it.
     case knows(term: Int, coordinator: UInt64, from: UInt64)
     case heartbeat(MemberID, incarnation: UInt64, report: ShardReport?, activity: WorkerActivity? = nil)
@@ -39,7 +39,7 @@ enum Message: Sendable {
     /// For the trace of a replayed seed.
     var summary: String {
         switch self {
-        case .joined(let role, let incarnation, let endpoint, let number, let state, _, _, _, _):
+        case .joined(let role, let incarnation, let endpoint, let number, let state, _, _, _, _, _):
             "joined \(role) \(incarnation) at \(endpoint), was \(number as Any), has \(state as Any)"
         case .prepared(let member, _, let id): "\(member) is prepared for \(id)"
         case .heartbeat(let member, let incarnation, let report, _):

@@ -46,6 +46,10 @@ enum Sabotage: String, CaseIterable, Sendable {
     case saysWhatItBeganWith
     /// A shard without slices takes part without the classes of the plan.
     case adoptsNoClasses
+    /// A rank of a job answers another attempt of a step with other inputs.
+    case inventsInputs
+    /// A job says another step than that of the state it begins with.
+    case saysAnotherStep
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }

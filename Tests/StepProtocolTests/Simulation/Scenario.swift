@@ -59,6 +59,8 @@ struct Scenario {
     var hasCopies: Bool
     /// Whether the operator goes back to checkpoints.
     var goesBack: Bool
+    /// Whether the workers are ranks of jobs with a network of their own.
+    var hasJobs = false
     /// Whether the coordinator's database is put back from a copy. What was ordered since is lost.
     var putsDatabaseBack: Bool
 
@@ -108,6 +110,18 @@ struct Scenario {
         sharesAreMeasured = andMore.below(3) == 0
         // What a liar says must be true: figures that depend on the attempt it cannot know.
         if variesInputs { malice.lies = false }
+        var jobs = KeyedRandom(seed: seed, purpose: .test, 9)
+        if jobs.below(4) == 0 { useJobs(&jobs) }
+    }
+
+    /// All of a job's ranks or none: nobody can be left out of it, and nothing that a rank does for ever can be borne.
+    private mutating func useJobs(_ random: inout KeyedRandom) {
+        hasJobs = true
+        variesInputs = true
+        let divisors = (1...microBatches).filter { microBatches % $0 == 0 }
+        workers = divisors[Int(random.below(UInt64(divisors.count)))]
+        (malice.mutes, malice.lies, malice.cuts, malice.crashes) = (false, false, false, false)
+        (sharesAreMeasured, putsDatabaseBack, losesPowerAfterRetries) = (false, false, false)
     }
 
     /// Takes a fault into its shells, and whatever that needs to do harm.
@@ -134,6 +148,10 @@ struct Scenario {
         case .doesNotJoinAgain, .keepsOldConnections:
             // Others would do its work.
             (calm, faultInterval, workers) = (17_000, 300, 1)
+        case .inventsInputs, .saysAnotherStep:
+            var random = KeyedRandom(seed: seed, purpose: .test, 10)
+            useJobs(&random)
+            (calm, faultInterval) = (17_000, 300)
         default: break
         }
     }
@@ -150,6 +168,9 @@ struct Scenario {
 
     var batchSize: Int { microBatches * 4 }
 
+    /// Slices that shards own.
+    var sliceCount: Int { hasJobs ? Toy.slices : Toy.sliceCount }
+
     func logs(_ host: Int) -> Bool {
         switch durability {
         case .steps: true
@@ -161,7 +182,8 @@ struct Scenario {
     var coordinator: CoordinatorConfiguration {
         var configuration = CoordinatorConfiguration(
             batchSize: batchSize, microBatchCount: microBatches, sliceCount: Toy.slices,
-            denseSliceCount: Toy.denseSlices, expectedShards: shards, minimumWorkers: workers, totalSteps: steps,
+            denseSliceCount: hasJobs ? 0 : Toy.denseSlices, expectedShards: shards, minimumWorkers: workers,
+            totalSteps: steps,
             exchange: exchange, lease: .milliseconds(Self.lease), unresponsiveLimit: 2,
             unresponsiveBackoff: .milliseconds(200), learningRate: Toy.learningRate)
         configuration.checkpointDirectory = "checkpoints"
@@ -171,7 +193,8 @@ struct Scenario {
         configuration.onNotFinite = .skip(limit: 100)
         configuration.movesAtOnce = movesAtOnce
         configuration.stuckAfter = .seconds(4)
-        configuration.writesResults = true
+        configuration.writesResults = !hasJobs
+        if hasJobs { configuration.job = JobPolicy(setsRate: false, goesBackFreely: true) }
         configuration.sharesAreMeasured = sharesAreMeasured
         return configuration
     }
@@ -188,6 +211,6 @@ struct Scenario {
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
             + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), measured shares \(sharesAreMeasured), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
-            + "\(goesBack), database put back \(putsDatabaseBack), \(malice)"
+            + "\(goesBack), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
     }
 }

@@ -30,14 +30,14 @@ extension Simulation {
         let peer = PeerID(process: sender)
         if case .joined(
             let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes,
-            let hello) = message
+            let hello, let job) = message
         {
             coordinator.greeted.insert(sender)
             coordinator.hellos[sender] = hello
             tellCoordinator(
                 .joined(
                     peer, role: role, incarnation: incarnation, endpoint: endpoint, previousNumber: number,
-                    state: state, place: place, replaces: replaces, writesResults: writes))
+                    state: state, place: place, replaces: replaces, writesResults: writes, job: job))
             return
         }
         if case .knows(let term, let begun, let incarnation) = message {
@@ -105,6 +105,7 @@ extension Simulation {
             case .refuse(let peer, let code, let message): send(.refuse(code, message), from: 0, to: peer.process)
             case .send(_, let peer, let plan):
                 largestWorld = max(largestWorld, plan.ranks.count)
+                if plan.activity == .train, let job = plan.job { world.jobOfTerm[plan.id.term] = job.id }
                 send(.plan(plan), from: 0, to: peer.process)
             case .committed(let report): checkCommit(report, attempted: attempted)
             case .event(_, let text): note("coordinator: \(text)")
@@ -149,12 +150,13 @@ extension Simulation {
             let old = database.record
             check(term > old?.term ?? -1, "term \(term) begins after \(old?.term ?? -1)")
             check(
-                committed >= old?.committed ?? -1 || hasLostSteps || scenario.durability != .steps,
+                committed >= old?.committed ?? -1 || hasLostSteps || isTakenOver || scenario.durability != .steps,
                 "the cluster goes back from step \(old?.committed ?? -1) to \(committed), and nothing was lost")
             // A record that was put back may begin behind it, but nothing may be done again from there (`checkCommit`).
             check(
                 committed >= floor || committed >= old?.committed ?? -1 || scenario.durability != .steps,
                 "the cluster goes back to \(committed), behind the task after step \(floor)")
+            isTakenOver = false
             if committed < old?.committed ?? -1 { feats["gone back", default: 0] += 1 }
             if committed > old?.committed ?? -1 { observeAttempts((old?.committed ?? -1) + 1...committed) }
             world.term = term
@@ -167,6 +169,7 @@ extension Simulation {
             if isCopy || shards.values.contains(where: { $0.incarnation == old && !$0.host.logs }) {
                 hasLostSteps = true
             }
+        case .jobs(let history): noteTakeover(history)
         case .committed(let id):
             let last = database.record?.committed ?? -1
             check(id.step == last + 1, "step \(id.step) is committed after \(last)")
@@ -178,7 +181,7 @@ extension Simulation {
                 floor = max(floor, database.record?.committed ?? -1)
             default: break
             }
-            check(owners.count == Toy.sliceCount, "\(owners.count) of \(Toy.sliceCount) slices have an owner")
+            check(owners.count == scenario.sliceCount, "\(owners.count) of \(scenario.sliceCount) slices have an owner")
         case .task(let task?):
             switch task.kind {
             case .skip: feats["step skipped", default: 0] += 1

@@ -57,7 +57,8 @@ extension Simulation {
             happen("everything is killed", nil)
             for node in shards.keys.sorted() { kill(node) }
             for node in workers.keys { (workers[node], stopped[node]) = (nil, nil) }
-            while workers.count < scenario.workers { startWorker() }
+            if scenario.hasJobs { jobs = [] }
+            startWorkers()
             killCoordinator()
         case 15:
             guard scenario.hasPowerCuts else { return }
@@ -216,7 +217,7 @@ extension Simulation {
         world.unreadableFrom = .max
         for host in hosts.values.filter(\.isCopy).map(\.index).sorted() { endCopy(host) }
         cuts = [:]
-        while ableWorkerCount < scenario.workers { startWorker() }  // the run may still wait for them to begin
+        startWorkers()  // the run may still wait for them to begin
         queue.insert(.help, at: now + 10_000)
     }
 
@@ -225,7 +226,7 @@ extension Simulation {
         if isOver { return }
         queue.insert(.help, at: now + 10_000)
         // Workers go when the run is over: if it is not after all, new ones are needed.
-        if ableWorkerCount == 0 { startWorker() }
+        if ableWorkerCount == 0 { startWorkers() }
         tellCoordinator(.resume)
         if let machine = coordinator?.machine, !machine.status(at: instant).taskFailures.isEmpty,
             case .classes? = machine.record.task?.kind

@@ -30,6 +30,8 @@ final class Simulation {
         case malice
         case calm
         case help
+        /// Whoever runs jobs starts one.
+        case startJob
 
         /// The node that must run for this to happen.
         var node: Int? {
@@ -37,7 +39,7 @@ final class Simulation {
             case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
             case .manifest: 0
             case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .endCopy, .readable, .powerCutAtTheEnd,
-                .blackout, .calm, .malice, .help:
+                .blackout, .calm, .malice, .help, .startJob:
                 nil
             }
         }
@@ -68,6 +70,18 @@ final class Simulation {
     var stopped: [Int: [Event]] = [:]
     var nextNode = 1
     var coordinatorStarts: UInt64 = 0
+    /// Jobs whose processes live.
+    var jobs: [ToyJob] = []
+    var everyJob: [UInt64: ToyJob] = [:]
+    /// What jobs have saved by themselves.
+    var savedStates: [ToyJob.Saved] = []
+    var isJobStarting = false
+    /// How many of the next starts are careful: the cluster cannot go back to everything.
+    var refusedStarts = 0
+    /// A job takes over with the decisions in hand.
+    var isTakenOver = false
+    /// For jobs.
+    var jobRandom: KeyedRandom
     /// Draws what malice does.
     var maliceRandom: KeyedRandom
     /// For mischief.
@@ -107,7 +121,9 @@ final class Simulation {
         self.scenario = scenario
         world = ToyWorld(
             ToyRun(
-                microBatches: scenario.microBatches, batchSize: scenario.batchSize, poisoned: scenario.poisoned))
+                microBatches: scenario.microBatches, batchSize: scenario.batchSize, poisoned: scenario.poisoned),
+            sliceCount: scenario.sliceCount)
+        jobRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 11)
         maliceRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 5)
         random = KeyedRandom(seed: scenario.seed, purpose: .test, 2)
         otherRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 4)
@@ -137,7 +153,7 @@ final class Simulation {
     func run() -> String? {
         startCoordinator()
         for _ in 0..<scenario.shards { addHost() }
-        for _ in 0..<scenario.workers { startWorker() }
+        startWorkers()
         queue.insert(.calm, at: scenario.calm)
         queue.insert(.misfortune, at: Int64(random.below(UInt64(scenario.faultInterval))))
         if scenario.hasMischief { queue.insert(.mischief, at: 1_000 + Int64(otherRandom.below(1_000))) }
@@ -153,6 +169,7 @@ final class Simulation {
             } else {
                 handle(event)
             }
+            noticeLostRanks()
         }
         if violation == nil { checkEnd() }
         return violation
@@ -197,6 +214,9 @@ final class Simulation {
         case .malice: makeMalice()
         case .calm: calmDown()
         case .help: help()
+        case .startJob:
+            isJobStarting = false
+            if jobs.isEmpty { startJob() }
         }
     }
 
@@ -272,7 +292,17 @@ final class Simulation {
         startShard(shard.host)
     }
 
+    /// As many as the run needs.
+    func startWorkers() {
+        if scenario.hasJobs {
+            if jobs.isEmpty { startJob() }
+            return
+        }
+        while ableWorkerCount < scenario.workers { startWorker() }
+    }
+
     func startWorker() {
+        if scenario.hasJobs { return startJob() }
         workers[nextNode] = WorkerProcess(node: nextNode, scenario: scenario)
         queue.insert(.beat(nextNode), at: now + Int64(random.below(300)))
         nextNode += 1

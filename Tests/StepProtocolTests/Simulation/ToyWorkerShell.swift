@@ -11,6 +11,8 @@ struct ToyWorkerShell {
     let sabotage: Sabotage?
     /// Whether another attempt has other data.
     let variesInputs: Bool
+    /// The job that the worker is a rank of.
+    weak var job: ToyJob?
     /// How many operations on the classes it has taken over.
     var classVersion = 0
     /// Those that were installed last.
@@ -30,18 +32,27 @@ struct ToyWorkerShell {
         func label(_ microBatch: Int) -> UInt64 {
             Toy.label(
                 step: id.step, microBatch: microBatch, classVersion: classVersion,
-                inputs: variesInputs ? Toy.inputs(of: id) : 0)
+                inputs: job.map { $0.inputs &+ (sabotage == .inventsInputs ? UInt64(id.attempt) : 0) }
+                    ?? (variesInputs ? Toy.inputs(of: id) : 0))
         }
         switch computation {
         case .labels(let range): return .labels(range.map(label))
         case .embed(let range):
             microBatches = range
+            if let job {
+                guard let own = job.parameters(after: id.step - 1) else {
+                    throw Violation("job \(job.id) is to compute \(id), and does not hold the state before it")
+                }
+                parameters = own
+            }
             if parameters.isEmpty { throw Violation("a worker computes \(id) without parameters") }
             features = range.map { [parameters] in Toy.feature(parameters: parameters, label: label($0)) }
             return .embed(features)
         case .softmax(let exchange, let replies):
             if isPoisoned { throw ToyRefusal(message: "the loss is nan") }
-            return softmax(exchange, replies, plan)
+            let result = softmax(exchange, replies, plan)
+            job?.post(id.step, microBatches, features: features, normalizers: normalizers)
+            return result
         case .backpropagate:
             return .backpropagate(
                 plan.shards.map { shard in

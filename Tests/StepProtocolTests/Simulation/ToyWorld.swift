@@ -16,8 +16,17 @@ struct ToyWorld {
     /// Checkpoints on a shared disk: the rows of each slice, and when they were written.
     private var checkpoints: [String: [Int: (words: Words, step: Int, classVersion: Int)]] = [:]
     private var madeOf: [String: [Int: UInt64]] = [:]
+    /// The job that trained in a term.
+    var jobOfTerm: [Int: UInt64] = [:]
+    /// What jobs keep of checkpoints.
+    var jobCheckpoints: [String: ToyJob.Saved] = [:]
+    private let sliceCount: Int
 
-    init(_ oracle: ToyRun) { self.oracle = oracle }
+    init(_ oracle: ToyRun, sliceCount: Int) { (self.oracle, self.sliceCount) = (oracle, sliceCount) }
+
+    func isPublished(_ directory: String) -> Bool {
+        !directory.hasSuffix(".partial") && !directory.hasSuffix(" abandoned")
+    }
 
     mutating func write(_ words: Words, _ slice: Int, _ directory: String, step: Int, _ classVersion: Int) {
         checkpoints[directory, default: [:]][slice] = (words, step, classVersion)
@@ -31,7 +40,9 @@ struct ToyWorld {
         return found.words
     }
 
-    mutating func delete(_ directory: String) { (checkpoints[directory], madeOf[directory]) = (nil, nil) }
+    mutating func delete(_ directory: String) {
+        (checkpoints[directory], madeOf[directory], jobCheckpoints[directory]) = (nil, nil, nil)
+    }
 
     /// Notes which attempts a checkpoint is made of, if attempts differ.
     mutating func note(attempts: [Int: UInt64], in directory: String) { madeOf[directory] = attempts }
@@ -40,8 +51,7 @@ struct ToyWorld {
     /// The newest that is whole and counts, as its directory says.
     var newestCheckpoint: (directory: String, step: Int)? {
         checkpoints.compactMap { directory, slices in
-            guard !directory.hasSuffix(".partial"), !directory.hasSuffix(" abandoned"),
-                let step = slices.first?.value.step,
+            guard isPublished(directory), let step = slices.first?.value.step,
                 flaw(directory, step: step) == nil
             else { return nil }
             return (directory, step)
@@ -52,11 +62,12 @@ struct ToyWorld {
     mutating func rename(_ directory: String, _ name: String) {
         if let found = checkpoints.removeValue(forKey: directory) { checkpoints[name] = found }
         madeOf[name] = madeOf.removeValue(forKey: directory)
+        jobCheckpoints[name] = jobCheckpoints.removeValue(forKey: directory)
     }
 
     /// The slices that a checkpoint lacks or has of another step, or nil if it is whole.
     func flaw(_ directory: String, step: Int) -> String? {
-        for slice in 0..<Toy.sliceCount where checkpoints[directory]?[slice]?.step != step {
+        for slice in 0..<sliceCount where checkpoints[directory]?[slice]?.step != step {
             return
                 "\(directory) of step \(step) has \(Toy.name(slice)) of step \(checkpoints[directory]?[slice]?.step as Any)"
         }

@@ -26,6 +26,12 @@ final class WorkerProcess {
     var lastLie: StepID?
     /// It dies soon, and again.
     var isCrashing = false
+    /// What it is in a job.
+    var jobRank: JobRank?
+    var job: ToyJob? {
+        get { shell.job }
+        set { shell.job = newValue }
+    }
 
     /// What the shell executes, one after the other.
     enum Work {
@@ -47,14 +53,33 @@ final class WorkerProcess {
         case .welcome(let member, _):
             isGreeted = true
             tell(.welcomed(.init(cluster: "simulated", member: member)), simulation)
-        case .refuse(let code, _): tell(.refused(code), simulation)
+        case .refuse(let code, _):
+            if [.superseded, .jobDisagrees, .stepGone].contains(code) { return simulation.turnAway(self, code) }
+            tell(.refused(code), simulation)
         case .plan(let plan):
+            writePart(of: plan, simulation)
             if lies { simulation.lie(self, plan) }
             if !isMute { tell(.plan(plan), simulation) }
         case .classes(let version, _): if !isMute { tell(.classes(version: version), simulation) }
         case .reply(let shard, let reply): if !isMute { tell(.step(.reply(shard, reply)), simulation) }
         default: break
         }
+    }
+
+    /// Rank 0 of a job writes its part of a checkpoint, and says so.
+    private func writePart(of plan: Plan, _ simulation: Simulation) {
+        guard let job, let jobRank, jobRank.rank == 0, plan.job?.id == job.id, case .task(let task) = plan.activity,
+            case .checkpoint(let directory) = task.kind, let member = session.member
+        else { return }
+        guard let parameters = job.parameters(after: task.step) else {
+            simulation.check(false, "job \(job.id) is to save step \(task.step), which it has not done")
+            return
+        }
+        simulation.world.jobCheckpoints[directory] = .init(
+            step: task.step, past: plan.past, parameters: parameters)
+        let done = Message.taskDone(
+            member, incarnation: UInt64(node), number: task.number, .done(detail: "[]"))
+        simulation.send(done, from: node, to: 0)
     }
 
     func tell(_ event: Session.Event, _ simulation: Simulation) {
@@ -151,7 +176,8 @@ final class WorkerProcess {
         let greeting = Message.joined(
             .worker, incarnation: UInt64(node), endpoint: "worker \(node)",
             previousNumber: introduction.previousNumber,
-            state: nil, place: isCrashing ? "where workers crash" : "host of \(node)", writesResults: true)
+            state: nil, place: isCrashing ? "where workers crash" : "host of \(node)", writesResults: true,
+            job: jobRank)
         simulation.send(greeting, from: node, to: 0)
     }
 

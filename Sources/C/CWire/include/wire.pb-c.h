@@ -26,6 +26,7 @@ typedef struct Partialfc__Move Partialfc__Move;
 typedef struct Partialfc__NamedNumber Partialfc__NamedNumber;
 typedef struct Partialfc__NamedText Partialfc__NamedText;
 typedef struct Partialfc__Hello Partialfc__Hello;
+typedef struct Partialfc__Job Partialfc__Job;
 typedef struct Partialfc__ShardState Partialfc__ShardState;
 typedef struct Partialfc__ShardHoldings Partialfc__ShardHoldings;
 typedef struct Partialfc__Welcome Partialfc__Welcome;
@@ -44,6 +45,7 @@ typedef struct Partialfc__Finishing Partialfc__Finishing;
 typedef struct Partialfc__Plan Partialfc__Plan;
 typedef struct Partialfc__Plan__Rank Partialfc__Plan__Rank;
 typedef struct Partialfc__Plan__Shard Partialfc__Plan__Shard;
+typedef struct Partialfc__PlanJob Partialfc__PlanJob;
 typedef struct Partialfc__BoundaryTask Partialfc__BoundaryTask;
 typedef struct Partialfc__BoundaryTask__Restore Partialfc__BoundaryTask__Restore;
 typedef struct Partialfc__BoundaryTask__HandOver Partialfc__BoundaryTask__HandOver;
@@ -333,10 +335,40 @@ struct  Partialfc__Hello
    * of a worker: the incarnation of the dead process that it was before; 0: none
    */
   uint64_t replaces;
+  /*
+   * of a worker with a network of its own, to the coordinator
+   */
+  Partialfc__Job *job;
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, 0, NULL }
+
+
+/*
+ * The job that a worker is a rank of. All ranks of one start of a job say the same but for `rank`.
+ */
+struct  Partialfc__Job
+{
+  ProtobufCMessage base;
+  /*
+   * drawn for every start of the job; not 0
+   */
+  uint64_t id;
+  uint32_t rank;
+  uint32_t world_size;
+  /*
+   * the last step in the state that the job begins with; -1: none
+   */
+  int64_t step;
+  /*
+   * of the plan when that state was saved; 0: not known
+   */
+  uint64_t past;
+};
+#define PARTIALFC__JOB__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__job__descriptor) \
+    , 0, 0, 0, 0, 0 }
 
 
 struct  Partialfc__ShardState
@@ -706,10 +738,29 @@ struct  Partialfc__Plan
    * the attempt that `committed` is of, term 0 if it was skipped; absent: not known
    */
   Partialfc__StepID *committed_id;
+  /*
+   * whose processes the ranks are; absent: none trains, or the network is the shards'
+   */
+  Partialfc__PlanJob *job;
 };
 #define PARTIALFC__PLAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__descriptor) \
-    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL }
+    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL }
+
+
+struct  Partialfc__PlanJob
+{
+  ProtobufCMessage base;
+  uint64_t id;
+  uint32_t world_size;
+  /*
+   * the ranks choose the learning rate, and not the plan
+   */
+  protobuf_c_boolean sets_rate;
+};
+#define PARTIALFC__PLAN_JOB__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan_job__descriptor) \
+    , 0, 0, 0 }
 
 
 struct  Partialfc__BoundaryTask__Restore
@@ -906,10 +957,14 @@ struct  Partialfc__StepDone
   size_t n_shard_seconds;
   double *shard_seconds;
   double update_seconds;
+  /*
+   * that a job has chosen
+   */
+  float learning_rate;
 };
 #define PARTIALFC__STEP_DONE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_done__descriptor) \
-    , NULL, 0, NULL, NULL, 0,NULL, 0, 0, 0, 0, 0,NULL, 0 }
+    , NULL, 0, NULL, NULL, 0,NULL, 0, 0, 0, 0, 0,NULL, 0, 0 }
 
 
 struct  Partialfc__StepFailed
@@ -1477,6 +1532,25 @@ Partialfc__Hello *
 void   partialfc__hello__free_unpacked
                      (Partialfc__Hello *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__Job methods */
+void   partialfc__job__init
+                     (Partialfc__Job         *message);
+size_t partialfc__job__get_packed_size
+                     (const Partialfc__Job   *message);
+size_t partialfc__job__pack
+                     (const Partialfc__Job   *message,
+                      uint8_t             *out);
+size_t partialfc__job__pack_to_buffer
+                     (const Partialfc__Job   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__Job *
+       partialfc__job__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__job__free_unpacked
+                     (Partialfc__Job *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__ShardState methods */
 void   partialfc__shard_state__init
                      (Partialfc__ShardState         *message);
@@ -1738,6 +1812,25 @@ Partialfc__Plan *
                       const uint8_t       *data);
 void   partialfc__plan__free_unpacked
                      (Partialfc__Plan *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__PlanJob methods */
+void   partialfc__plan_job__init
+                     (Partialfc__PlanJob         *message);
+size_t partialfc__plan_job__get_packed_size
+                     (const Partialfc__PlanJob   *message);
+size_t partialfc__plan_job__pack
+                     (const Partialfc__PlanJob   *message,
+                      uint8_t             *out);
+size_t partialfc__plan_job__pack_to_buffer
+                     (const Partialfc__PlanJob   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__PlanJob *
+       partialfc__plan_job__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__plan_job__free_unpacked
+                     (Partialfc__PlanJob *message,
                       ProtobufCAllocator *allocator);
 /* Partialfc__BoundaryTask__Restore methods */
 void   partialfc__boundary_task__restore__init
@@ -2206,6 +2299,9 @@ typedef void (*Partialfc__NamedText_Closure)
 typedef void (*Partialfc__Hello_Closure)
                  (const Partialfc__Hello *message,
                   void *closure_data);
+typedef void (*Partialfc__Job_Closure)
+                 (const Partialfc__Job *message,
+                  void *closure_data);
 typedef void (*Partialfc__ShardState_Closure)
                  (const Partialfc__ShardState *message,
                   void *closure_data);
@@ -2259,6 +2355,9 @@ typedef void (*Partialfc__Plan__Shard_Closure)
                   void *closure_data);
 typedef void (*Partialfc__Plan_Closure)
                  (const Partialfc__Plan *message,
+                  void *closure_data);
+typedef void (*Partialfc__PlanJob_Closure)
+                 (const Partialfc__PlanJob *message,
                   void *closure_data);
 typedef void (*Partialfc__BoundaryTask__Restore_Closure)
                  (const Partialfc__BoundaryTask__Restore *message,
@@ -2373,6 +2472,7 @@ extern const ProtobufCMessageDescriptor partialfc__move__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__named_number__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__named_text__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__hello__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__job__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_state__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__welcome__descriptor;
@@ -2391,6 +2491,7 @@ extern const ProtobufCMessageDescriptor partialfc__finishing__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__plan_job__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__boundary_task__restore__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__descriptor;
