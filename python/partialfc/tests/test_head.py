@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,23 @@ def setup(cluster: Start, tmp_path: Path) -> Callable[..., Setup]:
 def test_all_classes_sampled_is_plain_pytorch(setup: Callable[..., Setup]) -> None:
     ours = setup()
     network, head, optimizer = ours.plain()
-    for step in range(30):
+    steps = int(os.environ.get("PARTIALFC_STEPS", "30"))
+    worst = 0.0
+    for step in range(steps):
         x, labels = ours.batch(step)
         loss = ours.step(x, labels)
         expected = head(network(x.double()), labels)
         optimizer.zero_grad()
         expected.backward()
         optimizer.step()
-        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
+        worst = max(worst, abs(loss - expected.item()) / abs(expected.item()))
+        if step % 50 == 49 or step == steps - 1:
+            print(f"step {step}: loss {loss:.6f}, plain {expected.item():.6f}")
+        assert worst < 1e-4
     wanted = head.weight.detach().numpy()
-    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+    error = np.linalg.norm(ours.rows() - wanted) / np.linalg.norm(wanted)
+    print(f"{steps} steps: losses differ by up to {worst:.1e}, centers by {error:.1e}")
+    assert error < 1e-4
 
 
 def test_a_killed_shard_and_coordinator_change_no_bit(setup: Callable[..., Setup]) -> None:

@@ -29,7 +29,11 @@ def register(head: PartialFC) -> int:
     return number
 
 
-@torch.library.custom_op("partialfc::exchange", mutates_args=())
+@torch.library.custom_op(
+    "partialfc::exchange",
+    mutates_args=(),
+    schema="(Tensor features, Tensor labels, Tensor weight, Tensor? margins, Tensor? loss_weight, int head) -> (Tensor, Tensor)",
+)
 def exchange(
     features: Tensor, labels: Tensor, weight: Tensor, margins: Tensor | None, loss_weight: Tensor | None, head: int
 ) -> tuple[Tensor, Tensor]:
@@ -46,7 +50,7 @@ def _(
     return features.new_empty((), dtype=torch.float32), features.new_empty(features.shape, dtype=torch.float32)
 
 
-@torch.library.custom_op("partialfc::propagate", mutates_args=())
+@torch.library.custom_op("partialfc::propagate", mutates_args=(), schema="(Tensor gradient, Tensor outer, Tensor like, int head) -> Tensor")
 def propagate(gradient: Tensor, outer: Tensor, like: Tensor, head: int) -> Tensor:
     """outer · gradient, in the type of the features."""
     if outer.device.type == "cpu" and head not in _checked:
