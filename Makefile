@@ -182,20 +182,21 @@ man: build
 	@scripts/man-pages $(BIN) .build/man
 
 # The Python package, with the version of the programs: python/partialfc/dist/partialfc-VERSION-py3-none-any.whl
-wheel test-python: PYTHON ?= $(abspath .build-python)/bin/python
-wheel: $(if $(PYTHON),,.build-python)
+wheel:
+	@scripts/install-dependencies wheel
 	@version=$$(sed -n 's/.*programVersion = "\(.*\)"/\1/p' Sources/Core/ProcessSupport/ProgramVersion.swift); \
 		sed -i "s/^__version__ = .*/__version__ = \"$$version\"/" python/partialfc/src/partialfc/_version.py
 	@rm -rf python/partialfc/dist
-	@cd python/partialfc && $(PYTHON) -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@cd python/partialfc && /usr/bin/python3 -m hatchling build -t wheel -d dist >/dev/null
 	@ls python/partialfc/dist/*.whl
 
 # The Python package: formatter, linter, types, and tests with the programs in BIN. PYTHON=an interpreter that has all of it; PYTEST=arguments.
-test-python: $(if $(PYTHON),,.build-python)
+test-python: PYTHON ?= $(abspath .build-pytorch)/bin/python
+test-python: $(if $(PYTHON),,.build-pytorch)
 	@cd python/partialfc && $(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy
 	@cd python/partialfc && PYTHONPATH=src PARTIALFC_PROGRAMS=$${PARTIALFC_PROGRAMS:-$(abspath $(BIN))} $(PYTHON) -m pytest -p no:cacheprovider $(PYTEST)
 
-.build-python: python/partialfc/requirements.txt
+.build-pytorch: python/partialfc/requirements.txt
 	@scripts/install-dependencies python
 	@rm -rf $@ $@.new && python3 -m venv $@.new && $@.new/bin/python -m pip install --quiet -r $< && mv $@.new $@ && touch $@
 
