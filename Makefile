@@ -40,9 +40,9 @@ bench: build .build-plots
 bench-peers: build .build-peers
 	@.build-peers/bin/python Benchmarks/Peers/bench_peers.py --ours $(BIN)/experiments $(if $(RUNS),--runs $(RUNS))
 
-# Backbones beside PyTorch (eager and compiled) and onnxruntime, in one run. NETWORKS, BATCHES and ROUNDS to shorten it.
+# Backbones beside PyTorch (eager and compiled) and onnxruntime, in one run. NETWORKS, BATCHES and ROUNDS to shorten it; BF16=1: training in bf16 too.
 bench-backbone: build .build-peers
-	@.build-peers/bin/python Benchmarks/Peers/bench_backbone.py --ours $(BIN)/experiments $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(BATCHES),--batches $(BATCHES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@.build-peers/bin/python Benchmarks/Peers/bench_backbone.py --ours $(BIN)/experiments $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(BATCHES),--batches $(BATCHES)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BF16),--bf16)
 
 # Networks in use beside onnxruntime and ncnn, in single precision and in integers: see docs/measurements.md.
 bench-int8: build .build-peers

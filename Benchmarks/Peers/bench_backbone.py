@@ -32,6 +32,7 @@ def main():
     parser.add_argument("--batches", nargs="+", type=int, default=[32, 128])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bf16", action="store_true", help="time backbone.compute bf16 too; it does not count in the ratio")
     parser.add_argument("--output", type=Path, default=Path("bench/backbone.json"))
     options = parser.parse_args()
     print(f"{processor()}, {options.threads} threads, {options.rounds} rounds", flush=True)
@@ -40,6 +41,8 @@ def main():
         for batch in options.batches:
             case = ["--network", network, "--batch", str(batch), "--threads", str(options.threads)]
             commands = {"ours": [str(options.ours), "backbone", "--json", *case]}
+            if options.bf16:
+                commands["ours_bf16"] = commands["ours"] + ["--compute", "bf16"]
             for peer in PEERS:
                 commands[peer] = [sys.executable, str(HERE / "time_backbone.py"), peer, *case]
             results = {name: [] for name in commands}
@@ -56,7 +59,7 @@ def main():
                     for name, runs in results.items()
                     if runs and task in runs[0]
                 }
-                best = max((value for name, value in medians.items() if name != "ours"), default=float("nan"))
+                best = max((value for name, value in medians.items() if name in PEERS), default=float("nan"))
                 record[task] = medians | {"ratio": medians.get("ours", float("nan")) / best}
             record["peakBytes"] = {
                 name: max(run["peakBytes"] for run in runs) for name, runs in results.items() if runs

@@ -20,9 +20,8 @@ extension CoordinatorService {
         (cluster.configuration, cluster.leastHeadKernels) = (text, least?.rawValue)
         policy.configurationHash = decided.configuration.fingerprint
         setup = decided
-        log.info(
-            "head.compute \(decided.head.compute), backbone.compute \(decided.backboneCompute), by the processor of the first member, \(hello.name)"
-        )
+        let both = decided.backboneCompute == .f32 ? "" : "; backbone.compute \(decided.backboneCompute)"
+        log.info("head.compute \(decided.head.compute), by the processor of the first member, \(hello.name)\(both)")
     }
 
     /// Why a member cannot compute what the first one has decided, or nil.

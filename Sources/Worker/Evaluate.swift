@@ -164,7 +164,7 @@ struct Evaluate: ParsableCommand {
     }
 
     private func show(_ report: some Encodable, _ text: String) throws {
-        guard json else { return print(text) }
+        guard json else { return Shown.result(text) }
         print(try report.readableJSON())
     }
 

@@ -87,7 +87,7 @@ struct Identify: ParsableCommand {
         if let output {
             try found.writeMatches(to: output, names: names([known] + others), probeNames: names([asked]))
         }
-        guard json else { return print(found.text) }
+        guard json else { return Shown.result(found.text) }
         print(try found.readableJSON())
     }
 

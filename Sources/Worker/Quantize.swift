@@ -245,13 +245,13 @@ struct Quantize: ParsableCommand {
                 rows: result.layers.map { .init($0.name, before: 1 - $0.before, after: 1 - $0.after) }
             ).write(to: plot)
         }
-        print(summary.table)
+        Shown.result(summary.table)
         print(
             "cosine to the float network on \(data.isCheckApart ? Units.count(summary.checkImages, "other image") : "the images of the calibration, for want of others"): mean \(Units.fixed(summary.meanCosine, 5)), 1st percentile \(Units.fixed(summary.firstPercentile, 5))"
         )
         print("\(output): \(try size(output)); \(model): \(try size(model))")
         if profile {
-            print(
+            Shown.result(
                 InferenceProfile(
                     network, integers: result.integers, kernels: kernels, images: data.check.rows(0..<1)
                 ).table)

@@ -51,10 +51,9 @@ struct KernelRun {
             return pfi_pack_winograd_s8(set, bits, test.weights, problem.channels, problem.outputs, packed) == 0
                 ? nil : packed
         case (.depthwise, 7), (.depthwise, 8), (.grouped, 7), (.grouped, 8):
-            let taps = problem.taps * test.group
-            let bytes = pfi_packed_bytes_depthwise_s8(set, bits, taps, problem.channels)
+            let bytes = pfi_packed_bytes_depthwise_s8(set, bits, problem.taps, test.group, problem.channels)
             let packed = test.memory.allocate(bytes: bytes, alignment: 64)
-            pfi_pack_depthwise_s8(set, bits, test.weights, taps, problem.channels, packed)
+            pfi_pack_depthwise_s8(set, bits, test.weights, problem.taps, test.group, problem.channels, packed)
             return packed
         default: return nil
         }

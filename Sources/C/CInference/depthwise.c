@@ -6,13 +6,33 @@ static const pfi_depthwise *of_bits(pfi_isa isa, int bits) {
     return bits <= 7 ? &k->depthwise_seven : &k->depthwise_eight;
 }
 
-size_t pfi_packed_bytes_depthwise_s8(pfi_isa isa, int bits, size_t taps, size_t channels) {
-    return of_bits(isa, bits)->packed_bytes(taps, channels);
+/// Bytes of one panel.
+static size_t panel_bytes(const pfi_depthwise *k, size_t taps, size_t group) {
+    if (k->pairs && pfi_is_pairs(taps, group)) return 2 * k->packed_bytes(taps, k->lanes);
+    return k->packed_bytes(taps * group, k->lanes);
+}
+
+size_t pfi_packed_bytes_depthwise_s8(pfi_isa isa, int bits, size_t taps, size_t group, size_t channels) {
+    const pfi_depthwise *k = of_bits(isa, bits);
+    return pfi_round_up(channels, k->lanes) / k->lanes * panel_bytes(k, taps, group);
 }
 
 void pfi_pack_depthwise_s8(
-    pfi_isa isa, int bits, const int8_t *weights, size_t taps, size_t channels, void *packed) {
-    of_bits(isa, bits)->pack(weights, taps, channels, packed);
+    pfi_isa isa, int bits, const int8_t *weights, size_t taps, size_t group, size_t channels, void *packed) {
+    const pfi_depthwise *k = of_bits(isa, bits);
+    if (!k->pairs || !pfi_is_pairs(taps, group)) {
+        k->pack(weights, taps * group, channels, packed);
+        return;
+    }
+    unsigned char *out = packed;
+    for (size_t first = 0; first < channels; first += k->lanes)
+        for (size_t g = 0; g < 2; g++, out += k->packed_bytes(9, k->lanes)) {
+            int8_t panel[9 * pfi_most_outputs] = {0};
+            for (size_t t = 0; t < 9; t++)
+                memcpy(
+                    panel + t * k->lanes, weights + (t * 2 + g) * channels + first, pfi_smaller(k->lanes, channels - first));
+            k->pack(panel, 9, k->lanes, out);
+        }
 }
 
 void pfi_depthwise_u8s8(
@@ -20,7 +40,7 @@ void pfi_depthwise_u8s8(
     const int32_t *correction, const pfi_epilogue *e, size_t begin, size_t end) {
     const pfi_depthwise *k = of_bits(isa, bits);
     if (begin >= end) return;
-    size_t of_panel = k->packed_bytes(p->taps * pfi_width_of_group(p), k->lanes);
+    size_t of_panel = panel_bytes(k, p->taps, pfi_width_of_group(p));
     for (size_t first = 0; first < p->outputs; first += k->lanes) {
         pfi_panel_storage storage;
         pfi_panel panel = pfi_make_panel(e, correction, first, k->lanes, p->outputs, &storage);

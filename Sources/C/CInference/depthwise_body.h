@@ -66,8 +66,9 @@ typedef struct {
 
 /// The last three columns of three taps, interleaved.
 typedef struct window window;
-/// Moves by one column.
-typedef void (*push_function)(window *, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom);
+/// Moves by one column. `spreading`: of groups; NULL without.
+typedef void (*push_function)(
+    window *, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom, const bytes *spreading);
 /// Adds the products of a window, or of a slab of taps, to the sums; gives the weights behind them.
 typedef void (*window_function)(const window *, const bytes *weights, words *sum);
 typedef const void *(*slab_function)(const slab *, const void *weights, words *sum);
@@ -88,6 +89,11 @@ static int weight_at(const int8_t *weights, size_t taps, size_t channels, const 
     if (c >= channels) return 0;
     if (taps == 9) return order[t] < 0 ? 0 : weights[(size_t)order[t] * channels + c];
     return t < taps ? weights[t * channels + c] : 0;
+}
+
+PFI_INLINE bytes load_column(const uint8_t *x, const bytes *spreading) {
+    bytes v = load_bytes(x);
+    return spreading ? spread_bytes(v, *spreading) : v;
 }
 
 PFI_INLINE bytes load_tap(const slab *s, size_t t) {

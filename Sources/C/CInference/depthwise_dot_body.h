@@ -21,13 +21,14 @@ PFI_INLINE void add_four(const bytes *x, const bytes *w, words *sum) {
     PFI_UNROLL for (int v = 0; v < 4; v++) sum[v] = dot(sum[v], x[v], w[v]);
 }
 
-PFI_INLINE void fours_push(window *w, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom) {
+PFI_INLINE void fours_push(
+    window *w, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom, const bytes *spreading) {
     PFI_UNROLL for (int v = 0; v < 4; v++) {
         w->columns[0][v] = w->columns[1][v];
         w->columns[1][v] = w->columns[2][v];
     }
-    bytes c = load_bytes(bottom);
-    interleave(load_bytes(top), load_bytes(middle), c, c, w->columns[2]);
+    bytes c = load_column(bottom, spreading);
+    interleave(load_column(top, spreading), load_column(middle, spreading), c, c, w->columns[2]);
 }
 
 PFI_INLINE void fours_window(const window *x, const bytes *weights, words *sum) {

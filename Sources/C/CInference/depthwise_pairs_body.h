@@ -9,8 +9,9 @@ struct window {
 static const int8_t pairs_order[12] = {0, 3, 1, 4, 2, 5, 6, 7, -1, 8, -1, -1};
 enum { pairs_ordered = 10 };
 
-PFI_INLINE void pairs_push(window *w, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom) {
-    bytes a = load_bytes(top), b = load_bytes(middle), c = load_bytes(bottom);
+PFI_INLINE void pairs_push(
+    window *w, const uint8_t *top, const uint8_t *middle, const uint8_t *bottom, const bytes *spreading) {
+    bytes a = load_column(top, spreading), b = load_column(middle, spreading), c = load_column(bottom, spreading);
     PFI_UNROLL for (int h = 0; h < 2; h++) {
         w->upper[0][h] = w->upper[1][h];
         w->upper[1][h] = w->upper[2][h];

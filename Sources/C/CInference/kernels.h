@@ -101,6 +101,8 @@ typedef struct {
 
 typedef struct {
     size_t lanes;  // channels of a panel
+    /// Whether 3×3 windows of groups of two are computed as two depthwise ones: their weights lie one panel of the first, one of the second.
+    int pairs;
     size_t (*packed_bytes)(size_t taps, size_t channels);
     void (*pack)(const int8_t *weights, size_t taps, size_t channels, void *packed);
     void (*run)(const pfi_strip *);
@@ -173,6 +175,8 @@ static inline size_t pfi_smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /// Channels that an output of a depthwise convolution reads of each tap.
 static inline size_t pfi_width_of_group(const pfi_problem *p) { return p->group ? p->group : 1; }
+/// Whether a depthwise convolution can be two of them.
+static inline int pfi_is_pairs(size_t taps, size_t group) { return taps == 9 && group == 2; }
 
 /// The tap of a row: its elements, or padding.
 static inline const void *pfi_tap(const void *base, const void *padding, int32_t offset, size_t size) {

@@ -35,10 +35,10 @@ const pfi_kernels pfi_kernels_avx512 = {
     .winograd_output = winograd_output,
     .singles = {.layout = PFI_SINGLES, .rows = 6, .lanes = 16, .vectors = 4, .tiles = singles_tiles},
     .depthwise_seven =
-        {.lanes = depthwise_channels, .packed_bytes = depthwise_seven_bytes, .pack = depthwise_seven_pack,
+        {.lanes = depthwise_channels, .pairs = 1, .packed_bytes = depthwise_seven_bytes, .pack = depthwise_seven_pack,
          .run = depthwise_seven_strip},
     .depthwise_eight =
-        {.lanes = depthwise_channels, .packed_bytes = depthwise_eight_bytes, .pack = depthwise_eight_pack,
+        {.lanes = depthwise_channels, .pairs = 1, .packed_bytes = depthwise_eight_bytes, .pack = depthwise_eight_pack,
          .run = depthwise_eight_strip},
     .float_width = 64,
     .depthwise_singles = depthwise_singles,

@@ -32,7 +32,7 @@ static const pfi_tile_function singles_tiles[][3] = {TABLE(singles_tile)};
 
 #define BYTES {.layout = PFI_FOURS, .rows = 6, .lanes = 16, .vectors = 4, .chunk = 8192, .tiles = dot_tiles}
 #define DEPTHWISE \
-    {.lanes = depthwise_channels, .packed_bytes = depthwise_dot_bytes, .pack = depthwise_dot_pack, .run = depthwise_dot_strip}
+    {.lanes = depthwise_channels, .pairs = 1, .packed_bytes = depthwise_dot_bytes, .pack = depthwise_dot_pack, .run = depthwise_dot_strip}
 
 const pfi_kernels pfi_kernels_avx512_vnni = {
     .seven = BYTES,

@@ -67,9 +67,10 @@ final class PreparedLayer: Sendable {
         for (index, code) in integers.weights.enumerated() { sums[weighted.output(ofWeight: index)] += Int32(code) }
         correction = AlignedMemory(sums.map { -Int32(integers.input.zeroByte) * $0 })
         if weighted.isDepthwise {
-            let places = taps * weighted.groupWidth
-            let memory = AlignedMemory(byteCount: pfi_packed_bytes_depthwise_s8(isa, Int32(bits), places, channels))
-            pfi_pack_depthwise_s8(isa, Int32(bits), integers.weights, places, channels, memory.pointer)
+            let group = weighted.groupWidth
+            let memory = AlignedMemory(
+                byteCount: pfi_packed_bytes_depthwise_s8(isa, Int32(bits), taps, group, channels))
+            pfi_pack_depthwise_s8(isa, Int32(bits), integers.weights, taps, group, channels, memory.pointer)
             (packed, winograd, offsets) = (memory, nil, table())
             return
         }

@@ -349,9 +349,8 @@ static void run(const test_case *c, pfi_isa isa) {
         free(packed);
         free(scratch);
     } else if (c->operation == DEPTHWISE || c->operation == GROUPED) {
-        size_t taps = p->taps * group_of(p);
-        void *packed = aligned_room(pfi_packed_bytes_depthwise_s8(isa, c->bits, taps, p->outputs));
-        pfi_pack_depthwise_s8(isa, c->bits, c->weights, taps, p->outputs, packed);
+        void *packed = aligned_room(pfi_packed_bytes_depthwise_s8(isa, c->bits, p->taps, group_of(p), p->outputs));
+        pfi_pack_depthwise_s8(isa, c->bits, c->weights, p->taps, group_of(p), p->outputs, packed);
         pfi_depthwise_u8s8(isa, c->bits, p, c->codes, c->code_padding, packed, c->correction, &e, c->begin, c->end);
         free(packed);
     } else {

@@ -102,15 +102,16 @@ void pfi_convolve_f32(pfi_isa isa, const pfi_problem *p, const float *x, const f
 
 /// Groups of this many channels, a power of two, are computed here too: output channel c reads channels c / group·group + i of every tap,
 /// i < group. They are as the taps (t, i), number t·group + i, of a depthwise convolution: its weights [taps·group][channels] and sums in
-/// this order. `channels` is a multiple of `group`; packing is told taps·group.
+/// this order. `channels` is a multiple of `group`. Without groups, `group` is 1.
 enum { pfi_most_group = 8 };
 
-/// weights [taps][channels]. Here `channels` = `outputs`, any number. Same sums, correction and epilogue as above.
-size_t pfi_packed_bytes_depthwise_s8(pfi_isa isa, int bits, size_t taps, size_t channels);
-void pfi_pack_depthwise_s8(pfi_isa isa, int bits, const int8_t *weights, size_t taps, size_t channels, void *packed);
+/// weights [taps][group][channels]. Here `channels` = `outputs`, any number. Same sums, correction and epilogue as above.
+size_t pfi_packed_bytes_depthwise_s8(pfi_isa isa, int bits, size_t taps, size_t group, size_t channels);
+void pfi_pack_depthwise_s8(
+    pfi_isa isa, int bits, const int8_t *weights, size_t taps, size_t group, size_t channels, void *packed);
 void pfi_depthwise_u8s8(pfi_isa isa, int bits, const pfi_problem *p, const uint8_t *x, const uint8_t *padding, const void *packed,
                         const int32_t *correction, const pfi_epilogue *e, size_t begin, size_t end);
-void pfi_depthwise_f32(pfi_isa isa, const pfi_problem *p, const float *x, const float *padding, const float *weights /* [taps][channels] */,
+void pfi_depthwise_f32(pfi_isa isa, const pfi_problem *p, const float *x, const float *padding, const float *weights /* [taps][group][channels] */,
                        const pfi_epilogue *e, size_t begin, size_t end);
 
 // MARK: 3×3 convolutions of stride 1 with a border of one, by Winograd's F(4, 3)
