@@ -67,6 +67,7 @@ def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, r
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CASES, reason="there are no golden cases; set GOLDEN_DIR")
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_golden(path: Path, cluster: Callable[..., LocalCluster], record_property: Callable[[str, object], None]) -> None:

@@ -101,6 +101,7 @@ def test_all_classes_sampled_is_plain_pytorch(setup: Callable[..., Setup]) -> No
     assert error < 1e-4
 
 
+@pytest.mark.slow
 def test_a_killed_shard_and_coordinator_change_no_bit(setup: Callable[..., Setup]) -> None:
     def run(disturbed: bool) -> tuple[list[float], np.ndarray, Tensor]:
         ours = setup(rate=0.3)
@@ -130,6 +131,7 @@ def test_a_killed_shard_and_coordinator_change_no_bit(setup: Callable[..., Setup
     assert torch.equal(calm_weight, rough_weight)
 
 
+@pytest.mark.slow
 def test_what_is_not_stepped_is_undone(setup: Callable[..., Setup]) -> None:
     def run(with_skips: bool) -> tuple[list[float], np.ndarray]:
         ours = setup(rate=0.3)
@@ -267,6 +269,7 @@ def test_a_weight_of_the_loss_reaches_the_centers(setup: Callable[..., Setup]) -
     assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
 
 
+@pytest.mark.slow
 def test_prefetch_changes_nothing(setup: Callable[..., Setup]) -> None:
     def run(prefetch: bool) -> list[float]:
         ours = setup(rate=0.3)

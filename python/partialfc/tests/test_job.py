@@ -93,6 +93,7 @@ def run(cluster: LocalCluster, number: int, ranks: int, steps: range, states: li
     return in_threads(work, ranks)
 
 
+@pytest.mark.slow
 def test_two_ranks_compute_what_one_does(cluster: Start) -> None:
     found = []
     for ranks in (1, 2):
@@ -103,6 +104,7 @@ def test_two_ranks_compute_what_one_does(cluster: Start) -> None:
     assert np.allclose(found[0][1], found[1][1], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_job_that_starts_again_at_the_last_step_goes_on_with_the_same_bits(cluster: Start) -> None:
     calm = cluster(configuration(), shards=2)
     whole = run(calm, 1, 2, range(12))
@@ -149,6 +151,7 @@ def test_a_missing_rank_is_named(cluster: Start) -> None:
         rank.head.session.place()
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_is_named(cluster: Start) -> None:
     settings = configuration(1)
     settings["cluster"]["stuck_seconds"] = 2
@@ -174,6 +177,7 @@ def test_ranks_that_do_not_divide_the_batch(cluster: Start) -> None:
         rank.head.join()
 
 
+@pytest.mark.slow
 def test_checkpoints_are_pairs(cluster: Start, tmp_path: Path) -> None:
     one = cluster(configuration(), shards=2)
     rank = Rank(one, worlds(1)[0])
@@ -270,6 +274,7 @@ def finish(cluster: LocalCluster, folder: Path, faults: int, seed: int = 1) -> t
     return torch.load(folder / "out.pt", weights_only=True), rows(cluster), job.starts
 
 
+@pytest.mark.slow
 def test_chaos(cluster: Start, tmp_path: Path) -> None:
     settings = configuration(checkpoint={"every_steps": 5})
     calm, calm_rows, _ = finish(cluster(settings, shards=2), tmp_path / "calm", 0)

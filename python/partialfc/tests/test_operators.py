@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Callable
@@ -141,4 +142,31 @@ def test_a_forked_process_cannot_use_the_head(cluster: Start, tmp_path: Path) ->
     os.waitpid(child, 0)
     assert (tmp_path / "said").read_text() == "ForkedError"
     small_step(rank, torch.arange(B))
+    rank.head.close()
+
+
+@pytest.mark.slow
+def test_heartbeats_go_on_while_python_stands_still(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    rank = Rank(one, worlds(1)[0])
+    small_step(rank, torch.arange(B))
+    member = rank.head.session._speaker.member
+    # Holds the interpreter's lock for more than twice the lease.
+    ctypes.PyDLL(None).sleep(7)
+    small_step(rank, torch.arange(B))
+    assert rank.head.session._speaker.member == member
+    with partialfc.Client(one.endpoint) as client:
+        texts = [event["text"] for event in client.events(50)]
+    assert not [text for text in texts if "worker-0" in text and ("lost" in text or "lease" in text or "silent" in text)], texts
+    rank.head.close()
+
+
+def test_a_link_process_that_dies_is_started_again(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    rank = Rank(one, worlds(1)[0])
+    small_step(rank, torch.arange(B))
+    rank.head.session._link._process.kill()
+    small_step(rank, torch.arange(B))
+    small_step(rank, torch.arange(B))
+    assert rank.head.step == 2
     rank.head.close()
