@@ -124,3 +124,21 @@ def test_key_files_that_cannot_be_used(keys: Path) -> None:
     with pytest.raises(partialfc.PartialFCError, match="40 characters") as damaged:
         partialfc.Keys.read(keys / "reader")
     assert secret[:-1] not in str(damaged.value)
+
+
+@pytest.mark.parametrize("layout", ["insightface", "cvlface"])
+def test_the_head_of_eight_ranks_in_three_shards(cluster: Start, tmp_path: Path, layout: str) -> None:
+    weight = torch.randn(C, D, generator=torch.Generator().manual_seed(1))
+    counts = [C // 8 + (rank < C % 8) for rank in range(8)]
+    (tmp_path / "head").mkdir()
+    for rank, part in enumerate(torch.split(weight, counts)):
+        if layout == "insightface":
+            torch.save({"state_dict_softmax_fc": {"weight": part}}, tmp_path / f"head/checkpoint_gpu_{rank}.pt")
+        else:
+            torch.save({"partial_fc.weight": part}, tmp_path / f"head/classifier_rank{rank}.pt")
+    partialfc.import_weight(tmp_path / "head", tmp_path / "centers.safetensors", num_classes=C)
+    head = {"initial": str(tmp_path / "centers.safetensors"), "slices": 8}
+    with partialfc.Client(cluster(external_configuration(C, D, batch=8, shards=3, head=head), shards=3).endpoint) as client:
+        wait_for_centers(client)
+        partialfc.export_weight(client, tmp_path / "out.pt")
+    assert torch.equal(torch.load(tmp_path / "out.pt", weights_only=True)["weight"], weight)

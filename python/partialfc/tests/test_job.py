@@ -116,6 +116,32 @@ def test_a_job_that_starts_again_at_the_last_step_goes_on_with_the_same_bits(clu
     assert torch.equal(whole[1]["network"]["weight"], again[1]["network"]["weight"])
 
 
+@pytest.mark.slow
+def test_two_ranks_throw_steps_away(cluster: Start) -> None:
+    def run_with(skips: bool) -> tuple[list[float], np.ndarray]:
+        one = cluster(configuration(), shards=2)
+        both = worlds(2)
+
+        def work(rank: int) -> list[float]:
+            mine = Rank(one, both[rank])
+            losses = []
+            for step in range(5):
+                if skips and step in (0, 2, 3):
+                    x, labels = small_job.batch(500 + step)
+                    half = slice(rank * B // 2, (rank + 1) * B // 2)
+                    mine.head(mine.network(x[half]), labels[half]).backward()
+                    mine.optimizer.zero_grad()
+                losses.append(mine.step(step))
+            mine.head.close()
+            return losses
+
+        return in_threads(work, 2)[0], rows(one)
+
+    calm, rough = run_with(False), run_with(True)
+    assert calm[0] == rough[0]
+    assert np.array_equal(calm[1], rough[1])
+
+
 def test_a_newer_start_takes_over(cluster: Start) -> None:
     one = cluster(configuration(), shards=2)
     old = Rank(one, worlds(1, 1)[0])

@@ -115,6 +115,21 @@ def test_what_is_not_kept_is_never_reported_as_done(fake: FakeCluster, session: 
     assert np.array_equal(fake.of(0, m.BEGIN)[-1][1][0], other.labels)
 
 
+def test_new_inputs_wait_for_an_attempt_that_no_rank_has_given_old_ones(fake: FakeCluster, session: Session) -> None:
+    one = turn(0)
+    session.submit(one)
+    session.result(one)
+    session.throw_away(one)
+    # Another rank has given its old inputs to attempt 1 already.
+    session.begin_after((1, 0, 1))
+    session.submit(turn(0))
+    fake.tell(fake.train(0, -1, attempt=1))
+    time.sleep(0.3)
+    assert len(fake.of(0, m.BEGIN)) == 1
+    fake.tell(fake.train(0, -1, attempt=2))
+    until(lambda: [request.id.attempt for request, _ in fake.of(0, m.BEGIN)] == [0, 2])
+
+
 def test_an_unanswered_request_is_asked_about_and_sent_again_if_missing(fake: FakeCluster, session: Session) -> None:
     dropped: list[int] = []
 
