@@ -29,14 +29,16 @@ Start = Callable[..., LocalCluster]
 class Setup:
     """A cluster with known centers, a small network, a head and its optimiser."""
 
-    def __init__(self, start: Start, folder: Path, *, shards: int = 2, rate: float = 1.0, lr: float = 0.1, **more: Any) -> None:
+    def __init__(
+        self, start: Start, folder: Path, *, shards: int = 2, rate: float = 1.0, lr: float = 0.1, head: Any = (), **more: Any
+    ) -> None:
         generator = torch.Generator().manual_seed(1)
         self.centers = 0.3 * torch.randn(C, D, generator=generator)
         self.means = torch.randn(C, 24, generator=generator)
         path = folder / "centers.safetensors"
         write_rows(path, "centers", (C, D), [self.centers.numpy()])
-        head = {**MARGINS, "sample_rate": rate, "slices": 8, "initial": str(path)}
-        configuration = external_configuration(C, D, batch=B, micro_batch=4, shards=shards, head=head, optimizer=SGD, **more)
+        section = {**MARGINS, "sample_rate": rate, "slices": 8, "initial": str(path), **dict(head)}
+        configuration = external_configuration(C, D, batch=B, micro_batch=4, shards=shards, head=section, optimizer=SGD, **more)
         self.cluster = start(configuration, shards=shards)
         torch.manual_seed(2)
         self.network = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, D))
@@ -391,3 +393,21 @@ def test_margins_are_read_from_what_users_have() -> None:
     assert of(ArcFace()).m2 == 0.5
     with pytest.raises(partialfc.WrongConfiguration, match="says no margins"):
         of(object())
+
+
+@pytest.mark.parametrize(("rows", "gradients"), [("f32", "f32"), ("bf16", "bf16"), ("int8", "f32")])
+def test_rows_in_fewer_bits(setup: Callable[..., Setup], rows: str, gradients: str) -> None:
+    ours = setup(head={"exchange": "rows", "exchange_rows": rows, "exchange_gradients": gradients})
+    network, head, optimizer = ours.plain()
+    tolerance = 1e-4 if rows == "f32" else 3e-2
+    for step in range(5):
+        x, labels = ours.batch(step, 16 if step != 2 else 9)
+        labels[0] = -1
+        loss = ours.step(x, labels)
+        expected = head(network(x.double()), labels)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        assert abs(loss - expected.item()) < tolerance * abs(expected.item())
+    wanted = head.weight.detach().numpy()
+    assert np.linalg.norm(ours.rows() - wanted) < tolerance * np.linalg.norm(wanted)
