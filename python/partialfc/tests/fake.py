@@ -26,6 +26,7 @@ class FakeCluster:
         self.labels: dict[tuple[int, int, int], Any] = {}
         self.answer: Callable[[m.StepRequest], StepReply | m.Refusal | None] = lambda request: self.usual(request)
         self.commits = True
+        self.hash = self.shard_hash = "hash"
         self._context = zmq.Context()
         self._coordinator, self._shard = (self._context.socket(zmq.ROUTER) for _ in range(2))
         ports = [one.bind_to_random_port("tcp://127.0.0.1") for one in (self._coordinator, self._shard)]
@@ -110,7 +111,7 @@ class FakeCluster:
                 "head": head,
                 "batch": {"size": BATCH, "micro_batch": 2},
             }
-            welcome = m.Welcome(4, "fake", Member(0, 7), json.dumps(configuration), "hash", 200, 2000, -1)
+            welcome = m.Welcome(4, "fake", Member(0, 7), json.dumps(configuration), self.hash, 200, 2000, -1)
             self._send(self._coordinator, peer, Header(request=header.request, body=welcome))
             self._send(self._coordinator, peer, Header(request=header.request, body=self.plan))
             return
@@ -127,6 +128,10 @@ class FakeCluster:
     def _serve(self, peer: bytes, header: Header, tensors: list[Any]) -> None:
         body = header.body
         if isinstance(body, m.Hello):
+            if body.configuration_hash != self.shard_hash:
+                self.hash = self.shard_hash
+                self._send(self._shard, peer, Header(request=header.request, body=m.Refusal(6, "another configuration")))
+                return
             welcome = m.Welcome(4, "fake", Member(1, 0), answers_queries=True)
             self._send(self._shard, peer, Header(request=header.request, body=welcome))
             return

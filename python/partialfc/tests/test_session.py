@@ -217,6 +217,13 @@ def test_a_shard_that_has_forgotten_the_rank_is_greeted_again(fake: FakeCluster,
     assert len(fake.of(0, m.FORWARD)) == 2
 
 
+def test_a_configuration_that_was_decided_later_is_fetched(fake: FakeCluster) -> None:
+    fake.shard_hash = "decided"
+    session = Session(fake.endpoint, None, JobID(JOB, 0, 1, -1, 0), embedding_size=SIZE, timeout=10)
+    train(session, range(2))
+    session.close("done")
+
+
 def test_inputs_are_dropped_beyond_their_limit() -> None:
     kept = KeptTurns(limit=3 * turn(0).byte_count)
     for step in range(5):

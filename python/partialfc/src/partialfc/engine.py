@@ -164,6 +164,8 @@ class Engine:
             self._attempt = None
         self._speaker.member, self._welcome, self.checkpoint = welcome.member, welcome, welcome.checkpoint
         self.configuration = json.loads(welcome.configuration)
+        if self._shards.outdated and not self._shards.unreachable:
+            self._shards.outdated = 0
         self._link.will(self._speaker.farewell("the trainer's process has ended without a word", 1))
         self._beat_is_due = True
 
@@ -353,6 +355,8 @@ class Engine:
             if now >= self._hello_at:
                 self._say_hello(now)
             return
+        if self._shards.outdated and now >= self._hello_at:
+            self._say_hello(now)
         self._shards.tick(now)
         if self._attempt:
             self._attempt.tick(now, self._shards.moving)

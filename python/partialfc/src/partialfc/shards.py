@@ -9,13 +9,13 @@ from typing import Any
 import zmq
 
 from .connection import Connection
-from .errors import INCARNATION, NOT_WELCOMED, Unreachable
+from .errors import CONFIGURATION, INCARNATION, NOT_WELCOMED, Unreachable
 from .frames import Tensor
 from .keys import SocketKeys
 from .messages import Hello, Plan, Refusal, StepReply, Welcome
 
 log = logging.getLogger("partialfc")
-_REPEAT_SECONDS, _SHORT_SECONDS = 2.0, 0.2
+_REPEAT_SECONDS, _SHORT_SECONDS, _ATTEMPTS = 2.0, 0.2, 30
 
 
 class Shard:
@@ -39,6 +39,8 @@ class ShardConnections:
         self._context: zmq.Context[Any] = zmq.Context()
         self._keys, self._hello = keys, hello
         self._shards: dict[int, Shard] = {}
+        self.outdated = 0
+        """How often a shard has refused the configuration that this rank was welcomed with."""
 
     def follow(self, plan: Plan) -> None:
         """Connects to the shards of a plan where they are now, and to no others."""
@@ -99,6 +101,11 @@ class ShardConnections:
                     # A shard that was restarted has forgotten this rank; one that has not joined itself lets nobody in yet.
                     shard.hello_at = now if shard.is_welcomed else now + _SHORT_SECONDS
                     shard.is_welcomed = False
+                    continue
+                elif isinstance(body, Refusal) and not shard.is_welcomed and body.code == CONFIGURATION and self.outdated < _ATTEMPTS:
+                    # What is computed in may have been decided after the coordinator's welcome.
+                    self.outdated += 1
+                    shard.hello_at = now + 1
                     continue
                 elif isinstance(body, Refusal) and not shard.is_welcomed:
                     raise Unreachable(f"{shard.connection.who} refuses this rank: {body.message} (code {body.code})")
