@@ -69,7 +69,7 @@ def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, r
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CASES, reason="there are no golden cases; set GOLDEN_DIR")
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CASES, ids=[path.stem for path in CASES])
 def test_golden(path: Path, cluster: Callable[..., LocalCluster], record_property: Callable[[str, object], None]) -> None:
     case = GoldenCase(path)
     setups = [(1, 1), (3, 1)] + ([(2, 2)] if len(case["labels"]) % 2 == 0 else [])

@@ -29,30 +29,18 @@ def register(head: PartialFC) -> int:
     return number
 
 
-@torch.library.custom_op(
-    "partialfc::exchange",
-    mutates_args=(),
-    schema="(Tensor features, Tensor labels, Tensor weight, Tensor? margins, Tensor? loss_weight, int head) -> (Tensor, Tensor)",
-)
-def exchange(
+def _exchange(
     features: Tensor, labels: Tensor, weight: Tensor, margins: Tensor | None, loss_weight: Tensor | None, head: int
 ) -> tuple[Tensor, Tensor]:
-    """Loss f32 [] of the global batch, and ∂loss/∂features f32 [n, D] for this rank, scaled for DDP's mean."""
     if head not in _heads:
         raise PartialFCError("the head of this computation does not exist any more")
     return _heads[head].exchange(features, labels, margins, loss_weight)
 
 
-@exchange.register_fake
-def _(
-    features: Tensor, labels: Tensor, weight: Tensor, margins: Tensor | None, loss_weight: Tensor | None, head: int
-) -> tuple[Tensor, Tensor]:
-    return features.new_empty((), dtype=torch.float32), features.new_empty(features.shape, dtype=torch.float32)
-
-
-@torch.library.custom_op("partialfc::propagate", mutates_args=(), schema="(Tensor gradient, Tensor outer, Tensor like, int head) -> Tensor")
-def propagate(gradient: Tensor, outer: Tensor, like: Tensor, head: int) -> Tensor:
+def _propagate(gradient: Tensor, outer: Tensor, like: Tensor, head: int) -> Tensor:
     """outer · gradient, in the type of the features."""
+    if head in _heads:
+        _heads[head].check_accumulation()
     if outer.device.type == "cpu" and head not in _checked:
         factor = float(outer)
         # A GradScaler multiplies with powers of two from 1 up.
@@ -66,9 +54,21 @@ def propagate(gradient: Tensor, outer: Tensor, like: Tensor, head: int) -> Tenso
     return (outer.to(torch.float32) * gradient).to(like.dtype)
 
 
-@propagate.register_fake
-def _(gradient: Tensor, outer: Tensor, like: Tensor, head: int) -> Tensor:
-    return torch.empty_like(gradient, dtype=like.dtype)
+class _Exchange(torch.autograd.Function):
+    """For versions of PyTorch before 2.4, which cannot compile operators from outside into a graph."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        output = _exchange(*inputs)
+        ctx.save_for_backward(output[1], inputs[0].new_empty(0), inputs[2])
+        ctx.head = inputs[5]
+        ctx.mark_non_differentiable(output[1])
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        gradient, like, weight = ctx.saved_tensors
+        return _propagate(gradient, outer, like, ctx.head), None, torch.zeros_like(weight), None, None, None
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -79,9 +79,33 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
     ctx.mark_non_differentiable(gradient)
 
 
-def _backward(ctx: Any, outer: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    gradient, like, weight = ctx.saved_tensors
-    return propagate(gradient, outer, like, ctx.head), None, torch.zeros_like(weight), None, None, None
+def _operators() -> Any:
+    """The head as an operator with a gradient, opaque to `torch.compile`."""
+    exchange = torch.library.custom_op(
+        "partialfc::exchange",
+        _exchange,
+        mutates_args=(),
+        schema="(Tensor features, Tensor labels, Tensor weight, Tensor? margins, Tensor? loss_weight, int head) -> (Tensor, Tensor)",
+    )
+    propagate = torch.library.custom_op(
+        "partialfc::propagate",
+        _propagate,
+        mutates_args=(),
+        schema="(Tensor gradient, Tensor outer, Tensor like, int head) -> Tensor",
+    )
+
+    def backward(ctx: Any, outer: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        gradient, like, weight = ctx.saved_tensors
+        return propagate(gradient, outer, like, ctx.head), None, torch.zeros_like(weight), None, None, None
+
+    def fake(features: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+        return features.new_empty((), dtype=torch.float32), features.new_empty(features.shape, dtype=torch.float32)
+
+    exchange.register_fake(fake)
+    propagate.register_fake(lambda gradient, outer, like, head: torch.empty_like(gradient, dtype=like.dtype))
+    exchange.register_autograd(backward, setup_context=_setup)
+    return exchange
 
 
-exchange.register_autograd(_backward, setup_context=_setup)
+exchange: Any = _operators() if hasattr(torch.library, "custom_op") else _Exchange.apply
+"""Loss f32 [] of the global batch, and ∂loss/∂features f32 [n, D] for this rank, scaled for DDP's mean."""

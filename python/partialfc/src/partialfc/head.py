@@ -19,7 +19,7 @@ from .keys import Keys, keys_of
 from .lifetime import sessions
 from .margins import Margins
 from .messages import JobID
-from .rates import check_group, find_optimizer, group_of
+from .rates import before_optimizer_steps, check_group, find_optimizer, group_of
 from .requests import micro_batch_sums
 from .session import Session
 from .staging import Staging
@@ -92,7 +92,6 @@ class PartialFC(nn.Module):
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: Any = None
         self._grad: tuple[Tensor, int] | None = None
-        self._is_unstepped = self._watches = False
         self._staging = Staging()
         self._number = autograd.register(self)
 
@@ -105,8 +104,6 @@ class PartialFC(nn.Module):
             "_optimizer",
             "_hook",
             "_grad",
-            "_is_unstepped",
-            "_watches",
             "_staging",
             "_number",
             "_group",
@@ -209,7 +206,7 @@ class PartialFC(nn.Module):
         group = group_of(optimizer, self.weight)
         if group is None:
             raise WrongConfiguration("this optimiser does not have the head's parameter: give it {'params': head.parameters()}")
-        if self._hook is not None:
+        if self._hook is not None and hasattr(self._hook, "remove"):
             self._hook.remove()
         this = weakref.ref(self)
 
@@ -218,7 +215,7 @@ class PartialFC(nn.Module):
             if head is not None:
                 head._step(optimizer)
 
-        self._hook = optimizer.register_step_pre_hook(before_step)
+        self._hook = before_optimizer_steps(optimizer, before_step)
         self._optimizer = weakref.ref(optimizer)
 
     def _rate(self) -> float:
@@ -346,7 +343,6 @@ class PartialFC(nn.Module):
         gradient = result.gradient[:n] * np.float32(self.world.size)
         if self._doubtful is not None:
             gradient[self._doubtful[:n]] = np.nan
-        self._watch_gradient()
         loss = torch.tensor(total / batch, dtype=torch.float32, device=features.device)
         return loss, self._staging.to_device(gradient, features.device)
 
@@ -354,31 +350,24 @@ class PartialFC(nn.Module):
         """Ends what was begun and not kept."""
         if self._turn is None:
             return
-        self._is_unstepped = self._turn.features is not None
+        grad = self.weight.grad
+        if grad is not None and self._turn.features is not None:
+            self._grad = (grad, grad._version)
         log.info("step %d was not followed by a step of the optimiser: it is undone", self._turn.step)
         self.abandon()
 
-    def _watch_gradient(self) -> None:
-        """Notices when gradients of two losses are added up, which the cluster cannot do."""
-        if self._watches:
-            return
-        self._watches = True
-        head = weakref.ref(self)
+    def check_accumulation(self) -> None:
+        """Before a gradient is added: that it is not added to that of a loss whose step was undone.
 
-        def note(parameter: Tensor) -> None:
-            this, grad = head(), parameter.grad
-            if this is None or grad is None:
-                return
-            before, this._grad = this._grad, (grad, grad._version)
-            # A zero_grad between makes another tensor, or changes it once more.
-            if this._is_unstepped and before is not None and before[0] is grad and grad._version == before[1] + 1:
-                raise AccumulationError(
-                    "backward was called for two losses of the head without a step of the optimiser or a zero_grad between: gradients are "
-                    "not accumulated over several steps of the cluster; give the whole batch at once (batch.size)"
-                )
-            this._is_unstepped = False
-
-        self.weight.register_post_accumulate_grad_hook(note)  # type: ignore[no-untyped-call]
+        Raises:
+            AccumulationError: there was no step of the optimiser and no zero_grad between.
+        """
+        before, self._grad, grad = self._grad, None, self.weight.grad
+        if before is not None and before[0] is grad and grad._version == before[1]:
+            raise AccumulationError(
+                "backward was called for two losses of the head without a step of the optimiser or a zero_grad between: gradients are "
+                "not accumulated over several steps of the cluster; give the whole batch at once (batch.size)"
+            )
 
     def _open(self, labels: I64) -> Turn:
         session, count = self.session, self.local_batch_size

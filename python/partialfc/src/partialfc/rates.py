@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -30,6 +31,21 @@ def find_optimizer(parameter: torch.Tensor) -> Optimizer | None:
     if len(found) > 1:
         raise WrongConfiguration("several optimisers have the head's parameter; say which one steps with head.attach(optimizer)")
     return found[0] if found else None
+
+
+def before_optimizer_steps(optimizer: Optimizer, work: Callable[..., None]) -> Any:
+    """Calls `work(optimizer)` before every step; what removes it again, or None before PyTorch 2.0."""
+    if hasattr(optimizer, "register_step_pre_hook"):
+        return optimizer.register_step_pre_hook(work)
+    step = optimizer.step
+
+    @functools.wraps(step)
+    def stepped(*arguments: Any, **more: Any) -> Any:
+        work(optimizer)
+        return step(*arguments, **more)
+
+    optimizer.step = stepped  # type: ignore[method-assign]
+    return None
 
 
 def check_group(group: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
