@@ -47,7 +47,7 @@ class Rank:
         self.network = torch.nn.Linear(24, D)
         generator = torch.Generator().manual_seed(3)
         for parameter in self.network.parameters():
-            torch.nn.init.normal_(parameter, 0, 0.2, generator)
+            parameter.data.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
         self.head = partialfc.PartialFC(None, D, C, cluster=cluster.endpoint, timeout=timeout)
         self.head._world = world
         groups = [{"params": self.network.parameters()}, {"params": self.head.parameters()}]
