@@ -41,7 +41,7 @@ def main(cluster: str, rank: int, world: int, port: int, steps: int, output: Pat
         torch.save(state, directory / "state.pt")
 
     def load(directory: Path) -> None:
-        state = torch.load(directory / "state.pt", weights_only=True)
+        state = torch.load(directory / "state.pt", weights_only=False)
         inner.load_state_dict(state["network"])
         head.load_state_dict(state["head"])
         optimizer.load_state_dict(state["optimizer"])
