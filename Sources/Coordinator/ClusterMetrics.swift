@@ -50,6 +50,11 @@ enum ClusterMetrics {
         text.add(
             "partialfc_safe_step", .gauge, "The newest step that a power cut cannot take from any shard.",
             Double(status.safe))
+        if let job = status.job {
+            text.add("partialfc_job_ranks", .gauge, "Ranks of the job that trains.", Double(job.worldSize))
+            text.add("partialfc_job_missing_ranks", .gauge, "Those that are not there.", Double(job.missingRanks.count))
+            text.add("partialfc_job_begun_step", .gauge, "The step after which the job began.", Double(job.since))
+        }
         text.add("partialfc_term", .gauge, "Starts of the coordinator and goings back.", Double(status.term))
         text.add("partialfc_attempt", .gauge, "Attempt of the step in progress, from 0.", Double(status.attempt))
         text.add("partialfc_classes", .gauge, "Classes, with retired ones.", Double(status.classes))

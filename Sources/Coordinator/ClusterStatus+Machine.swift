@@ -55,7 +55,8 @@ extension ClusterStatus {
         embeddingSize = configuration.backbone.embeddingSize
         batchSize = configuration.batch.size
         optimizer = configuration.optimizer.name ?? "sgd"
-        determinism = configuration.determinism ?? "exact"
+        // What a job computes is not the cluster's to promise.
+        determinism = configuration.isExternal ? "logged" : configuration.determinism ?? "exact"
         addSpeed(machine)
         if let running = machine.task {
             task = Task(

@@ -54,12 +54,7 @@ extension ClusterStatus {
         }
         lines.append("model     \(classes) classes × \(embeddingSize), batches of \(batchSize)")
         if let optimizer, let determinism { lines.append("training  \(optimizer), determinism \(determinism)") }
-        if let job {
-            let missing = job.missingRanks.map { "\($0)" }.joined(separator: ", ")
-            lines.append(
-                "job       \(job.id), \(Units.count(job.worldSize, "rank")), since step \(job.since + 1)"
-                    + (missing.isEmpty ? "" : ", lost: rank \(missing)"))
-        }
+        if let job { lines.append("job       \(job.id): \(job.summary)") }
         for operation in pendingOperations { lines.append("waits     \(operation)") }
         lines.append("exchange  \(exchangeReason)")
         lines.append("members   \(membersText)")

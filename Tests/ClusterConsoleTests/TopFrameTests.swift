@@ -165,6 +165,14 @@ import Testing
         #expect(text.contains("waiting") && text.contains("0 steps") && text.contains("loss –"))
     }
 
+    @Test func aJobIsShownWithTheRanksThatItHasLost() {
+        var jobs = view()
+        jobs.status.job = .init(id: "00000000000000ab", since: 41, worldSize: 4, missingRanks: [])
+        #expect(plain(jobs, 140, 40).joined().contains("job 00000000000000ab: 4 ranks since step 42"))
+        jobs.status.job?.missingRanks = [1, 3]
+        #expect(plain(jobs, 140, 40).joined().contains("since step 42, lost: rank 1, 3"))
+    }
+
     @Test func valuesThatAreNotFiniteAreShown() {
         var diverged = view()
         diverged.status.loss = .nan

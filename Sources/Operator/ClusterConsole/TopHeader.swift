@@ -8,6 +8,11 @@ enum TopHeader {
         lines.append(accuracy(view.status))
         lines.append(speed(view))
         if let split = split(view, columns) { lines.append(split) }
+        if let job = view.status.job {
+            var line = ConsoleLine("job ", .faint)
+            line.add("\(job.id): \(job.summary)", job.missingRanks.isEmpty ? .plain : .warning)
+            lines.append(line)
+        }
         lines += problems(view.status)
         lines.append(ConsoleLine())
         return lines

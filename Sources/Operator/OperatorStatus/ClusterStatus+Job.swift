@@ -9,6 +9,13 @@ extension ClusterStatus {
         /// Ranks that are not there, ascending.
         public var missingRanks: [Int]
 
+        /// In words: `2 ranks since step 42, lost: rank 1`.
+        public var summary: String {
+            let ranks = "\(worldSize) \(worldSize == 1 ? "rank" : "ranks") since step \(since + 1)"
+            return missingRanks.isEmpty
+                ? ranks : ranks + ", lost: rank \(missingRanks.map(String.init).joined(separator: ", "))"
+        }
+
         public init(id: String, since: Int, worldSize: Int, missingRanks: [Int]) {
             self.id = id
             self.since = since
