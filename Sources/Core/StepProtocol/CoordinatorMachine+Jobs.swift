@@ -135,8 +135,14 @@ extension CoordinatorMachine {
 
     // MARK: Taking over
 
-    /// Whether a job is there that is to take over from the one that trains.
-    var isSuperseded: Bool { configuration.job != nil && completeJob != nil }
+    /// Whether a job is there that is to take over from the one that trains. One that is not let in disturbs nobody.
+    var isSuperseded: Bool {
+        guard configuration.job != nil, let start = completeJob else { return false }
+        switch wayBack(to: start) {
+        case .nothing, .log, .checkpoint: return true
+        case .question, .none: return false
+        }
+    }
 
     /// Takes up a job whose ranks are complete: the cluster goes back to where its state is. Called between steps, when every owner is
     /// there and nothing is decided.
@@ -149,6 +155,8 @@ extension CoordinatorMachine {
         guard incarnations.count == start.worldSize else { return nil }
         switch wayBack(to: start) {
         case .none(let message): return turnAway(start.id, .stepGone, message)
+        // While another one trains nobody waits for an operator's word.
+        case .question(let text) where jobWorld != nil: return turnAway(start.id, .stepGone, text)
         case .question(let text):
             if jobs.question == text { return nil }
             jobs.question = text
