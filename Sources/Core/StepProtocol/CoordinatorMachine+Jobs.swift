@@ -144,6 +144,15 @@ extension CoordinatorMachine {
         }
     }
 
+    /// Tells a job that is not let in, while another one trains.
+    mutating func turnAwayHopelessJob() -> [Action] {
+        guard configuration.job != nil, let start = completeJob else { return [] }
+        switch wayBack(to: start) {
+        case .none(let message), .question(let message): return turnAway(start.id, .stepGone, message)
+        case .nothing, .log, .checkpoint: return []
+        }
+    }
+
     /// Takes up a job whose ranks are complete: the cluster goes back to where its state is. Called between steps, when every owner is
     /// there and nothing is decided.
     ///
