@@ -24,6 +24,17 @@ extension CoordinatorService {
         log.info("head.compute \(decided.head.compute), by the processor of the first member, \(hello.name)\(both)")
     }
 
+    /// Rounding depends on the kernels: the first member that uses a library decides with which ones of it this run computes.
+    ///
+    /// - Throws: `CoordinatorStoreError` if it cannot be written: it is not decided then.
+    func decideKernels(by hello: Hello) throws {
+        let kernels = KernelChoice(policy.instructionSet ?? "").union(KernelChoice(hello.instructionSet)).description
+        guard setup.configuration.cluster.sameInstructionSet, policy.instructionSet != kernels else { return }
+        try store.setInstructionSet(kernels)
+        policy.instructionSet = kernels
+        log.info("instruction set \(kernels)")
+    }
+
     /// Why a member cannot compute what the first one has decided, or nil.
     func lack(of hello: Hello) -> Refusal? {
         guard let least = cluster.leastHeadKernels.flatMap(HeadKernels.init),

@@ -293,20 +293,15 @@ final class CoordinatorService: @unchecked Sendable {
             server.refuse(peer, request: request, refusal)
             return
         }
-        // Not written: not decided. The hello comes again.
-        do { try decideCompute(by: hello) } catch {
-            log.error("\(error)")
-            return
-        }
-        // Rounding depends on the kernels: the first member that uses a library decides with which ones of it this run computes.
-        let kernels = KernelChoice(policy.instructionSet ?? "").union(KernelChoice(hello.instructionSet)).description
-        if setup.configuration.cluster.sameInstructionSet && policy.instructionSet != kernels {
-            do { try store.setInstructionSet(kernels) } catch {
+        // Not written: not decided. The hello comes again. What a job computes with is its own affair.
+        if hello.job == nil {
+            do {
+                try decideCompute(by: hello)
+                try decideKernels(by: hello)
+            } catch {
                 log.error("\(error)")
                 return
             }
-            policy.instructionSet = kernels
-            log.info("instruction set \(kernels)")
         }
         hellos = [peer: hello]
         if hello.term > 0 {

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import small_job
 import torch
-from conftest import in_threads, worlds
+from conftest import in_threads, programs, worlds
 from small_job import B, C, D
 
 import partialfc
@@ -102,6 +103,23 @@ def test_two_ranks_compute_what_one_does(cluster: Start) -> None:
         found.append((state[0]["losses"], rows(one)))
     assert np.allclose(found[0][0], found[1][0], rtol=1e-5)
     assert np.allclose(found[0][1], found[1][1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_rank_may_come_before_the_first_shard(tmp_path: Path) -> None:
+    """What it computes with is its own affair: it decides nothing for the shards."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("the programs are not built")
+    one = LocalCluster(tmp_path / "cluster", configuration(1), programs=folder)
+    try:
+        one.start_coordinator()
+        rank = Rank(one, worlds(1)[0])
+        starts = threading.Timer(3, lambda: one.start_shard(0))
+        starts.start()
+        assert rank.step(0) > 0
+        starts.join()
+    finally:
+        one.stop()
 
 
 @pytest.mark.slow
