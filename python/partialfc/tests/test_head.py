@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import partialfc
 from partialfc.local import LocalCluster, external_configuration
 from partialfc.margins import Margins
+from partialfc.rates import check_rates
 from partialfc.safetensors import write_rows
 
 C, D, B = 60, 16, 16
@@ -299,6 +300,24 @@ def test_the_rate_is_that_of_the_group(setup: Callable[..., Setup]) -> None:
     assert not np.array_equal(ours.rows(), before)
 
 
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -0.1, 1e39])
+def test_a_rate_that_is_none_is_refused_and_a_corrected_one_works(setup: Callable[..., Setup], rate: float) -> None:
+    ours = setup()
+    ours.step(*ours.batch(0))
+    ours.optimizer.param_groups[1]["lr"] = rate
+    with pytest.raises(partialfc.WrongRate, match="must be a finite number"):
+        ours.step(*ours.batch(1))
+    ours.optimizer.param_groups[1]["lr"] = 0.1
+    ours.step(*ours.batch(1))
+    assert ours.head.step == 1
+
+
+def test_rates_that_differ_are_named_with_their_ranks() -> None:
+    check_rates([0.1, 0.1])
+    with pytest.raises(partialfc.WrongRate, match=r"is 0\.1 at rank 0 and 0\.2 at rank 1"):
+        check_rates([0.1, 0.2])
+
+
 def test_what_is_not_finite_is_not_kept(setup: Callable[..., Setup]) -> None:
     ours = setup()
     x, labels = ours.batch(0)
@@ -356,6 +375,39 @@ def test_decay_and_a_missing_group_are_refused_in_words(setup: Callable[..., Set
     ours.optimizer.param_groups.pop()
     with pytest.raises(partialfc.WrongConfiguration, match="does not have the head's parameter"):
         ours.step(*ours.batch(0))
+
+
+class _Lister:
+    """A client that knows one checkpoint."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __call__(self, *_: Any, **__: Any) -> _Lister:
+        return self
+
+    def __enter__(self) -> _Lister:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        return [{"directory": str(self.directory), "step": 3}]
+
+
+def test_checkpoints_without_a_part_of_the_job_are_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partialfc.job.Client", _Lister(tmp_path))
+    job = partialfc.Job(partialfc.PartialFC(None, D, C, cluster="tcp://127.0.0.1:29999"), lambda _: None, lambda _: None)
+    with pytest.warns(UserWarning, match="none with a directory job"):
+        assert job.resume_newest() == 0
+
+
+def test_a_job_of_a_head_that_has_joined_writes_its_part(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    ours.step(*ours.batch(0))
+    partialfc.Job(ours.head, lambda _: None, lambda _: None)
+    assert ours.head.session.saves_checkpoints
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .errors import (
         AccumulationError,
         CommandRefused,
+        ForkedError,
         JobDisagrees,
         JobOver,
         NoAnswer,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         WeightError,
         WentBack,
         WrongConfiguration,
+        WrongRate,
     )
     from .head import PartialFC
     from .job import Job
@@ -36,6 +38,7 @@ __all__ = [
     "AccumulationError",
     "Client",
     "CommandRefused",
+    "ForkedError",
     "Job",
     "JobDisagrees",
     "JobOver",
@@ -54,6 +57,7 @@ __all__ = [
     "WeightError",
     "WentBack",
     "WrongConfiguration",
+    "WrongRate",
     "__version__",
     "export_weight",
     "import_weight",

@@ -19,6 +19,7 @@ from . import exact, messages
 from .attempt import Attempt, Failure, StepSetup
 from .classes import ClassRegistry
 from .errors import (
+    ABANDONED,
     BUSY,
     INCARNATION,
     NOT_WELCOMED,
@@ -72,7 +73,8 @@ class Engine:
         self._beat_is_due = False
         self._hello_at = self._ready_at = self._report_at = self._operations_at = 0.0
         self._ready_pause = 0.5
-        self._reported: tuple[int, int, int] | None = None
+        self._reported: tuple[tuple[int, int, int], int] | None = None
+        """The attempt that was reported last, and as what: 0, done, or the code of its failure."""
         self._stopping = False
         self._state = ""
         """What the coordinator said last of the run, for people."""
@@ -312,9 +314,10 @@ class Engine:
 
     def _is_reported(self, attempt: Attempt, now: float) -> bool:
         """Whether the attempt was reported, and it is too soon to do so again."""
-        if self._reported == attempt.id.order and now < self._report_at:
+        report = attempt.id.order, attempt.failure.code if attempt.failure else 0
+        if self._reported == report and now < self._report_at:
             return True
-        self._reported, self._report_at = attempt.id.order, now + REPEAT_SECONDS
+        self._reported, self._report_at = report, now + REPEAT_SECONDS
         return False
 
     def _report_done(self) -> None:
@@ -329,7 +332,8 @@ class Engine:
         attempt = self._attempt
         if attempt is None or attempt.failure is None or self._is_reported(attempt, time.monotonic()):
             return
-        log.info("attempt %s failed: %s", attempt.id.order, attempt.failure.message)
+        level = logging.DEBUG if attempt.failure.code == ABANDONED else logging.INFO
+        log.log(level, "attempt %s failed: %s", attempt.id.order, attempt.failure.message)
         self._link.send(self._speaker.failed(attempt, attempt.failure))
         if attempt.failure.code in (7, 8) and attempt.turn.result is None:
             raise StepFailed(f"step {attempt.id.step}: {attempt.failure.message}")

@@ -55,6 +55,10 @@ class WrongConfiguration(PartialFCError):
     """The head's sizes, margins or rates are not those of the cluster."""
 
 
+class WrongRate(PartialFCError, ValueError):
+    """The learning rate of the head's group is no number from 0 up, or differs from rank to rank."""
+
+
 class JobOver(PartialFCError):
     """This start of the job cannot go on; the process must begin anew from a checkpoint, or end."""
 

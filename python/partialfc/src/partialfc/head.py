@@ -19,7 +19,7 @@ from .keys import Keys, keys_of
 from .lifetime import sessions
 from .margins import Margins
 from .messages import JobID
-from .rates import before_optimizer_steps, check_group, find_optimizer, group_of
+from .rates import before_optimizer_steps, check_group, check_rates, find_optimizer, group_of
 from .requests import micro_batch_sums
 from .session import Session
 from .staging import Staging
@@ -80,7 +80,7 @@ class PartialFC(nn.Module):
         self.cluster, self._mean, self._timeout, self._name = endpoint, mean, timeout, name
         self._keys = keys_of(keys, encrypt)
         self._group = group
-        self.saves_checkpoints = False
+        self._saves_checkpoints = False
         self._start: dict[str, Any] = {"step": -1, "past": 0, "cluster": "", "hash": ""}
         self._clear()
 
@@ -133,6 +133,17 @@ class PartialFC(nn.Module):
     def has_joined(self) -> bool:
         """Whether it has joined the cluster."""
         return self._session is not None
+
+    @property
+    def saves_checkpoints(self) -> bool:
+        """Whether this rank writes a part of checkpoints; a `Job` sets it."""
+        return self._saves_checkpoints
+
+    @saves_checkpoints.setter
+    def saves_checkpoints(self, value: bool) -> None:
+        self._saves_checkpoints = value
+        if self._session is not None:
+            self._session.saves_checkpoints = value
 
     @property
     def world(self) -> World:
@@ -383,8 +394,11 @@ class PartialFC(nn.Module):
         padded = np.full(count, -1, np.int64)
         padded[: len(labels)] = labels
         weights = None
+        told = self.world.gather([float((padded >= 0).sum()), rate])
+        if session.join().get("schedule", {}).get("rate") == "job":
+            check_rates([one[1] for one in told])
         if self._mean == "valid":
-            valid = sum(one[0] for one in self.world.gather([float((padded >= 0).sum())]))
+            valid = sum(one[0] for one in told)
             batch = count * self.world.size
             if valid != batch:
                 weights = np.full(count, batch / valid if valid else 0.0, np.float32)

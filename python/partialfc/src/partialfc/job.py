@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +55,8 @@ class Job:
             self.head.session.answer_checkpoint(task, None, f"the trainer's part cannot be written: {type(error).__name__}: {error}")
             raise
         self.head.session.answer_checkpoint(task, json.dumps(listed), None)
-        log.info("wrote %d files of the checkpoint after step %d into %s", len(listed), task.step, directory)
+        files_of = "1 file" if len(listed) == 1 else f"{len(listed)} files"
+        log.info("wrote %s of the checkpoint after step %d into %s", files_of, task.step, directory)
         return directory
 
     def resume(self, checkpoint: str | Path) -> int:
@@ -87,7 +89,16 @@ class Job:
         name = ""
         if self.head.world.rank == 0:
             with Client(self.head.cluster, keys=keys) as client:
-                found = [one["directory"] for one in client.checkpoints() if (Path(one["directory"]) / "job").is_dir()]
+                there = [one["directory"] for one in client.checkpoints()]
+            found = [directory for directory in there if (Path(directory) / "job").is_dir()]
             name = found[-1] if found else ""
+            if there and not found:
+                text = (
+                    f"the cluster has checkpoints, the newest {there[-1]}, but this process sees none with a directory job, the trainer's "
+                    "part, so it begins from nothing: was there a partialfc.Job when they were written, and is the checkpoint directory "
+                    "on a shared disk, under the same path here?"
+                )
+                log.warning("%s", text)
+                warnings.warn(text, stacklevel=2)
         name = self.head.world.share(name)
         return self.resume(name) if name else 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from .errors import WrongConfiguration
+from .errors import WrongConfiguration, WrongRate
 
 
 def group_of(optimizer: Optimizer, parameter: torch.Tensor) -> dict[str, Any] | None:
@@ -46,6 +47,25 @@ def before_optimizer_steps(optimizer: Optimizer, work: Callable[..., None]) -> A
 
     optimizer.step = stepped  # type: ignore[method-assign]
     return None
+
+
+def check_rates(rates: Sequence[float]) -> None:
+    """Checks the learning rates that the ranks are about to send, which are float32 on the way.
+
+    Raises:
+        WrongRate: one is not finite or negative, or two ranks differ; the message names values and ranks.
+    """
+    with np.errstate(over="ignore"):
+        sent = np.asarray(rates, np.float64).astype(np.float32)
+    for rank, (rate, value) in enumerate(zip(rates, sent, strict=True)):
+        if not (np.isfinite(value) and value >= 0):
+            of = f" at rank {rank}" if len(rates) > 1 else ""
+            raise WrongRate(f"the learning rate of the head's group is {rate:g}{of}: it must be a finite number from 0 up (float32)")
+        if value != sent[0]:
+            raise WrongRate(
+                f"the learning rate of the head's group is {rates[0]:.9g} at rank 0 and {rate:.9g} at rank {rank}: it must be the same at "
+                "every rank"
+            )
 
 
 def check_group(group: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
