@@ -201,6 +201,45 @@ import Testing
         #expect(cluster.machine.checkpoints.map(\.step) == [0])
     }
 
+    @Test mutating func noCheckpointWithoutTheJob() {
+        start()
+        cluster.commit()
+        cluster.tell(.left(MemberID(.worker, 1), incarnation: 1, exitCode: 1))
+        #expect(
+            cluster.tell(.checkpoint) == [
+                "no: a checkpoint is written with the job that trains: rank 1 of job 0000000000000007 is lost: the other ranks wait "
+                    + "for it to return; waiting for a job to train"
+            ])
+        #expect(cluster.task == nil)
+    }
+
+    @Test mutating func aJobWhoseRanksHaveLeftHasEnded() {
+        start()
+        cluster.commit()
+        for rank in 0..<2 { cluster.tell(.left(MemberID(.worker, rank), incarnation: UInt64(rank))) }
+        #expect(cluster.database.jobs.current == nil)
+        #expect(cluster.waits == "waiting for a job to train")
+    }
+
+    @Test mutating func aRefusalThatNoShardKnowsOfEndsTheJobToo() {
+        start()
+        let refused = CoordinatorMachine.Event.stepFailed(
+            "w0", MemberID(.worker, 0), incarnation: 0, cluster.machine.id, code: .malformed,
+            message: "learning_rate is nan", by: MemberID(.shard, 0))
+        cluster.tell(refused)
+        var words: [String] = []
+        for _ in 0..<12 {
+            cluster.now += .seconds(1)
+            for shard in 0..<2 {
+                let waiting = ShardWaiting(id: cluster.machine.id, isBusy: false, ranks: [])
+                words += cluster.beat(
+                    "s\(shard)", report: ShardReport(committed: -1, durable: -1, prepared: .nothing, waiting: waiting))
+            }
+            words += cluster.beat("w0", "w1")
+        }
+        #expect(words.contains { $0.hasPrefix("w1 refused malformed: rank 0 (worker-0): learning_rate is nan") })
+    }
+
     @Test mutating func aStepThatIsThrownAwayIsTriedAgainAtOnce() {
         start()
         cluster.tell(cluster.failed(.abandoned, "the gradients overflow"))

@@ -15,6 +15,8 @@ extension CoordinatorMachine {
 
         /// The first report of a refusal by a shard.
         var refusal: Refusal?
+        /// Since when a worker reports it.
+        var reportedAt: Duration?
         /// Whether that shard has reported since, and says nothing of it: one of an earlier version.
         var isShardSilent = false
         /// Since when a shard is known to have refused the attempt.
@@ -37,8 +39,10 @@ extension CoordinatorMachine {
     /// Ends the running attempt if a shard has refused it.
     mutating func judgeFailure(_ now: Duration) -> [Action] {
         guard let (shard, refused) = refusedByShards.first else {
-            guard failure.isShardSilent, let refusal = failure.refusal else { return [] }
-            return act(on: refusal, now)
+            guard let refusal = failure.refusal else { return [] }
+            // A shard that could not even read a request does not know of which attempt it was.
+            let isOverdue = failure.reportedAt.map { $0 + configuration.lease <= now } ?? false
+            return failure.isShardSilent || isOverdue ? act(on: refusal, now) : []
         }
         let since = failure.since ?? now
         failure.since = since

@@ -247,6 +247,14 @@ extension CoordinatorMachine {
         return actions + (isAwaited ? [.event(.warning, event)] : [])
     }
 
+    /// The last rank of the current job has gone as it should: nobody waits for its return.
+    mutating func endJobThatHasLeft(_ id: UInt64) -> [Action] {
+        guard record.jobs.current?.id == id, ranks(ofJob: id).isEmpty else { return [] }
+        let name = JobRank.name(id)
+        return endJob(.superseded, "\(name) has ended: its ranks have left", isAwaited: false)
+            + [.event(.info, "\(name) has ended")]
+    }
+
     /// A job that cannot begin.
     private mutating func turnAway(_ id: UInt64, _ code: RefusalCode, _ message: String) -> [Action] {
         var history = record.jobs

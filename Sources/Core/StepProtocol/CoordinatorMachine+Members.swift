@@ -259,8 +259,10 @@ extension CoordinatorMachine {
             actions += abort("\(member) leaves", .info)
         }
         let isMissed = owns(member) && !isOver
+        let rank = live[member]?.job
+        actions += lose(member, text, forgets: true, level: exitCode != 0 ? .error : isMissed ? .warning : .info, now)
+        if let rank, exitCode == 0 { actions += endJobThatHasLeft(rank.id) }
         return actions
-            + lose(member, text, forgets: true, level: exitCode != 0 ? .error : isMissed ? .warning : .info, now)
     }
 
     mutating func expire(_ now: Duration) -> [Action] {

@@ -75,6 +75,9 @@ extension CoordinatorMachine {
         }
         if record.owners.isEmpty { return [.refuseOperator("there is nothing to write yet")] }
         if case .failed = activity { return [.refuseOperator("the run has failed; start the coordinator again first")] }
+        if let jobObstacle {
+            return [.refuseOperator("a checkpoint is written with the job that trains: \(jobObstacle)")]
+        }
         if let known = record.checkpoints.last, known.step == committed, known.classVersion == classVersion {
             return [.event(.info, "\(known.directory) is the state after step \(committed) already")]
         }

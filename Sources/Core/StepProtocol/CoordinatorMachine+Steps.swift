@@ -263,6 +263,7 @@ extension CoordinatorMachine {
             // A shard refuses all ranks for what one of them sent: it knows which, and says so.
             guard let shard, owners.contains(shard) else { return act(on: refusal, now) }
             failure.refusal = failure.refusal ?? refusal
+            failure.reportedAt = failure.reportedAt ?? now
             return judgeFailure(now)
         }
         // A shard whose disk is full keeps its answer back, and says why: that is not silence.

@@ -166,7 +166,7 @@ extension CoordinatorMachine {
     private func isCheckpointDue(_ now: Duration) -> Bool {
         if configuration.checkpointDirectory.isEmpty || !checkpointsBeingWritten.isEmpty { return false }
         // Its part of the pair is missing while the job is not whole.
-        if record.jobs.current != nil, jobWorld == nil { return false }
+        if configuration.job != nil, jobWorld == nil { return false }
         if wantsCheckpoint { return !isSaved }
         let last = max(record.checkpoints.last?.step ?? configuration.origin?.step ?? -1, lastCheckpointStep)
         if committed <= last { return false }
