@@ -165,6 +165,25 @@ def test_accumulation_is_refused_in_words(setup: Callable[..., Setup]) -> None:
     ours.optimizer.step()
 
 
+def test_backward_of_a_step_that_is_not_open_is_refused(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    loss = [ours.head(ours.network(ours.batch(step)[0]), ours.batch(step)[1]) for step in range(2)]
+    with pytest.raises(partialfc.AccumulationError, match="not open any more"):
+        (loss[0] + loss[1]).backward()
+    with pytest.raises(partialfc.AccumulationError, match="not open any more"):
+        loss[0].backward()
+    ours.optimizer.zero_grad()
+    third = ours.head(ours.network(ours.batch(2)[0]), ours.batch(2)[1])
+    third.backward(retain_graph=True)
+    with pytest.raises(partialfc.AccumulationError, match="twice"):
+        third.backward(retain_graph=True)
+    ours.optimizer.step()
+    with pytest.raises(partialfc.AccumulationError, match="not open any more"):
+        third.backward()
+    ours.optimizer.zero_grad()
+    ours.step(*ours.batch(3))
+
+
 @pytest.mark.skipif(not hasattr(torch.amp, "GradScaler"), reason="GradScaler for CPUs is of PyTorch 2.3")
 def test_a_scaler_skips_and_goes_on(setup: Callable[..., Setup]) -> None:
     ours = setup()
@@ -412,8 +431,27 @@ def test_a_job_of_a_head_that_has_joined_writes_its_part(setup: Callable[..., Se
 
 def test_nobody_there(tmp_path: Path) -> None:
     head = partialfc.PartialFC(None, D, C, cluster="tcp://127.0.0.1:29999", timeout=1)
-    with pytest.raises(partialfc.NoAnswer, match=r"the coordinator at tcp://127\.0\.0\.1:29999"):
+    with pytest.raises(partialfc.NoAnswer, match=r"no answer from tcp://127\.0\.0\.1:29999 for 1 s"):
         head.join()
+
+
+@pytest.mark.parametrize("address", ["host-a:7400", "tcp://host-a", "tcp://host-a:port", "tcp://host-a:99999", "http://host-a:7400"])
+def test_what_is_no_address_is_refused_at_once(address: str) -> None:
+    with pytest.raises(partialfc.Unreachable, match="is no address of a server, which looks like tcp://host:port"):
+        partialfc.PartialFC(None, D, C, cluster=address)
+    with pytest.raises(partialfc.Unreachable, match="is no address of a server"):
+        partialfc.Client(address)
+
+
+def test_a_shard_server_is_no_coordinator(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    with partialfc.Client(ours.cluster.endpoint) as client:
+        shard = next(iter(client._owners()[1].values()))
+    head = partialfc.PartialFC(MARGINS, D, C, cluster=shard, timeout=5)
+    with pytest.raises(partialfc.PartialFCError, match="is no coordinator"):
+        head.join()
+    with pytest.raises(partialfc.PartialFCError, match="is no coordinator"), partialfc.Client(shard, deadline=3) as client:
+        client.status()
 
 
 def test_the_state_holds_no_weights_and_travels(setup: Callable[..., Setup]) -> None:

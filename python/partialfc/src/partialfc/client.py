@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import zmq
 
-from .connection import Connection
-from .errors import BUSY, FORBIDDEN, CommandRefused, MalformedMessage, PartialFCError, Refused
+from .connection import Connection, checked_endpoint
+from .errors import BUSY, FORBIDDEN, CommandRefused, MalformedMessage, PartialFCError, Refused, WrongConfiguration
 from .exact import F32
 from .frames import Tensor
 from .keys import Keys, keys_of
@@ -58,6 +58,7 @@ class Client:
         endpoint = cluster or os.environ.get("PARTIALFC_CLUSTER", "")
         if not endpoint:
             raise PartialFCError("which cluster? Client('tcp://host:port'), or PARTIALFC_CLUSTER")
+        checked_endpoint(endpoint)
         self._keys, self._deadline = keys_of(keys, encrypt), deadline
         self._context: zmq.Context[Any] = zmq.Context()
         self._shards: dict[str, Connection] = {}
@@ -82,6 +83,8 @@ class Client:
         body, _ = connection.ask(hello, deadline=self._deadline)
         if not isinstance(body, Welcome):
             raise MalformedMessage(f"{connection.who} answered a hello with a {type(body).__name__}")
+        if not cluster_id and not body.configuration:
+            raise WrongConfiguration(f"{connection.endpoint} is no coordinator of a cluster: a shard server answers there")
         return body
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -21,6 +22,18 @@ _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCO
 def routing_id() -> bytes:
     """By which a server knows a client again: 16 random bytes, the first of which is not 0."""
     return bytes([secrets.randbelow(255) + 1]) + secrets.token_bytes(15)
+
+
+def checked_endpoint(endpoint: str) -> str:
+    """The address of a server.
+
+    Raises:
+        Unreachable: it is neither `tcp://host:port` nor `ipc://path`.
+    """
+    tcp = re.fullmatch(r"tcp://(\[[^\]\s]+\]|[^\s:/\[\]]+):(\d{1,5})", endpoint)
+    if re.fullmatch(r"ipc://\S+", endpoint) or (tcp and 0 < int(tcp.group(2)) < 65536):
+        return endpoint
+    raise Unreachable(f'"{endpoint}" is no address of a server, which looks like tcp://host:port')
 
 
 class Connection:

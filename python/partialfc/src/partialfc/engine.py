@@ -28,6 +28,7 @@ from .errors import (
     RunFinished,
     StepFailed,
     WentBack,
+    WrongConfiguration,
     refusal,
 )
 from .kept import KeptTurns
@@ -158,6 +159,8 @@ class Engine:
         return self._speaker.shard_hello(self._welcome, int(self.configuration["data"]["classes"]))
 
     def _take_welcome(self, welcome: messages.Welcome) -> None:
+        if not welcome.configuration:
+            raise WrongConfiguration(f"{self.endpoint} is no coordinator of a cluster: a shard server answers there")
         if welcome.member is None:
             raise MalformedMessage("the coordinator's welcome names no member")
         if self._speaker.member is not None and welcome.member != self._speaker.member:

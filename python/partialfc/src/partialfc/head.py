@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import autograd
+from .connection import checked_endpoint
 from .errors import AccumulationError, NotFinite, PartialFCError, WrongConfiguration
 from .inputs import labels_of, margins_of, weights_of
 from .keys import Keys, keys_of
@@ -72,6 +73,7 @@ class PartialFC(nn.Module):
         endpoint = cluster or os.environ.get("PARTIALFC_CLUSTER", "")
         if not endpoint:
             raise WrongConfiguration("which cluster? cluster='tcp://host:port', or PARTIALFC_CLUSTER")
+        checked_endpoint(endpoint)
         if mean not in ("valid", "batch"):
             raise WrongConfiguration(f'mean is "{mean}"; it is valid or batch')
         self.weight = nn.Parameter(torch.empty(0))
@@ -92,6 +94,7 @@ class PartialFC(nn.Module):
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: Any = None
         self._grad: tuple[Tensor, int] | None = None
+        self._calls = self._open_call = self._propagated_call = 0
         self._staging = Staging()
         self._number = autograd.register(self)
 
@@ -104,6 +107,9 @@ class PartialFC(nn.Module):
             "_optimizer",
             "_hook",
             "_grad",
+            "_calls",
+            "_open_call",
+            "_propagated_call",
             "_staging",
             "_number",
             "_group",
@@ -259,7 +265,7 @@ class PartialFC(nn.Module):
             )
         turn = self._turn
         self.session.keep(turn)
-        self._turn = None
+        self._turn, self._open_call = None, 0
         self._start = {**self._start, **self.session.identity(), "step": turn.step}
 
     def abandon(self) -> None:
@@ -269,7 +275,7 @@ class PartialFC(nn.Module):
         """
         if self._turn is None:
             return
-        turn, self._turn, self._doubtful = self._turn, None, None
+        turn, self._turn, self._doubtful, self._open_call = self._turn, None, None, 0
         newest = self.session.throw_away(turn)
         self.session.begin_after(self.world.newest(newest))
 
@@ -300,7 +306,7 @@ class PartialFC(nn.Module):
         """
         weights = loss_weight if isinstance(loss_weight, Tensor) or loss_weight is None else torch.tensor(float(loss_weight))
         loss: Tensor
-        loss, _ = autograd.exchange(local_embeddings, local_labels, self.weight, margins, weights, self._number)
+        loss, _, _ = autograd.exchange(local_embeddings, local_labels, self.weight, margins, weights, self._number)
         return loss
 
     def prefetch(self, local_labels: Tensor) -> None:
@@ -309,8 +315,10 @@ class PartialFC(nn.Module):
         self._begin()
         self._open(labels)
 
-    def exchange(self, features: Tensor, labels: Tensor, margins: Tensor | None, loss_weight: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What the operator does: loss f32 [] and gradient f32 [n, D]."""
+    def exchange(
+        self, features: Tensor, labels: Tensor, margins: Tensor | None, loss_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the operator does: loss f32 [], gradient f32 [n, D], and the number of this call i64 []."""
         if features.ndim != 2 or features.shape[1] != self.embedding_size or not features.is_floating_point():
             raise ValueError(
                 f"the embeddings are {features.dtype} {list(features.shape)}, expected real numbers [n, {self.embedding_size}]"
@@ -355,7 +363,9 @@ class PartialFC(nn.Module):
         if self._doubtful is not None:
             gradient[self._doubtful[:n]] = np.nan
         loss = torch.tensor(total / batch, dtype=torch.float32, device=features.device)
-        return loss, self._staging.to_device(gradient, features.device)
+        self._calls += 1
+        self._open_call = self._calls
+        return loss, self._staging.to_device(gradient, features.device), torch.tensor(self._calls, dtype=torch.int64)
 
     def _begin(self) -> None:
         """Ends what was begun and not kept."""
@@ -367,18 +377,38 @@ class PartialFC(nn.Module):
         log.info("step %d was not followed by a step of the optimiser: it is undone", self._turn.step)
         self.abandon()
 
-    def check_accumulation(self) -> None:
-        """Before a gradient is added: that it is not added to that of a loss whose step was undone.
+    def check_backward(self, call: int) -> None:
+        """Before a gradient is added: that it is of the step that the cluster has open, and is added once.
+
+        Args:
+            call: the number of the call of the head whose loss goes backward.
 
         Raises:
-            AccumulationError: there was no step of the optimiser and no zero_grad between.
+            AccumulationError: the step of that call was undone or is kept already, it went backward before, or there was no step of the
+                optimiser and no zero_grad since the loss of an undone step went backward.
         """
+        if call != self._open_call:
+            why = (
+                "another call of the head or abandon() has undone its step, or the optimiser has stepped"
+                if self._open_call
+                else ("its step is kept already, or was undone")
+            )
+            raise AccumulationError(
+                f"backward was called for a loss of the head whose step is not open any more: {why}; call the head once for each step of "
+                "the optimiser, with the whole batch, and backward before the next call"
+            )
+        if call == self._propagated_call:
+            raise AccumulationError(
+                "backward was called twice for one loss of the head, so its gradient would count twice: call it once for each call of the "
+                "head, on the sum of all losses"
+            )
         before, self._grad, grad = self._grad, None, self.weight.grad
         if before is not None and before[0] is grad and grad._version == before[1]:
             raise AccumulationError(
                 "backward was called for two losses of the head without a step of the optimiser or a zero_grad between: gradients are "
                 "not accumulated over several steps of the cluster; give the whole batch at once (batch.size)"
             )
+        self._propagated_call = call
 
     def _open(self, labels: I64) -> Turn:
         session, count = self.session, self.local_batch_size

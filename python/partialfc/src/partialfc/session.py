@@ -194,6 +194,12 @@ class Session(Engine):
                 self._check()
                 now = time.monotonic()
                 if now - start > self.timeout:
+                    if self._welcome is None:
+                        trouble = f"; it {self._link.trouble}" if self._link.trouble else ""
+                        raise NoAnswer(
+                            f"no answer from {self.endpoint} for {self.timeout:g} s: is the coordinator running there, and does it want "
+                            f"keys?{trouble}"
+                        )
                     raise NoAnswer(f"{what} did not come for {self.timeout:g} s; waiting for {self._whom()}")
                 if now > warn:
                     log.warning("%s: waiting for %s for %.0f s", what, self._whom(), now - start)
