@@ -14,7 +14,7 @@ import numpy as np
 import zmq
 
 from .connection import Connection, checked_endpoint
-from .errors import BUSY, FORBIDDEN, CommandRefused, MalformedMessage, PartialFCError, Refused, WrongConfiguration
+from .errors import BUSY, FORBIDDEN, CommandRefused, MalformedMessage, PartialFCError, Refused
 from .exact import F32
 from .frames import Tensor
 from .keys import Keys, keys_of
@@ -83,8 +83,6 @@ class Client:
         body, _ = connection.ask(hello, deadline=self._deadline)
         if not isinstance(body, Welcome):
             raise MalformedMessage(f"{connection.who} answered a hello with a {type(body).__name__}")
-        if not cluster_id and not body.configuration:
-            raise WrongConfiguration(f"{connection.endpoint} is no coordinator of a cluster: a shard server answers there")
         return body
 
     def close(self) -> None:
