@@ -381,6 +381,12 @@ def test_wrong_inputs_are_refused_in_words(setup: Callable[..., Setup]) -> None:
     ]:
         with pytest.raises(ValueError, match=words):
             ours.head(*bad)
+    with pytest.raises(ValueError, match="margin m1 of sample 0 is 0; it must be in"):
+        ours.head(features, labels, margins=torch.zeros(B, 3))
+    with pytest.raises(partialfc.PartialFCError, match="closure"):
+        ours.head(ours.network(x), labels).backward()
+        ours.optimizer.step(lambda: torch.zeros(()))
+    ours.optimizer.zero_grad()
     with pytest.raises(ValueError, match="margins"):
         ours.head(features, labels, margins=torch.ones(B))
     ours.step(x, labels)
@@ -452,6 +458,25 @@ def test_a_shard_server_is_no_coordinator(setup: Callable[..., Setup]) -> None:
         head.join()
     with pytest.raises(partialfc.PartialFCError, match="send it to the coordinator"), partialfc.Client(shard, deadline=3) as client:
         client.status()
+
+
+def test_bad_states_are_refused_in_words() -> None:
+    head = partialfc.PartialFC(None, D, C, cluster="tcp://127.0.0.1:29999")
+    for state in (None, {}, {"step": "3", "past": 0, "cluster": "", "hash": ""}):
+        with pytest.raises(partialfc.PartialFCError, match="no state of a PartialFC head"):
+            head.set_extra_state(state)
+
+
+def test_the_number_of_classes_may_be_that_of_now(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    ours.step(*ours.batch(0))
+    with partialfc.Client(ours.cluster.endpoint) as client:
+        client.add_classes(3)
+    ours.step(*ours.batch(1))
+    head = partialfc.PartialFC(MARGINS, D, C + 4, 1.0, cluster=ours.cluster.endpoint, timeout=20)
+    head.load_state_dict(ours.head.state_dict())
+    with pytest.raises(partialfc.WrongConfiguration, match="has 64 classes, the cluster 60 at the start of its run and 63 now"):
+        head.join()
 
 
 def test_the_state_holds_no_weights_and_travels(setup: Callable[..., Setup]) -> None:

@@ -23,6 +23,7 @@ from .errors import (
     BUSY,
     INCARNATION,
     NOT_WELCOMED,
+    STEP_GONE,
     MalformedMessage,
     RunFailed,
     RunFinished,
@@ -41,6 +42,7 @@ from .turn import Turn
 
 log = logging.getLogger("partialfc")
 REPEAT_SECONDS = 2.0
+_IN_PYTHON = " (in Python, Job.resume_newest() before the first step begins from the newest checkpoint)"
 
 
 class Engine:
@@ -77,6 +79,9 @@ class Engine:
         self._reported: tuple[tuple[int, int, int], int] | None = None
         """The attempt that was reported last, and as what: 0, done, or the code of its failure."""
         self._stopping = False
+        self._asked = ""
+        """The reason of a plan that waits for a person, when it was told."""
+        self._count_now: int | None = None
         self._state = ""
         """What the coordinator said last of the run, for people."""
         self._shards = ShardConnections(keys.shards if keys else None, self._shard_hello)
@@ -183,7 +188,8 @@ class Engine:
             log.warning("the coordinator refused a message: %s", refused.message)
         else:
             # 21 to 23 end this start of the job, and so does what is wrong with the input of one of its ranks.
-            raise refusal(refused.code, refused.message)
+            hint = _IN_PYTHON if refused.code == STEP_GONE and "coordinator restore" in refused.message else ""
+            raise refusal(refused.code, refused.message + hint)
 
     def _take_plan(self, plan: Plan) -> None:
         if plan.id is None:
@@ -201,6 +207,9 @@ class Engine:
             raise RunFinished(f"the run is over after step {plan.committed}")
         if plan.activity == messages.FAILED:
             raise RunFailed(f"the run has failed: {plan.reason}")
+        if plan.activity != TRAIN and "coordinator restore" in plan.reason and plan.reason != self._asked:
+            log.warning("waiting for somebody to decide: %s%s", plan.reason, _IN_PYTHON)
+            self._asked = plan.reason
         self._take_task(plan)
         self._shards.follow(plan)
         self._follow()
@@ -228,6 +237,8 @@ class Engine:
 
     def _take_classes(self, classes: messages.Classes) -> None:
         version = self.plan.class_version if self.plan else 0
+        if self.configuration is not None:
+            self._count_now = ClassRegistry(int(self.configuration["data"]["classes"]), classes.operations).count
         if classes.version >= version and self.configuration is not None:
             operations = json.dumps(json.loads(classes.operations or "[]")[:version])
             self._registry = ClassRegistry(int(self.configuration["data"]["classes"]), operations)

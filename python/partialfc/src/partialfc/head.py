@@ -188,8 +188,11 @@ class PartialFC(nn.Module):
         size = int(configuration["backbone"]["embedding_size"])
         if self.embedding_size != size:
             raise WrongConfiguration(f"the head has an embedding size of {self.embedding_size}, the cluster of {size}")
-        if self.num_classes != classes and self.num_classes != session.class_count():
-            raise WrongConfiguration(f"the head has {self.num_classes} classes, the cluster {classes}")
+        if self.num_classes != classes:
+            now = session.class_count_now()
+            if self.num_classes != now:
+                grown = f" at the start of its run and {now} now" if now != classes else ""
+                raise WrongConfiguration(f"the head has {self.num_classes} classes, the cluster {classes}{grown}")
         self.margins.check(head)
         if self.sample_rate is not None and abs(self.sample_rate - float(head["sample_rate"])) > 1e-9:
             raise WrongConfiguration(
@@ -227,9 +230,14 @@ class PartialFC(nn.Module):
             self._hook.remove()
         this = weakref.ref(self)
 
-        def before_step(optimizer: Optimizer, *_: Any) -> None:
+        def before_step(optimizer: Optimizer, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             head = this()
             if head is not None:
+                if named.get("closure") is not None or any(one is not None for one in arguments[1:]):
+                    raise PartialFCError(
+                        "optimizer.step(closure) does not work with the head: a step is kept before the closure would compute it; call the "
+                        "head and backward first, then step() without a closure"
+                    )
                 head._step(optimizer)
 
         self._hook = before_optimizer_steps(optimizer, before_step)
@@ -417,6 +425,10 @@ class PartialFC(nn.Module):
                 f"this rank has {len(labels)} samples, more than its {count} of the cluster's batch: make batch.size or the batch fit"
             )
         last = session.class_count() - 1
+        if len(labels) and labels.max() > last:
+            # Of classes that were added a rank learns with the plan.
+            session.place()
+            last = session.class_count() - 1
         if len(labels) and (labels.max() > last or labels.min() < -1):
             bad = int(np.flatnonzero((labels > last) | (labels < -1))[0])
             raise ValueError(f"label {labels[bad]} of sample {bad} is no class: classes are 0 to {last}, and −1 is none")
@@ -446,8 +458,13 @@ class PartialFC(nn.Module):
         """Begins after the step of this state.
 
         Raises:
-            PartialFCError: the head has joined the cluster already.
+            PartialFCError: the head has joined the cluster already, or this is no state of a head.
         """
+        names = {"step": int, "past": int, "cluster": str, "hash": str}
+        if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in names.items()) or state["step"] < -1:
+            raise PartialFCError(
+                "this is no state of a PartialFC head, which has step, past, cluster and hash: was it saved by another class?"
+            )
         if self._session is not None:
             raise PartialFCError("load the head's state before its first step: it has joined the cluster already")
         self._start = {name: state[name] for name in ("step", "past", "cluster", "hash")}

@@ -25,7 +25,7 @@ def margins_of(margins: Tensor | None, n: int, count: int) -> F32 | None:
     """Margins [n, 3] as f32 [count, 3] on the host, or None.
 
     Raises:
-        ValueError: their shape is another, or one is not finite.
+        ValueError: their shape is another, or one is not finite or out of its domain.
     """
     if margins is None:
         return None
@@ -36,6 +36,11 @@ def margins_of(margins: Tensor | None, n: int, count: int) -> F32 | None:
     values[:n] = margins.detach().to("cpu", torch.float32).numpy()
     if not np.isfinite(values).all():
         raise ValueError("a margin is not finite")
+    # The domain of the shards.
+    for column, (lower, upper) in enumerate(((0.01, 100.0), (-100.0, 100.0), (-100.0, 100.0))):
+        bad = np.flatnonzero((values[:, column] < np.float64(lower)) | (values[:, column] > np.float64(upper)))
+        if len(bad):
+            raise ValueError(f"margin m{column + 1} of sample {bad[0]} is {values[bad[0], column]:g}; it must be in {lower:g} to {upper:g}")
     return values
 
 

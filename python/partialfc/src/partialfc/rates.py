@@ -35,14 +35,14 @@ def find_optimizer(parameter: torch.Tensor) -> Optimizer | None:
 
 
 def before_optimizer_steps(optimizer: Optimizer, work: Callable[..., None]) -> Any:
-    """Calls `work(optimizer)` before every step; what removes it again, or None before PyTorch 2.0."""
+    """Calls `work(optimizer, arguments, named)`, as PyTorch does, before every step; what removes it again, or None before PyTorch 2.0."""
     if hasattr(optimizer, "register_step_pre_hook"):
         return optimizer.register_step_pre_hook(work)
     step = optimizer.step
 
     @functools.wraps(step)
     def stepped(*arguments: Any, **more: Any) -> Any:
-        work(optimizer)
+        work(optimizer, (optimizer, *arguments), more)
         return step(*arguments, **more)
 
     optimizer.step = stepped  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from typing import Any
 from .engine import Engine
 from .errors import ForkedError, NoAnswer, PartialFCError
 from .keys import Keys
-from .messages import TRAIN, JobID, Plan, Task
+from .messages import TRAIN, JobID, Plan, ReadClasses, Task
 from .turn import Turn
 
 log = logging.getLogger("partialfc")
@@ -65,6 +65,17 @@ class Session(Engine):
         """Classes that there are, retired ones included."""
         registry = self._registry
         return registry.count if registry else int(self.join()["data"]["classes"])
+
+    def class_count_now(self) -> int:
+        """Asks the coordinator how many classes there are, also those that were added after the newest plan."""
+
+        def work() -> None:
+            self._link.send(ReadClasses())
+
+        self._order(work)
+        self._wait(lambda: self._count_now is not None, "the number of classes")
+        assert self._count_now is not None
+        return self._count_now
 
     @property
     def next_step(self) -> int:
@@ -200,9 +211,9 @@ class Session(Engine):
                             f"no answer from {self.endpoint} for {self.timeout:g} s: is the coordinator running there, and does it want "
                             f"keys?{trouble}"
                         )
-                    raise NoAnswer(f"{what} did not come for {self.timeout:g} s; waiting for {self._whom()}")
+                    raise NoAnswer(f"{what} did not come for {self.timeout:g} s; waiting: {self._whom()}")
                 if now > warn:
-                    log.warning("%s: waiting for %s for %.0f s", what, self._whom(), now - start)
+                    log.warning("%s: waiting (%.0f s): %s", what, now - start, self._whom())
                     warn = now + _WARN_SECONDS
                 self._lock.wait(0.5)
 
@@ -213,7 +224,7 @@ class Session(Engine):
         if plan is None:
             return "the coordinator's plan"
         if plan.activity != TRAIN:
-            return f"the cluster: {plan.reason}" if plan.reason else "the cluster, which does a task between two steps"
+            return plan.reason if plan.reason else "the cluster, which does a task between two steps"
         if self._rank(plan) is None:
             return "the coordinator, whose plan goes on without this rank"
         if attempt is None or attempt.is_over:
