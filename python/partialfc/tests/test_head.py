@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,20 @@ class Setup:
         section = {**MARGINS, "sample_rate": rate, "slices": 8, "initial": str(path), **dict(head)}
         configuration = external_configuration(C, D, batch=B, micro_batch=4, shards=shards, head=section, optimizer=SGD, **more)
         self.cluster = start(configuration, shards=shards)
+        self.wait_for_owners()
         torch.manual_seed(2)
         self.network = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, D))
         self.head = partialfc.PartialFC(MARGINS, D, C, rate, cluster=self.cluster.endpoint, timeout=60)
         groups = [{"params": self.network.parameters()}, {"params": self.head.parameters()}]
         self.optimizer = torch.optim.SGD(groups, lr=lr, **SGD)
+
+    def wait_for_owners(self) -> None:
+        """Until the slices are divided among the shards, which takes a moment on a machine that is busy."""
+        end = time.monotonic() + 60
+        with partialfc.Client(self.cluster.endpoint) as client:
+            while not client.command("slices"):
+                assert time.monotonic() < end, "no shard owns a slice after 60 s"
+                time.sleep(0.05)
 
     def batch(self, step: int, count: int = B) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(100 + step)
