@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,3 +34,23 @@ class PlainHead(nn.Module):
         given = self.margins if margins is None else margins[valid].to(self.weight.dtype)
         logits = margin_logits(features[valid].to(self.weight.dtype), self.weight, labels[valid], self.scale, given)
         return nn.functional.cross_entropy(logits, labels[valid])
+
+
+class PlainTrainer:
+    """A network and a plain head with one optimiser, in double precision."""
+
+    def __init__(self, network: nn.Module, head: PlainHead, **sgd: Any) -> None:
+        self.network, self.head = network, head
+        self.optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], **sgd)
+
+    def step(self, x: Tensor, labels: Tensor, margins: Tensor | None = None, weight: float = 1.0) -> float:
+        """One step; the loss before it, times its weight."""
+        loss = weight * self.head(self.network(x.double()), labels, margins)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    @property
+    def centers(self) -> np.ndarray:
+        return self.head.weight.detach().numpy()

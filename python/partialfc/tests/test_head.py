@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference import PlainHead
+from reference import PlainHead, PlainTrainer
 from torch import Tensor, nn
 
 import partialfc
@@ -69,10 +69,12 @@ class Setup:
         self.optimizer.step()
         return loss.item()
 
-    def plain(self, lr: float = 0.1) -> tuple[nn.Module, PlainHead, torch.optim.Optimizer]:
-        network = copy.deepcopy(self.network).double()
+    def plain(self, lr: float = 0.1) -> PlainTrainer:
         head = PlainHead(self.centers.double(), *MARGINS.values())
-        return network, head, torch.optim.SGD([*network.parameters(), *head.parameters()], lr=lr, **SGD)
+        return PlainTrainer(copy.deepcopy(self.network).double(), head, lr=lr, **SGD)
+
+    def assert_centers(self, plain: PlainTrainer, tolerance: float = 1e-4) -> None:
+        assert np.linalg.norm(self.rows() - plain.centers) < tolerance * np.linalg.norm(plain.centers)
 
     def rows(self) -> np.ndarray:
         with partialfc.Client(self.cluster.endpoint) as client:
@@ -94,22 +96,18 @@ def setup(cluster: Start, tmp_path: Path) -> Callable[..., Setup]:
 
 def test_all_classes_sampled_is_plain_pytorch(setup: Callable[..., Setup]) -> None:
     ours = setup()
-    network, head, optimizer = ours.plain()
+    plain = ours.plain()
     steps = int(os.environ.get("PARTIALFC_STEPS", "30"))
     worst = 0.0
     for step in range(steps):
         x, labels = ours.batch(step)
         loss = ours.step(x, labels)
-        expected = head(network(x.double()), labels)
-        optimizer.zero_grad()
-        expected.backward()
-        optimizer.step()
-        worst = max(worst, abs(loss - expected.item()) / abs(expected.item()))
+        expected = plain.step(x, labels)
+        worst = max(worst, abs(loss - expected) / abs(expected))
         if step % 50 == 49 or step == steps - 1:
-            print(f"step {step}: loss {loss:.6f}, plain {expected.item():.6f}")
+            print(f"step {step}: loss {loss:.6f}, plain {expected:.6f}")
         assert worst < 1e-4
-    wanted = head.weight.detach().numpy()
-    error = np.linalg.norm(ours.rows() - wanted) / np.linalg.norm(wanted)
+    error = np.linalg.norm(ours.rows() - plain.centers) / np.linalg.norm(plain.centers)
     print(f"{steps} steps: losses differ by up to {worst:.1e}, centers by {error:.1e}")
     assert error < 1e-4
 
@@ -242,65 +240,50 @@ def test_compiled_with_the_whole_graph(setup: Callable[..., Setup]) -> None:
         return ours.head(ours.network(x), labels)
 
     compiled = torch.compile(compute, fullgraph=True, backend="aot_eager")
-    network, head, optimizer = ours.plain()
+    plain = ours.plain()
     for step in range(4):
         x, labels = ours.batch(step)
         loss = compiled(x, labels)
         ours.optimizer.zero_grad()
         loss.backward()
         ours.optimizer.step()
-        expected = head(network(x.double()), labels)
-        optimizer.zero_grad()
-        expected.backward()
-        optimizer.step()
-        assert abs(loss.item() - expected.item()) < 1e-4 * abs(expected.item())
+        expected = plain.step(x, labels)
+        assert abs(loss.item() - expected) < 1e-4 * abs(expected)
 
 
 def test_short_batches_and_samples_without_class(setup: Callable[..., Setup]) -> None:
     ours = setup()
-    network, head, optimizer = ours.plain()
+    plain = ours.plain()
     for step, (count, absent) in enumerate([(16, 0), (11, 0), (16, 5), (7, 2), (16, 0)]):
         x, labels = ours.batch(step, count)
         labels[:absent] = -1
         loss = ours.step(x, labels)
-        expected = head(network(x.double()), labels)
-        optimizer.zero_grad()
-        expected.backward()
-        optimizer.step()
-        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
-    wanted = head.weight.detach().numpy()
-    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+        expected = plain.step(x, labels)
+        assert abs(loss - expected) < 1e-4 * abs(expected)
+    ours.assert_centers(plain)
 
 
 def test_margins_of_each_sample(setup: Callable[..., Setup]) -> None:
     ours = setup()
-    network, head, optimizer = ours.plain()
+    plain = ours.plain()
     for step in range(4):
         x, labels = ours.batch(step)
         margins = torch.stack([torch.full((B,), 1.0), 0.2 + 0.02 * torch.arange(B), 0.1 - 0.01 * torch.arange(B)], 1)
         loss = ours.step(x, labels, margins=margins)
-        expected = head(network(x.double()), labels, margins)
-        optimizer.zero_grad()
-        expected.backward()
-        optimizer.step()
-        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
-    wanted = head.weight.detach().numpy()
-    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+        expected = plain.step(x, labels, margins)
+        assert abs(loss - expected) < 1e-4 * abs(expected)
+    ours.assert_centers(plain)
 
 
 def test_a_weight_of_the_loss_reaches_the_centers(setup: Callable[..., Setup]) -> None:
     ours = setup()
-    network, head, optimizer = ours.plain()
+    plain = ours.plain()
     for step in range(3):
         x, labels = ours.batch(step)
         loss = ours.step(x, labels, loss_weight=0.25)
-        expected = 0.25 * head(network(x.double()), labels)
-        optimizer.zero_grad()
-        expected.backward()
-        optimizer.step()
-        assert abs(loss - expected.item()) < 1e-4 * abs(expected.item())
-    wanted = head.weight.detach().numpy()
-    assert np.linalg.norm(ours.rows() - wanted) < 1e-4 * np.linalg.norm(wanted)
+        expected = plain.step(x, labels, weight=0.25)
+        assert abs(loss - expected) < 1e-4 * abs(expected)
+    ours.assert_centers(plain)
 
 
 @pytest.mark.slow
@@ -525,16 +508,12 @@ def test_margins_are_read_from_what_users_have() -> None:
 @pytest.mark.parametrize(("rows", "gradients"), [("f32", "f32"), ("bf16", "bf16"), ("int8", "f32")])
 def test_rows_in_fewer_bits(setup: Callable[..., Setup], rows: str, gradients: str) -> None:
     ours = setup(head={"exchange": "rows", "exchange_rows": rows, "exchange_gradients": gradients})
-    network, head, optimizer = ours.plain()
+    plain = ours.plain()
     tolerance = 1e-4 if rows == "f32" else 3e-2
     for step in range(5):
         x, labels = ours.batch(step, 16 if step != 2 else 9)
         labels[0] = -1
         loss = ours.step(x, labels)
-        expected = head(network(x.double()), labels)
-        optimizer.zero_grad()
-        expected.backward()
-        optimizer.step()
-        assert abs(loss - expected.item()) < tolerance * abs(expected.item())
-    wanted = head.weight.detach().numpy()
-    assert np.linalg.norm(ours.rows() - wanted) < tolerance * np.linalg.norm(wanted)
+        expected = plain.step(x, labels)
+        assert abs(loss - expected) < tolerance * abs(expected)
+    ours.assert_centers(plain, tolerance)

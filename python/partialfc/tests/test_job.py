@@ -79,6 +79,20 @@ class Rank:
         return loss.item()
 
 
+def steps_with_checkpoint(cluster: LocalCluster, rank: Rank, job: partialfc.Job, count: int, ordered: int) -> list[dict[str, Any]]:
+    """Steps from 0, of which a checkpoint is ordered before `ordered`; what is listed once its manifest is written."""
+    with partialfc.Client(cluster.endpoint) as client:
+        for step in range(count):
+            if step == ordered:
+                client.command("checkpoint")
+            rank.step(step)
+            job.boundary()
+        end = time.monotonic() + 30
+        while not (found := client.checkpoints()) and time.monotonic() < end:
+            time.sleep(0.05)
+    return found
+
+
 def run(cluster: LocalCluster, number: int, ranks: int, steps: range, states: list[Any] | None = None) -> list[Any]:
     """A start of the job; what each rank's state is afterwards. It goes without a word, as if it was killed."""
     all_worlds = worlds(ranks, number)
@@ -232,14 +246,7 @@ def test_checkpoints_are_pairs(cluster: Start, tmp_path: Path) -> None:
         torch.save(rank.save(), directory / "state.pt")
 
     job = partialfc.Job(rank.head, save, lambda directory: None)
-    for step in range(6):
-        if step == 3:
-            with partialfc.Client(one.endpoint) as client:
-                client.command("checkpoint")
-        rank.step(step)
-        job.boundary()
-    with partialfc.Client(one.endpoint) as client:
-        found = client.checkpoints()
+    found = steps_with_checkpoint(one, rank, job, 6, 3)
     assert [entry["step"] for entry in found] == saved
     directory = Path(found[0]["directory"])
     assert (directory / "job/state.pt").exists()

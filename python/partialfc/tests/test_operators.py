@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from small_job import B, C
-from test_job import Rank, configuration, worlds
+from test_job import Rank, configuration, steps_with_checkpoint, worlds
 
 import partialfc
 from partialfc.local import LocalCluster
@@ -73,14 +73,8 @@ def test_restore_ends_the_job_and_a_new_start_goes_on_there(cluster: Start) -> N
     one = cluster(configuration(1), shards=1)
     rank = Rank(one, worlds(1)[0])
     job = partialfc.Job(rank.head, lambda path: torch.save(rank.save(), path / "state.pt"), lambda path: None)
-    for step in range(4):
-        if step == 1:
-            with partialfc.Client(one.endpoint) as client:
-                client.command("checkpoint")
-        rank.step(step)
-        job.boundary()
+    checkpoint = steps_with_checkpoint(one, rank, job, 4, 1)[-1]
     with partialfc.Client(one.endpoint) as client:
-        checkpoint = client.checkpoints()[-1]
         client.restore(checkpoint["step"])
     with pytest.raises(partialfc.JobOver):
         for step in range(4, 7):
