@@ -135,21 +135,12 @@ extension CoordinatorMachine {
 
     // MARK: Taking over
 
-    /// Whether a job is there that is to take over from the one that trains. One that is not let in disturbs nobody.
-    var isSuperseded: Bool {
-        guard configuration.job != nil, let start = completeJob else { return false }
-        switch wayBack(to: start) {
-        case .nothing, .log, .checkpoint: return true
-        case .question, .none: return false
-        }
-    }
-
-    /// Tells a job that is not let in, while another one trains.
-    mutating func turnAwayHopelessJob() -> [Action] {
+    /// While a job trains: another one that is complete ends the attempt, or, if it is not let in, hears why and disturbs nobody.
+    mutating func noticeCompleteJob() -> [Action] {
         guard configuration.job != nil, let start = completeJob else { return [] }
         switch wayBack(to: start) {
         case .none(let message), .question(let message): return turnAway(start.id, .stepGone, message)
-        case .nothing, .log, .checkpoint: return []
+        case .nothing, .log, .checkpoint: return abort("another job is there", .info)
         }
     }
 
@@ -242,7 +233,7 @@ extension CoordinatorMachine {
     /// The current job has ended: its ranks are told why, and a new start of the job is waited for.
     mutating func endJob(_ code: RefusalCode, _ message: String, isAwaited: Bool = true) -> [Action] {
         guard let current = record.jobs.current else { return [] }
-        let actions = decide(.jobs(record.jobs.ending())) + dismiss(current.id, code, message)
+        let actions = decide(.jobs(record.jobs.ending(current.id))) + dismiss(current.id, code, message)
         let event = "\(JobRank.name(current.id)) has ended: \(message)"
         return actions + (isAwaited ? [.event(.warning, event)] : [])
     }
@@ -257,9 +248,7 @@ extension CoordinatorMachine {
 
     /// A job that cannot begin.
     private mutating func turnAway(_ id: UInt64, _ code: RefusalCode, _ message: String) -> [Action] {
-        var history = record.jobs
-        history.ended = (history.ended + [id]).suffix(JobHistory.endedLimit)
-        return decide(.jobs(history)) + dismiss(id, code, message) + [.event(.error, message)]
+        decide(.jobs(record.jobs.ending(id))) + dismiss(id, code, message) + [.event(.error, message)]
     }
 
     private mutating func dismiss(_ id: UInt64, _ code: RefusalCode, _ message: String) -> [Action] {
@@ -267,9 +256,7 @@ extension CoordinatorMachine {
         var actions: [Action] = []
         for member in live.keys.sorted() where live[member]?.job?.id == id {
             if let peer = live[member]?.peer { actions.append(.refuse(peer, code, message: message)) }
-            live[member] = nil
-            (leftOut[member], complaints[member]) = (nil, nil)
-            actions += decide(.gone(member))
+            actions += forget(worker: member)
         }
         return actions
     }

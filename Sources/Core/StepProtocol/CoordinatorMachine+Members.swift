@@ -289,10 +289,7 @@ extension CoordinatorMachine {
         switch member.role {
         case .worker:
             noteEnd(of: member, now)
-            live[member] = nil
-            leftOut[member] = nil
-            complaints[member] = nil
-            return decide(.gone(member)) + [event] + missEvaluations(of: member)
+            return forget(worker: member) + [event] + missEvaluations(of: member)
         case .shard where owns(member):
             live[member]?.isAlive = false
             return [event] + makeRoomForSuccessor(of: member)
@@ -309,6 +306,12 @@ extension CoordinatorMachine {
             return actions
         case .operator: return []
         }
+    }
+
+    /// Nothing of a worker is kept.
+    mutating func forget(worker: MemberID) -> [Action] {
+        (live[worker], leftOut[worker], complaints[worker]) = (nil, nil, nil)
+        return decide(.gone(worker))
     }
 
     /// A shard that keeps nothing has no number to come back with: started again before its lease is over it looks like a new

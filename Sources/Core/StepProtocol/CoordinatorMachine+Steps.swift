@@ -6,8 +6,7 @@ extension CoordinatorMachine {
     mutating func proceed(_ now: Duration) -> [Action] {
         var actions: [Action] = []
         if activity == .train, let lost = lostMember { actions += abort("\(lost) is gone") }
-        if activity == .train { actions += turnAwayHopelessJob() }
-        if activity == .train, isSuperseded { actions += abort("another job is there", .info) }
+        if activity == .train { actions += noticeCompleteJob() }
         if activity == .train, isPrepared(now) { actions += commit(now) }
         if activity == .train { actions += judgeFailure(now) }
         if activity == .train { actions += leaveOutWhoIsStuck(now) }

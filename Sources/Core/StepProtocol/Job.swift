@@ -78,11 +78,11 @@ public struct JobHistory: Sendable, Hashable, Codable {
     /// How many that have ended are remembered.
     static let endedLimit = 64
 
-    /// The history in which the current job has ended.
-    func ending() -> JobHistory {
+    /// The history in which this job has ended, whether it trained or never began.
+    func ending(_ id: UInt64) -> JobHistory {
         var history = self
-        if let current { history.ended = (ended + [current.id]).suffix(Self.endedLimit) }
-        history.current = nil
+        history.ended = (ended + [id]).suffix(Self.endedLimit)
+        if current?.id == id { history.current = nil }
         return history
     }
 }

@@ -65,11 +65,7 @@ extension CheckpointReader {
         _ files: [CheckpointManifest.File], in directory: String
     ) throws(CenterStoreError) {
         for entry in files {
-            let path = "\(directory)/\(entry.path)"
-            let size = try StoreFile(path, .read).byteCount
-            guard size == entry.bytes else {
-                throw CenterStoreError(.damaged, "\(path) has \(size) bytes instead of \(entry.bytes)")
-            }
+            try checkSize("\(directory)/\(entry.path)", entry.bytes)
         }
     }
 
@@ -84,11 +80,14 @@ extension CheckpointReader {
                 throw CenterStoreError(
                     .damaged, "\(entry.name) is not in the folder \(CheckpointManifest.jobFolder) of \(directory)")
             }
-            let path = "\(directory)/\(entry.name)"
-            let size = try StoreFile(path, .read).byteCount
-            guard size == entry.bytes else {
-                throw CenterStoreError(.damaged, "\(path) has \(size) bytes instead of \(entry.bytes)")
-            }
+            try checkSize("\(directory)/\(entry.name)", entry.bytes)
+        }
+    }
+
+    private static func checkSize(_ path: String, _ bytes: Int) throws(CenterStoreError) {
+        let size = try StoreFile(path, .read).byteCount
+        guard size == bytes else {
+            throw CenterStoreError(.damaged, "\(path) has \(size) bytes instead of \(bytes)")
         }
     }
 }
