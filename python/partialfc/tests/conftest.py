@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,22 @@ def cluster(tmp_path: Path) -> Iterator[Callable[..., LocalCluster]]:
 
     yield start
     for one in started:
-        one.stop()
+        # Nobody needs their state: shards that leave in good order hand their slices over first.
+        for name in one.processes:
+            one.kill(name)
+
+
+PATIENCE = 300.0
+"""Seconds after which a test gives up: far more than anything takes, also on a machine that is busy."""
+
+
+def wait_until(condition: Callable[[], Any], what: str = "what the test waits for") -> Any:
+    """Waits until `condition()` is true, whatever time that takes; its value."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, f"{what} has not happened for {PATIENCE:g} s"
+        time.sleep(0.02)
+    return found
 
 
 def golden_cases() -> list[Path]:
@@ -70,9 +86,9 @@ class ThreadWorld(World):
         if self.size == 1:
             return [values]
         self._shared["values"][self.rank] = values
-        self._shared["barrier"].wait(60)
+        self._shared["barrier"].wait(PATIENCE)
         found = [list(one) for one in self._shared["values"]]
-        self._shared["barrier"].wait(60)
+        self._shared["barrier"].wait(PATIENCE)
         return found
 
 
@@ -97,7 +113,7 @@ def in_threads(work: Callable[[int], Any], size: int) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE)
     if errors:
         raise errors[0]
     return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -27,12 +28,14 @@ def batch(step: int) -> tuple[Tensor, Tensor]:
 def main(cluster: str, rank: int, world: int, port: int, steps: int, output: Path) -> None:
     """Trains from the newest checkpoint to the last step."""
     torch.set_num_threads(1)
+    # Whoever was started in the background without job control ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=world, timeout=timedelta(seconds=60))
     torch.manual_seed(3)
     inner = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, D))
     network = nn.parallel.DistributedDataParallel(inner)
-    head = partialfc.PartialFC(None, D, C, cluster=cluster, timeout=60)
+    head = partialfc.PartialFC(None, D, C, cluster=cluster)
     optimizer = torch.optim.SGD([{"params": network.parameters()}, {"params": head.parameters()}], 0.1, 0.9, weight_decay=5e-4)
     losses: dict[int, float] = {}
 

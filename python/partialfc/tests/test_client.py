@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import programs
+from conftest import PATIENCE, programs, wait_until
 
 import partialfc
 from partialfc.local import LocalCluster, external_configuration
@@ -32,11 +31,7 @@ def configuration(folder: Path, shards: int = 3) -> tuple[dict, np.ndarray]:
 
 def wait_for_centers(client: partialfc.Client) -> None:
     """Until the shards have divided the classes among them."""
-    for _ in range(200):
-        if client.command("slices") and client.status()["shards"]:
-            return
-        time.sleep(0.1)
-    raise AssertionError("no shard owns a class")
+    wait_until(lambda: client.command("slices") and client.status()["shards"], "a shard owns a class")
 
 
 def test_centers_neighbors_conflicts_and_export(cluster: Start, tmp_path: Path) -> None:
@@ -101,7 +96,7 @@ def test_keys(cluster: Start, tmp_path: Path, keys: Path, encrypt: str) -> None:
         partialfc.Client(run.endpoint, keys=tmp_path / "others/operator", encrypt=encrypt, deadline=3)
     with pytest.raises(partialfc.Unreachable, match="wants keys, and this process has none"):
         partialfc.Client(run.endpoint, deadline=3)
-    head = partialfc.PartialFC(None, D, C, cluster=run.endpoint, keys=keys / "worker", encrypt=encrypt, timeout=30)
+    head = partialfc.PartialFC(None, D, C, cluster=run.endpoint, keys=keys / "worker", encrypt=encrypt, timeout=PATIENCE)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     features = torch.randn(8, D, requires_grad=True)
     head(features, torch.arange(8)).backward()

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import small_job
 import torch
-from conftest import in_threads, programs, worlds
+from conftest import PATIENCE, in_threads, programs, wait_until, worlds
 from small_job import B, C, D
 
 import partialfc
@@ -44,7 +44,7 @@ def rows(cluster: LocalCluster) -> np.ndarray:
 class Rank:
     """A rank in a thread, with a network of its own."""
 
-    def __init__(self, cluster: LocalCluster, world: Any, state: dict[str, Any] | None = None, timeout: float = 60) -> None:
+    def __init__(self, cluster: LocalCluster, world: Any, state: dict[str, Any] | None = None, timeout: float = PATIENCE) -> None:
         self.network = torch.nn.Linear(24, D)
         generator = torch.Generator().manual_seed(3)
         for parameter in self.network.parameters():
@@ -87,10 +87,7 @@ def steps_with_checkpoint(cluster: LocalCluster, rank: Rank, job: partialfc.Job,
                 client.command("checkpoint")
             rank.step(step)
             job.boundary()
-        end = time.monotonic() + 30
-        while not (found := client.checkpoints()) and time.monotonic() < end:
-            time.sleep(0.05)
-    return found
+        return wait_until(client.checkpoints, "a checkpoint")
 
 
 def run(cluster: LocalCluster, number: int, ranks: int, steps: range, states: list[Any] | None = None) -> list[Any]:
@@ -203,10 +200,13 @@ def test_a_step_that_is_gone_is_refused_in_words(cluster: Start) -> None:
 
 def test_a_missing_rank_is_named(cluster: Start) -> None:
     one = cluster(configuration(1), shards=1)
-    rank = Rank(one, worlds(2)[0], timeout=4)
+    rank = Rank(one, worlds(2)[0])
     rank.head.join()
-    with pytest.raises(partialfc.NoAnswer, match=r"1 of 2 ranks|rank 1"):
-        rank.head.session.place()
+    session = rank.head.session
+    wait_until(lambda: session.plan and "1 of 2 ranks" in session.plan.reason, "the coordinator misses a rank")
+    session.timeout = 0.1
+    with pytest.raises(partialfc.NoAnswer, match="1 of 2 ranks"):
+        session.place()
 
 
 @pytest.mark.slow
@@ -215,7 +215,7 @@ def test_a_rank_that_hangs_is_named(cluster: Start) -> None:
     settings["cluster"]["stuck_seconds"] = 2
     one = cluster(settings, shards=1)
     both = worlds(2)
-    ranks = [Rank(one, world, timeout=40) for world in both]
+    ranks = [Rank(one, world) for world in both]
     in_threads(lambda rank: ranks[rank].step(0), 2)
     session = ranks[0].head.session
     session.timeout = 12
@@ -230,7 +230,7 @@ def test_a_rank_that_hangs_is_named(cluster: Start) -> None:
 
 def test_ranks_that_do_not_divide_the_batch(cluster: Start) -> None:
     one = cluster(configuration(1), shards=1)
-    rank = Rank(one, worlds(3)[0], timeout=10)
+    rank = Rank(one, worlds(3)[0])
     with pytest.raises((partialfc.WrongConfiguration, partialfc.JobDisagrees), match="3"):
         rank.head.join()
 
@@ -307,7 +307,7 @@ def finish(cluster: LocalCluster, folder: Path, faults: int, seed: int = 1) -> t
     source, job = random.Random(seed), Processes(cluster, folder)
     job.start()
     due = [(index + 1) * STEPS // (faults + 1) for index in range(faults)]
-    end = time.monotonic() + 60 + 15 * faults + 2 * STEPS
+    end = time.monotonic() + PATIENCE + 60 * faults + 10 * STEPS
     try:
         while not job.watch():
             assert time.monotonic() < end, (folder / "rank0.log").read_text()[-3000:]
@@ -343,14 +343,10 @@ def test_a_process_that_ends_says_farewell(cluster: Start, tmp_path: Path, numbe
     job = Processes(one, tmp_path)
     job.start()
     try:
-        while job.step() < 3:
-            time.sleep(0.05)
+        wait_until(lambda: job.step() >= 3, "the third step")
         job.ranks[0].send_signal(number)
-        end = time.monotonic() + 20
         words = "KeyboardInterrupt" if number == signal.SIGINT else "ended without a word"
         with partialfc.Client(one.endpoint) as client:
-            while not any(words in event["text"] for event in client.events(50)):
-                assert time.monotonic() < end
-                time.sleep(0.1)
+            wait_until(lambda: any(words in event["text"] for event in client.events(50)), "the event")
     finally:
         job.end()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -32,17 +34,17 @@ def find_programs(directory: str | os.PathLike[str] | None = None) -> dict[str, 
 
 
 def free_ports(count: int, first: int = 0) -> list[int]:
-    """Ports that nobody listens on at this moment, from `first` on or anywhere."""
+    """Ports that nobody listens on at this moment, from `first` on or anywhere.
+
+    Not of those that the system gives to outgoing connections: one of these could be taken while a server is started again.
+    """
     ports: list[int] = []
-    candidate = first
+    candidate = first or secrets.choice(range(10_000, 30_000))
     while len(ports) < count:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", candidate))
-                ports.append(probe.getsockname()[1])
-            except OSError:
-                pass
-        candidate = candidate + 1 if first else 0
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", candidate))
+            ports.append(candidate)
+        candidate += 1
     return ports
 
 
