@@ -134,23 +134,28 @@ package final class ShardEngine {
                 step: id.step, microBatchSize: setup.microBatchSize, labels: labels(of: ranks),
                 sampled: sampled)
             return .sample(try head.beginReply())
-        case .forward(let rank, let payload):
+        case .forward(let rank, let microBatches, let payload):
             if exchange == .rows { return .forward(rank: rank, try head.rowsReply()) }
-            guard rank < ranges.count else { throw HeadError(.phase, "rank \(rank) has not begun") }
             let (features, margins) = try pair(payload, "the features of rank \(rank)")
             return .forward(
-                rank: rank, try head.forward(features: features, microBatches: ranges[rank], margins: margins))
+                rank: rank, try head.forward(features: features, microBatches: microBatches, margins: margins))
         case .backward(let forward, let backward):
             // The batch is in order of micro-batches, whatever order the ranks are in.
             let order = ranges.indices.sorted { ranges[$0].lowerBound < ranges[$1].lowerBound }
             if exchange == .rows {
                 try head.backward(pushed: backward)
             } else {
-                let features = try order.map { try pair(forward[$0], "the features of rank \($0)") }
-                let logZ = try order.map { try pair(backward[$0], "the normalizers of rank \($0)") }
+                let features = try order.map { rank in
+                    try forward[rank].map { try pair($0, "the features of rank \(rank)") }
+                }
+                let logZ = try order.enumerated().flatMap { position, rank in
+                    let normalizers = try pair(backward[rank], "the normalizers of rank \(rank)")
+                    return try split(normalizers, as: features[position].map(\.0), of: rank)
+                }
+                let parts = features.flatMap(\.self)
                 try head.backward(
-                    features: features.map(\.0), logZ: logZ.map(\.0), margins: features.map(\.1),
-                    weights: logZ.map(\.1), learningRate: learningRate)
+                    features: parts.map(\.0), logZ: logZ.map(\.0), margins: parts.map(\.1), weights: logZ.map(\.1),
+                    learningRate: learningRate)
             }
             return .backward
         case .dense(let pushed): return .dense(try dense.dense(pushed: pushed))
@@ -287,6 +292,24 @@ package final class ShardEngine {
     private func pair(_ payload: [Tensor], _ what: String) throws -> (Tensor, Tensor?) {
         if setup.head.servesJob, payload.count == 2 { return (payload[0], payload[1]) }
         return (try single(payload, what), nil)
+    }
+
+    /// What a rank says of all its samples at once, in the parts in which their features came.
+    private func split(_ whole: (Tensor, Tensor?), as features: [Tensor], of rank: Int) throws -> [(Tensor, Tensor?)] {
+        if features.count < 2 { return [whole] }
+        let count = features.reduce(0) { $0 + ($1.shape.first ?? 0) }
+        guard whole.0.shape == [count], whole.1.map({ $0.shape == [count] }) ?? true else {
+            throw HeadError(
+                .malformed,
+                "normalizers and weights of rank \(rank) are \(whole.0.shape) and \(whole.1?.shape ?? [count]), expected [\(count)]"
+            )
+        }
+        var end = 0
+        return features.map { part in
+            let range = end..<end + (part.shape.first ?? 0)
+            end = range.upperBound
+            return (whole.0.rows(range), whole.1?.rows(range))
+        }
     }
 
     private func single(_ payload: [Tensor], _ what: String) throws -> Tensor {

@@ -7,7 +7,7 @@ extension ShardComputation<[Tensor]> {
     var ranksNotFinite: [Int] {
         let parts: [[Tensor]] =
             switch self {
-            case .backward(let forward, let backward): zip(forward, backward).map { $0 + $1 }
+            case .backward(let forward, let backward): zip(forward, backward).map { $0.flatMap(\.self) + $1 }
             case .dense(let pushed): pushed
             case .sample, .forward, .update, .parameters, .rollback, .commit, .task, .own: []
             }

@@ -83,6 +83,7 @@ extension Decoder {
             microBatches: try range(c.micro_batches, "micro_batches"), payload: payload)
         request.committedID = try committedID(c.committed_id, c.committed)
         request.query = try Field.value(StepQuery.self, c.query, "query")
+        request.part = try c.part.map { try range($0, "part") }
         guard request.query == .none || payload.isEmpty else {
             throw WireError(.tensor, "a query has no tensors, but \(payload.count) came with it")
         }
@@ -114,7 +115,8 @@ extension Decoder {
         }
         return StepReply(
             id: try step(c.id), rank: try Field.number(c.rank, "rank"),
-            phase: try Field.value(StepPhase.self, c.phase, "phase"), outcome: outcome)
+            phase: try Field.value(StepPhase.self, c.phase, "phase"), part: try c.part.map { try range($0, "part") },
+            outcome: outcome)
     }
 
     /// Which attempt the committed step is of, if that is said.

@@ -112,6 +112,7 @@ extension Encoder {
             $0.micro_batches = try range(request.microBatches, "micro_batches")
             $0.query = UInt32(request.query.rawValue)
             if let id = request.committedID { $0.committed_id = try step(id) }
+            if let part = request.part { $0.part = try range(part, "part") }
         }
     }
 
@@ -120,6 +121,7 @@ extension Encoder {
             $0.id = try step(reply.id)
             $0.rank = try Field.small(reply.rank, "rank")
             $0.phase = UInt32(reply.phase.rawValue)
+            if let part = reply.part { $0.part = try range(part, "part") }
             switch reply.outcome {
             case .done:
                 $0.done = arena.make(partialfc__acknowledged__init)

@@ -54,8 +54,8 @@ import Testing
         let pushed = [Tensor([Int32(0), 0], shape: [1, 2]), Tensor(own, shape: [1, own.count])]
         let computations: [ShardComputation<[Tensor]>] = [
             .sample(ranks: [.init(microBatches: 0..<1, payload: [labels])], learningRate: 0.1, exchange: .features),
-            .forward(rank: 0, payload: [features]),
-            .backward(forward: [[features]], backward: [[Tensor([Double](repeating: 40, count: 8))]]),
+            .forward(rank: 0, microBatches: 0..<1, payload: [features]),
+            .backward(forward: [[[features]]], backward: [[Tensor([Double](repeating: 40, count: 8))]]),
             .dense([pushed]), .update(payload: [Tensor([4.0])], learningRate: 0.1), .commit,
         ]
         for computation in computations {

@@ -59,11 +59,11 @@ import Testing
         }
         try perform(
             .sample(ranks: [.init(microBatches: 0..<1, payload: [labels])], learningRate: 0.1, exchange: .features))
-        #expect(throws: Refusal.self) { try perform(.forward(rank: 0, payload: [x, margins])) }
-        try perform(.forward(rank: 0, payload: [x]))
+        #expect(throws: Refusal.self) { try perform(.forward(rank: 0, microBatches: 0..<1, payload: [x, margins])) }
+        try perform(.forward(rank: 0, microBatches: 0..<1, payload: [x]))
         let (logZ, weights) = (Tensor([Double](repeating: 40, count: 8)), Tensor([Float](repeating: 1, count: 8)))
-        #expect(throws: Refusal.self) { try perform(.backward(forward: [[x]], backward: [[logZ, weights]])) }
-        #expect(throws: Refusal.self) { try perform(.backward(forward: [[x, margins]], backward: [[logZ]])) }
-        try perform(.backward(forward: [[x]], backward: [[logZ]]))
+        #expect(throws: Refusal.self) { try perform(.backward(forward: [[[x]]], backward: [[logZ, weights]])) }
+        #expect(throws: Refusal.self) { try perform(.backward(forward: [[[x, margins]]], backward: [[logZ]])) }
+        try perform(.backward(forward: [[[x]]], backward: [[logZ]]))
     }
 }

@@ -82,7 +82,8 @@ struct SteppingShard {
         let dense: [ShardComputation<[Tensor]>] = servesJob ? [] : [.dense([nothing])]
         let computations: [ShardComputation<[Tensor]>] = [
             .sample(ranks: [.init(microBatches: 0..<1, payload: [labels])], learningRate: 0.1, exchange: .features),
-            .forward(rank: 0, payload: forward), .backward(forward: [forward], backward: [backward]),
+            .forward(rank: 0, microBatches: 0..<1, payload: forward),
+            .backward(forward: [[forward]], backward: [backward]),
         ]
         let rest: [ShardComputation<[Tensor]>] = [
             .update(payload: servesJob ? [] : [Tensor([0.0])], learningRate: 0.1), .commit,

@@ -32,8 +32,8 @@ import Testing
         switch computation {
         case .sample(let ranks, _, _):
             "sample \(ranks.map { "\($0.microBatches)\($0.payload)" }.joined(separator: " "))"
-        case .forward(let rank, let payload): "forward \(rank) \(payload)"
-        case .backward(let forward, let backward): "backward \(forward.joined()) \(backward.joined())"
+        case .forward(let rank, _, let payload): "forward \(rank) \(payload)"
+        case .backward(let forward, let backward): "backward \(forward.joined().joined()) \(backward.joined())"
         case .dense(let payloads): "dense \(payloads.joined())"
         case .update(let payload, _): "update \(payload)"
         case .parameters(let rank): "parameters \(rank)"

@@ -162,11 +162,12 @@ enum Samples {
     static func query(_ query: StepQuery) -> WireMessage {
         guard case .stepRequest(var asked, let incarnation) = request([]) else { return .acknowledged }
         asked.query = query
+        asked.part = 2..<3
         return .stepRequest(asked, incarnation: incarnation)
     }
 
     static func reply(_ outcome: StepReply<[Tensor]>.Outcome) -> WireMessage {
-        .stepReply(StepReply(id: id, rank: 1, phase: .forward, outcome: outcome))
+        .stepReply(StepReply(id: id, rank: 1, phase: .forward, part: 2..<3, outcome: outcome))
     }
 
     static let steps: [WireMessage] = [

@@ -6560,7 +6560,7 @@ const ProtobufCMessageDescriptor partialfc__leave__descriptor =
   (ProtobufCMessageInit) partialfc__leave__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors[12] =
+static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors[13] =
 {
   {
     "incarnation",
@@ -6706,6 +6706,18 @@ static const ProtobufCFieldDescriptor partialfc__step_request__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "part",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepRequest, part),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_request__field_indices_by_name[] = {
   6,   /* field[6] = committed */
@@ -6716,6 +6728,7 @@ static const unsigned partialfc__step_request__field_indices_by_name[] = {
   8,   /* field[8] = learning_rate */
   4,   /* field[4] = map_version */
   9,   /* field[9] = micro_batches */
+  12,   /* field[12] = part */
   5,   /* field[5] = phase */
   10,   /* field[10] = query */
   2,   /* field[2] = rank */
@@ -6726,7 +6739,7 @@ static const ProtobufCIntRange partialfc__step_request__number_ranges[3 + 1] =
   { 1, 0 },
   { 12, 10 },
   { 14, 11 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor partialfc__step_request__descriptor =
 {
@@ -6736,7 +6749,7 @@ const ProtobufCMessageDescriptor partialfc__step_request__descriptor =
   "Partialfc__StepRequest",
   "partialfc",
   sizeof(Partialfc__StepRequest),
-  12,
+  13,
   partialfc__step_request__field_descriptors,
   partialfc__step_request__field_indices_by_name,
   3,  partialfc__step_request__number_ranges,
@@ -6794,7 +6807,7 @@ const ProtobufCMessageDescriptor partialfc__step_reply__position__descriptor =
   (ProtobufCMessageInit) partialfc__step_reply__position__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__step_reply__field_descriptors[10] =
+static const ProtobufCFieldDescriptor partialfc__step_reply__field_descriptors[11] =
 {
   {
     "id",
@@ -6916,6 +6929,18 @@ static const ProtobufCFieldDescriptor partialfc__step_reply__field_descriptors[1
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "part",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StepReply, part),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__step_reply__field_indices_by_name[] = {
   9,   /* field[9] = answered */
@@ -6923,6 +6948,7 @@ static const unsigned partialfc__step_reply__field_indices_by_name[] = {
   0,   /* field[0] = id */
   8,   /* field[8] = missing */
   5,   /* field[5] = not_ready */
+  10,   /* field[10] = part */
   2,   /* field[2] = phase */
   1,   /* field[1] = rank */
   7,   /* field[7] = received */
@@ -6933,7 +6959,7 @@ static const ProtobufCIntRange partialfc__step_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 10, 7 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor partialfc__step_reply__descriptor =
 {
@@ -6943,7 +6969,7 @@ const ProtobufCMessageDescriptor partialfc__step_reply__descriptor =
   "Partialfc__StepReply",
   "partialfc",
   sizeof(Partialfc__StepReply),
-  10,
+  11,
   partialfc__step_reply__field_descriptors,
   partialfc__step_reply__field_indices_by_name,
   2,  partialfc__step_reply__number_ranges,

@@ -5,7 +5,10 @@ extension ShardAttempt {
     typealias Action = ShardMachine<Peer, Payload>.Action
 
     /// Whether the rank has its forward answer, which everything after it needs.
-    func hasForward(_ rank: Int) -> Bool { ranks[rank].forwardReply != nil || ranks[rank].seen.contains(.backward) }
+    func hasForward(_ rank: Int) -> Bool {
+        ranks[rank].seen.contains(.backward)
+            || (ranks[rank].seen.contains(.forward) && ranks[rank].forward.reply != nil)
+    }
 
     private func all(_ phase: StepPhase) -> Bool { ranks.allSatisfy { $0.seen.contains(phase) } }
 
@@ -25,9 +28,9 @@ extension ShardAttempt {
         guard backward == .idle, all(.backward) else { return [] }
         backward = .running
         let action = Action.compute(
-            id, .backward(forward: ranks.compactMap { $0.forward }, backward: ranks.compactMap { $0.backward }))
+            id, .backward(forward: ranks.map(\.forward.payloads), backward: ranks.compactMap { $0.backward }))
         for rank in ranks.indices {
-            ranks[rank].forward = nil
+            ranks[rank].forward = ForwardParts()
             ranks[rank].backward = nil
         }
         return [action]
@@ -54,8 +57,9 @@ extension ShardAttempt {
     ) -> [Action] {
         ranks.compactMap { rank in
             if phase != .parameters { self.ranks[rank].lastHeard = clock }  // these may be asked for again and again
+            let part = phase == .forward ? self.ranks[rank].forward.part : nil
             return self.ranks[rank].waiting.removeValue(forKey: phase).map {
-                .reply($0, StepReply(id: id, rank: rank, phase: phase, outcome: outcome))
+                .reply($0, StepReply(id: id, rank: rank, phase: phase, part: part, outcome: outcome))
             }
         }
     }

@@ -5,25 +5,29 @@ extension ShardAttempt {
         to request: StepRequest<Payload>, from peer: Peer, _ empty: Payload
     ) -> StepReply<Payload>.Outcome? {
         let (rank, phase) = (request.rank, request.phase)
-        guard isThere(phase, rank) else { return .missing }
+        guard isThere(request) else { return .missing }
         if phase == .backward, !isHeadOnly { return .done(empty) }
-        if phase == .forward, ranks[rank].seen.contains(.backward) { return nil }  // stale
+        if phase == .forward, !ranks[rank].forward.isLast(request.features) { return nil }  // stale
         if isComputed(phase, rank) { return request.query == .answer ? nil : .answered }
         ranks[rank].waiting[phase] = peer  // the answer goes over the latest connection
         return .received
     }
 
-    private func isThere(_ phase: StepPhase, _ rank: Int) -> Bool {
+    private func isThere(_ request: StepRequest<Payload>) -> Bool {
+        let rank = ranks[request.rank]
+        switch request.phase {
         // Any rank's `update` is as good.
-        if phase == .update { return update != .idle || updateInput != nil }
-        return ranks[rank].seen.contains(phase)
+        case .update: return update != .idle || updateInput != nil
+        case .forward: return rank.seen.contains(.backward) || rank.forward.contains(request.features)
+        default: return rank.seen.contains(request.phase)
+        }
     }
 
     private func isComputed(_ phase: StepPhase, _ rank: Int) -> Bool {
         switch phase {
         case .parameters: ranks[rank].waiting[.parameters] == nil
         case .begin: sampleReply != nil
-        case .forward: ranks[rank].forwardReply != nil
+        case .forward: ranks[rank].forward.reply != nil
         case .backward: !isHeadOnly || updateReply != nil
         case .dense: denseReply != nil
         case .update: updateReply != nil

@@ -13,15 +13,16 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
         var waiting: [StepPhase: Peer] = [:]
         var seen: Set<StepPhase> = []
         var labels: Payload?
-        var forward: Payload?
-        var forwardReply: Payload?
+        var forward = ForwardParts<Payload>()
         var backward: Payload?
         var dense: Payload?
         /// When the rank last sent something new, or was last answered.
         var lastHeard = Duration.zero
 
         /// Payloads held for this rank.
-        var payloadCount: Int { [labels, forward, forwardReply, backward, dense].count { $0 != nil } }
+        var payloadCount: Int {
+            [labels, forward.reply, backward, dense].count { $0 != nil } + (forward.isEmpty ? 0 : 1)
+        }
     }
 
     let id: StepID
@@ -94,8 +95,7 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     mutating func dropPayloads() {
         for rank in ranks.indices {
             ranks[rank].labels = nil
-            ranks[rank].forward = nil
-            ranks[rank].forwardReply = nil
+            ranks[rank].forward = ForwardParts()
             ranks[rank].backward = nil
             ranks[rank].dense = nil
         }

@@ -64,10 +64,11 @@ public struct ShardRankInput<Payload: Sendable>: Sendable {
 public enum ShardComputation<Payload: Sendable>: Sendable {
     /// Sample the classes of the step and gather their rows; the copy is the undo record. `ranks` by rank.
     case sample(ranks: [ShardRankInput<Payload>], learningRate: Float, exchange: Exchange)
-    /// Partial softmax of the rank's features, or the sampled rows.
-    case forward(rank: Int, payload: Payload)
-    /// Row gradients from every rank's forward and backward payload, by rank.
-    case backward(forward: [Payload], backward: [Payload])
+    /// Partial softmax of the features of some of the rank's micro-batches, or the sampled rows.
+    case forward(rank: Int, microBatches: Range<Int>, payload: Payload)
+    /// Row gradients from every rank's forward and backward payload, by rank. The forward payloads of a rank are of consecutive parts of
+    /// its micro-batches.
+    case backward(forward: [[Payload]], backward: [Payload])
     /// Sum the backbone gradients of the ranks; the result is the squared norms.
     case dense([Payload])
     /// Apply row and backbone gradients, then log the step's inputs; it is done when both are. `payload` is the squared

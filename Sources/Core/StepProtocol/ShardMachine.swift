@@ -168,7 +168,9 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     private func reply(
         _ request: StepRequest<Payload>, _ peer: Peer, _ outcome: StepReply<Payload>.Outcome
     ) -> Action {
-        .reply(peer, StepReply(id: request.id, rank: request.rank, phase: request.phase, outcome: outcome))
+        let reply = StepReply(
+            id: request.id, rank: request.rank, phase: request.phase, part: request.part, outcome: outcome)
+        return .reply(peer, reply)
     }
 
     private func malformation(of request: StepRequest<Payload>) -> String? {
@@ -185,6 +187,9 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         let range = request.microBatches
         if range.lowerBound < 0 || range.upperBound > microBatchCount {
             return "micro-batches \(range) are not in 0..<\(microBatchCount)"
+        }
+        if let part = request.part, request.phase != .forward || request.exchange != .features {
+            return "\(request.phase) with exchange \(request.exchange) has no parts, and \(part) is one"
         }
         return nil
     }
@@ -277,14 +282,30 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         case .forward:
             guard attempt.sample == .done else { return [reply(request, peer, notReady)] }
             if attempt.ranks[rank].seen.contains(.backward) { return [reply(request, peer, stale)] }
-            if let payload = attempt.ranks[rank].forwardReply { return [reply(request, peer, .done(payload))] }
+            let parts = attempt.ranks[rank].forward
+            if parts.isLast(request.features) {
+                if let payload = parts.reply { return [reply(request, peer, .done(payload))] }
+                attempt.ranks[rank].waiting[.forward] = peer
+                return []
+            }
+            if parts.contains(request.features) { return [reply(request, peer, stale)] }
+            if let message = parts.objection(to: request) {
+                return [reply(request, peer, .refused(code: .malformed, message: message))]
+            }
             attempt.ranks[rank].waiting[.forward] = peer
-            guard isNew else { return [] }
-            attempt.ranks[rank].seen.insert(.forward)
-            attempt.ranks[rank].forward = request.payload
-            return [.compute(attempt.id, .forward(rank: rank, payload: request.payload))]
+            attempt.ranks[rank].lastHeard = clock
+            attempt.ranks[rank].forward.append(request)
+            if request.features.upperBound == request.microBatches.upperBound {
+                attempt.ranks[rank].seen.insert(.forward)
+            }
+            let computation = ShardComputation.forward(
+                rank: rank, microBatches: request.features, payload: request.payload)
+            return [.compute(attempt.id, computation)]
 
         case .backward:
+            if let message = attempt.gap(beforeBackwardOf: rank) {
+                return [reply(request, peer, .refused(code: .malformed, message: message))]
+            }
             guard attempt.hasForward(rank) else { return [reply(request, peer, notReady)] }
             var actions: [Action] = []
             if !attempt.isHeadOnly || attempt.updateReply != nil {
@@ -294,7 +315,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
             }
             if isNew {
                 attempt.ranks[rank].seen.insert(.backward)
-                attempt.ranks[rank].forwardReply = nil  // the worker has it
+                attempt.ranks[rank].forward.reply = nil  // the worker has it
                 attempt.ranks[rank].backward = request.payload
                 actions += attempt.startBackward()
             }
@@ -336,8 +357,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
             return attempt.answer(attempt.ranks.indices, .begin, .done(payload))
         case .forward(let rank, let payload):
             guard attempt.ranks.indices.contains(rank) else { return [] }
-            attempt.ranks[rank].forwardReply = payload
-            if attempt.exchange == .rows { attempt.ranks[rank].forward = empty }
+            attempt.ranks[rank].forward.reply = payload
+            if attempt.exchange == .rows { attempt.ranks[rank].forward.dropPayloads(leaving: empty) }
             return attempt.answer([rank], .forward, .done(payload))
         case .backward:
             attempt.backward = .done

@@ -83,8 +83,8 @@ extension ShardAttempt {
         let seen = ranks[rank].seen
         if !seen.contains(.begin) { return .begin }
         if sample != .done { return nil }
+        if !seen.contains(.backward), ranks[rank].forward.isRunning { return nil }
         if !seen.contains(.forward) && !seen.contains(.backward) { return .forward }
-        if !hasForward(rank) { return nil }
         if !seen.contains(.backward) { return .backward }
         if isHeadOnly { return nil }
         if !seen.contains(.dense) { return .dense }

@@ -44,6 +44,8 @@ public struct StepRequest<Payload: Sendable>: Sendable {
     /// The micro-batches of the rank.
     public var microBatches: Range<Int>
     public var payload: Payload
+    /// Of `forward` in a job: the micro-batches of the rank whose features these are, if they come in parts; nil: all of them.
+    public var part: Range<Int>?
     /// What is asked instead of sending the payload again.
     public var query = StepQuery.none
 
@@ -65,11 +67,12 @@ public struct StepRequest<Payload: Sendable>: Sendable {
     }
 }
 
-/// A shard's answer to a `StepRequest`; `id`, `rank` and `phase` repeat the request's.
+/// A shard's answer to a `StepRequest`; `id`, `rank`, `phase` and `part` repeat the request's.
 public struct StepReply<Payload: Sendable>: Sendable {
     public var id: StepID
     public var rank: Int
     public var phase: StepPhase
+    public var part: Range<Int>?
     public var outcome: Outcome
 
     public enum Outcome: Sendable {
@@ -88,10 +91,11 @@ public struct StepReply<Payload: Sendable>: Sendable {
         case answered
     }
 
-    public init(id: StepID, rank: Int, phase: StepPhase, outcome: Outcome) {
+    public init(id: StepID, rank: Int, phase: StepPhase, part: Range<Int>? = nil, outcome: Outcome) {
         self.id = id
         self.rank = rank
         self.phase = phase
+        self.part = part
         self.outcome = outcome
     }
 }

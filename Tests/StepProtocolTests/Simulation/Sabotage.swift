@@ -48,6 +48,8 @@ enum Sabotage: String, CaseIterable, Sendable {
     case adoptsNoClasses
     /// A rank of a job answers another attempt of a step with other inputs.
     case inventsInputs
+    /// Features that a rank sends in parts are kept in another order.
+    case swapsParts
     /// A job says another step than that of the state it begins with.
     case saysAnotherStep
     /// The coordinator announces what it has not written.

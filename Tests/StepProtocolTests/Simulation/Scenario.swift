@@ -148,7 +148,7 @@ struct Scenario {
         case .doesNotJoinAgain, .keepsOldConnections:
             // Others would do its work.
             (calm, faultInterval, workers) = (17_000, 300, 1)
-        case .inventsInputs, .saysAnotherStep:
+        case .inventsInputs, .saysAnotherStep, .swapsParts:
             var random = KeyedRandom(seed: seed, purpose: .test, 10)
             useJobs(&random)
             (calm, faultInterval) = (17_000, 300)

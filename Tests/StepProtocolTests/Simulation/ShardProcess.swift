@@ -347,7 +347,7 @@ extension ShardComputation {
     fileprivate var task: ShardTask? {
         switch self {
         case .sample: .sample
-        case .forward(let rank, _): .forward(rank: rank)
+        case .forward(let rank, _, _): .forward(rank: rank)
         case .backward: .backward
         case .dense: .dense
         case .update: .update

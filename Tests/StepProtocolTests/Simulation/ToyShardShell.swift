@@ -229,19 +229,23 @@ struct ToyShardShell {
             record?.learningRate = learningRate
             record?.classVersion = classVersion
             return .sample(sampled(id.step))
-        case .forward(let rank, let features):
+        case .forward(let rank, let microBatches, let features):
             if scenario.poisonsShards && scenario.poisoned.contains(id.step) {
                 throw ToyRefusal(message: "a feature is nan")
             }
             let sampled = sampled(id.step)
             guard exchange == .features else { return .forward(rank: rank, sampled) }
+            guard features.count == microBatches.count else {
+                throw Violation("\(name): \(features.count) features of micro-batches \(microBatches)")
+            }
             let partials = features.flatMap { feature in
                 centers.indices.map { Toy.partial(sampled: sampled[Toy.rows($0)], feature: feature) }
             }
             return .forward(rank: rank, partials)
         case .backward(let forward, let backward):
             if exchange == .features {
-                let (normalizers, features) = (try assemble(backward), try assemble(forward))
+                let whole = forward.map { Words((sabotage == .swapsParts ? $0.reversed() : $0).joined()) }
+                let (normalizers, features) = (try assemble(backward), try assemble(whole))
                 record?.normalizers = normalizers
                 record?.features = features
             } else {

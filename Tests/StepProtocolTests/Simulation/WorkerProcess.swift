@@ -28,6 +28,7 @@ final class WorkerProcess {
     var isCrashing = false
     /// What it is in a job.
     var jobRank: JobRank?
+    private var parts = ToyParts()
     var job: ToyJob? {
         get { shell.job }
         set { shell.job = newValue }
@@ -61,7 +62,7 @@ final class WorkerProcess {
             if lies { simulation.lie(self, plan) }
             if !isMute { tell(.plan(plan), simulation) }
         case .classes(let version, _): if !isMute { tell(.classes(version: version), simulation) }
-        case .reply(let shard, let reply): if !isMute { tell(.step(.reply(shard, reply)), simulation) }
+        case .reply(let shard, let reply): if !isMute { hear(reply, of: shard, simulation) }
         default: break
         }
     }
@@ -118,13 +119,8 @@ final class WorkerProcess {
     private func carryOut(_ action: Session.Machine.Action, _ simulation: Simulation) {
         guard let machine else { return }
         switch action {
-        case .send(let shard, var request), .query(let shard, var request):
-            if request.query != .none { request.payload = [] }
-            let endpoint = machine.plan?.shards.first { $0.shard == shard }?.endpoint ?? ""
-            if let peer = simulation.endpoints[endpoint] {
-                let sender = StepSender(member: numbers[shard] ?? machine.member, incarnation: UInt64(node))
-                simulation.send(.request(request, from: sender), from: node, to: peer)
-            }
+        case .send(let shard, let request), .query(let shard, let request):
+            send(parts.cut(request, to: shard, of: job), to: shard, simulation)
         case .report(let report):
             simulation.send(.report(machine.member, incarnation: UInt64(node), report), from: node, to: 0)
         case .ask: simulation.send(.ready(machine.member, incarnation: UInt64(node)), from: node, to: 0)
@@ -139,6 +135,25 @@ final class WorkerProcess {
                 }
             }
         }
+    }
+
+    private func send(_ request: StepRequest<Words>, to shard: MemberID, _ simulation: Simulation) {
+        guard let machine else { return }
+        var request = request
+        if request.query != .none { request.payload = [] }
+        let endpoint = machine.plan?.shards.first { $0.shard == shard }?.endpoint ?? ""
+        guard let peer = simulation.endpoints[endpoint] else { return }
+        let sender = StepSender(member: numbers[shard] ?? machine.member, incarnation: UInt64(node))
+        simulation.send(.request(request, from: sender), from: node, to: peer)
+    }
+
+    private func hear(_ reply: StepReply<Words>, of shard: MemberID, _ simulation: Simulation) {
+        let (whole, next) = parts.join(reply, from: shard, of: job)
+        if let next {
+            simulation.feats["part", default: 0] += 1
+            send(next, to: shard, simulation)
+        }
+        if let whole { tell(.step(.reply(shard, whole)), simulation) }
     }
 
     private func enqueue(_ id: StepID, _ work: Work, _ simulation: Simulation) {

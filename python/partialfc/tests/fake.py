@@ -82,7 +82,7 @@ class FakeCluster:
 
     def usual(self, request: m.StepRequest) -> StepReply:
         """That it is done."""
-        return StepReply(request.id, request.rank, request.phase, done=m.Empty())
+        return StepReply(request.id, request.rank, request.phase, done=m.Empty(), part=request.part)
 
     def _send(self, socket: Any, peer: bytes, header: Header, tensors: Any = ()) -> None:
         for parts in frames(header, tensors, 1):
@@ -148,7 +148,9 @@ class FakeCluster:
             return [np.full(SLICES, 2, "<i4")]
         if request.phase == m.BACKWARD:
             return []
-        there = np.flatnonzero(self.labels[request.id.order] >= 0).astype("<i4")
-        softmax = [np.zeros((1, BATCH), "<f4"), np.ones((1, BATCH), "<f4"), np.zeros((1, BATCH, SIZE), "<f4")]
+        here = slice(2 * request.part.lower, 2 * request.part.upper) if request.part else slice(0, BATCH)
+        there = np.flatnonzero(self.labels[request.id.order][here] >= 0).astype("<i4")
+        n = here.stop - here.start
+        softmax = [np.zeros((1, n), "<f4"), np.ones((1, n), "<f4"), np.zeros((1, n, SIZE), "<f4")]
         targets = [there, np.ones(len(there), "<f4"), np.ones((len(there), SIZE), "<f4")]
         return [np.asarray([[2, 0]], "<i4"), *softmax, *targets]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import golden_cases, in_threads, worlds
+from conftest import PATIENCE, golden_cases, in_threads, worlds
 from golden import GoldenCase
 
 import partialfc
@@ -18,8 +19,10 @@ CASES = golden_cases()
 TOLERANCE = 1e-4
 
 
-def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, ranks: int, exchange: str) -> dict[str, np.ndarray]:
-    """One step of a case."""
+def compute(
+    case: GoldenCase, start: Callable[..., LocalCluster], shards: int, ranks: int, exchange: str, parts: int = 1
+) -> dict[str, np.ndarray]:
+    """One step of a case, of which each rank gives up to `parts` parts."""
     path, batch = str(case.path), len(case["labels"])
     micro = next(g for g in range(batch, 0, -1) if batch % g == 0 and batch // g >= min(4, batch) and (batch // g) % ranks == 0)
     names = {"scale": "scale", "m1": "m1", "m2": "m2", "m3": "m3", "interclass_filter": "filter", "sample_rate": "sample_rate"}
@@ -40,18 +43,25 @@ def compute(case: GoldenCase, start: Callable[..., LocalCluster], shards: int, r
     features, labels = torch.from_numpy(case["features"]), torch.from_numpy(case["labels"])
 
     def step(rank: int) -> tuple[float, np.ndarray]:
-        module = partialfc.PartialFC(None, size, classes, cluster=cluster.endpoint, timeout=60)
+        module = partialfc.PartialFC(None, size, classes, cluster=cluster.endpoint, timeout=PATIENCE)
         module._world = ranks_of[rank]
         group = {"params": module.parameters(), "lr": case.number("lr"), **optimizer}
         sgd = torch.optim.SGD([group])
         mine = slice(rank * batch // ranks, (rank + 1) * batch // ranks)
-        x = features[mine].clone().requires_grad_()
-        loss = module(x, labels[mine])
-        loss.backward()
+        x, y = features[mine].clone().requires_grad_(), labels[mine]
+        of_rank = batch // micro // ranks
+        bounds = sorted({micro * (of_rank * part // parts) for part in range(parts + 1)})
+        loss = 0.0
+        if parts > 1:
+            module.prefetch(y)
+        for lower, upper in itertools.pairwise(bounds):
+            one = module(x[lower:upper], y[lower:upper])
+            one.backward()
+            loss += one.item()
         sgd.step()
         module.close()
         assert x.grad is not None
-        return loss.item(), x.grad.numpy() / ranks
+        return loss, x.grad.numpy() / ranks
 
     found = in_threads(step, ranks)
     assert len({loss for loss, _ in found}) == 1
@@ -86,3 +96,17 @@ def test_golden(path: Path, cluster: Callable[..., LocalCluster], record_propert
     for other in results[1:]:
         for name, values in results[0].items():
             assert np.array_equal(values, other[name]), f"{name} depends on the numbers of shards and ranks"
+    for whole, shards, ranks, exchange, parts in (
+        (results[0], 1, 1, "features", 2),
+        (results[0], 3, 1, "features", 4),
+        (results[0], 3, setups[-1][1], "features", 2),
+        (rows, 2, setups[-1][1], "rows", 2),
+    ):
+        cut = compute(case, cluster, shards, ranks, exchange, parts)
+        for name, values in whole.items():
+            if name == "loss":  # a sum of float32
+                assert np.allclose(values, cut[name], rtol=1e-6)
+            elif name == "grad_features" and exchange == "rows":
+                assert np.linalg.norm(values - cut[name]) <= 1e-5 * np.linalg.norm(values)
+            else:
+                assert np.array_equal(values, cut[name]), f"{name} of {exchange} depends on the parts"

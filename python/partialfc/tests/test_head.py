@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import PATIENCE, wait_until
 from reference import PlainHead, PlainTrainer
 from torch import Tensor, nn
 
 import partialfc
+from partialfc.accumulation import accumulated, second
 from partialfc.local import LocalCluster, external_configuration
 from partialfc.margins import Margins
 from partialfc.rates import check_rates
@@ -32,7 +33,16 @@ class Setup:
     """A cluster with known centers, a small network, a head and its optimiser."""
 
     def __init__(
-        self, start: Start, folder: Path, *, shards: int = 2, rate: float = 1.0, lr: float = 0.1, head: Any = (), **more: Any
+        self,
+        start: Start,
+        folder: Path,
+        *,
+        shards: int = 2,
+        rate: float = 1.0,
+        lr: float = 0.1,
+        head: Any = (),
+        mean: str = "valid",
+        **more: Any,
     ) -> None:
         generator = torch.Generator().manual_seed(1)
         self.centers = 0.3 * torch.randn(C, D, generator=generator)
@@ -45,17 +55,14 @@ class Setup:
         self.wait_for_owners()
         torch.manual_seed(2)
         self.network = nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, D))
-        self.head = partialfc.PartialFC(MARGINS, D, C, rate, cluster=self.cluster.endpoint, timeout=60)
+        self.head = partialfc.PartialFC(MARGINS, D, C, rate, cluster=self.cluster.endpoint, mean=mean, timeout=PATIENCE)
         groups = [{"params": self.network.parameters()}, {"params": self.head.parameters()}]
         self.optimizer = torch.optim.SGD(groups, lr=lr, **SGD)
 
     def wait_for_owners(self) -> None:
         """Until the slices are divided among the shards, which takes a moment on a machine that is busy."""
-        end = time.monotonic() + 60
         with partialfc.Client(self.cluster.endpoint) as client:
-            while not client.command("slices"):
-                assert time.monotonic() < end, "no shard owns a slice after 60 s"
-                time.sleep(0.05)
+            wait_until(lambda: client.command("slices"), "a shard owns a slice")
 
     def batch(self, step: int, count: int = B) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(100 + step)
@@ -190,6 +197,105 @@ def test_backward_of_a_step_that_is_not_open_is_refused(setup: Callable[..., Set
         third.backward()
     ours.optimizer.zero_grad()
     ours.step(*ours.batch(3))
+
+
+def test_parts_of_a_batch_add_up_to_it(setup: Callable[..., Setup]) -> None:
+    def run(parts: int) -> tuple[list[float], np.ndarray, np.ndarray]:
+        ours = setup(rate=0.5)
+        losses = []
+        for step in range(4):
+            # The last batch is a short one.
+            x, labels = ours.batch(step, B if step < 3 else B - 3)
+            loader = list(zip(x.split(B // parts), labels.split(B // parts), strict=True))
+            loss = 0.0
+            for part, of_part in ours.head.accumulate(loader, parts):
+                one = ours.head(ours.network(part), of_part)
+                one.backward()
+                loss += one.item()
+            ours.optimizer.step()
+            ours.optimizer.zero_grad()
+            losses.append(loss)
+        assert ours.head.step == 3
+        return losses, ours.rows(), ours.network[0].weight.detach().numpy()
+
+    whole, cut = run(1), run(4)
+    assert np.allclose(whole[0], cut[0], rtol=1e-6)
+    # The network adds its gradients in another order.
+    assert np.allclose(whole[1], cut[1], rtol=1e-5, atol=1e-6)
+    assert np.allclose(whole[2], cut[2], rtol=1e-5, atol=1e-6)
+
+
+def test_parts_that_do_not_fit_are_refused_in_words(setup: Callable[..., Setup]) -> None:
+    ours = setup(mean="batch")
+    head, network = ours.head, ours.network
+    x, labels = ours.batch(0)
+    head.prefetch(labels)
+    with pytest.raises(ValueError, match="a part has 3 samples: parts are whole micro-batches of 4"):
+        head(network(x[:3]), labels[:3])
+    with pytest.raises(ValueError, match="not those that prefetch was told, from sample 0 of 16 on"):
+        head(network(x[4:8]), labels[4:8])
+    first = head(network(x[:8]), labels[:8])
+    first.backward(retain_graph=True)
+    with pytest.raises(partialfc.AccumulationError, match="called for 8 of the 16 samples whose labels it was told"):
+        ours.optimizer.step()
+    with pytest.raises(partialfc.AccumulationError, match="twice"):
+        first.backward(retain_graph=True)
+    with pytest.raises(ValueError, match="not those that prefetch was told, from sample 8 of 16 on"):
+        head(network(x[:8]), labels[:8])
+    with pytest.raises(ValueError, match="either all parts of a step have margins"):
+        head(network(x[8:]), labels[8:], margins=torch.tensor([[1.0, 0.3, 0.1]]).expand(8, 3))
+    head(network(x[8:]), labels[8:]).backward()
+    ours.optimizer.step()
+    assert head.step == 0
+    with pytest.raises(partialfc.AccumulationError, match="not open any more"):
+        first.backward()
+    head.prefetch(labels)
+    head(network(x[:8]), labels[:8]).backward()
+    # Another step instead of the second part undoes the first.
+    ours.optimizer.zero_grad()
+    head.abandon()
+    ours.step(x, labels)
+    assert head.step == 1
+
+
+def test_a_loader_is_read_ahead_in_groups() -> None:
+    told: list[list[int]] = []
+
+    class Head:
+        def prefetch(self, labels: Tensor) -> None:
+            told.append(labels.tolist())
+
+    batches = [("image", torch.tensor([index])) for index in range(5)]
+    assert list(accumulated(Head(), batches, 2, second, True)) == batches[:4]
+    assert told == [[0, 1], [2, 3]]
+    assert list(accumulated(Head(), batches, 2, second, False)) == batches
+    assert told[2:] == [[0, 1], [2, 3], [4]]
+    with pytest.raises(ValueError, match="0 parts"):
+        next(accumulated(Head(), batches, 0, second, True))
+
+
+def test_parts_survive_a_killed_shard(setup: Callable[..., Setup]) -> None:
+    def run(kills: bool) -> tuple[list[float], np.ndarray]:
+        ours = setup(rate=0.5)
+        losses = []
+        for step in range(3):
+            x, labels = ours.batch(step)
+            ours.head.prefetch(labels)
+            for index in range(4):
+                here = slice(4 * index, 4 * index + 4)
+                loss = ours.head(ours.network(x[here]), labels[here])
+                loss.backward()
+                losses.append(loss.item())
+                if kills and index == step:
+                    ours.cluster.kill("shard1")
+                    ours.cluster.start_shard(1)
+            ours.optimizer.step()
+            ours.optimizer.zero_grad()
+        return losses, ours.rows()
+
+    calm, rough = run(False), run(True)
+    assert calm[0] == rough[0]
+    assert np.array_equal(calm[1], rough[1])
 
 
 @pytest.mark.skipif(not hasattr(torch.amp, "GradScaler"), reason="GradScaler for CPUs is of PyTorch 2.3")
@@ -356,7 +462,7 @@ def test_what_is_not_finite_is_not_kept(setup: Callable[..., Setup]) -> None:
 def test_a_head_that_does_not_fit_is_refused_in_words(setup: Callable[..., Setup], change: dict[str, Any], words: str) -> None:
     ours = setup()
     arguments = {"margin_loss": MARGINS, "embedding_size": D, "num_classes": C, "sample_rate": 1.0, **change}
-    head = partialfc.PartialFC(**arguments, cluster=ours.cluster.endpoint, timeout=20)
+    head = partialfc.PartialFC(**arguments, cluster=ours.cluster.endpoint, timeout=PATIENCE)
     with pytest.raises(partialfc.WrongConfiguration, match=words):
         head.join()
 
@@ -446,10 +552,10 @@ def test_a_shard_server_is_no_coordinator(setup: Callable[..., Setup]) -> None:
     ours = setup()
     with partialfc.Client(ours.cluster.endpoint) as client:
         shard = next(iter(client._owners()[1].values()))
-    head = partialfc.PartialFC(MARGINS, D, C, cluster=shard, timeout=5)
+    head = partialfc.PartialFC(MARGINS, D, C, cluster=shard, timeout=PATIENCE)
     with pytest.raises(partialfc.PartialFCError, match="is no coordinator"):
         head.join()
-    with pytest.raises(partialfc.PartialFCError, match="send it to the coordinator"), partialfc.Client(shard, deadline=3) as client:
+    with pytest.raises(partialfc.PartialFCError, match="send it to the coordinator"), partialfc.Client(shard, deadline=PATIENCE) as client:
         client.status()
 
 
@@ -466,7 +572,7 @@ def test_the_number_of_classes_may_be_that_of_now(setup: Callable[..., Setup]) -
     with partialfc.Client(ours.cluster.endpoint) as client:
         client.add_classes(3)
     ours.step(*ours.batch(1))
-    head = partialfc.PartialFC(MARGINS, D, C + 4, 1.0, cluster=ours.cluster.endpoint, timeout=20)
+    head = partialfc.PartialFC(MARGINS, D, C + 4, 1.0, cluster=ours.cluster.endpoint, timeout=PATIENCE)
     head.load_state_dict(ours.head.state_dict())
     with pytest.raises(partialfc.WrongConfiguration, match="has 64 classes, the cluster 60 at the start of its run and 63 now"):
         head.join()

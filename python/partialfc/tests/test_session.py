@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from conftest import PATIENCE, wait_until
 from fake import BATCH, JOB, SIZE, FakeCluster
 
 import partialfc
@@ -27,7 +27,7 @@ def fake() -> Iterator[FakeCluster]:
 
 @pytest.fixture
 def session(fake: FakeCluster) -> Iterator[Session]:
-    one = Session(fake.endpoint, None, JobID(JOB, 0, 1, -1, 0), embedding_size=SIZE, timeout=10)
+    one = Session(fake.endpoint, None, JobID(JOB, 0, 1, -1, 0), embedding_size=SIZE, timeout=PATIENCE)
     yield one
     one.close("done")
 
@@ -37,7 +37,9 @@ def turn(step: int) -> Turn:
     source = np.random.default_rng(step)
     features = source.standard_normal((BATCH, SIZE)).astype("f4")
     margins, weights = source.random((BATCH, 3)).astype("f4"), source.random(BATCH).astype("f4")
-    return Turn(step, source.integers(0, 10, BATCH), 0.1 + step, features, margins, weights)
+    one = Turn(step, source.integers(0, 10, BATCH), 0.1 + step)
+    one.give(features, margins, weights, 0, BATCH)
+    return one
 
 
 def train(session: Session, steps: range) -> list[Turn]:
@@ -49,18 +51,11 @@ def train(session: Session, steps: range) -> list[Turn]:
     return turns
 
 
-def until(condition: Callable[[], Any], seconds: float = 8) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_lost_steps_are_given_again_with_the_same_inputs(fake: FakeCluster, session: Session) -> None:
     turns = train(session, range(4))
     fake.requests.clear()
     fake.tell(fake.train(1, 0, term=2))
-    until(lambda: fake.plan.id == StepID(4, 0, 2))
+    wait_until(lambda: fake.plan.id == StepID(4, 0, 2))
     for step in (1, 2, 3):
         ((begin, labels),) = fake.of(step, m.BEGIN)
         ((_, forward),) = fake.of(step, m.FORWARD)
@@ -77,7 +72,7 @@ def test_lost_steps_are_given_again_with_the_same_inputs(fake: FakeCluster, sess
 def test_going_back_before_what_is_kept_ends_the_job(fake: FakeCluster, session: Session) -> None:
     train(session, range(3))
     fake.tell(fake.train(3, 2, safe=1))
-    until(lambda: len(session._turns) == 1)
+    wait_until(lambda: len(session._turns) == 1)
     fake.tell(fake.train(1, 0, term=2))
     with pytest.raises(partialfc.WentBack, match="step 0") as back:
         train(session, range(3, 5))
@@ -90,7 +85,7 @@ def test_another_attempt_gets_the_same_inputs_and_gives_no_second_result(fake: F
     session.result(one)
     first = one.result
     fake.tell(fake.train(0, -1, attempt=1))
-    until(lambda: len(fake.of(0, m.BACKWARD)) == 2)
+    wait_until(lambda: len(fake.of(0, m.BACKWARD)) == 2)
     assert one.result is first
     session.keep(one)
     assert [body.id.attempt for body in fake.told if isinstance(body, m.StepDone)] == [1]
@@ -100,11 +95,11 @@ def test_what_is_not_kept_is_never_reported_as_done(fake: FakeCluster, session: 
     one = turn(0)
     session.submit(one)
     session.result(one)
-    until(lambda: fake.of(0, m.BACKWARD))
+    wait_until(lambda: fake.of(0, m.BACKWARD))
     time.sleep(0.3)
     assert not [body for body in fake.told if isinstance(body, m.StepDone)]
     session.throw_away(one)
-    until(lambda: [body.code for body in fake.told if isinstance(body, m.StepFailed)] == [24])
+    wait_until(lambda: [body.code for body in fake.told if isinstance(body, m.StepFailed)] == [24])
     other = turn(100)
     other.step = 0
     session.submit(other)
@@ -127,7 +122,7 @@ def test_new_inputs_wait_for_an_attempt_that_no_rank_has_given_old_ones(fake: Fa
     time.sleep(0.3)
     assert len(fake.of(0, m.BEGIN)) == 1
     fake.tell(fake.train(0, -1, attempt=2))
-    until(lambda: [request.id.attempt for request, _ in fake.of(0, m.BEGIN)] == [0, 2])
+    wait_until(lambda: [request.id.attempt for request, _ in fake.of(0, m.BEGIN)] == [0, 2])
 
 
 def test_an_unanswered_request_is_asked_about_and_sent_again_if_missing(fake: FakeCluster, session: Session) -> None:
@@ -146,6 +141,44 @@ def test_an_unanswered_request_is_asked_about_and_sent_again_if_missing(fake: Fa
     assert len(fake.of(0, m.FORWARD, 1)) == 1
     assert len(fake.of(0, m.FORWARD, 1)[0][1]) == 0
     assert [len(tensors) for _, tensors in fake.of(0, m.FORWARD)] == [2, 2]
+
+
+def test_parts_are_sent_one_by_one_and_again_in_another_attempt(fake: FakeCluster, session: Session) -> None:
+    whole, one = turn(0), Turn(0, turn(0).labels, 0.1)
+    session.submit(one)
+    first, second = m.Range(0, 1), m.Range(1, 2)
+    for lower in (0, 2):
+        here = slice(lower, lower + 2)
+        one.give(whole.features[here], whole.margins[here], whole.weights[here], lower, lower + 2)
+        session.give_features()
+        session.result(one)
+    fake.tell(fake.train(0, -1, attempt=1))
+    wait_until(lambda: len(fake.of(0, m.BACKWARD)) == 2)
+    session.keep(one)
+    sent = fake.of(0, m.FORWARD)
+    assert [request.part for request, _ in sent] == [first, second, first, second]
+    for (_, tensors), lower in zip(sent, (0, 2, 0, 2), strict=True):
+        assert np.array_equal(tensors[0], whole.features[lower : lower + 2])
+        assert np.array_equal(tensors[1], whole.margins[lower : lower + 2])
+    assert np.array_equal(fake.of(0, m.BACKWARD)[0][1][1], whole.weights)
+    assert [len(part.losses) for part in one.results] == [2, 2]
+
+
+def test_an_answer_to_an_earlier_part_is_not_taken_for_that_to_the_next(fake: FakeCluster, session: Session) -> None:
+    def answer(request: m.StepRequest) -> StepReply:
+        reply = fake.usual(request)
+        if request.part == m.Range(1, 2) and not request.query:
+            reply.part = m.Range(0, 1)
+        return reply
+
+    fake.answer = answer
+    whole, one = turn(0), Turn(0, turn(0).labels, 0.1)
+    session.submit(one)
+    for lower in (0, 2):
+        one.give(whole.features[lower : lower + 2], None, None, lower, lower + 2)
+        session.give_features()
+        session.result(one)
+    assert [request.query for request, _ in fake.of(0, m.FORWARD, 1)] == [1]
 
 
 def test_a_lost_answer_is_asked_for_again(fake: FakeCluster, session: Session) -> None:
@@ -174,7 +207,7 @@ def test_not_ready_is_tried_again_soon_but_after_begin_it_is_reported(fake: Fake
     fake.answer = answer
     one = turn(0)
     session.submit(one)
-    until(lambda: [body.code for body in fake.told if isinstance(body, m.StepFailed)] == [17])
+    wait_until(lambda: [body.code for body in fake.told if isinstance(body, m.StepFailed)] == [17])
     assert len(fake.of(0, m.BEGIN)) == 4
     fake.tell(fake.train(0, -1, attempt=1))
     session.result(one)
@@ -219,7 +252,7 @@ def test_a_shard_that_has_forgotten_the_rank_is_greeted_again(fake: FakeCluster,
 
 def test_a_configuration_that_was_decided_later_is_fetched(fake: FakeCluster) -> None:
     fake.shard_hash = "decided"
-    session = Session(fake.endpoint, None, JobID(JOB, 0, 1, -1, 0), embedding_size=SIZE, timeout=10)
+    session = Session(fake.endpoint, None, JobID(JOB, 0, 1, -1, 0), embedding_size=SIZE, timeout=PATIENCE)
     train(session, range(2))
     session.close("done")
 

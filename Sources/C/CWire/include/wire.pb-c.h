@@ -1078,10 +1078,14 @@ struct  Partialfc__StepRequest
    * the attempt of `committed` that the sender goes on from; absent: it does not say
    */
   Partialfc__StepID *committed_id;
+  /*
+   * of forward in a job: the micro-batches that these features are of; absent: all of the rank
+   */
+  Partialfc__Range *part;
 };
 #define PARTIALFC__STEP_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_request__descriptor) \
-    , 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL }
+    , 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL }
 
 
 /*
@@ -1116,6 +1120,10 @@ struct  Partialfc__StepReply
   Partialfc__StepID *id;
   uint32_t rank;
   uint32_t phase;
+  /*
+   * as in the request
+   */
+  Partialfc__Range *part;
   Partialfc__StepReply__OutcomeCase outcome_case;
   union {
     Partialfc__Acknowledged *done;
@@ -1141,7 +1149,7 @@ struct  Partialfc__StepReply
 };
 #define PARTIALFC__STEP_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__step_reply__descriptor) \
-    , NULL, 0, 0, PARTIALFC__STEP_REPLY__OUTCOME__NOT_SET, {0} }
+    , NULL, 0, 0, NULL, PARTIALFC__STEP_REPLY__OUTCOME__NOT_SET, {0} }
 
 
 typedef enum {

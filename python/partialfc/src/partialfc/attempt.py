@@ -17,7 +17,7 @@ from .exact import F32
 from .frames import Tensor
 from .messages import BACKWARD, BEGIN, FORWARD, ROWS, Member, Plan, Range, StepReply
 from .rows import RowsExchange, RowsSettings
-from .softmax import FeaturesExchange, Result
+from .softmax import FeaturesExchange, Result, joined
 from .turn import I64, Turn
 
 QUERY_SECONDS = 2.0
@@ -56,7 +56,8 @@ class _Progress:
     heard_at: float = 0.0
     began_at: float = 0.0
     seconds: float = 0.0
-    reply: list[Tensor] = field(default_factory=list)
+    replies: list[list[Tensor]] = field(default_factory=list)
+    """To *forward*: of each part, or the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,11 @@ class StepSetup:
         """s."""
         return float(self.head["scale"])
 
-    def rows(self, part: Range, device: torch.device) -> RowsSettings:
-        """For the exchange `rows`, with this rank's micro-batches."""
+    def rows(self, device: torch.device) -> RowsSettings:
+        """For the exchange `rows`."""
         margins = float(self.head["m1"]), float(self.head["m2"]), float(self.head["m3"])
         threshold, half = float(self.head.get("interclass_filter", 0)), self.head.get("exchange_gradients") == "bf16"
-        return RowsSettings(self.scale, margins, threshold, self.batch, self.micro_batch, (part.lower, part.upper), half, device)
+        return RowsSettings(self.scale, margins, threshold, self.batch, self.micro_batch, half, device)
 
 
 class Attempt:
@@ -101,6 +102,9 @@ class Attempt:
         self.plan, self.id, self.rank, self.turn, self.labels = plan, plan.id, rank, turn, labels
         self._setup, self._has_rows = setup, plan.exchange == ROWS
         self._pushes: dict[int, list[Tensor]] = {}
+        self._rows: RowsExchange | None = None
+        self.results: list[Result] = []
+        """Of the parts that every shard has answered."""
         self.outbox: list[Send] = []
         self.failure: Failure | None = None
         self.complaint: Failure | None = None
@@ -146,16 +150,30 @@ class Attempt:
         if self._has_rows:
             return [] if phase == FORWARD else self._pushes[shard]
         if phase == FORWARD:
+            lower, upper = self.turn.parts[len(self._shards[shard].replies)]
             assert self.turn.features is not None
-            return [self.turn.features] if self.turn.margins is None else [self.turn.features, self.turn.margins]
+            tensors = [self.turn.features] if self.turn.margins is None else [self.turn.features, self.turn.margins]
+            return [tensor[lower:upper] for tensor in tensors]
         assert self.result is not None
         return [self.result.log_z] if self.turn.weights is None else [self.result.log_z, self.turn.weights]
 
+    def part(self, phase: int, shard: int) -> Range | None:
+        """The micro-batches that a request is about, if they are not all of the rank."""
+        if phase != FORWARD or self._has_rows:
+            return None
+        (lower, upper), size = self.turn.parts[len(self._shards[shard].replies)], self._setup.micro_batch
+        first = self._micro_batches.lower
+        return None if (lower, upper) == (0, len(self.labels)) else Range(first + lower // size, first + upper // size)
+
+    @property
+    def _micro_batches(self) -> Range:
+        return self.plan.ranks[self.rank].micro_batches or Range()
+
     def go_on(self, now: float) -> None:
-        """After the trainer has given its features."""
+        """After the trainer has given features."""
         for number, shard in self._shards.items():
             # Rows come while the network computes.
-            ready = self._has_rows or self.turn.features is not None
+            ready = self._has_rows or len(shard.replies) < len(self.turn.parts)
             if ready and shard.answered == BEGIN and not shard.waits_for and not self.is_over:
                 self._ask(number, FORWARD, now)
         self._finish(now)
@@ -166,7 +184,7 @@ class Attempt:
         if shard is None or reply.id != self.id or self.is_over:
             return
         shard.heard_at = now
-        if reply.phase != shard.waits_for:
+        if reply.phase != shard.waits_for or reply.part != self.part(reply.phase, number):
             return
         if reply.done is not None:
             self._done(number, shard, tensors, now)
@@ -238,47 +256,71 @@ class Attempt:
 
     def _done(self, number: int, shard: _Progress, tensors: Sequence[Tensor], now: float) -> None:
         phase = shard.waits_for
-        shard.waits_for, shard.answered = 0, phase
+        shard.waits_for = 0
         shard.seconds += now - shard.began_at
         self.progress += 1
-        if phase == BEGIN:
+        if phase == FORWARD:
+            shard.replies.append(list(tensors))
+            if self._has_rows or (self.turn.is_whole and len(shard.replies) == len(self.turn.parts)):
+                shard.answered = FORWARD
+        else:
+            shard.answered = phase
+        if phase != BACKWARD:
             self.go_on(now)
-        elif phase == FORWARD:
-            shard.reply = list(tensors)
-            self._finish(now)
         elif all(one.answered >= BACKWARD for one in self._shards.values()):
             self.is_prepared = True
 
     def _finish(self, now: float) -> None:
-        """Computes when every shard has answered *forward* and the features are there, and sends the rest."""
-        if self.result is not None or self.is_over or self.turn.features is None:
+        """Computes the parts that every shard has answered and whose features are there, and after the last sends the rest."""
+        turn, shards = self.turn, self._shards.values()
+        while len(self.results) < len(turn.parts) and not self.is_over:
+            index = len(self.results)
+            if any(not one.replies or (len(one.replies) <= index and not self._has_rows) for one in shards):
+                return
+            try:
+                result = self._compute(index)
+            except MalformedMessage as error:
+                self.failure = Failure(1, str(error))
+                return
+            if not (np.isfinite(result.losses).all() and np.isfinite(result.gradient).all()):
+                self.failure = Failure(8, "the loss or the gradient of a sample is not finite")
+                return
+            self.results.append(result)
+        if self.result is not None or self.is_over or not turn.is_whole:
             return
-        if any(one.answered < FORWARD for one in self._shards.values()):
-            return
-        try:
-            self.result = self._compute(self.turn.features)
-        except MalformedMessage as error:
-            self.failure = Failure(1, str(error))
-            return
-        for shard in self._shards.values():
-            shard.reply = []
-        if not (np.isfinite(self.result.losses).all() and np.isfinite(self.result.gradient).all()):
-            self.failure = Failure(8, "the loss or the gradient of a sample is not finite")
-            return
+        self.result = joined(self.results)
+        if self._rows is not None and not self._pushes:
+            # All parts at once, so that what the centers learn does not depend on the parts.
+            assert turn.features is not None
+            self.result = self._push(self._rows, self.labels, turn.features, turn.margins, turn.weights)
         for number in self._shards:
             self._ask(number, BACKWARD, now)
 
-    def _compute(self, features: F32) -> Result:
+    def _compute(self, index: int) -> Result:
+        """What comes of one part."""
         turn, setup = self.turn, self._setup
+        (lower, upper), here = turn.parts[index], slice(*turn.parts[index])
+        assert turn.features is not None
+        labels, features, weights = self.labels[here], turn.features[here], None if turn.weights is None else turn.weights[here]
         if not self._has_rows:
-            exchange = FeaturesExchange(setup.slices, self.labels, features)
+            exchange = FeaturesExchange(setup.slices, labels, features)
             for shard in self._shards.values():
-                exchange.take(shard.name, shard.reply)
-            return exchange.finish(setup.scale / setup.batch, turn.weights)
-        part = self.plan.ranks[self.rank].micro_batches or Range()
-        rows = RowsExchange(setup.rows(part, turn.device), self.labels, features, turn.margins, turn.weights)
-        for shard in self._shards.values():
-            rows.take(shard.name, shard.reply)
-        result, pushes = rows.finish()
+                exchange.take(shard.name, shard.replies[index])
+                shard.replies[index] = []
+            return exchange.finish(setup.scale / setup.batch, weights)
+        if self._rows is None:
+            self._rows = RowsExchange(setup.rows(turn.device), features.shape[1])
+            for shard in self._shards.values():
+                self._rows.take(shard.name, shard.replies[0])
+                shard.replies[0] = []
+        margins = None if turn.margins is None else turn.margins[here]
+        if (lower, upper) == (0, len(self.labels)):
+            return self._push(self._rows, labels, features, margins, weights)
+        return self._rows.finish(labels, features, margins, weights, None)[0]
+
+    def _push(self, rows: RowsExchange, labels: I64, features: F32, margins: F32 | None, weights: F32 | None) -> Result:
+        """The softmax of all samples of the rank, with the row gradients for the shards."""
+        own = self._micro_batches
+        result, pushes = rows.finish(labels, features, margins, weights, (own.lower, own.upper))
         self._pushes = dict(zip(self._shards, pushes, strict=True))
         return result

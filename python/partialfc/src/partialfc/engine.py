@@ -314,8 +314,9 @@ class Engine:
             if shard is not None:
                 request = self._speaker.request(attempt, one, shard.answers_queries)
                 shard.connection.send(request, () if request.query else attempt.payload(one.phase, one.shard))
-        if attempt.result is not None and attempt.turn.result is None:
-            attempt.turn.result = attempt.result
+        turn = attempt.turn
+        turn.results += attempt.results[len(turn.results) :]
+        turn.result = turn.result or attempt.result
         if attempt.is_stale:
             self._attempt, self._ready_at = None, 0.0
         elif attempt.failure:

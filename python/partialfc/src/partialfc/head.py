@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import autograd
+from .accumulation import Batch, accumulated, second
 from .connection import checked_endpoint
-from .errors import AccumulationError, NotFinite, PartialFCError, WrongConfiguration
-from .inputs import labels_of, margins_of, weights_of
+from .errors import PartialFCError, WrongConfiguration
+from .fit import check_fit
+from .inputs import labels_of
 from .keys import Keys, keys_of
 from .lifetime import sessions
 from .margins import Margins
 from .messages import JobID
-from .rates import before_optimizer_steps, check_group, check_rates, find_optimizer, group_of
-from .requests import micro_batch_sums
+from .rates import OptimizerLink
 from .session import Session
-from .staging import Staging
-from .turn import I64, Turn
+from .steps import Steps, as_loss
 from .world import World
-
-log = logging.getLogger("partialfc")
 
 
 class PartialFC(nn.Module):
@@ -89,31 +86,12 @@ class PartialFC(nn.Module):
     def _clear(self) -> None:
         self._session: Session | None = None
         self._world: World | None = None
-        self._turn: Turn | None = None
-        self._doubtful: Any = None
-        self._optimizer: weakref.ref[Optimizer] | None = None
-        self._hook: Any = None
-        self._grad: tuple[Tensor, int] | None = None
-        self._calls = self._open_call = self._propagated_call = 0
-        self._staging = Staging()
+        self._steps: Steps | None = None
+        self._optimizer = OptimizerLink(self.weight)
         self._number = autograd.register(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        gone = (
-            "_session",
-            "_world",
-            "_turn",
-            "_doubtful",
-            "_optimizer",
-            "_hook",
-            "_grad",
-            "_calls",
-            "_open_call",
-            "_propagated_call",
-            "_staging",
-            "_number",
-            "_group",
-        )
+        gone = ("_session", "_world", "_steps", "_optimizer", "_number", "_group")
         return {name: value for name, value in self.__dict__.items() if name not in gone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -176,44 +154,35 @@ class PartialFC(nn.Module):
         session.saves_checkpoints = self.saves_checkpoints
         sessions.add(session)
         try:
-            configuration = session.join()
-            self._check(configuration, session)
+            check_fit(
+                session,
+                session.join(),
+                embedding_size=self.embedding_size,
+                num_classes=self.num_classes,
+                sample_rate=self.sample_rate,
+                margins=self.margins,
+                world_size=world.size,
+                start=self._start,
+            )
         except BaseException:
             session.close("the head does not fit the cluster", 78)
             raise
         self._session = session
+        # A head that is not there any more has left.
+        weakref.finalize(self, session.close, "the head was deleted").atexit = False
 
-    def _check(self, configuration: dict[str, Any], session: Session) -> None:
-        head, classes = configuration["head"], int(configuration["data"]["classes"])
-        size = int(configuration["backbone"]["embedding_size"])
-        if self.embedding_size != size:
-            raise WrongConfiguration(f"the head has an embedding size of {self.embedding_size}, the cluster of {size}")
-        if self.num_classes != classes:
-            now = session.class_count_now()
-            if self.num_classes != now:
-                grown = f" at the start of its run and {now} now" if now != classes else ""
-                raise WrongConfiguration(f"the head has {self.num_classes} classes, the cluster {classes}{grown}")
-        self.margins.check(head)
-        if self.sample_rate is not None and abs(self.sample_rate - float(head["sample_rate"])) > 1e-9:
-            raise WrongConfiguration(
-                f"the head has a sample rate of {self.sample_rate:g}, the cluster's configuration head.sample_rate {head['sample_rate']:g}"
-            )
-        batch, micro = int(configuration["batch"]["size"]), int(configuration["batch"]["micro_batch"])
-        if (batch // micro) % self.world.size:
-            raise WrongConfiguration(
-                f"{self.world.size} ranks do not divide the {batch // micro} micro-batches of the cluster's batch of {batch} samples"
-            )
-        started, welcome = self._start, session.identity()
-        for name, what in (("cluster", "cluster"), ("hash", "configuration")):
-            if started[name] and started[name] != welcome[name]:
-                raise WrongConfiguration(
-                    f"the loaded state is of the {what} {started[name]}, and {self.cluster} is of the {what} {welcome[name]}"
-                )
+    @property
+    def _open_steps(self) -> Steps:
+        session = self.session
+        if self._steps is None:
+            link, this = self._optimizer, weakref.ref(self)
+            self._steps = Steps(session, self.world, self._mean, lambda: link.rate(session.join(), this))
+        return self._steps
 
     @property
     def local_batch_size(self) -> int:
         """The most samples that this rank can give in a step: B / world size."""
-        return int(self.session.join()["batch"]["size"]) // self.world.size
+        return self._open_steps.count
 
     # The optimiser.
 
@@ -223,69 +192,26 @@ class PartialFC(nn.Module):
         Raises:
             WrongConfiguration: it has not, or decays otherwise than the cluster.
         """
-        group = group_of(optimizer, self.weight)
-        if group is None:
-            raise WrongConfiguration("this optimiser does not have the head's parameter: give it {'params': head.parameters()}")
-        if self._hook is not None and hasattr(self._hook, "remove"):
-            self._hook.remove()
-        this = weakref.ref(self)
+        self._optimizer.attach(optimizer, weakref.ref(self))
 
-        def before_step(optimizer: Optimizer, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-            head = this()
-            if head is not None:
-                if named.get("closure") is not None or any(one is not None for one in arguments[1:]):
-                    raise PartialFCError(
-                        "optimizer.step(closure) does not work with the head: a step is kept before the closure would compute it; call the "
-                        "head and backward first, then step() without a closure"
-                    )
-                head._step(optimizer)
-
-        self._hook = before_optimizer_steps(optimizer, before_step)
-        self._optimizer = weakref.ref(optimizer)
-
-    def _rate(self) -> float:
-        optimizer = self._optimizer() if self._optimizer else None
-        if optimizer is None:
-            optimizer = find_optimizer(self.weight)
-            if optimizer is None:
-                raise WrongConfiguration(
-                    "no optimiser has the head's parameter: add {'params': head.parameters()} to its groups before the first step"
-                )
-            self.attach(optimizer)
-        group = group_of(optimizer, self.weight)
-        if group is None:
-            raise WrongConfiguration("the optimiser does not have the head's parameter any more")
-        check_group(group, self.session.join())
-        return float(group["lr"])
-
-    def _step(self, optimizer: Optimizer) -> None:
-        """Before a step of the optimiser: keeps the step of the cluster."""
-        if self._turn is None:
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Before a step of the optimiser: keeps the step of the cluster, or undoes it if the step is to be skipped."""
+        steps = self._steps
+        if steps is None or steps.turn is None:
             return
         found = getattr(optimizer, "found_inf", None)
         if found is not None and float(found) > 0:
             self.abandon()
             return
-        if self._doubtful is not None:
-            raise NotFinite(
-                f"step {self._turn.step}: {int(self._doubtful.sum())} features of this rank are not finite, and the optimiser is about to "
-                "step; use a GradScaler, which leaves such a step out, or call head.abandon() and skip the optimiser's step"
-            )
-        turn = self._turn
-        self.session.keep(turn)
-        self._turn, self._open_call = None, 0
-        self._start = {**self._start, **self.session.identity(), "step": turn.step}
+        self._start = {**self._start, "step": steps.keep(), **self.session.identity()}
 
     def abandon(self) -> None:
         """Undoes the step that `forward` has begun. A collective: every rank calls it, or none.
 
         A `forward` that follows without a step of the optimiser does the same.
         """
-        if self._turn is None:
-            return
-        turn, self._turn, self._doubtful, self._open_call = self._turn, None, None, 0
-        newest = self.session.throw_away(turn)
-        self.session.begin_after(self.world.newest(newest))
+        if self._steps is not None:
+            self._steps.abandon()
 
     # Forward.
 
@@ -306,7 +232,8 @@ class PartialFC(nn.Module):
             loss_weight: a factor of the loss, or one [n] for each sample, ≥ 0. Unlike `factor * loss` it reaches the centers, too.
 
         Returns:
-            f32 [], Σ w·loss over the samples with a class, divided by their number (or B, see `mean`).
+            f32 [], Σ w·loss over the samples with a class, divided by their number (or B, see `mean`). Of a part of a batch whose labels
+            `prefetch` or `accumulate` has told: what it adds to that.
 
         Raises:
             ValueError: a shape, type or label is wrong.
@@ -318,10 +245,29 @@ class PartialFC(nn.Module):
         return loss
 
     def prefetch(self, local_labels: Tensor) -> None:
-        """Tells the shards the labels of the next `forward`, so that they can draw their sample while the network computes."""
-        labels = labels_of(local_labels)
-        self._begin()
-        self._open(labels)
+        """Tells the shards the labels of the next step, so that they can draw their sample while the network computes.
+
+        The calls of the head that follow give the samples of these labels, in their order: all of them at once, or in parts, whose
+        gradients add up to that of the whole batch. Parts are whole micro-batches (`batch.micro_batch`), but for the last one. All
+        ranks give as many parts.
+        """
+        self._open_steps.begin(labels_of(local_labels), self.weight.grad)
+
+    def accumulate(
+        self, batches: Iterable[Batch], parts: int, *, labels: Callable[[Batch], Tensor] = second, drop_last: bool = True
+    ) -> Iterator[Batch]:
+        """The batches of a loader, of which `parts` make up one step: the optimiser steps after every `parts` of them.
+
+        Reads so many batches ahead, because the shards draw their sample for the labels of a whole step. The losses of the parts, and
+        their gradients, are summands of those of the whole batch: do not divide them by `parts`.
+
+        Args:
+            batches: a loader.
+            parts: how many of its batches are a step; together they have up to `local_batch_size` samples.
+            labels: takes them from a batch, which otherwise is (images, labels, …).
+            drop_last: leaves batches out that are too few for a step at the end.
+        """
+        return accumulated(self, batches, parts, labels, drop_last)
 
     def exchange(
         self, features: Tensor, labels: Tensor, margins: Tensor | None, loss_weight: Tensor | None
@@ -331,122 +277,17 @@ class PartialFC(nn.Module):
             raise ValueError(
                 f"the embeddings are {features.dtype} {list(features.shape)}, expected real numbers [n, {self.embedding_size}]"
             )
-        n, classes = features.shape[0], labels_of(labels)
-        if classes.shape != (n,):
-            raise ValueError(f"there are {n} embeddings and labels {list(labels.shape)}")
-        session = self.session
-        count = self.local_batch_size
-        if n > count:
-            raise ValueError(f"this rank has {n} samples, more than its {count} of the cluster's batch: make batch.size or the batch fit")
-        given_margins, given_weights = margins_of(margins, n, count), weights_of(loss_weight, n, count)
-        if self._turn is None or self._turn.features is not None:
-            self._begin()
-        host = self._staging.to_host(features, count)
-        finite: Any = np.isfinite(host).all(axis=1)
-        turn = self._turn
-        if turn is None:
-            turn = self._open(np.where(finite[:n], classes, -1))
-        elif not np.array_equal(turn.labels[:n], classes) or (turn.labels[n:] >= 0).any():
-            raise ValueError("the labels are not those that prefetch was told")
-        self._doubtful = ~finite if not finite.all() else None
-        # A sample without class must have some features.
-        host[~finite | ((turn.labels < 0) & ~host.any(axis=1))] = 1.0
-        if given_weights is not None:
-            turn.weights = given_weights if turn.weights is None else turn.weights * given_weights
-        turn.margins, turn.features, turn.device = given_margins, host, features.device
-        session.give_features()
-        session.result(turn)
-        result = turn.result
-        assert result is not None
-        sums = micro_batch_sums(result.losses, int(session.join()["batch"]["micro_batch"])).tolist()
-        if self._doubtful is not None:
-            sums[0] = float("nan")
-        total = 0.0
-        # In the order of the micro-batches, so that the number of ranks does not matter.
-        for one in self.world.gather(sums):
-            for value in one:
-                total += value
-        batch = int(session.join()["batch"]["size"])
-        gradient = result.gradient[:n] * np.float32(self.world.size)
-        if self._doubtful is not None:
-            gradient[self._doubtful[:n]] = np.nan
-        loss = torch.tensor(total / batch, dtype=torch.float32, device=features.device)
-        self._calls += 1
-        self._open_call = self._calls
-        return loss, self._staging.to_device(gradient, features.device), torch.tensor(self._calls, dtype=torch.int64)
-
-    def _begin(self) -> None:
-        """Ends what was begun and not kept."""
-        if self._turn is None:
-            return
-        grad = self.weight.grad
-        if grad is not None and self._turn.features is not None:
-            self._grad = (grad, grad._version)
-        log.info("step %d was not followed by a step of the optimiser: it is undone", self._turn.step)
-        self.abandon()
+        loss, gradient, call = self._open_steps.exchange(features, labels, margins, loss_weight, self.weight.grad)
+        return as_loss(loss, features.device), gradient, torch.tensor(call, dtype=torch.int64)
 
     def check_backward(self, call: int) -> None:
         """Before a gradient is added: that it is of the step that the cluster has open, and is added once.
 
-        Args:
-            call: the number of the call of the head whose loss goes backward.
-
         Raises:
-            AccumulationError: the step of that call was undone or is kept already, it went backward before, or there was no step of the
-                optimiser and no zero_grad since the loss of an undone step went backward.
+            AccumulationError: see `Ledger.check`.
         """
-        if call != self._open_call:
-            why = (
-                "another call of the head or abandon() has undone its step, or the optimiser has stepped"
-                if self._open_call
-                else ("its step is kept already, or was undone")
-            )
-            raise AccumulationError(
-                f"backward was called for a loss of the head whose step is not open any more: {why}; call the head once for each step of "
-                "the optimiser, with the whole batch, and backward before the next call"
-            )
-        if call == self._propagated_call:
-            raise AccumulationError(
-                "backward was called twice for one loss of the head, so its gradient would count twice: call it once for each call of the "
-                "head, on the sum of all losses"
-            )
-        before, self._grad, grad = self._grad, None, self.weight.grad
-        if before is not None and before[0] is grad and grad._version == before[1]:
-            raise AccumulationError(
-                "backward was called for two losses of the head without a step of the optimiser or a zero_grad between: gradients are "
-                "not accumulated over several steps of the cluster; give the whole batch at once (batch.size)"
-            )
-        self._propagated_call = call
-
-    def _open(self, labels: I64) -> Turn:
-        session, count = self.session, self.local_batch_size
-        if len(labels) > count:
-            raise ValueError(
-                f"this rank has {len(labels)} samples, more than its {count} of the cluster's batch: make batch.size or the batch fit"
-            )
-        last = session.class_count() - 1
-        if len(labels) and labels.max() > last:
-            # Of classes that were added a rank learns with the plan.
-            session.place()
-            last = session.class_count() - 1
-        if len(labels) and (labels.max() > last or labels.min() < -1):
-            bad = int(np.flatnonzero((labels > last) | (labels < -1))[0])
-            raise ValueError(f"label {labels[bad]} of sample {bad} is no class: classes are 0 to {last}, and −1 is none")
-        rate = self._rate()
-        padded = np.full(count, -1, np.int64)
-        padded[: len(labels)] = labels
-        weights = None
-        told = self.world.gather([float((padded >= 0).sum()), rate])
-        if session.join().get("schedule", {}).get("rate") == "job":
-            check_rates([one[1] for one in told])
-        if self._mean == "valid":
-            valid = sum(one[0] for one in told)
-            batch = count * self.world.size
-            if valid != batch:
-                weights = np.full(count, batch / valid if valid else 0.0, np.float32)
-        self._turn = Turn(session.next_step, padded, rate, weights=weights)
-        session.submit(self._turn)
-        return self._turn
+        if self._steps is not None:
+            self._steps.ledger.check(call, self.weight.grad)
 
     # State.
 

@@ -9,6 +9,9 @@ from torch import Tensor
 from .exact import F32
 from .turn import I64
 
+LARGEST_WEIGHT = 1e6
+"""Of a sample's loss."""
+
 
 def labels_of(labels: Tensor) -> I64:
     """Labels [n] or [n, 1] of any integer type, as i64 [n] on the host.
@@ -48,7 +51,7 @@ def weights_of(loss_weight: Tensor | None, n: int, count: int) -> F32 | None:
     """One weight or [n] as f32 [count] on the host, or None.
 
     Raises:
-        ValueError: their shape is another, or one is negative or not finite.
+        ValueError: their shape is another, or one is negative, not finite, or too large.
     """
     if loss_weight is None:
         return None
@@ -57,6 +60,8 @@ def weights_of(loss_weight: Tensor | None, n: int, count: int) -> F32 | None:
         raise ValueError(f"loss_weight is {list(given.shape)}, expected one number, or [{n}]")
     if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError("a loss_weight is negative or not finite")
+    if (given > LARGEST_WEIGHT).any():
+        raise ValueError(f"a loss_weight is {given.max():g}, more than {LARGEST_WEIGHT:g}: centers would overflow")
     weights = np.ones(count, np.float32)
     weights[:n] = given
     return weights

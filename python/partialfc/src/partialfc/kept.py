@@ -42,6 +42,9 @@ class KeptTurns:
         for turn in self._turns.values():
             if turn.is_kept and turn.step <= plan.committed:
                 turn.is_committed = True
+                # The id of an attempt has a term; what was committed without one is a step that the shards have left out.
+                skipped = turn.step == plan.committed and plan.committed_id is not None and plan.committed_id.term == 0
+                turn.is_skipped = turn.is_skipped or skipped
         for step in [step for step, turn in self._turns.items() if turn.is_committed and step <= plan.safe]:
             del self._turns[step]
         while sum(turn.byte_count for turn in self._turns.values()) > self._limit:

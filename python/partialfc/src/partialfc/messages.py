@@ -260,6 +260,7 @@ class StepRequest:
     micro_batches: Range | None = wire(10, Range)
     query: int = wire(12, UINT)
     committed_id: StepID | None = wire(14, StepID)
+    part: Range | None = wire(15, Range)
 
 
 @dataclass(slots=True)
@@ -280,6 +281,7 @@ class StepReply:
     received: Empty | None = wire(10, Empty)
     missing: Empty | None = wire(11, Empty)
     answered: Empty | None = wire(12, Empty)
+    part: Range | None = wire(13, Range)
 
 
 @dataclass(slots=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import gc
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from .errors import WrongConfiguration, WrongRate
+from .errors import PartialFCError, WrongConfiguration, WrongRate
 
 
 def group_of(optimizer: Optimizer, parameter: torch.Tensor) -> dict[str, Any] | None:
@@ -83,3 +84,68 @@ def check_group(group: Mapping[str, Any], configuration: Mapping[str, Any]) -> N
                     f"the optimiser's group of the head has {name} {ours:g}, and the cluster's configuration has optimizer.{name} "
                     f"{theirs:g}, by which the centers are updated: make them equal"
                 )
+
+
+class Stepped(Protocol):
+    """A head."""
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Is told that the optimiser is about to step."""
+
+
+class OptimizerLink:
+    """The optimiser whose steps keep those of a head, once it is known.
+
+    Args:
+        parameter: of the head.
+    """
+
+    def __init__(self, parameter: torch.Tensor) -> None:
+        self._parameter = parameter
+        self._optimizer: weakref.ref[Optimizer] | None = None
+        self._hook: Any = None
+
+    def attach(self, optimizer: Optimizer, head: weakref.ref[Any]) -> None:
+        """Has the head told before every step.
+
+        Raises:
+            WrongConfiguration: the optimiser does not have the head's parameter.
+        """
+        if group_of(optimizer, self._parameter) is None:
+            raise WrongConfiguration("this optimiser does not have the head's parameter: give it {'params': head.parameters()}")
+        if self._hook is not None and hasattr(self._hook, "remove"):
+            self._hook.remove()
+
+        def before_step(optimizer: Optimizer, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            stepped: Stepped | None = head()
+            if stepped is None:
+                return
+            if named.get("closure") is not None or any(one is not None for one in arguments[1:]):
+                raise PartialFCError(
+                    "optimizer.step(closure) does not work with the head: a step is kept before the closure would compute it; call the "
+                    "head and backward first, then step() without a closure"
+                )
+            stepped.before_step(optimizer)
+
+        self._hook = before_optimizer_steps(optimizer, before_step)
+        self._optimizer = weakref.ref(optimizer)
+
+    def rate(self, configuration: Mapping[str, Any], head: weakref.ref[Any]) -> float:
+        """The learning rate of the head's group; finds the optimiser if nobody has said which.
+
+        Raises:
+            WrongConfiguration: there is none, or several, or its group does not fit the cluster.
+        """
+        optimizer = self._optimizer() if self._optimizer else None
+        if optimizer is None:
+            optimizer = find_optimizer(self._parameter)
+            if optimizer is None:
+                raise WrongConfiguration(
+                    "no optimiser has the head's parameter: add {'params': head.parameters()} to its groups before the first step"
+                )
+            self.attach(optimizer, head)
+        group = group_of(optimizer, self._parameter)
+        if group is None:
+            raise WrongConfiguration("the optimiser does not have the head's parameter any more")
+        check_group(group, configuration)
+        return float(group["lr"])

@@ -113,6 +113,7 @@ class Speaker:
             learning_rate=self.rate(attempt),
             micro_batches=plan.ranks[attempt.rank].micro_batches,
             query=one.query if with_queries else 0,
+            part=attempt.part(one.phase, one.shard),
         )
 
     @staticmethod

@@ -33,7 +33,6 @@ class RowsSettings:
         interclass_filter: τ, 0 if there is none.
         batch: B.
         micro_batch: g.
-        micro_batches: of this rank, first and one past the last.
         sends_half: whether gradients of rows travel as bf16.
         device: on which is computed.
     """
@@ -43,7 +42,6 @@ class RowsSettings:
     interclass_filter: float
     batch: int
     micro_batch: int
-    micro_batches: tuple[int, int]
     sends_half: bool
     device: torch.device
 
@@ -53,20 +51,11 @@ class RowsExchange:
 
     Args:
         settings: of the run.
-        labels: i64 [n], −1 for a sample without class.
-        features: f32 [n, D].
-        margins: f32 [n, 3], or None: those of the settings.
-        weights: f32 [n], or None: 1.
+        size: D.
     """
 
-    def __init__(self, settings: RowsSettings, labels: I64, features: F32, margins: F32 | None, weights: F32 | None) -> None:
-        self._settings, device = settings, settings.device
-        self._labels = torch.from_numpy(labels).to(device)
-        self._features = torch.from_numpy(features).to(device)
-        given = torch.tensor(settings.margins) if margins is None else torch.from_numpy(margins)
-        self._margins = given.to(device, torch.float64).expand(len(labels), 3)
-        given = torch.ones(len(labels)) if weights is None else torch.from_numpy(weights)
-        self._weights = given.to(device) * (self._labels >= 0)
+    def __init__(self, settings: RowsSettings, size: int) -> None:
+        self._settings, self._size = settings, size
         self._ids: list[Tensor] = []
         self._rows: list[Tensor] = []
         self._counts: list[int] = []
@@ -77,7 +66,7 @@ class RowsExchange:
         Raises:
             MalformedMessage: they have other shapes than the protocol says, or are not finite.
         """
-        size = self._features.shape[1]
+        size = self._size
         if len(payload) != 3 or payload[1].dtype != np.int64 or payload[1].ndim != 1 or payload[2].ndim != 2:
             raise MalformedMessage(f"{sender} sent other tensors than counts, ids and rows")
         _, ids, rows = payload
@@ -93,18 +82,32 @@ class RowsExchange:
         self._rows.append(decoded)
         self._counts.append(count)
 
-    def finish(self) -> tuple[Result, list[list[Any]]]:
+    def finish(
+        self, labels: I64, features: F32, margins: F32 | None, weights: F32 | None, micro_batches: tuple[int, int] | None
+    ) -> tuple[Result, list[list[Any]]]:
         """The result, and for each shard in the order of `take` its nodes i32 [K, 2] and row gradients [K, S, D].
+
+        Args:
+            labels: i64 [n], −1 for a sample without class.
+            features: f32 [n, D].
+            margins: f32 [n, 3], or None: those of the settings.
+            weights: f32 [n], or None: 1.
+            micro_batches: of this rank, first and one past the last; None: the samples are some of the rank's, without row gradients.
 
         Raises:
             MalformedMessage: the center of a label is missing.
         """
-        settings = self._settings
+        settings, device = self._settings, self._settings.device
+        self._labels, x = torch.from_numpy(labels).to(device), torch.from_numpy(features).to(device)
+        given = torch.tensor(settings.margins) if margins is None else torch.from_numpy(margins)
+        self._margins = given.to(device, torch.float64).expand(len(labels), 3)
+        given = torch.ones(len(labels)) if weights is None else torch.from_numpy(weights)
+        self._weights = given.to(device) * (self._labels >= 0)
         rows, places = torch.cat(self._rows), self._places(torch.cat(self._ids))
         length = rows.double().norm(dim=1)
         units = (rows / length.clamp(min=1e-15)[:, None]).float() * (length >= 1e-15)[:, None]
-        x_length = self._features.double().norm(dim=1)
-        directions = (self._features / x_length.clamp(min=1e-15)[:, None]).float() * (x_length >= 1e-15)[:, None]
+        x_length = x.double().norm(dim=1)
+        directions = (x / x_length.clamp(min=1e-15)[:, None]).float() * (x_length >= 1e-15)[:, None]
         logit, slope = self._targets(directions, units, places)
         others = torch.full_like(logit, -math.inf)
         for start, _, z, _ in self._blocks(directions, units, places):
@@ -115,7 +118,8 @@ class RowsExchange:
         loss = torch.where(others - logit > 20, torch.logaddexp(others, logit) - logit, loss) * present
         log_z = torch.where(present, logit + loss, 0.0)
         q = torch.zeros_like(directions)
-        nodes = ReductionTree(settings.batch // settings.micro_batch).subtrees(*settings.micro_batches)
+        tree = ReductionTree(settings.batch // settings.micro_batch)
+        nodes = tree.subtrees(*micro_batches) if micro_batches else []
         pushes = torch.zeros((len(nodes), len(rows), rows.shape[1]), device=settings.device)
         target = (torch.expm1(-loss) * slope).float() * self._weights
         for start, stop, z, kept in self._blocks(directions, units, places):
@@ -123,7 +127,7 @@ class RowsExchange:
             here = (places >= start) & (places < stop)
             p[here, places[here] - start] = target[here]
             q += p @ units[start:stop]
-            for k, (lower, upper) in enumerate(self._samples(nodes)):
+            for k, (lower, upper) in enumerate(self._samples(nodes, micro_batches or (0, 0))):
                 pushes[k, start:stop] = p[lower:upper].T @ directions[lower:upper]
         outer = torch.where(x_length >= 1e-15, settings.scale / (settings.batch * x_length.clamp(min=1e-15)), 0.0).float()
         inner = (q.double() * directions).sum(1, keepdim=True).float()
@@ -171,9 +175,9 @@ class RowsExchange:
             z[here, places[here] - start] = -math.inf
             yield start, stop, z, kept
 
-    def _samples(self, nodes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _samples(self, nodes: list[tuple[int, int]], micro_batches: tuple[int, int]) -> list[tuple[int, int]]:
         """The samples of this rank below each node."""
-        (first, end), size = self._settings.micro_batches, self._settings.micro_batch
+        (first, end), size = micro_batches, self._settings.micro_batch
         return [((index << level) * size - first * size, (min((index + 1) << level, end) - first) * size) for level, index in nodes]
 
     def _payloads(self, nodes: list[tuple[int, int]], pushes: Tensor) -> list[list[Any]]:

@@ -102,8 +102,8 @@ class Session(Engine):
         self._order(work)
 
     def result(self, turn: Turn) -> None:
-        """Waits until the turn has its result."""
-        self._wait(lambda: turn.result is not None, f"the loss of step {turn.step}")
+        """Waits until every part that the turn has has its result."""
+        self._wait(lambda: len(turn.results) >= len(turn.parts), f"the loss of step {turn.step}")
 
     def keep(self, turn: Turn) -> None:
         """Decides that the step counts, and waits until it is committed, whatever attempts that takes."""
@@ -160,7 +160,8 @@ class Session(Engine):
             return
         self._stopping = True
         self._wake()
-        self._thread.join(5)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5)
         try:
             self._link.close(self._speaker.farewell(reason, exit_code) if self._speaker.member else None)
         except OSError as error:

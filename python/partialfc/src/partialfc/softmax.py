@@ -45,6 +45,15 @@ class Result:
     gradient: F32
 
 
+def joined(results: Sequence[Result]) -> Result:
+    """The result of consecutive parts."""
+    if len(results) == 1:
+        return results[0]
+    parts = [(one.losses, one.log_z, one.gradient) for one in results]
+    losses, log_z, gradient = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Result(losses, log_z, gradient)
+
+
 def merge(a: Partial, b: Partial) -> Partial:
     """The softmax over two disjoint sets of classes, `a` before `b`."""
     top = np.where(b.maximum > a.maximum, b.maximum, a.maximum)
