@@ -14,7 +14,7 @@ public struct CoordinatorCommand: ParsableCommand {
         subcommands: [
             Serve.self, Status.self, Top.self, Watch.self, Shards.self, Workers.self, Alive.self, Health.self,
             Slices.self, Hashes.self, Events.self, Pause.self, Resume.self, Stop.self, SetValue.self,
-            Checkpoint.self, Checkpoints.self, Restore.self, Verify.self,
+            Checkpoint.self, Checkpoints.self, Restore.self, Verify.self, Backup.self, RestoreBackup.self,
             Export.self, Import.self, Drain.self, Undrain.self, RebalanceCommand.self, Forget.self, Classes.self,
             Cancel.self,
             Center.self, Neighbors.self, Conflicts.self, Norms.self, Keys.self,

@@ -7,8 +7,11 @@ import ProcessSupport
 struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Read a checkpoint again and compare every hash.",
-        discussion: "Exits with 1 if a file is missing, too short or damaged. Needs no running cluster.")
-    @Argument(help: "The checkpoint's directory.", completion: .directory) var path: String
+        discussion: """
+            Of a directory with checkpoints or backups, all of them (with --json, an array). Exits with 1 if a file is missing, too short \
+            or damaged. Needs no running cluster.
+            """)
+    @Argument(help: "A checkpoint, or a directory with some.", completion: .directory) var path: String
     @Flag(help: "Print JSON.") var json = false
 
     /// The JSON that it prints.
@@ -22,27 +25,41 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         try offline {
-            let reader = try CheckpointReader(directory: URL(fileURLWithPath: path).standardizedFileURL.path)
-            let problems = reader.verify()
-            let files = reader.manifest.files
-            let answer = Answer(
-                directory: path, step: reader.manifest.step, files: files.count,
-                bytes: files.reduce(0) { $0 + $1.bytes }, problems: problems)
+            let path = URL(fileURLWithPath: path).standardizedFileURL.path
+            let (checkpoints, unreadable) = try CheckpointPlaces.find(path)
+            for problem in unreadable { print(problem) }
+            let answers = checkpoints.map(verify)
+            let isOne = checkpoints.map(\.directory) == [path]
             if json {
-                print(String(decoding: try StatusJSON.encode(answer, pretty: true), as: UTF8.self))
-            } else {
-                for problem in problems { print(problem) }
-                print("step \(answer.step): \(answer.files) files, \(answer.bytes) bytes, \(problems.count) problems")
+                let text =
+                    isOne
+                    ? try StatusJSON.encode(answers[0], pretty: true) : try StatusJSON.encode(answers, pretty: true)
+                print(String(decoding: text, as: UTF8.self))
             }
-            if !problems.isEmpty { throw ExitCode(1) }
+            guard unreadable.isEmpty, answers.allSatisfy(\.problems.isEmpty) else { throw ExitCode(1) }
         }
+    }
+
+    private func verify(_ reader: CheckpointReader) -> Answer {
+        let (files, jobFiles) = (reader.manifest.files, reader.manifest.jobFiles ?? [])
+        let answer = Answer(
+            directory: reader.directory, step: reader.manifest.step, files: files.count + jobFiles.count,
+            bytes: files.reduce(0) { $0 + $1.bytes } + jobFiles.reduce(0) { $0 + $1.bytes }, problems: reader.verify())
+        if !json {
+            for problem in answer.problems { print(problem) }
+            print(
+                "step \(answer.step): \(answer.files) files, \(answer.bytes) bytes, \(answer.problems.count) problems")
+        }
+        return answer
     }
 }
 
-/// Runs a command that needs no cluster: what goes wrong ends the process with code 66 and a line.
+/// Runs a command that needs no cluster: what goes wrong ends the process with a line and code 75 for a full
+/// disk or a directory in use, else 66.
 func offline(_ body: () throws -> Void) throws {
     do { try body() } catch let code as ExitCode { throw code } catch {
         FileHandle.standardError.write(Data("coordinator: \(SystemProblem.text(error))\n".utf8))
-        throw ExitCode(66)
+        let code = (error as? CenterStoreError)?.code
+        throw ExitCode(code == .diskFull || code == .locked ? 75 : 66)
     }
 }

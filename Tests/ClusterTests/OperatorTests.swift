@@ -118,8 +118,8 @@ import Testing
             seen += 1
             let options = Set((command.arguments ?? []).flatMap { $0.names ?? [] }.map(\.name))
             #expect(options.contains("json"), "\(command.commandName)")
-            // These two need no cluster.
-            if ["verify", "import"].contains(command.commandName) { continue }
+            // These need no cluster.
+            if ["verify", "import", "backup", "restore-backup"].contains(command.commandName) { continue }
             #expect(options.isSuperset(of: ["coordinator", "timeout"]), "\(command.commandName)")
         }
         #expect(seen > 30)

@@ -6,6 +6,8 @@ final class CheckpointFile {
     private let file: StoreFile
     private var hash = CheckpointHash()
     private var offset = 0
+    /// Gets what is read, while it is copied.
+    private var copy: StoreFile?
 
     /// - Throws: `CenterStoreError`, `.damaged` if it has another length.
     init(_ path: String, _ entry: CheckpointManifest.File) throws(CenterStoreError) {
@@ -22,6 +24,7 @@ final class CheckpointFile {
             let piece = UnsafeMutableRawBufferPointer(rebasing: target[start..<end])
             try file.read(into: piece, at: offset)
             hash.update(UnsafeRawBufferPointer(piece))
+            try copy?.write([UnsafeRawBufferPointer(piece)], at: offset)
             offset += piece.count
         }
     }
@@ -76,6 +79,31 @@ final class CheckpointFile {
         guard hash.digits == entry.hash else {
             throw damage("its hash is \(hash.digits), the manifest's \(entry.hash)")
         }
+    }
+
+    /// Reads a file from its beginning to its end, and compares its hash.
+    ///
+    /// - Throws: `CenterStoreError`, `.damaged` if it is not what was written.
+    static func verify(_ path: String, _ entry: CheckpointManifest.File) throws(CenterStoreError) {
+        try CheckpointFile(path, entry).readToTheEnd()
+    }
+
+    /// Copies a file, and gives the copy its name when it is on the disk and its hash is right.
+    ///
+    /// - Throws: `CenterStoreError`, `.damaged` if the source is not what was written. There is no copy then.
+    static func copy(
+        _ path: String, _ entry: CheckpointManifest.File, to other: String
+    ) throws(CenterStoreError) {
+        let file = try CheckpointFile(path, entry)
+        try FileIO.write(other) { (target) throws(CenterStoreError) in
+            file.copy = target
+            try file.readToTheEnd()
+        }
+    }
+
+    private func readToTheEnd() throws(CenterStoreError) {
+        for part in try readParts() { try skip(part) }
+        try checkHash()
     }
 
     func damage(_ what: String) -> CenterStoreError {

@@ -31,10 +31,13 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         /// Relative to the checkpoint's directory: `job/…`.
         public var name: String
         public var bytes: Int
+        /// XXH64, continued over pieces of 4 MiB as in `File.hash`; missing until the file was copied once.
+        public var hash: String?
 
-        public init(name: String, bytes: Int) {
+        public init(name: String, bytes: Int, hash: String? = nil) {
             self.name = name
             self.bytes = bytes
+            self.hash = hash
         }
 
         /// Whether it is in the folder of jobs, and nowhere else.

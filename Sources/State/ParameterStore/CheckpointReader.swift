@@ -92,17 +92,16 @@ public struct CheckpointReader: Sendable {
         var done = 0
         for entry in manifest.files {
             do throws(CenterStoreError) {
-                let file = try CheckpointFile("\(directory)/\(entry.path)", entry)
-                for part in try file.readParts() { try file.skip(part) }
-                try file.checkHash()
+                try CheckpointFile.verify("\(directory)/\(entry.path)", entry)
             } catch { problems.append(error.description) }
             done += entry.bytes
             progress(done, total)
         }
         for file in manifest.jobFiles ?? [] {
-            do throws(CenterStoreError) { try Self.checkFiles([file], in: directory) } catch {
-                problems.append(error.description)
-            }
+            do throws(CenterStoreError) {
+                try Self.checkFiles([file], in: directory)
+                try CheckpointJobFile.verify(file, in: directory)
+            } catch { problems.append(error.description) }
         }
         return problems
     }

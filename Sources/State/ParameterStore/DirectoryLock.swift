@@ -6,8 +6,12 @@ package final class DirectoryLock: Sendable {
 
     /// Takes the lock of `directory`, which must exist.
     ///
+    /// - Parameter advice: what the message says after the process that has it.
     /// - Throws: `CenterStoreError`, `.locked` if another process has it: the message names the process.
-    package init(_ directory: String) throws(CenterStoreError) {
+    package init(
+        _ directory: String,
+        advice: String = "every process needs a directory of its own; end that one, or name another directory"
+    ) throws(CenterStoreError) {
         let path = directory + "/lock"
         // Assigned last: an initializer that throws after that runs `deinit` too.
         let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -19,7 +23,7 @@ package final class DirectoryLock: Sendable {
             guard problem == EWOULDBLOCK else { throw FileIO.failure(path, "cannot be locked", problem) }
             throw CenterStoreError(
                 .locked,
-                "\(directory) is in use by process \(holder): every process needs a directory of its own; end that one, or name another directory"
+                "\(directory) is in use by process \(holder): \(advice)"
             )
         }
         // Who holds it is information only: on a full disk the lock works without.

@@ -67,6 +67,15 @@ package enum FileIO {
         if Glibc.rename(old, new) != 0 { throw failure(old, "cannot be renamed to \(new)") }
     }
 
+    /// Gives a file a second name.
+    ///
+    /// - Returns: false if the file system cannot do that, for these two places or for this file any more.
+    static func link(_ path: String, as other: String) throws(CenterStoreError) -> Bool {
+        if Glibc.link(path, other) == 0 { return true }
+        if [EXDEV, EPERM, EMLINK, ENOTSUP, ENOSYS].contains(errno) { return false }
+        throw failure(path, "cannot be linked as \(other)")
+    }
+
     /// Makes what was created, renamed and removed in a directory survive a power cut.
     package static func syncDirectory(_ path: String) throws(CenterStoreError) {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -80,17 +89,26 @@ package enum FileIO {
     /// Replaces a file by `bytes`, so that after a crash at any moment the old or the new one is there, whole and
     /// synced.
     package static func replace(_ path: String, with bytes: [UInt8]) throws(CenterStoreError) {
+        try write(path) { (file) throws(CenterStoreError) in
+            try bytes.withBytes { (source) throws(CenterStoreError) in try file.write([source], at: 0) }
+        }
+        try syncDirectory(directory(of: path))
+    }
+
+    /// Lets `body` write a file beside, which gets its name when it is synced.
+    static func write(
+        _ path: String, _ body: (StoreFile) throws(CenterStoreError) -> Void
+    ) throws(CenterStoreError) {
         let temporary = path + temporarySuffix
         do throws(CenterStoreError) {
             let file = try StoreFile(temporary, .create)
-            try bytes.withBytes { (source) throws(CenterStoreError) in try file.write([source], at: 0) }
+            try body(file)
             try file.sync()
             try rename(temporary, to: path)
         } catch {
             unlink(temporary)
             throw error
         }
-        try syncDirectory(directory(of: path))
     }
 
     /// What names of unfinished files end in.
