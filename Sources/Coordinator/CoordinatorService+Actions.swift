@@ -37,6 +37,7 @@ extension CoordinatorService {
             do throws(CoordinatorStoreError) {
                 if decisions.contains(where: \.mustBeDurable) { metrics.sync() }
                 try store.write(decisions)
+                copies.note(decisions)
             } catch {
                 let isNew = blocked?.problem != error.message
                 blocked = Blocked(

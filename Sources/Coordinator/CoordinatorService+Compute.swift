@@ -20,6 +20,7 @@ extension CoordinatorService {
         (cluster.configuration, cluster.leastHeadKernels) = (text, least?.rawValue)
         policy.configurationHash = decided.configuration.fingerprint
         setup = decided
+        copies.isOutdated = true
         let both = decided.backboneCompute == .f32 ? "" : "; backbone.compute \(decided.backboneCompute)"
         log.info("head.compute \(decided.head.compute), by the processor of the first member, \(hello.name)\(both)")
     }
@@ -32,6 +33,8 @@ extension CoordinatorService {
         guard setup.configuration.cluster.sameInstructionSet, policy.instructionSet != kernels else { return }
         try store.setInstructionSet(kernels)
         policy.instructionSet = kernels
+        cluster.instructionSet = kernels
+        copies.isOutdated = true
         log.info("instruction set \(kernels)")
     }
 

@@ -73,6 +73,8 @@ final class CoordinatorService: @unchecked Sendable {
     var refusals = LogThrottle()
     /// The classes of a term and class version.
     var knownRegistry: (key: [Int], registry: ClassRegistry)?
+    /// What shards keep of the record.
+    var copies = RecordCopies()
     /// Messages that could not be encoded the last time, by name, and why.
     var unsendable: [String: String] = [:]
     /// How often each hello that was refused came: events tell of each once.
@@ -206,7 +208,8 @@ final class CoordinatorService: @unchecked Sendable {
             server.send(
                 .heartbeatReply(
                     HeartbeatReply(
-                        committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateInWords)),
+                        committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateInWords,
+                        record: isMember ? newRecord(for: beat) : nil)),
                 to: peer, request: request)
             // Others say it when they join: nobody who is not let in begins a term.
             if isMember, beat.term > 0 {

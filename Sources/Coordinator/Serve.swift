@@ -56,6 +56,13 @@ struct Serve: ParsableCommand {
             "Let a key of the configuration differ from the checkpoint's; may be repeated.", valueName: "section.key"))
     var accept: [String] = []
 
+    @Flag(
+        help: """
+            The --state directory is lost: make it again from what the shard servers have, when all of them are there. Nothing if it \
+            is not lost.
+            """)
+    var adopt = false
+
     @Option(
         help: """
             Where to listen: tcp://ADDRESS:PORT, with an address of this machine, of IPv4 or of IPv6 in brackets, or * for all of \
@@ -101,6 +108,9 @@ struct Serve: ParsableCommand {
             throw ValidationError("--log-level \(logLevel) is not a level")
         }
         if let problem = httpBinding.flatMap(HTTPBinding.problem) { throw ValidationError(problem) }
+        if adopt, resume != nil {
+            throw ValidationError("--adopt goes on with the run of the shards, --resume begins one from a checkpoint")
+        }
         if let key = accept.first, resume == nil {
             throw ValidationError("--accept \(key) needs --resume: it lets a key differ from the checkpoint's")
         }
@@ -123,7 +133,8 @@ struct Serve: ParsableCommand {
             let state = stateDirectory ?? configuration.output + "/state"
             lastError = LastError(stateDirectory: state)
             let run = try StoredRun(
-                directory: state, setup: RunSetup(configuration), resume: resume, accepted: accept)
+                directory: state, setup: RunSetup(configuration), resume: resume, accepted: accept,
+                adopt: adopt ? { try adoption(security.server, $0, log) } : nil)
             let setup = run.setup
             if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
             let output = try OutputDirectory(
@@ -136,11 +147,9 @@ struct Serve: ParsableCommand {
             let service = try CoordinatorService(
                 setup: setup, run: run, bind: bind, security: security.server, monitor: monitor,
                 tensorBoard: tensorBoard, log: log)
+            if let adopted = run.adopted { service.note(.warning, adopted) }
             let pages = try monitor.map { try serve($0, log) }
-            if let endpointFile {
-                try Data("\(service.address.fromThisMachine)".utf8).write(
-                    to: URL(fileURLWithPath: endpointFile), options: .atomic)
-            }
+            try write(service.address)
             lastError?.remove()
             let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
             service.run()
@@ -151,6 +160,24 @@ struct Serve: ParsableCommand {
             lastError?.write(error)
             throw ExitCode(Self.exitCode(error))
         }
+    }
+
+    /// Tells processes of this machine where to connect.
+    private func write(_ address: Endpoint) throws {
+        guard let endpointFile else { return }
+        try Data("\(address.fromThisMachine)".utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
+    }
+
+    /// Waits for the shards of a coordinator whose state is lost.
+    private func adoption(_ security: ServerSecurity, _ setup: RunSetup, _ log: Logger) throws -> Adopter.Found {
+        let adopter = try Adopter(setup: setup, bind: bind, security: security, log: log)
+        try write(adopter.address)
+        let signals = ProcessSignals(followParent: exitWithParent) { reason in
+            log.info("stopping: \(reason)")
+            Foundation.exit(0)
+        }
+        defer { withExtendedLifetime(signals) {} }
+        return adopter.run()
     }
 
     private static func exitCode(_ error: any Error) -> Int32 {

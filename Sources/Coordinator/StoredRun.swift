@@ -22,16 +22,30 @@ struct StoredRun {
     var setup: RunSetup
     /// Whether another coordinator has begun it.
     var isContinued: Bool
+    /// What is to be said of a run whose state was made again from what the shards have; nil for any other.
+    var adopted: String?
 
     /// Opens the run in `directory`, or begins one there.
     ///
     /// - Parameters:
     ///   - resume: the directory of a checkpoint that a new run begins with.
     ///   - accepted: keys of the configuration that may differ from the checkpoint's.
+    ///   - adopt: finds what shards have of a run whose state is lost; nil if it is not.
     /// - Throws: `StoredRunError` with a line for each key that differs from the stored run's; `CoordinatorStoreError` if the
     ///   database cannot be used; what reading the checkpoint throws.
-    init(directory: String, setup: RunSetup, resume: String?, accepted: [String]) throws {
+    init(
+        directory: String, setup: RunSetup, resume: String?, accepted: [String],
+        adopt: ((RunSetup) throws -> Adopter.Found)? = nil
+    ) throws {
         store = try CoordinatorDatabase(directory: directory)
+        if let adopt, try store.load() == nil {
+            let found = try adopt(setup)
+            let stored = try RunConfiguration(stored: found.cluster.configuration)
+            try Self.check(
+                found.cluster, stored, setup.configuration.decided(like: stored), nil, "the record of \(found.source)")
+            try store.create(found.cluster, deciding: found.record.decisions)
+            adopted = found.summary
+        }
         if let stored = try store.load() {
             let configuration = try RunConfiguration(stored: stored.cluster.configuration)
             let setup = try RunSetup(setup.configuration.decided(like: configuration))

@@ -99,6 +99,11 @@ extension ShardService {
         case .classes(let list):
             classList = list
             return tell(.classes(version: list.version))
+        case .heartbeatReply(let reply):
+            guard let copy = reply.record else { return true }
+            let record = record
+            compute.submit { record.take(copy) }
+            return true
         case .operatorReply(let reply): return tell(.answered(isAccepted: reply.exitCode == 0, text: reply.json))
         case .refused(let refusal):
             if refusal.code != .drained { log.warning("the coordinator refused a message: \(refusal.message)") }

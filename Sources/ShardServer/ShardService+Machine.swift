@@ -57,11 +57,14 @@ extension ShardService {
 
     private func perform(_ id: StepID, _ task: BoundaryTask) {
         guard let plan = machine?.plan else { return }
-        let (mailbox, box, figures) = (mailbox, model, figures)
+        let (mailbox, box, figures, record) = (mailbox, model, figures, record)
         compute.submit {
             guard let model = box.model else { return }
             do {
                 let outcome = try model.perform(task, plan: plan)
+                if case .classes(let operation) = task.kind, case .done = outcome {
+                    record.note(operation, version: model.classVersion, after: task.step)
+                }
                 figures.update(model)
                 mailbox.post(.taskDone(number: task.number, outcome))
             } catch { mailbox.post(.broken("task \(task.number): \(error); its state cannot be trusted")) }

@@ -70,6 +70,7 @@ extension ShardService {
     private func connect(_ owner: MemberID, _ endpoint: String) {
         guard let welcome, let setup else { return }
         var hello = hello
+        hello.record = ""
         hello.embeddingSize = setup.head.embeddingSize
         hello.classCount = setup.head.classCount
         hello.configurationHash = welcome.configurationHash

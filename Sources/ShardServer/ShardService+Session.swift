@@ -28,6 +28,10 @@ extension ShardService {
     @discardableResult
     func tellWhatIsHeld() -> Bool {
         let values = figures.values
+        if let news = record.news() {
+            hello.record = news
+            coordinator.update(hello)
+        }
         return tell(.holds(values.state, classVersion: values.classVersion))
     }
 
@@ -149,10 +153,11 @@ extension ShardService {
     /// Leaves the directory empty.
     private func giveUp() {
         guard let store else { return }
-        let (mailbox, figures) = (mailbox, figures)
+        let (mailbox, figures, record) = (mailbox, figures, record)
         compute.submit {
             do {
                 try store.giveEverythingUp()
+                record.clear()
                 figures.update(store.state)
                 mailbox.post(.gaveUp(problem: nil))
             } catch { mailbox.post(.gaveUp(problem: "\(error)")) }

@@ -39,6 +39,8 @@ final class ShardService: MemberService, @unchecked Sendable {
     let compute = ComputeThread(name: "compute")
     let gate = DiskGate()
     let figures = ShardFigures()
+    /// Its copy of what the coordinator must not forget.
+    let record: RecordKeeper
     let health = ProcessHealth()
     let origin = ContinuousClock.now
     var hello: Hello
@@ -82,6 +84,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         security = try options.security(as: .shard)
         (store, passedOver) = try storage.open()
         for directory in passedOver { log.error("\(directory)") }
+        record = RecordKeeper(directory: store?.directory, log: log)
         io = try IOThread()
         server = try ServerEndpoint(
             bind: bind, security: security.server, thread: io, events: mailbox.sink { .server($0) })
@@ -94,6 +97,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         hello.endpoint = if let name { server.advertised(as: name) } else { server.endpoint }
         hello.configurationHash = store?.identity?.configurationHash ?? hello.configurationHash
         hello.introduce(session.introduction)
+        hello.record = record.news() ?? ""
         figures.update(session.introduction.state)
         coordinator = try ClientConnection(
             connect: options.coordinator, hello: hello, security: security.coordinator, thread: io,

@@ -1,5 +1,6 @@
 internal import CWire
 internal import Cluster
+internal import StepProtocol
 
 extension Decoder {
     static func hello(_ c: Partialfc__Hello) throws -> Hello {
@@ -28,6 +29,7 @@ extension Decoder {
         hello.coordinator = c.coordinator
         hello.replaces = c.replaces
         hello.job = try c.job.map { try job($0.pointee) }
+        hello.record = try text(c.record, "record", limit: Bound.recordBytes)
         return hello
     }
 
@@ -56,14 +58,20 @@ extension Decoder {
             statistics: try numbers(c.statistics, c.n_statistics, "statistics"),
             notes: try texts(c.notes, c.n_notes, "notes"), report: try c.report.map { try shardReport($0.pointee) },
             activity: try c.activity.map { try workerActivity($0.pointee) },
-            term: try Field.number(c.term, "term"), coordinator: c.coordinator)
+            term: try Field.number(c.term, "term"), coordinator: c.coordinator, record: c.record)
     }
 
     static func heartbeatReply(_ c: Partialfc__HeartbeatReply) throws -> HeartbeatReply {
         HeartbeatReply(
             committed: try Field.orNone(c.committed, "committed"),
             mapVersion: try Field.number(c.map_version, "map_version"),
-            state: try text(c.state, "state", limit: Bound.textBytes))
+            state: try text(c.state, "state", limit: Bound.textBytes),
+            record: try c.record.map { record in
+                RecordCopy(
+                    id: record.pointee.id,
+                    classVersion: try Field.number(record.pointee.class_version, "class_version"),
+                    text: try text(record.pointee.text, "text", limit: Bound.recordBytes))
+            })
     }
 
     static func ready(_ c: Partialfc__Ready) throws -> Ready {

@@ -1,5 +1,6 @@
 internal import CWire
 internal import Cluster
+import StepProtocol
 
 extension Encoder {
     func hello(_ hello: Hello) throws -> UnsafeMutablePointer<Partialfc__Hello> {
@@ -24,6 +25,7 @@ extension Encoder {
             $0.coordinator = hello.coordinator
             $0.replaces = hello.replaces
             if let job = hello.job { $0.job = try self.job(job) }
+            $0.record = try arena.text(hello.record, "record", limit: Bound.recordBytes)
         }
     }
 
@@ -62,6 +64,7 @@ extension Encoder {
             $0.term = try Field.number(heartbeat.term, "term")
             $0.coordinator = heartbeat.coordinator
             if let activity = heartbeat.activity { $0.activity = try workerActivity(activity) }
+            $0.record = heartbeat.record
         }
     }
 
@@ -70,6 +73,15 @@ extension Encoder {
             $0.committed = try Field.orNone(reply.committed, "committed")
             $0.map_version = try Field.number(reply.mapVersion, "map_version")
             $0.state = try arena.prose(reply.state, "state")
+            if let record = reply.record { $0.record = try recordCopy(record) }
+        }
+    }
+
+    private func recordCopy(_ copy: RecordCopy) throws -> UnsafeMutablePointer<Partialfc__RecordCopy> {
+        try arena.make(partialfc__record_copy__init) {
+            $0.id = copy.id
+            $0.class_version = try Field.number(copy.classVersion, "class_version")
+            $0.text = try arena.text(copy.text, "text", limit: Bound.recordBytes)
         }
     }
 

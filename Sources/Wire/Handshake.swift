@@ -39,6 +39,8 @@ public struct Hello: Sendable, Equatable {
     public var replaces: UInt64 = 0
     /// Of a worker with a network of its own: the job that it is a rank of.
     public var job: JobRank?
+    /// Of a shard: what it keeps of the coordinator's record (`KeptRecord`, as JSON), at most 512 KiB; empty for nothing.
+    public var record = ""
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role

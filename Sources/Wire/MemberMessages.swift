@@ -16,11 +16,15 @@ public struct Heartbeat: Sendable, Equatable {
     /// As in `Hello`.
     public var term: Int
     public var coordinator: UInt64
+    /// Of a shard: the id of the copy of the coordinator's record that it keeps; 0 for none.
+    public var record: UInt64
 
     public init(
         member: MemberID, incarnation: UInt64, statistics: [String: Double] = [:], notes: [String: String] = [:],
-        report: ShardReport? = nil, activity: WorkerActivity? = nil, term: Int = 0, coordinator: UInt64 = 0
+        report: ShardReport? = nil, activity: WorkerActivity? = nil, term: Int = 0, coordinator: UInt64 = 0,
+        record: UInt64 = 0
     ) {
+        self.record = record
         self.member = member
         self.incarnation = incarnation
         self.statistics = statistics
@@ -53,8 +57,11 @@ public struct HeartbeatReply: Sendable, Equatable {
     public var mapVersion: Int
     /// What the cluster does, for people.
     public var state: String
+    /// For a shard that keeps another copy of the record, or none; nil if there is nothing new.
+    public var record: RecordCopy?
 
-    public init(committed: Int, mapVersion: Int, state: String) {
+    public init(committed: Int, mapVersion: Int, state: String, record: RecordCopy? = nil) {
+        self.record = record
         self.committed = committed
         self.mapVersion = mapVersion
         self.state = state

@@ -50,6 +50,8 @@ enum Bound {
     static let nameBytes = 256
     static let textBytes = 4096
     static let configurationBytes = 1 << 20
+    /// A copy of the coordinator's record: it must fit into a hello.
+    static let recordBytes = RecordCopy.byteLimit
     /// What goes with a task that was done, and with a log record.
     static let detailBytes = 1 << 20
     static let jsonBytes = 16 << 20

@@ -124,6 +124,23 @@ import Testing
         withExtendedLifetime(store) {}
     }
 
+    /// A record that is made again from copies is one that decisions lead to.
+    @Test func everyRecordIsWhatItsDecisionsLeadTo() throws {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<40 {
+            var record = CoordinatorRecord()
+            for _ in 0..<60 { record.apply(decision(&generator)) }
+            let folder = try TemporaryFolder()
+            var cluster = CoordinatorDatabase.Cluster(id: "c", configuration: "x: 1")
+            (cluster.instructionSet, cluster.leastHeadKernels) = ("avx2", "fma")
+            let store = try CoordinatorDatabase(directory: folder.path)
+            try store.create(cluster, deciding: record.decisions)
+            let stored = try #require(try store.load())
+            #expect(stored.record == record)
+            #expect(stored.cluster.leastHeadKernels == "fma" && stored.cluster.instructionSet == "avx2")
+        }
+    }
+
     @Test func aBatchIsWrittenWhollyOrNotAtAll() throws {
         let folder = try TemporaryFolder()
         let store = try CoordinatorDatabase(directory: folder.path)

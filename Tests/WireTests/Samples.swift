@@ -37,6 +37,7 @@ enum Samples {
         (hello.term, hello.coordinator) = (9, .max)
         hello.replaces = .max - 1
         hello.job = JobRank(id: .max - 2, rank: 3, worldSize: 4, step: 69_999, past: 0xF00_0000_0001)
+        hello.record = #"{"copy":{"id":7,"text":"ä"}}"#
         return hello
     }
 
@@ -74,9 +75,13 @@ enum Samples {
             Heartbeat(
                 member: worker, incarnation: 7,
                 activity: WorkerActivity(id: id, computes: true, progress: 12, waitsFor: [0, 4]))),
-        .heartbeat(Heartbeat(member: worker, incarnation: 7, activity: WorkerActivity())),
+        .heartbeat(Heartbeat(member: worker, incarnation: 7, activity: WorkerActivity(), record: 0xF00D)),
         .stepPrepared(StepPrepared(member: MemberID(.shard, 2), incarnation: 7, id: id)),
         .heartbeatReply(HeartbeatReply(committed: -1, mapVersion: 4, state: "training")),
+        .heartbeatReply(
+            HeartbeatReply(
+                committed: 9, mapVersion: 4, state: "training",
+                record: RecordCopy(id: .max, classVersion: 3, text: "{\"term\": 2}"))),
         .ready(Ready(member: worker, incarnation: 7, held: id)),
         .ready(Ready(member: worker, incarnation: 7)),
         .stepDone(

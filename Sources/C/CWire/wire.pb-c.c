@@ -1015,6 +1015,51 @@ void   partialfc__heartbeat_reply__free_unpacked
   assert(message->base.descriptor == &partialfc__heartbeat_reply__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__record_copy__init
+                     (Partialfc__RecordCopy         *message)
+{
+  static const Partialfc__RecordCopy init_value = PARTIALFC__RECORD_COPY__INIT;
+  *message = init_value;
+}
+size_t partialfc__record_copy__get_packed_size
+                     (const Partialfc__RecordCopy *message)
+{
+  assert(message->base.descriptor == &partialfc__record_copy__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__record_copy__pack
+                     (const Partialfc__RecordCopy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__record_copy__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__record_copy__pack_to_buffer
+                     (const Partialfc__RecordCopy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__record_copy__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__RecordCopy *
+       partialfc__record_copy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__RecordCopy *)
+     protobuf_c_message_unpack (&partialfc__record_copy__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__record_copy__free_unpacked
+                     (Partialfc__RecordCopy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__record_copy__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__ready__init
                      (Partialfc__Ready         *message)
 {
@@ -3147,7 +3192,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[20] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[21] =
 {
   {
     "role",
@@ -3389,6 +3434,18 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[20] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "record",
+    40,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, record),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
@@ -3405,6 +3462,7 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   13,   /* field[13] = previous_number */
   11,   /* field[11] = process_id */
   1,   /* field[1] = protocol_version */
+  20,   /* field[20] = record */
   18,   /* field[18] = replaces */
   0,   /* field[0] = role */
   14,   /* field[14] = state */
@@ -3412,13 +3470,14 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   10,   /* field[10] = threads */
   15,   /* field[15] = writes_results */
 };
-static const ProtobufCIntRange partialfc__hello__number_ranges[4 + 1] =
+static const ProtobufCIntRange partialfc__hello__number_ranges[5 + 1] =
 {
   { 1, 0 },
   { 16, 14 },
   { 20, 16 },
   { 24, 18 },
-  { 0, 20 }
+  { 40, 20 },
+  { 0, 21 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -3428,10 +3487,10 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  20,
+  21,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
-  4,  partialfc__hello__number_ranges,
+  5,  partialfc__hello__number_ranges,
   (ProtobufCMessageInit) partialfc__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -4035,7 +4094,7 @@ const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor =
   (ProtobufCMessageInit) partialfc__acknowledged__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[8] =
+static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[9] =
 {
   {
     "member",
@@ -4133,6 +4192,18 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[8]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "record",
+    40,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Heartbeat, record),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__heartbeat__field_indices_by_name[] = {
   5,   /* field[5] = activity */
@@ -4140,16 +4211,18 @@ static const unsigned partialfc__heartbeat__field_indices_by_name[] = {
   1,   /* field[1] = incarnation */
   0,   /* field[0] = member */
   3,   /* field[3] = notes */
+  8,   /* field[8] = record */
   4,   /* field[4] = report */
   2,   /* field[2] = statistics */
   6,   /* field[6] = term */
 };
-static const ProtobufCIntRange partialfc__heartbeat__number_ranges[3 + 1] =
+static const ProtobufCIntRange partialfc__heartbeat__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 8, 5 },
   { 10, 6 },
-  { 0, 8 }
+  { 40, 8 },
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
 {
@@ -4159,10 +4232,10 @@ const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
   "Partialfc__Heartbeat",
   "partialfc",
   sizeof(Partialfc__Heartbeat),
-  8,
+  9,
   partialfc__heartbeat__field_descriptors,
   partialfc__heartbeat__field_indices_by_name,
-  3,  partialfc__heartbeat__number_ranges,
+  4,  partialfc__heartbeat__number_ranges,
   (ProtobufCMessageInit) partialfc__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -4656,7 +4729,7 @@ const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor =
   (ProtobufCMessageInit) partialfc__shard_waiting__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descriptors[3] =
+static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descriptors[4] =
 {
   {
     "committed",
@@ -4694,16 +4767,30 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "record",
+    40,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeartbeatReply, record),
+    &partialfc__record_copy__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__heartbeat_reply__field_indices_by_name[] = {
   0,   /* field[0] = committed */
   1,   /* field[1] = map_version */
+  3,   /* field[3] = record */
   2,   /* field[2] = state */
 };
-static const ProtobufCIntRange partialfc__heartbeat_reply__number_ranges[1 + 1] =
+static const ProtobufCIntRange partialfc__heartbeat_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 40, 3 },
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor =
 {
@@ -4713,11 +4800,75 @@ const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor =
   "Partialfc__HeartbeatReply",
   "partialfc",
   sizeof(Partialfc__HeartbeatReply),
-  3,
+  4,
   partialfc__heartbeat_reply__field_descriptors,
   partialfc__heartbeat_reply__field_indices_by_name,
-  1,  partialfc__heartbeat_reply__number_ranges,
+  2,  partialfc__heartbeat_reply__number_ranges,
   (ProtobufCMessageInit) partialfc__heartbeat_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__record_copy__field_descriptors[3] =
+{
+  {
+    "id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__RecordCopy, id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "class_version",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__RecordCopy, class_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "text",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__RecordCopy, text),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__record_copy__field_indices_by_name[] = {
+  1,   /* field[1] = class_version */
+  0,   /* field[0] = id */
+  2,   /* field[2] = text */
+};
+static const ProtobufCIntRange partialfc__record_copy__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__record_copy__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.RecordCopy",
+  "RecordCopy",
+  "Partialfc__RecordCopy",
+  "partialfc",
+  sizeof(Partialfc__RecordCopy),
+  3,
+  partialfc__record_copy__field_descriptors,
+  partialfc__record_copy__field_indices_by_name,
+  1,  partialfc__record_copy__number_ranges,
+  (ProtobufCMessageInit) partialfc__record_copy__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__ready__field_descriptors[3] =

@@ -186,7 +186,7 @@ extension CoordinatorMachine {
     private func predecessor(of newcomer: Newcomer) -> MemberID? {
         if let number = newcomer.previousNumber {
             let member = MemberID(.shard, number)
-            if record.members[member] != nil { return member }
+            if let known = record.members[member], !isOther(newcomer, than: known, member) { return member }
             if newcomer.state.hasSlices { return nil }
         }
         if newcomer.state.hasSlices { return nil }
@@ -195,6 +195,17 @@ extension CoordinatorMachine {
         }
         guard !newcomer.state.logsSteps else { return nil }
         return shards.first { owns($0) && !isAlive($0) && live[$0]?.logsSteps == false }
+    }
+
+    /// Whether an empty directory with the number of a member is not that member's: a database that was put back, or made again, gives
+    /// numbers again. Before the first step the directory of an owner may be empty, and may have been moved.
+    private func isOther(
+        _ newcomer: Newcomer, than known: CoordinatorRecord.MemberRecord, _ member: MemberID
+    ) -> Bool {
+        guard !newcomer.state.hasSlices, let identity = newcomer.state.holdings?.identity, identity != 0,
+            known.directory != 0, known.incarnation != newcomer.incarnation
+        else { return false }
+        return identity != known.directory && (committed >= 0 || isAlive(member) || !owns(member))
     }
 
     /// Renews the lease of a member, then lets `body` answer. Other incarnations and unknown members are refused.

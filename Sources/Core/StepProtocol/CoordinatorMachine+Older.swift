@@ -96,6 +96,14 @@ extension CoordinatorMachine {
                 (owners[slice], ranks[slice]) = (shard, rank)
             }
         }
+
+        /// Gives the slices that nobody claims to shards that are there.
+        mutating func addInitial(_ slices: Set<SliceName>, _ known: [SliceName: Int], _ shards: [Int]) {
+            for (index, slice) in slices.subtracting(owners.keys).sorted().enumerated() {
+                let owner = known[slice].flatMap { shards.contains($0) ? $0 : nil }
+                owners[slice] = owner ?? shards[index % shards.count]
+            }
+        }
     }
 
     /// Makes the record good from what the shards hold, when every slice is there.
@@ -114,6 +122,7 @@ extension CoordinatorMachine {
             (0..<configuration.sliceCount).map(SliceName.centers)
                 + (0..<configuration.denseSliceCount).map(SliceName.dense))
         let advice = "start every shard server with its directory, or put a newer database back"
+        if isBeforeTheFirstStep(there.map(\.0)) { claims.addInitial(every, record.owners, there.map(\.0.number)) }
         let missing = every.subtracting(claims.owners.keys)
         if let first = missing.min() {
             let others = missing.count > 1 ? " and \(missing.count - 1) more" : ""
@@ -137,7 +146,9 @@ extension CoordinatorMachine {
                     "the database is older than the cluster, and its shards are of different pasts: put a newer database back, or go "
                     + "back to a checkpoint with `coordinator restore`")
         }
-        if let version = theirs.map(\.classVersion).max(), version > classVersion {
+        // What some have done of an operation that is under way is known.
+        let known = if case .classes = record.task?.kind { classVersion + 1 } else { classVersion }
+        if let version = theirs.map(\.classVersion).max(), version > known {
             return .wait(
                 reason:
                     "the database is older than the cluster: it knows \(classVersion) operations on the classes, the shards have done "
@@ -145,6 +156,14 @@ extension CoordinatorMachine {
             )
         }
         return .act(adopt(claims.owners, theirs, past: pasts.first))
+    }
+
+    /// Whether nothing was trained yet, as everyone who should be there says: a slice has its initial values then, wherever it is.
+    private func isBeforeTheFirstStep(_ there: [MemberID]) -> Bool {
+        committed == -1 && classVersion == 0 && configuration.origin == nil
+            && there.count >= configuration.expectedShards
+            && owners.allSatisfy(isAlive)
+            && there.allSatisfy { live[$0]?.unchecked?.newest ?? 0 == -1 && live[$0]?.holdings?.classVersion == 0 }
     }
 
     private mutating func adopt(_ owners: [SliceName: Int], _ held: [ShardHoldings], past: UInt64?) -> [Action] {

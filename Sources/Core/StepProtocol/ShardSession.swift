@@ -233,7 +233,9 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
     /// may be others.
     private func knowsClasses(of plan: Plan) -> Bool {
         if machine?.ownsSlices == true || held.hasSlices { return true }
-        return classes.version == plan.classVersion && (plan.classVersion == 0 || classes.term == plan.id.term)
+        // While others are taken over, those that it had do not count any more.
+        return adoptedTerm == nil && classes.version == plan.classVersion
+            && (plan.classVersion == 0 || classes.term == plan.id.term)
     }
 
     /// The coordinator has told its operations on the classes. If they are not those of the plan another plan is on its way.

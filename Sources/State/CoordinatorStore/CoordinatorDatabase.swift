@@ -82,11 +82,12 @@ public final class CoordinatorDatabase {
         try transaction(durable: true) { db in
             try db.execute(
                 sql: """
-                    INSERT INTO cluster (only, id, configuration, origin, instruction_set, created)
-                    VALUES (1, ?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+                    INSERT INTO cluster (only, id, configuration, origin, instruction_set, least_head_kernels, created)
+                    VALUES (1, ?, ?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
                     """,
                 arguments: [
                     cluster.id, cluster.configuration, try cluster.origin.map(Self.json), cluster.instructionSet,
+                    cluster.leastHeadKernels,
                 ])
             for decision in decisions { try Self.write(decision, db) }
         }

@@ -38,6 +38,8 @@ final class CoordinatorProcess {
     /// The last hello of each.
     var hellos: [Int: Int] = [:]
     var scheduledTick: Int64?
+    /// While the record is made again from what shards say.
+    var adoption: Adoption?
 
     init(_ configuration: CoordinatorConfiguration, _ record: CoordinatorRecord?, incarnation: UInt64) {
         machine = CoordinatorMachine(configuration, record: record, incarnation: incarnation)

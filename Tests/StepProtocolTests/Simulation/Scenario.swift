@@ -63,6 +63,8 @@ struct Scenario {
     var hasJobs = false
     /// Whether the coordinator's database is put back from a copy. What was ordered since is lost.
     var putsDatabaseBack: Bool
+    /// Whether the coordinator's database is lost, and made again from what the shards have.
+    var losesDatabase = false
 
     init(seed: UInt64) {
         self.seed = seed
@@ -112,6 +114,8 @@ struct Scenario {
         if variesInputs { malice.lies = false }
         var jobs = KeyedRandom(seed: seed, purpose: .test, 9)
         if jobs.below(4) == 0 { useJobs(&jobs) }
+        var loss = KeyedRandom(seed: seed, purpose: .test, 13)
+        losesDatabase = loss.below(3) == 0 && logsAll && !losesDisks && !putsDatabaseBack
     }
 
     /// All of a job's ranks or none: nobody can be left out of it, and nothing that a rank does for ever can be borne.
@@ -211,6 +215,6 @@ struct Scenario {
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
             + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), measured shares \(sharesAreMeasured), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
-            + "\(goesBack), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
+            + "\(goesBack), database lost \(losesDatabase), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
     }
 }

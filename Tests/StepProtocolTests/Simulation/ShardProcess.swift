@@ -280,6 +280,7 @@ final class ShardProcess {
                 tell(.prepared(prepared), simulation)
             case .compute(_, .task(let task), let plan):
                 let outcome = try shell.execute(task, plan: plan, &simulation.world)
+                noteApplied(task, outcome)
                 save()
                 tellWhatIsHeld(simulation)
                 tell(.step(.taskDone(number: task.number, outcome)), simulation)
@@ -312,6 +313,21 @@ final class ShardProcess {
         }
         queue.removeFirst()
         if !queue.isEmpty { simulation.startComputing(node, queueLength: 1) }
+    }
+
+    /// What the coordinator's next copy of its record will have.
+    private func noteApplied(_ task: BoundaryTask, _ outcome: TaskOutcome) {
+        guard case .classes(let operation) = task.kind, case .done = outcome else { return }
+        host.applied.removeAll { $0.version >= shell.classVersion }
+        host.applied.append(.init(version: shell.classVersion, step: task.step, operation: operation))
+    }
+
+    /// What the hello says to a coordinator that has lost its database.
+    var claim: Adoption.Claim? {
+        guard let number = introduction.previousNumber else { return nil }
+        return .init(
+            cluster: "simulated", number: number, term: introduction.term, state: introduction.state,
+            copy: host.recordCopy, applied: host.applied)
     }
 
     private func store(_ action: Session.Receiver.Action, _ simulation: Simulation) throws(Violation) {
@@ -370,6 +386,9 @@ final class ShardHost {
     var isCopy = false
     /// Whether the disk was replaced by an empty one.
     var isReplaced = false
+    /// The newest copy of the coordinator's record that came here, and the operations on the classes that were done since.
+    var recordCopy: Adoption.Copy?
+    var applied: [Adoption.Applied] = []
 
     init(index: Int, logs: Bool, syncsAlways: Bool) {
         self.index = index

@@ -13,6 +13,11 @@ extension Simulation {
         coordinatorStarts += 1
         let process = CoordinatorProcess(scenario.coordinator, database.record, incarnation: coordinatorStarts)
         coordinator = process
+        if isDatabaseLost {
+            process.adoption = Adoption(
+                sliceCount: scenario.coordinator.sliceCount, denseSliceCount: scenario.coordinator.denseSliceCount)
+            return
+        }
         world.term = 0
         setOracle()
         isFinished = false
@@ -28,6 +33,7 @@ extension Simulation {
         guard let coordinator else { return }
         if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
         let peer = PeerID(process: sender)
+        if coordinator.adoption != nil { return adopt(message, from: sender) }
         if case .joined(
             let role, let incarnation, let endpoint, let number, let state, let place, let replaces, let writes,
             let hello, let job) = message
@@ -50,6 +56,7 @@ extension Simulation {
         }
         switch message {
         case .heartbeat(let member, let incarnation, let report, let activity):
+            giveCopy(to: sender, member, incarnation)
             tellCoordinator(
                 .heartbeat(peer, member, incarnation: incarnation, report: report, activity: activity))
         case .prepared(let member, let incarnation, let id):
@@ -194,6 +201,7 @@ extension Simulation {
         default: break
         }
         previousDatabase = database
+        recordNumber += 1
         database.write(decision, forgettingAttempts: scenario.sabotage == .forgetsWhichAttempt)
         if case .rates = decision {
             feats["learning rate set", default: 0] += 1

@@ -24,6 +24,7 @@ final class Simulation {
         /// A copy of a directory was started, and is ended.
         case endCopy(host: Int)
         case readable
+        case databaseLoss
         case powerCutAtTheEnd
         /// The hosts of all shards lose power, and the coordinator's or its process dies.
         case blackout
@@ -38,7 +39,8 @@ final class Simulation {
             switch self {
             case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
             case .manifest: 0
-            case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .endCopy, .readable, .powerCutAtTheEnd,
+            case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .databaseLoss, .endCopy, .readable,
+                .powerCutAtTheEnd,
                 .blackout, .calm, .malice, .help, .startJob:
                 nil
             }
@@ -90,6 +92,12 @@ final class Simulation {
     var retryRandom: KeyedRandom
     var copiedDisk: ToyDisk?
     var copiedDatabase: CoordinatorProcess.Database?
+    /// Draws when the database is lost.
+    var lossRandom: KeyedRandom
+    /// The database is gone, and the next coordinator makes it again.
+    var isDatabaseLost = false
+    /// Numbers the states of the record.
+    var recordNumber = 0
     var hasLostPowerAtTheEnd = false
     var isCalm = false
     var isFinished = false
@@ -128,6 +136,7 @@ final class Simulation {
         random = KeyedRandom(seed: scenario.seed, purpose: .test, 2)
         otherRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 4)
         retryRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 8)
+        lossRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 12)
         if tracing { trace = [] }
     }
 
@@ -157,6 +166,7 @@ final class Simulation {
         queue.insert(.calm, at: scenario.calm)
         queue.insert(.misfortune, at: Int64(random.below(UInt64(scenario.faultInterval))))
         if scenario.hasMischief { queue.insert(.mischief, at: 1_000 + Int64(otherRandom.below(1_000))) }
+        if scenario.losesDatabase { queue.insert(.databaseLoss, at: 1_000 + Int64(lossRandom.below(3_000))) }
         if scenario.malice.happens { queue.insert(.malice, at: Int64(maliceRandom.below(1_000))) }
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
             now = time
@@ -207,6 +217,7 @@ final class Simulation {
             tellCoordinator(.checkpointWritten(number: number, problem: nil))
         case .misfortune: misfortune()
         case .mischief: mischief()
+        case .databaseLoss: loseDatabase()
         case .endCopy(let host): endCopy(host)
         case .readable: world.unreadableFrom = .max
         case .powerCutAtTheEnd: cutPowerAtTheEnd()

@@ -40,6 +40,7 @@ typedef struct Partialfc__ShardWaiting Partialfc__ShardWaiting;
 typedef struct Partialfc__ShardWaiting__Rank Partialfc__ShardWaiting__Rank;
 typedef struct Partialfc__ShardWaiting__Failure Partialfc__ShardWaiting__Failure;
 typedef struct Partialfc__HeartbeatReply Partialfc__HeartbeatReply;
+typedef struct Partialfc__RecordCopy Partialfc__RecordCopy;
 typedef struct Partialfc__Ready Partialfc__Ready;
 typedef struct Partialfc__Finishing Partialfc__Finishing;
 typedef struct Partialfc__Plan Partialfc__Plan;
@@ -339,10 +340,14 @@ struct  Partialfc__Hello
    * of a worker with a network of its own, to the coordinator
    */
   Partialfc__Job *job;
+  /*
+   * of a shard, to the coordinator: what it keeps of the coordinator's record, JSON; empty: nothing
+   */
+  char *record;
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, 0, NULL }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, 0, NULL, (char *)protobuf_c_empty_string }
 
 
 /*
@@ -503,10 +508,14 @@ struct  Partialfc__Heartbeat
    * of a worker; absent for other roles, and if it does not say
    */
   Partialfc__WorkerActivity *activity;
+  /*
+   * of a shard: the id of the copy of the coordinator's record that it keeps; 0: none
+   */
+  uint64_t record;
 };
 #define PARTIALFC__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__heartbeat__descriptor) \
-    , NULL, 0, 0,NULL, 0,NULL, NULL, 0, 0, NULL }
+    , NULL, 0, 0,NULL, 0,NULL, NULL, 0, 0, NULL, 0 }
 
 
 struct  Partialfc__WorkerActivity
@@ -623,9 +632,31 @@ struct  Partialfc__HeartbeatReply
   int64_t committed;
   uint64_t map_version;
   char *state;
+  /*
+   * for a shard that keeps another; absent: nothing new
+   */
+  Partialfc__RecordCopy *record;
 };
 #define PARTIALFC__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__heartbeat_reply__descriptor) \
+    , 0, 0, (char *)protobuf_c_empty_string, NULL }
+
+
+/*
+ * A copy of what the coordinator must not forget. Shards keep the newest for a coordinator that has lost its own.
+ */
+struct  Partialfc__RecordCopy
+{
+  ProtobufCMessage base;
+  /*
+   * not 0
+   */
+  uint64_t id;
+  uint64_t class_version;
+  char *text;
+};
+#define PARTIALFC__RECORD_COPY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__record_copy__descriptor) \
     , 0, 0, (char *)protobuf_c_empty_string }
 
 
@@ -1758,6 +1789,25 @@ Partialfc__HeartbeatReply *
 void   partialfc__heartbeat_reply__free_unpacked
                      (Partialfc__HeartbeatReply *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__RecordCopy methods */
+void   partialfc__record_copy__init
+                     (Partialfc__RecordCopy         *message);
+size_t partialfc__record_copy__get_packed_size
+                     (const Partialfc__RecordCopy   *message);
+size_t partialfc__record_copy__pack
+                     (const Partialfc__RecordCopy   *message,
+                      uint8_t             *out);
+size_t partialfc__record_copy__pack_to_buffer
+                     (const Partialfc__RecordCopy   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__RecordCopy *
+       partialfc__record_copy__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__record_copy__free_unpacked
+                     (Partialfc__RecordCopy *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__Ready methods */
 void   partialfc__ready__init
                      (Partialfc__Ready         *message);
@@ -2349,6 +2399,9 @@ typedef void (*Partialfc__ShardWaiting_Closure)
 typedef void (*Partialfc__HeartbeatReply_Closure)
                  (const Partialfc__HeartbeatReply *message,
                   void *closure_data);
+typedef void (*Partialfc__RecordCopy_Closure)
+                 (const Partialfc__RecordCopy *message,
+                  void *closure_data);
 typedef void (*Partialfc__Ready_Closure)
                  (const Partialfc__Ready *message,
                   void *closure_data);
@@ -2494,6 +2547,7 @@ extern const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_waiting__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_waiting__failure__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__record_copy__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__ready__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__finishing__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__descriptor;

@@ -1,0 +1,103 @@
+import Cluster
+import Configuration
+import CoordinatorStore
+import Foundation
+import Logging
+import Model
+import NetworkAddress
+import ProcessSupport
+import Setup
+import StepProtocol
+import Wire
+
+/// Waits for the shards of a coordinator whose state is lost, until they have everything that the next one needs.
+///
+/// Nobody is let in meanwhile. Members repeat their hello; operators hear what is missing.
+final class Adopter {
+    /// What a run goes on with.
+    struct Found {
+        var cluster: CoordinatorDatabase.Cluster
+        var record: CoordinatorRecord
+        /// The shard whose copy of the record is the newest.
+        var source: MemberID
+
+        var summary: String {
+            "the state was made again from what the shards have: \(source) had the newest copy of the record (term \(record.term), slice map "
+                + "\(record.mapVersion), \(record.classVersion) operations on the classes). Orders of the last second before the loss, earlier "
+                + "events and evaluations are not in it: see `coordinator status`, `checkpoints`, `classes list`"
+        }
+    }
+
+    private let log: Logger
+    private let mailbox = Mailbox<ServerEvent>()
+    private let server: ServerEndpoint
+    private var adoption: Adoption
+    /// What the newest copy says of the cluster.
+    private var cluster: CoordinatorDatabase.Cluster?
+    private var reason = ""
+
+    /// Where it listens.
+    var address: Endpoint { server.address }
+
+    /// - Throws: `WireError` if the endpoint cannot be bound.
+    init(setup: RunSetup, bind: String, security: ServerSecurity, log: Logger) throws {
+        self.log = log
+        adoption = Adoption(
+            sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.denseSliceCount)
+        server = try ServerEndpoint(bind: bind, security: security, events: mailbox.sink { $0 })
+        if let warning = server.warning { log.warning("\(warning)") }
+    }
+
+    /// Returns when every shard that owns slices is there.
+    func run() -> Found {
+        log.info("listening at \(server.endpoint) for the shard servers of a run whose state is lost")
+        defer { server.close() }
+        while true {
+            switch adoption.outcome {
+            case .complete(let newest, let record):
+                if let cluster { return Found(cluster: cluster, record: record, source: newest) }
+            case .waiting(let reason):
+                if reason != self.reason { log.warning("\(reason)") }
+                self.reason = reason
+            }
+            guard case .received(let peer, let request, let message)? = mailbox.next(within: .seconds(60)) else {
+                continue
+            }
+            receive(message, peer, request)
+        }
+    }
+
+    private func receive(_ message: WireMessage, _ peer: PeerID, _ request: UInt64) {
+        switch message {
+        case .hello(let hello) where hello.protocolVersion != wireProtocolVersion:
+            let text =
+                "this coordinator speaks protocol version \(wireProtocolVersion), the peer \(hello.protocolVersion)"
+            server.refuse(peer, request: request, Refusal(.protocolVersion, text))
+        case .hello(let hello) where hello.role == .operator:
+            server.welcome(peer, request: request, Welcome(clusterID: hello.clusterID, member: MemberID(.operator, 0)))
+        case .hello(let hello) where hello.role == .shard: hear(hello)
+        case .operatorRequest:
+            let error = OperatorError(error: "the state is being made again from what the shards have: \(reason)")
+            let json = (try? StatusJSON.encode(error)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+            server.send(.operatorReply(OperatorReply(exitCode: 75, json: json)), to: peer, request: request)
+        default: break
+        }
+    }
+
+    private func hear(_ hello: Hello) {
+        guard !hello.clusterID.isEmpty, hello.previousNumber >= 0, let state = hello.state else {
+            return adoption.hear(incarnation: hello.incarnation, endpoint: hello.endpoint)
+        }
+        var stored: StoredCopy?
+        var claim = Adoption.Claim(
+            cluster: hello.clusterID, number: hello.previousNumber, term: hello.term, state: state, copy: nil)
+        if let kept = try? JSONDecoder().decode(KeptRecord.self, from: Data(hello.record.utf8)), let copy = kept.copy,
+            let found = try? StoredCopy(text: copy.text), found.id == hello.clusterID
+        {
+            claim.copy = .init(number: found.number, record: found.record)
+            claim.applied = kept.applied
+            stored = found
+        }
+        if adoption.hear(claim) { cluster = stored?.cluster }
+    }
+}

@@ -1,0 +1,119 @@
+import Cluster
+import CoordinatorStore
+import Foundation
+import StepProtocol
+import Wire
+
+/// The copy of the coordinator's record that shards keep.
+struct RecordCopies {
+    /// Whether something was decided since the copy was made that it must have.
+    var isOutdated = true
+    private var copy: RecordCopy?
+    /// Numbers the copies of this process, and so of its term.
+    private var count = 0
+
+    /// Something was decided. What shards know themselves, step by step, is no reason for another copy.
+    mutating func note(_ decisions: [CoordinatorRecord.Decision]) {
+        isOutdated =
+            isOutdated
+            || decisions.contains {
+                switch $0 {
+                case .committed, .attempts, .safe, .paces: false
+                default: true
+                }
+            }
+    }
+
+    /// The copy to keep now; nil if the record is longer than a hello can be.
+    mutating func current(_ cluster: CoordinatorDatabase.Cluster, _ record: CoordinatorRecord) -> RecordCopy? {
+        guard isOutdated else { return copy }
+        isOutdated = false
+        count += 1
+        copy = StoredCopy(cluster, record, number: count).text.map {
+            RecordCopy(id: .random(in: 1 ... .max), classVersion: record.classVersion, text: $0)
+        }
+        return copy
+    }
+}
+
+/// The text of a copy: what the database of the coordinator has, but for events and evaluations.
+struct StoredCopy: Codable {
+    /// The slices of a shard.
+    private struct Owner: Codable {
+        var shard: Int
+        var slices: SliceSet
+        var denseSlices: SliceSet
+    }
+
+    private var format = 1
+    private(set) var id: String
+    private(set) var number: Int
+    private var configuration: String
+    private var origin: CoordinatorRecord.CheckpointRecord?
+    private var instructionSet: String?
+    private var leastHeadKernels: String?
+    private var owners: [Owner]
+    private var bareRecord: CoordinatorRecord
+
+    /// What a hello leaves for it, with what shards add and JSON escapes.
+    static let byteLimit = RecordCopy.byteLimit / 4 * 3
+
+    init(_ cluster: CoordinatorDatabase.Cluster, _ record: CoordinatorRecord, number: Int) {
+        (id, configuration, origin) = (cluster.id, cluster.configuration, cluster.origin)
+        (instructionSet, leastHeadKernels) = (cluster.instructionSet, cluster.leastHeadKernels)
+        self.number = number
+        owners = Dictionary(grouping: record.owners.keys) { record.owners[$0] ?? -1 }.sorted { $0.key < $1.key }.map {
+            shard, slices in
+            func set(_ isDense: Bool) -> SliceSet {
+                SliceSet(numbers: slices.filter { $0.isDense == isDense }.map(\.number))
+            }
+            return Owner(shard: shard, slices: set(false), denseSlices: set(true))
+        }
+        bareRecord = record
+        (bareRecord.owners, bareRecord.paces) = ([:], [:])
+    }
+
+    /// - Throws: `DecodingError` if the text is no copy.
+    init(text: String) throws { self = try JSONDecoder().decode(Self.self, from: Data(text.utf8)) }
+
+    /// Nil if it is too long.
+    var text: String? {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let text = try? encoder.encode(self), text.count <= Self.byteLimit else { return nil }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    var cluster: CoordinatorDatabase.Cluster {
+        var cluster = CoordinatorDatabase.Cluster(id: id, configuration: configuration, origin: origin)
+        (cluster.instructionSet, cluster.leastHeadKernels) = (instructionSet, leastHeadKernels)
+        return cluster
+    }
+
+    var record: CoordinatorRecord {
+        var record = bareRecord
+        for owner in owners {
+            for slice in owner.slices.numbers { record.owners[.centers(slice)] = owner.shard }
+            for slice in owner.denseSlices.numbers { record.owners[.dense(slice)] = owner.shard }
+        }
+        return record
+    }
+}
+
+extension CoordinatorService {
+    /// The copy for a shard that keeps another one, or none.
+    func newRecord(for beat: Heartbeat) -> RecordCopy? {
+        guard beat.member.role == .shard else { return nil }
+        let wasOutdated = copies.isOutdated
+        guard let copy = copies.current(cluster, machine.record) else {
+            if wasOutdated {
+                note(
+                    .warning,
+                    "what this coordinator has decided is too long for shards to keep a copy: `serve --adopt` could not make the state "
+                        + "directory again; back it up")
+            }
+            return nil
+        }
+        return copy.id == beat.record ? nil : copy
+    }
+}

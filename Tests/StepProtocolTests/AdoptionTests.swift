@@ -1,0 +1,150 @@
+import Cluster
+import StepProtocol
+import TestSupport
+import Testing
+
+/// What is made of the copies of a record that shards keep.
+@Suite(.tags(.fast), .timeLimit(.minutes(20))) struct AdoptionTests {
+    /// Four slices and two of the backbone: shard 0 owns half of each, shard 1 the rest.
+    private func record(term: Int = 3, committed: Int = 10, classVersion: Int = 0) -> CoordinatorRecord {
+        var record = CoordinatorRecord()
+        record.apply(.term(term, committed: committed))
+        for number in 0..<2 {
+            record.apply(
+                .member(
+                    MemberID(.shard, number), .init(incarnation: 7, endpoint: "e\(number)", place: "host:/d\(number)")))
+        }
+        let owners = (0..<4).map { (SliceName.centers($0), $0 / 2) } + (0..<2).map { (.dense($0), $0) }
+        record.apply(.map(version: 2, owners: Dictionary(uniqueKeysWithValues: owners)))
+        record.apply(.pasts([Past(term: 1, incarnation: 9, since: -1)]))
+        let operations = (0..<classVersion).map {
+            CoordinatorRecord.ClassChange(operation: .retire([$0]), afterStep: $0)
+        }
+        record.apply(.operations(operations, classVersion: classVersion))
+        return record
+    }
+
+    private func claim(
+        _ number: Int, _ copy: CoordinatorRecord?, copyNumber: Int = 1, newest: Int = 20, classVersion: Int = 0,
+        cluster: String = "c", owns: Bool = true, lastTask: Int = 0, applied: [Adoption.Applied] = []
+    ) -> Adoption.Claim {
+        var held = ShardHoldings(
+            place: "host:/d\(number)", mapVersion: 2, classVersion: classVersion,
+            past: Past(term: 1, incarnation: 9, since: -1).name, lastTask: lastTask)
+        if owns { (held.slices, held.denseSlices) = (SliceSet(2 * number..<2 * number + 2), [number]) }
+        return Adoption.Claim(
+            cluster: cluster, number: number, term: 5,
+            state: ShardState(newest: newest, oldest: 0, hasSlices: owns, holdings: held),
+            copy: copy.map { .init(number: copyNumber, record: $0) }, applied: applied)
+    }
+
+    private func outcome(_ claims: Adoption.Claim...) -> (record: CoordinatorRecord?, text: String) {
+        var adoption = Adoption(sliceCount: 4, denseSliceCount: 2)
+        for claim in claims { adoption.hear(claim) }
+        switch adoption.outcome {
+        case .waiting(let reason): return (nil, reason)
+        case .complete(let newest, let record): return (record, "\(newest)")
+        }
+    }
+
+    @Test func whatIsMissingIsSaid() {
+        #expect(outcome().text.contains("no shard server"))
+        let alone = outcome(claim(0, record())).text
+        #expect(
+            alone.contains("shard-1 is missing, with slices 2–3 and dense slices 1 (its directory: host:/d1)"),
+            "\(alone)")
+        #expect(alone.contains("shard-0 with the steps to 20") && alone.contains("serve --resume"), "\(alone)")
+        // One that came back with nothing.
+        let emptied = outcome(claim(0, record()), claim(1, nil, owns: false)).text
+        #expect(emptied.contains("no shard that is there has slices 2–3 and dense slices 1"), "\(emptied)")
+        #expect(outcome(claim(0, nil), claim(1, nil)).text.contains("no shard that is there has a copy"))
+        let mixed = outcome(claim(0, record()), claim(1, record(), cluster: "other")).text
+        #expect(mixed.contains("host:/d0") && mixed.contains("other"), "\(mixed)")
+    }
+
+    @Test func beforeTheFirstStepNothingIsMissing() {
+        let fresh = record(committed: -1)
+        #expect(
+            outcome(claim(0, fresh, newest: -1), claim(1, nil, newest: -1, owns: false)).record == raised(fresh, -1))
+        // Nor does one matter that was given slices and does not know its number yet.
+        var adoption = Adoption(sliceCount: 4, denseSliceCount: 2)
+        adoption.hear(claim(0, fresh, newest: -1))
+        guard case .waiting = adoption.outcome else { return #expect(Bool(false), "a shard is missing") }
+        adoption.hear(incarnation: 8, endpoint: "e1")
+        guard case .complete = adoption.outcome else { return #expect(Bool(false), "it is there") }
+    }
+
+    private func raised(_ record: CoordinatorRecord, _ committed: Int) -> CoordinatorRecord {
+        var record = record
+        (record.term, record.committed) = (5, committed)
+        return record
+    }
+
+    @Test func theNewestCopyCounts() {
+        var newer = record()
+        newer.isPaused = true
+        for (first, second) in [(1, 2), (2, 1)] {
+            let (found, source) = outcome(
+                claim(0, first > second ? newer : record(), copyNumber: first),
+                claim(1, first > second ? record() : newer, copyNumber: second))
+            #expect(found?.isPaused == true && source == "shard-\(first > second ? 0 : 1)")
+        }
+        // A later term first.
+        var later = record(term: 4)
+        later.isStopping = true
+        #expect(outcome(claim(0, newer, copyNumber: 9), claim(1, later, copyNumber: 1)).record?.isStopping == true)
+    }
+
+    @Test func stepsAndTermsComeFromShards() {
+        // Step 20 may be prepared alone; the one before it is committed.
+        #expect(outcome(claim(0, record(), newest: 20), claim(1, record(), newest: 19)).record == raised(record(), 19))
+    }
+
+    @Test func aTaskThatIsOverIsNotDoneAgain() {
+        var copy = record(committed: 18)
+        copy.apply(.task(BoundaryTask(number: 4, step: 18, kind: .handOver([]))))
+        #expect(outcome(claim(0, copy, newest: 19), claim(1, copy, newest: 19)).record?.task?.number == 4)
+        #expect(outcome(claim(0, copy, newest: 20), claim(1, copy, newest: 19)).record?.task == nil)
+        copy.apply(.task(BoundaryTask(number: 5, step: 18, kind: .restore(checkpoint: nil))))
+        #expect(outcome(claim(0, copy, newest: 18), claim(1, copy, newest: 18)).record?.task == nil)
+        copy.apply(.pasts(copy.pasts + [Past(term: 3, incarnation: 9, since: 18)]))
+        #expect(outcome(claim(0, copy, newest: 20), claim(1, copy, newest: 19)).record?.task?.number == 5)
+    }
+
+    @Test func operationsThatTheCopyLacksComeFromShards() {
+        let second = Adoption.Applied(version: 2, step: 15, operation: .merge(from: 1, into: 3))
+        let copy = record(classVersion: 1)
+        // Steps came after it: it is done.
+        let done = outcome(claim(0, copy, classVersion: 2), claim(1, copy, classVersion: 2, applied: [second])).record
+        #expect(done?.classVersion == 2 && done?.task == nil)
+        #expect(done?.operations.last == .init(operation: second.operation, afterStep: 15))
+        // Only one has done it: it is announced again, under the number that this one knows.
+        let half = outcome(
+            claim(0, copy, newest: 15, classVersion: 1, lastTask: 4),
+            claim(1, copy, newest: 15, classVersion: 2, lastTask: 5, applied: [second])
+        ).record
+        #expect(half?.classVersion == 1 && half?.committed == 15)
+        #expect(half?.operations.last == .init(operation: second.operation))
+        #expect(half?.task == BoundaryTask(number: 5, step: 15, kind: .classes(second.operation)))
+        // One that waited in the copy is the same one.
+        var waiting = copy
+        waiting.operations.append(.init(operation: second.operation))
+        waiting.operations.append(.init(operation: .retire([9])))
+        let both = outcome(claim(0, waiting, classVersion: 2, applied: [second]), claim(1, waiting, classVersion: 2))
+            .record
+        #expect(both?.operations.count == 3 && both?.classVersion == 2 && both?.operations[1].afterStep == 15)
+    }
+
+    @Test func aShardKeepsWhatItsCopyLacks() {
+        var kept = KeptRecord()
+        kept.note(.retire([1]), version: 1, after: 4)
+        kept.note(.retire([2]), version: 2, after: 5)
+        kept.take(RecordCopy(id: 1, classVersion: 1, text: "a"))
+        #expect(kept.applied.map(\.version) == [2])
+        // It was undone, and another one was done.
+        kept.note(.retire([3]), version: 2, after: 6)
+        #expect(kept.applied == [.init(version: 2, step: 6, operation: .retire([3]))])
+        kept.take(RecordCopy(id: 2, classVersion: 2, text: "b"))
+        #expect(kept.applied.isEmpty && kept.copy?.id == 2)
+    }
+}
