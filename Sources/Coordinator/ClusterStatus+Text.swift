@@ -38,10 +38,10 @@ extension ClusterStatus {
             let copied = moves.count { $0.received != nil }
             lines.append("moves     \(movesText) on their way, \(copied) of them copied")
         }
-        if let loss, let learningRate, let gradientNorm {
+        if let loss, let learningRate {
+            let norm = gradientNorm.map { "   gradient norm \(Units.fixed($0, 3))" } ?? ""
             lines.append(
-                "loss      \(Units.fixed(loss, 4))   learning rate \(Units.fixed(Double(learningRate), 5))   gradient norm \(Units.fixed(gradientNorm, 3))"
-            )
+                "loss      \(Units.fixed(loss, 4))   learning rate \(Units.fixed(Double(learningRate), 5))\(norm)")
         }
         if let change = learningRateChanges.last {
             let from = change.fromStep.map { "from step \($0) on" } ?? "from the next step on that begins"

@@ -173,6 +173,16 @@ import Testing
         #expect(plain(jobs, 140, 40).joined().contains("since step 42, lost: rank 1, 3"))
     }
 
+    /// With `schedule.rate: job` the plan's rate is nobody's.
+    @Test func theRateIsTheJobsWhereTheJobChoosesIt() {
+        var jobs = view()
+        (jobs.status.nextLearningRate, jobs.status.gradientNorm) = (nil, nil)
+        #expect(plain(jobs, 140, 40).joined().contains("learning rate –"))
+        jobs.status.learningRate = 0.125
+        #expect(plain(jobs, 140, 40).joined().contains("learning rate 0.1250"))
+        #expect(!plain(jobs, 140, 40).joined().contains("gradient norm"))
+    }
+
     @Test func valuesThatAreNotFiniteAreShown() {
         var diverged = view()
         diverged.status.loss = .nan

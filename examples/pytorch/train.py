@@ -1,6 +1,6 @@
 """InsightFace's training loop with class centers on a PartialFC cluster.
 
-    torchrun --nproc-per-node 2 train.py --cluster tcp://host:7400 --data faces --classes 85742 [--resume]
+    torchrun --nproc_per_node 2 train.py --cluster tcp://host:7400 --data faces --classes 85742 [--resume]
 
 `--data` is a folder with one folder of images per identity, or `synthetic`. Batch size, margins and sample rate are those of the cluster's
 configuration (examples/external.yaml). `--resume` goes on from the newest checkpoint of the cluster, or from nothing if there is none:
@@ -89,7 +89,8 @@ def main() -> None:
     optimizer = torch.optim.SGD(
         [{"params": backbone.parameters()}, {"params": head.parameters()}], lr=options.rate, momentum=0.9, weight_decay=5e-4
     )
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda", growth_interval=100)
+    scaler_type = getattr(torch.amp, "GradScaler", None) or torch.cuda.amp.GradScaler  # before PyTorch 2.3
+    scaler = scaler_type(enabled=device.type == "cuda", growth_interval=100)
     parts = {"backbone": backbone, "head": head, "optimizer": optimizer, "scaler": scaler}
 
     step = 0
@@ -99,7 +100,8 @@ def main() -> None:
 
     def load(directory: Path) -> None:
         nonlocal step
-        state = torch.load(directory / "state.pt", map_location=device, weights_only=True)
+        # PyTorch 1 cannot read numbers when it reads weights alone.
+        state = torch.load(directory / "state.pt", map_location=device, weights_only=not torch.__version__.startswith("1."))
         for name, part in parts.items():
             part.load_state_dict(state[name])
         step = state["step"]

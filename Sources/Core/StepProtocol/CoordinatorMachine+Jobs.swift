@@ -16,7 +16,7 @@ extension CoordinatorMachine {
 
         mutating func turnAway(_ id: UInt64, _ code: RefusalCode, _ message: String) {
             turnedAway.removeAll { $0.id == id }
-            turnedAway = (turnedAway + [(id, code, message)]).suffix(JobHistory.endedLimit)
+            turnedAway = (turnedAway + [(id, code, message)]).suffix(64)
         }
     }
 

@@ -16,7 +16,9 @@ extension CoordinatorMachine {
             moves: record.moves.map {
                 .init(move: $0, received: live[$0.to]?.report?.received[$0.slice].flatMap { $0 < 0 ? nil : $0 })
             }, checkpoints: record.checkpoints, rates: record.rates,
-            learningRate: learningRate(min(id.step, max(0, configuration.totalSteps - 1))), skippedSteps: skippedSteps,
+            learningRate: configuration.job?.setsRate == true
+                ? nil : learningRate(min(id.step, max(0, configuration.totalSteps - 1))),
+            skippedSteps: skippedSteps,
             lastSkipped: lastSkipped, resultsProblem: ending.problem,
             missedEvaluations: evaluations.missed, straggler: straggler, waitingFor: waitingFor(now),
             stepAge: now - lastCommit, history: history)

@@ -206,7 +206,8 @@ extension CoordinatorMachine {
             + finishStep(
                 id,
                 StepReport(
-                    step: id.step, loss: loss, gradientNorm: norm,
+                    // Of a job's network only the job knows.
+                    step: id.step, loss: loss, gradientNorm: configuration.job == nil ? norm : nil,
                     learningRate: configuration.job?.setsRate == true
                         ? results[0].learningRate ?? 0 : learningRate(id.step),
                     attempts: id.attempt + 1, worldSize: ranks.count,

@@ -216,8 +216,8 @@ public struct CoordinatorStatus: Sendable {
     public var checkpoints: [CoordinatorRecord.CheckpointRecord]
     /// The operator's changes of the learning rate, by step.
     public var rates: [LearningRateChange]
-    /// The rate of `current`.
-    public var learningRate: Float
+    /// The rate of `current`; nil if the job chooses it.
+    public var learningRate: Float?
     /// Steps that were skipped since this coordinator started.
     public var skippedSteps: Int
     public var lastSkipped: Skipped?

@@ -72,7 +72,7 @@ enum TopHeader {
 
     private static func rate(_ status: ClusterStatus) -> ConsoleLine {
         var line = ConsoleLine("learning rate ", .faint)
-        line.add(status.nextLearningRate.map(figure) ?? "–")
+        line.add((status.nextLearningRate ?? status.learningRate).map(figure) ?? "–")
         if let change = status.learningRateChanges.last, change.rule != "schedule" || change.fromStep == nil {
             line.add(
                 " (\(change.rule)\(change.fromStep.map { " since step \($0)" } ?? " from the next step on"))", .warning)

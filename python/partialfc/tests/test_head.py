@@ -298,6 +298,39 @@ def test_parts_survive_a_killed_shard(setup: Callable[..., Setup]) -> None:
     assert np.array_equal(calm[1], rough[1])
 
 
+def test_a_step_that_the_shards_leave_out_is_told_before_the_network_changes(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    ours.step(*ours.batch(0))
+    x, labels = ours.batch(1)
+    with pytest.raises(ValueError, match="more than 1e"):
+        ours.step(x, labels, loss_weight=1e38)
+    before, weight = ours.rows(), ours.network[0].weight.detach().clone()
+    # So large a rate that rows would not be finite.
+    ours.optimizer.param_groups[1]["lr"] = 3e38
+    with pytest.raises(partialfc.NotFinite, match=r"step 1: .* left the step out"):
+        ours.step(x, labels, loss_weight=1e6)
+    assert torch.equal(weight, ours.network[0].weight)
+    assert np.array_equal(before, ours.rows())
+    ours.optimizer.param_groups[1]["lr"] = 0.1
+    ours.step(x, labels)
+    assert ours.head.step == 2
+
+
+def test_labels_above_the_known_classes_wait_for_the_plan(setup: Callable[..., Setup]) -> None:
+    ours = setup()
+    ours.step(*ours.batch(0))
+    x, labels = ours.batch(1)
+    with partialfc.Client(ours.cluster.endpoint) as client:
+        client.add_classes(3)
+        # They are there from the next step on, whose plan comes with the commit of this one.
+        ours.step(x, labels)
+        wait_until(lambda: client.classes()["version"], "the new classes")
+    labels[0] = C + 2
+    ours.step(x, labels)
+    with pytest.raises(ValueError, match=f"label {C + 3} of sample 0 is no class: classes are 0 to {C + 2}"):
+        ours.step(x, torch.full_like(labels, C + 3))
+
+
 @pytest.mark.skipif(not hasattr(torch.amp, "GradScaler"), reason="GradScaler for CPUs is of PyTorch 2.3")
 def test_a_scaler_skips_and_goes_on(setup: Callable[..., Setup]) -> None:
     ours = setup()

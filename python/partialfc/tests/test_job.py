@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import random
 import signal
@@ -218,14 +219,87 @@ def test_a_rank_that_hangs_is_named(cluster: Start) -> None:
     ranks = [Rank(one, world) for world in both]
     in_threads(lambda rank: ranks[rank].step(0), 2)
     session = ranks[0].head.session
-    session.timeout = 12
-    # Rank 1 does not call the head any more.
-    ranks[0].head._mean = "batch"
+    # Rank 1 does not call the head any more: rank 0 says what it would have said to it.
+    ranks[0].head.world.gather = lambda values: [values, values]
     x, labels = small_job.batch(1)
-    with pytest.raises(partialfc.NoAnswer, match="rank 1"):
-        ranks[0].head(ranks[0].network(x[:8]), labels[:8])
+    stuck = threading.Thread(target=in_threads, args=(lambda _: fail(), 1))
+
+    def fail() -> None:
+        with pytest.raises(partialfc.NoAnswer, match="rank 1"):
+            ranks[0].head(ranks[0].network(x[:8]), labels[:8])
+        told.append(1)
+
+    told: list[int] = []
+    stuck.start()
+    wait_until(lambda: "rank 1" in session._whom(), "rank 1 is named")
+    session.timeout = 0
+    stuck.join(PATIENCE)
+    assert told
+
+
+def test_two_ranks_with_other_rates_are_refused_in_words(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    both = worlds(2)
+
+    def work(rank: int) -> None:
+        mine = Rank(one, both[rank])
+        mine.optimizer.param_groups[1]["lr"] = 0.1 + rank
+        with pytest.raises(partialfc.WrongRate, match=r"0\.1 at rank 0 and 1\.1 at rank 1"):
+            mine.step(0)
+        mine.optimizer.param_groups[1]["lr"] = 0.1
+        mine.step(0)
+        mine.head.close()
+
+    in_threads(work, 2)
+
+
+def test_a_head_that_is_deleted_leaves(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    rank = Rank(one, worlds(1)[0])
+    rank.step(0)
+    session = rank.head.session
+    del rank
+    gc.collect()
+    assert session._stopping
     with partialfc.Client(one.endpoint) as client:
-        print(client.status()["reason"], client.status().get("waitingFor"))
+        wait_until(lambda: any("the head was deleted" in event["text"] for event in client.events(50)), "the farewell")
+
+
+def test_a_checkpoint_that_is_given_up_leaves_nothing(cluster: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = cluster(configuration(1), shards=1)
+    rank = Rank(one, worlds(1)[0])
+
+    def save(directory: Path) -> None:
+        (directory / "state.pt").write_bytes(b"1")
+        if not given_up:
+            given_up.append(directory)
+            with partialfc.Client(one.endpoint) as client:
+                client.command("cancel")
+            wait_until(lambda: rank.head.session.pending_checkpoint() is None, "the checkpoint is given up")
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "late.pt").write_bytes(b"1")
+
+    given_up: list[Path] = []
+    job = partialfc.Job(rank.head, save, lambda path: None)
+    with partialfc.Client(one.endpoint) as client:
+        rank.step(0)
+        client.command("checkpoint")
+        rank.step(1)
+        wait_until(rank.head.session.pending_checkpoint, "a checkpoint is due")
+        assert job.boundary() is None
+        assert given_up
+        assert not given_up[0].exists()
+        # Another one, whose list of files the coordinator would not take: it fails, and the job goes on.
+        monkeypatch.setattr("partialfc.job.LONGEST_LIST", 10)
+        client.command("checkpoint")
+        rank.step(2)
+        wait_until(rank.head.session.pending_checkpoint, "a checkpoint is due")
+        assert job.boundary() is None
+        wait_until(lambda: any("write fewer" in event["text"] for event in client.events(50)), "the event")
+        rank.step(3)
+        monkeypatch.undo()
+    assert steps_with_checkpoint(one, rank, job, 3, 1)
+    rank.head.close()
 
 
 def test_ranks_that_do_not_divide_the_batch(cluster: Start) -> None:

@@ -121,6 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if options.batch % (4 * options.ranks):
         parser.error("--batch must be a multiple of 4 times --ranks")
+    start = time.monotonic()
     try:
         if options.cluster:
             launch(options, options.cluster)
@@ -138,6 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
             with LocalCluster(Path(directory), settings, shards=options.shards, programs=options.programs) as cluster:
                 print(f"a coordinator at {cluster.endpoint} and {options.shards} shards, state in {directory}", flush=True)
                 launch(options, cluster.endpoint)
+        print(f"{time.monotonic() - start:.0f} s, with the start and the end of the cluster")
     except PartialFCError as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ from .head import PartialFC
 from .keys import Keys
 
 log = logging.getLogger("partialfc")
+LONGEST_LIST = 1 << 20
+"""Bytes of the list of files that the coordinator takes."""
 
 
 class Job:
@@ -50,12 +54,24 @@ class Job:
             files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
             if not files:
                 raise PartialFCError(f"save has written nothing into {directory}")
-            listed = [{"name": str(path.relative_to(directory.parent)), "bytes": path.stat().st_size} for path in files]
+            listed = json.dumps([{"name": str(path.relative_to(directory.parent)), "bytes": path.stat().st_size} for path in files])
         except BaseException as error:
             self.head.session.answer_checkpoint(task, None, f"the trainer's part cannot be written: {type(error).__name__}: {error}")
             raise
-        self.head.session.answer_checkpoint(task, json.dumps(listed), None)
-        files_of = "1 file" if len(listed) == 1 else f"{len(listed)} files"
+        if self.head.session.pending_checkpoint() is not task:
+            # Given up meanwhile: the coordinator has removed its directory, and does not look for what was written since.
+            log.warning("the checkpoint after step %d was given up while the trainer wrote its part", task.step)
+            shutil.rmtree(directory, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                directory.parent.rmdir()
+            return None
+        if len(listed.encode()) > LONGEST_LIST:
+            text = f"the list of the trainer's {len(files)} files is longer than {LONGEST_LIST >> 20} MiB: write fewer"
+            log.warning("the checkpoint after step %d is given up: %s", task.step, text)
+            self.head.session.answer_checkpoint(task, None, text)
+            return None
+        self.head.session.answer_checkpoint(task, listed, None)
+        files_of = "1 file" if len(files) == 1 else f"{len(files)} files"
         log.info("wrote %s of the checkpoint after step %d into %s", files_of, task.step, directory)
         return directory
 
