@@ -76,7 +76,7 @@ public struct JobHistory: Sendable, Hashable, Codable {
     public init() {}
 
     /// How many that have ended are remembered: a process of one would have to sleep through as many starts to be let in again.
-    static let endedLimit = 4096
+    static let endedLimit = 1024
 
     /// The history in which this job has ended, whether it trained or never began.
     func ending(_ id: UInt64) -> JobHistory {
