@@ -336,6 +336,50 @@ def test_checkpoints_are_pairs(cluster: Start, tmp_path: Path) -> None:
     again.head.close()
 
 
+def test_a_damaged_part_is_left_out(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    rank = Rank(one, worlds(1)[0])
+
+    def save(directory: Path) -> None:
+        if len(saved) == 1:
+            saved.append(-1)
+            raise OSError(28, "No space left on device")
+        saved.append(rank.head.step)
+        torch.save(rank.save(), directory / "state.pt")
+        # It may take so long that the coordinator says the task again.
+        told = rank.head.session.pending_checkpoint()
+        wait_until(lambda: rank.head.session.pending_checkpoint() is not told, "the task comes again")
+
+    saved: list[int] = []
+    job = partialfc.Job(rank.head, save, lambda path: None)
+    with partialfc.Client(one.endpoint) as client:
+        rank.step(0)
+        for step in range(1, 7, 2):
+            client.command("checkpoint")
+            rank.step(step)
+            wait_until(rank.head.session.pending_checkpoint, "a checkpoint is due")
+            # A disk that is full costs the second checkpoint, and not the training.
+            assert (job.boundary() is None) == (step == 3)
+            rank.step(step + 1)
+        assert any("No space left on device" in event["text"] for event in client.events(50))
+        found = wait_until(lambda: len(client.checkpoints()) == 2 and client.checkpoints(), "two checkpoints")
+    rank.head.close()
+    assert [entry["step"] for entry in found] == [saved[0], saved[2]]
+    older, newer = (Path(entry["directory"]) for entry in found)
+    os.truncate(newer / "job/state.pt", 100)
+    again = Rank(one, worlds(1, 2)[0])
+    second = partialfc.Job(again.head, save, lambda path: again.load(torch.load(path / "state.pt", weights_only=False)))
+    with pytest.raises(partialfc.PartialFCError, match=r"is damaged: job/state\.pt has 100 bytes instead of"):
+        second.resume(newer)
+    (newer / "job/state.pt").unlink()
+    with pytest.raises(partialfc.PartialFCError, match="is not there"):
+        second.resume(newer)
+    with pytest.warns(UserWarning, match=f"begins from {older}"):
+        assert second.resume_newest() == saved[0] + 1
+    again.step(saved[0] + 1)
+    again.head.close()
+
+
 class Processes:
     """The two ranks of a job as processes, which are started again together when one ends."""
 

@@ -40,7 +40,8 @@ class Job:
     def boundary(self) -> Path | None:
         """Between two steps: writes this rank's part of a checkpoint if the cluster waits for it; its directory then.
 
-        If `save` raises, the cluster is told and gives the checkpoint up, and the exception goes on.
+        If `save` raises, the cluster is told and gives the checkpoint up, and the exception goes on, unless it is an OSError: a disk that
+        is full or may not be written to is warned about.
         """
         if self.head.world.rank != 0 or not self.head.has_joined:
             return None
@@ -56,9 +57,15 @@ class Job:
                 raise PartialFCError(f"save has written nothing into {directory}")
             listed = json.dumps([{"name": str(path.relative_to(directory.parent)), "bytes": path.stat().st_size} for path in files])
         except BaseException as error:
-            self.head.session.answer_checkpoint(task, None, f"the trainer's part cannot be written: {type(error).__name__}: {error}")
-            raise
-        if self.head.session.pending_checkpoint() is not task:
+            text = f"the trainer's part cannot be written: {type(error).__name__}: {error}"
+            self.head.session.answer_checkpoint(task, None, text)
+            # As with the shards, a disk that is full or may not be written to costs this checkpoint, and not the training.
+            if not isinstance(error, OSError):
+                raise
+            log.warning("the checkpoint after step %d is given up: %s", task.step, text)
+            return None
+        pending = self.head.session.pending_checkpoint()
+        if pending is None or pending.number != task.number:
             # Given up meanwhile: the coordinator has removed its directory, and does not look for what was written since.
             log.warning("the checkpoint after step %d was given up while the trainer wrote its part", task.step)
             shutil.rmtree(directory, ignore_errors=True)
@@ -89,6 +96,8 @@ class Job:
             directory = directory / "job"
         if not directory.is_dir():
             raise PartialFCError(f"{directory.parent} is no checkpoint with a job's part: there is no directory {directory}")
+        if torn := torn_file(directory.parent):
+            raise PartialFCError(f"the trainer's part of {directory.parent} is damaged: {torn}; begin from another checkpoint")
         self._load(directory)
         if self.head.step < 0:
             raise PartialFCError("load has not given the head its state: call head.load_state_dict in it")
@@ -107,7 +116,16 @@ class Job:
             with Client(self.head.cluster, keys=keys) as client:
                 there = [one["directory"] for one in client.checkpoints()]
             found = [directory for directory in there if (Path(directory) / "job").is_dir()]
-            name = found[-1] if found else ""
+            intact = [directory for directory in found if not torn_file(Path(directory))]
+            name = intact[-1] if intact else found[-1] if found else ""
+            if intact and intact[-1] != found[-1]:
+                trouble = torn_file(Path(found[-1]))
+                text = (
+                    f"the trainer's part of the newest checkpoint {found[-1]} is damaged ({trouble}), so this job begins from {name}; the "
+                    "cluster may wait for a person who goes back there (coordinator restore)"
+                )
+                log.warning("%s", text)
+                warnings.warn(text, stacklevel=2)
             if there and not found:
                 text = (
                     f"the cluster has checkpoints, the newest {there[-1]}, but this process sees none with a directory job, the trainer's "
@@ -118,3 +136,21 @@ class Job:
                 warnings.warn(text, stacklevel=2)
         name = self.head.world.share(name)
         return self.resume(name) if name else 0
+
+
+def torn_file(checkpoint: Path) -> str:
+    """What is wrong with a file of the trainer's part, or nothing: it is not there, or not as long as the manifest says."""
+    try:
+        body = json.loads((checkpoint / "manifest.json").read_text())["body"]
+        entries = [(str(one["name"]), int(one["bytes"])) for one in body.get("jobFiles") or []]
+    except FileNotFoundError:
+        return ""  # whoever has copied this part alone knows what it is of
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"its manifest cannot be read: {error}"
+    for name, size in entries:
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is not there"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes instead of {size}"
+    return ""
