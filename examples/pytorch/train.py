@@ -119,7 +119,17 @@ def main() -> None:
     for epoch in range(step // per_epoch, options.epochs):
         sampler.set_epoch(epoch)
         indices = list(sampler)[step % per_epoch * batch :]
-        loader = DataLoader(data, batch, sampler=indices, num_workers=options.workers, drop_last=True, pin_memory=device.type == "cuda")
+        # A fork would take along the locks of threads that it does not have.
+        context = "forkserver" if options.workers else None
+        loader = DataLoader(
+            data,
+            batch,
+            sampler=indices,
+            num_workers=options.workers,
+            drop_last=True,
+            pin_memory=device.type == "cuda",
+            multiprocessing_context=context,
+        )
         for images, labels in loader:
             for group in optimizer.param_groups:
                 group["lr"] = options.rate * (1 - step / total) ** 2

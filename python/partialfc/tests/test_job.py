@@ -361,6 +361,8 @@ def test_a_damaged_part_is_left_out(cluster: Start) -> None:
             # A disk that is full costs the second checkpoint, and not the training.
             assert (job.boundary() is None) == (step == 3)
             rank.step(step + 1)
+            # While a manifest is written, no other checkpoint begins.
+            wait_until(lambda count=1 + (step == 5): len(client.checkpoints()) == count, "the checkpoints are complete")
         assert any("No space left on device" in event["text"] for event in client.events(50))
         found = wait_until(lambda: len(client.checkpoints()) == 2 and client.checkpoints(), "two checkpoints")
     rank.head.close()
