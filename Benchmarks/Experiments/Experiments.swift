@@ -9,7 +9,8 @@ struct Experiments: ParsableCommand {
         commandName: "experiments",
         abstract: "Measure and prove what the README says, with real processes on this machine.",
         subcommands: [
-            Golden.self, Equivalence.self, Recovery.self, Chaos.self, Elastic.self, Durability.self, Restart.self,
+            Golden.self, Equivalence.self, Recovery.self, Chaos.self, ChaosLoss.self, Elastic.self, Durability.self,
+            Restart.self,
             Move.self, Fuzz.self, FuzzONNX.self, Bench.self, Head.self, BackboneCommand.self, InferenceCommand.self,
             Serving.self,
             LimitsCommand.self, SamplingCommand.self,

@@ -55,6 +55,14 @@ enum ClusterMetrics {
             text.add("partialfc_job_missing_ranks", .gauge, "Those that are not there.", Double(job.missingRanks.count))
             text.add("partialfc_job_begun_step", .gauge, "The step after which the job began.", Double(job.since))
         }
+        if let copies = status.copies {
+            text.add("partialfc_slices", .gauge, "Slices of class centers and of the backbone.", Double(copies.slices))
+            text.add(
+                "partialfc_copied_slices", .gauge, "Those with a second copy that counts.", Double(copies.complete))
+            text.add(
+                "partialfc_replay_steps", .gauge, "Steps to do again on the oldest copy after a loss.",
+                copies.stepsToReplay.map(Double.init))
+        }
         text.add("partialfc_term", .gauge, "Starts of the coordinator and goings back.", Double(status.term))
         text.add("partialfc_attempt", .gauge, "Attempt of the step in progress, from 0.", Double(status.attempt))
         text.add("partialfc_classes", .gauge, "Classes, with retired ones.", Double(status.classes))

@@ -69,6 +69,14 @@ extension ClusterStatus {
                 id: job.name, since: job.since, worldSize: job.ranks.count,
                 missingRanks: job.ranks.indices.filter { job.ranks[$0] == nil })
         }
+        copies = machine.copies.map { copies in
+            Copies(
+                wanted: copies.wanted, slices: copies.slices, complete: copies.complete,
+                stepsToReplay: copies.stepsToReplay,
+                secondsToReplay: copies.secondsPerStep.flatMap { seconds in
+                    copies.stepsToReplay.map { Double($0) * seconds }
+                })
+        }
         let isOver = ["finishing", "finished", "failed"].contains(state)
         moves = (isOver ? [] : machine.moves).map {
             Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)
@@ -84,7 +92,9 @@ extension ClusterStatus {
         waitingFor = machine.waitingFor.isEmpty ? nil : machine.waitingFor
         for member in machine.members {
             switch member.id.role {
-            case .shard: shards.append(Shard(member, notes[member.id], registry))
+            case .shard:
+                shards.append(Shard(member, notes[member.id], registry))
+                if copies != nil { shards[shards.count - 1].copies = member.report?.kept.count ?? 0 }
             case .worker: workers.append(Worker(member, notes[member.id]))
             case .operator: break
             }

@@ -55,6 +55,7 @@ extension ClusterStatus {
         lines.append("model     \(classes) classes × \(embeddingSize), batches of \(batchSize)")
         if let optimizer, let determinism { lines.append("training  \(optimizer), determinism \(determinism)") }
         if let job { lines.append("job       \(job.id): \(job.summary)") }
+        if let copies { lines.append("copies    \(copies.summary)") }
         for operation in pendingOperations { lines.append("waits     \(operation)") }
         lines.append("exchange  \(exchangeReason)")
         lines.append("members   \(membersText)")
@@ -114,7 +115,8 @@ extension ClusterStatus {
     /// The shard servers as a table, and what keeps some of them from going on.
     var shardTable: String {
         var table = TextTable([
-            "shard", "state", "slices", "classes", "dense", "step", "durable", "snapshot", "log", "model", "resident",
+            "shard", "state", "slices", "classes", "dense", "copies", "step", "durable", "snapshot", "log", "model",
+            "resident",
             "refused", "endpoint",
         ])
         for shard in shards {
@@ -123,7 +125,8 @@ extension ClusterStatus {
             table.add([
                 shard.name, shard.isDraining ? "draining" : moving > 0 ? "\(state), gets \(moving)" : state,
                 text(shard.slices), "\(shard.classes.reduce(0) { $0 + $1[1] - $1[0] })", text(shard.denseSlices),
-                "\(shard.committed)", "\(shard.durable)", shard.snapshotStep.map { "\($0)" } ?? "–",
+                shard.copies.map { "\($0)" } ?? "–", "\(shard.committed)", "\(shard.durable)",
+                shard.snapshotStep.map { "\($0)" } ?? "–",
                 Units.bytes(shard.logBytes), Units.bytes(shard.memoryBytes), Units.bytes(shard.residentBytes),
                 "\(shard.refused)", shard.endpoint,
             ])

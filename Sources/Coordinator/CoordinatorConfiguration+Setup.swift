@@ -31,6 +31,9 @@ extension CoordinatorConfiguration {
         }
         movesAtOnce = configuration.cluster.movesAtOnce
         pauseAfter = configuration.cluster.pauseAfter
+        copies = configuration.cluster.copies ?? 1
+        promoteAfter = .seconds(configuration.cluster.promoteAfter ?? 30)
+        minimumCopies = configuration.cluster.minCopies ?? 1
         onNotFinite =
             configuration.optimizer.notFinite == "stop" ? .stop : .skip(limit: configuration.optimizer.notFiniteLimit)
         writesResults = !setup.backbone.isIdentity

@@ -42,6 +42,10 @@ extension ShardEngine {
     /// name of its past when its steps go on.
     package func hear(_ plan: Plan) {
         noteSafe(plan.safe)
+        if case .task(let task) = plan.activity, case .promote = task.kind {
+        } else if plan.mapVersion == mapVersion {
+            try? dropPromoted(promoted.keys.sorted())  // the lost owner is back
+        }
         guard past == 0, plan.past != 0, ownsSlices, plan.activity == .train, plan.committed == committed else {
             return
         }
@@ -83,10 +87,12 @@ extension ShardStore {
         _ place: (text: String, identity: UInt64), recent: [StepID], lastTask: Int
     ) -> ShardHoldings {
         let (owned, received) = (owned.map(\.slice), received.map(\.slice))
+        let kept = kept.map(\.slice)
         return ShardHoldings(
             place: place.text, identity: place.identity, slices: owned.set(isDense: false),
             denseSlices: owned.set(isDense: true), received: received.set(isDense: false),
-            receivedDense: received.set(isDense: true), mapVersion: mapVersion,
+            receivedDense: received.set(isDense: true), kept: kept.set(isDense: false),
+            keptDense: kept.set(isDense: true), mapVersion: mapVersion,
             receivedClassVersion: self.received.map(\.snapshot.classVersion).min(), lastTask: lastTask,
             isSynced: syncMode != .never, recent: recent)
     }

@@ -29,15 +29,19 @@ extension ShardEngine {
         let (new, gone) = (wanted.subtracting(present).sorted(), present.subtracting(wanted).sorted())
         if present.isEmpty { committed = plan?.committed ?? committed }
         let adopted = new.filter { copies[$0]?.isHandedOver == true && copies[$0]?.completeStep == committed }
-        let started = new.filter { !adopted.contains($0) }
+        let kept = Set(store?.kept.map(\.slice) ?? []).subtracting(adopted)
+        let copied = new.filter(kept.contains)
+        let started = new.filter { !adopted.contains($0) && !kept.contains($0) }
         // Only before the first step are the initial values what a slice is.
         if !started.isEmpty, committed >= 0 {
             throw CenterStoreError(
                 .notHeld, "\(started) are to be owned after step \(committed), of which there is no copy here")
         }
+        for slice in copied where copies[slice] != nil { try drop(slice) }
+        try makeCurrent(copied.filter { promoted[$0] != committed })
         snapshots = nil
         let past = wanted.isEmpty ? 0 : present.isEmpty || self.past == 0 ? plan?.past ?? 0 : self.past
-        try keepOwnership(adopted, started, gone, isFirst: present.isEmpty, mapVersion: mapVersion, past: past)
+        try keepOwnership(adopted, started, copied, gone, isFirst: present.isEmpty, mapVersion: mapVersion, past: past)
         (self.past, self.mapVersion) = (past, mapVersion)
         for slice in gone { try holder(of: slice).remove([slice.number]) }
         for slice in started {
@@ -45,13 +49,15 @@ extension ShardEngine {
             try holder(of: slice).holdInitial(slice.number, setup)
         }
         for slice in adopted { copies[slice] = nil }
+        for slice in copied { promoted[slice] = nil }
+        try dropPromoted(promoted.keys.sorted())
         try activate(new)
     }
 
     /// Notes the new ownership in the directory: at once, and before anything of it is used.
     private func keepOwnership(
-        _ adopted: [SliceName], _ started: [SliceName], _ gone: [SliceName], isFirst: Bool, mapVersion: Int,
-        past: UInt64
+        _ adopted: [SliceName], _ started: [SliceName], _ copied: [SliceName], _ gone: [SliceName], isFirst: Bool,
+        mapVersion: Int, past: UInt64
     ) throws {
         guard let store else { return }
         var notes = try StoreNotes(store.extra)
@@ -59,7 +65,9 @@ extension ShardEngine {
         notes.past = past
         if isFirst { notes.operations = head.registry.operations }
         let (text, step) = (notes.text, committed)
-        let isLast = !isFirst && adopted.isEmpty && started.isEmpty && gone.count == slices.count + denseSlices.count
+        let isLast =
+            !isFirst && adopted.isEmpty && started.isEmpty && copied.isEmpty
+            && gone.count == slices.count + denseSlices.count
         let kept = adopted.filter { slice in store.received.contains { $0.slice == slice } }
         guard kept.count == adopted.count else {
             throw CenterStoreError(.notHeld, "\(adopted) are to be owned, of which only \(kept) are on the disk")
@@ -70,7 +78,8 @@ extension ShardEngine {
                 try store.replaceAll(with: [:], step: step, mapVersion: mapVersion, extra: text)
             } else {
                 try store.own(
-                    adopting: adopted, starting: started, dropping: gone, mapVersion: mapVersion, step: step,
+                    adopting: adopted, starting: started, promoting: copied, dropping: gone, mapVersion: mapVersion,
+                    step: step,
                     extra: text)
             }
         }

@@ -51,7 +51,8 @@ extension ShardEngine {
         head = try ShardHead(configuration: setup.head, slices: [], threads: threads, memory: memory)
         dense = try Self.emptyDense(setup)
         (committed, prepared, copies, recent, snapshots) = (-1, nil, [:], [], nil)
-        attempts = []
+        (attempts, promoted) = ([], [:])
+        try? discardCopy()
     }
 
     // MARK: Sources
@@ -59,7 +60,7 @@ extension ShardEngine {
     /// Takes a slice up without activating it.
     ///
     /// - Returns: the step that each piece is as of.
-    private func load(_ slice: SliceName, _ source: SliceSource) throws -> [Int] {
+    func load(_ slice: SliceName, _ source: SliceSource) throws -> [Int] {
         guard let store else { return [] }
         switch source {
         case .initial:

@@ -102,7 +102,7 @@ extension ShardEngine {
         store.sweep()
     }
 
-    private func dropLog(_ store: ShardStore) {
+    func dropLog(_ store: ShardStore) {
         do {
             try store.dropLog(before: store.oldestNeededStep)
             if isLogToBeDropped { snapshotProblem = "" }

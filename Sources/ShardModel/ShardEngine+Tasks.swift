@@ -25,9 +25,12 @@ extension ShardEngine {
             case .check(let operation): detail = try check(operation)
             case .classes(let operation): detail = try change(operation, task, plan)
             case .handOver(let moves): detail = try takeOver(moves, task)
+            case .promote(let moves):
+                try promote(moves)
+                detail = ""
             }
             switch task.kind {
-            case .check, .checkpoint: break  // what it gave is not remembered: it is done again
+            case .check, .checkpoint, .promote: break  // what it gave is not remembered: it is done again
             case .restore(.some): break  // noted with the state itself
             case .restore(nil): try note(task.number, past: ownsSlices ? plan.past : 0)
             case .skip, .classes, .handOver: try note(task.number)
@@ -129,6 +132,7 @@ extension ShardEngine {
             do { try load(upTo: task.step) } catch { throw Fatal(cause: error) }
         }
         for slice in copies.keys.sorted() { try drop(slice) }
+        try dropPromoted(promoted.keys.sorted())
         (snapshots, committed) = (nil, task.step)
         return heldAttempt(of: task.step)
     }

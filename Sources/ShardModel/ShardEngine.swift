@@ -42,6 +42,12 @@ package final class ShardEngine {
 
     /// Slices on their way here.
     var copies: [SliceName: IncomingSlice] = [:]
+    /// The second copy of another shard's slice that is being made.
+    var making: CopyInProgress?
+    /// Copies that are loaded and not owned yet, and the step that each is as of.
+    var promoted: [SliceName: Int] = [:]
+    /// The sum of the gradients of dense slices that this shard keeps copies of, and which they are.
+    private var keptGradient: (sum: Tensor, slices: SliceSet)?
     /// The last records of a shard that keeps none on disk, for those who receive its slices.
     var recent: [LogRecord] = []
     var snapshots: SnapshotRound?
@@ -158,14 +164,19 @@ package final class ShardEngine {
                     learningRate: learningRate)
             }
             return .backward
-        case .dense(let pushed): return .dense(try dense.dense(pushed: pushed))
+        case .dense(let pushed):
+            let kept = keptDense(in: plan)
+            if kept.isEmpty { return .dense(try dense.dense(pushed: pushed)) }
+            let (own, others) = try divide(pushed)
+            keptGradient = (try dense.sum(of: kept, pushed: others), kept)
+            return .dense(try dense.dense(pushed: own))
         case .update(let payload, let learningRate):
             return .update(try update(id, squaredNorm: try squaredNorm(payload), learningRate: learningRate))
         case .parameters(let rank): return .parameters(rank: rank, [dense.parameters])
         case .rollback:
             head.rollback()
             dense.rollback()
-            prepared = nil
+            (prepared, keptGradient) = (nil, nil)
             return nil
         case .commit:
             try commit(id)
@@ -185,10 +196,16 @@ package final class ShardEngine {
         let reply = try dense.update(
             step: id.step, totalSquaredNorm: squaredNorm, learningRate: Double(learningRate))
         let inputs = try head.stepInputs()
-        guard let gradient = dense.gradient else { throw BackboneError(.wrongPhase, "the update has no gradient") }
+        guard var gradient = dense.gradient else { throw BackboneError(.wrongPhase, "the update has no gradient") }
+        var logged = denseSlices
+        if let keptGradient {
+            gradient = dense.merged(gradient, of: denseSlices, keptGradient.sum, of: keptGradient.slices)
+            logged = denseSlices.union(keptGradient.slices)
+        }
+        keptGradient = nil
         let header = LogRecord.Header(
             term: id.term, step: id.step, attempt: id.attempt, kind: inputs.kind, learningRate: learningRate,
-            squaredNorm: squaredNorm, slices: slices, denseSlices: denseSlices, classVersion: classVersion)
+            squaredNorm: squaredNorm, slices: slices, denseSlices: logged, classVersion: classVersion)
         try keep(LogRecord(header: header, tensors: inputs.tensors + [gradient]), of: id)
         prepared = id
         return reply
@@ -310,6 +327,16 @@ package final class ShardEngine {
             end = range.upperBound
             return (whole.0.rows(range), whole.1?.rows(range))
         }
+    }
+
+    /// The gradients of its own dense slices, and those of slices that it keeps copies of: a third tensor of each rank.
+    private func divide(_ pushed: [[Tensor]]) throws -> (own: [[Tensor]], others: [[Tensor]]) {
+        for (rank, tensors) in pushed.enumerated() where tensors.count != 3 {
+            throw HeadError(
+                .malformed,
+                "the dense gradients of rank \(rank) are \(tensors.count) tensors, expected 3: this shard keeps copies")
+        }
+        return (pushed.map { [$0[0], $0[1]] }, pushed.map { [$0[0], $0[2]] })
     }
 
     private func single(_ payload: [Tensor], _ what: String) throws -> Tensor {

@@ -23,6 +23,8 @@ extension ShardService {
         case failed(StepID, ShardTask, Refusal, blaming: [Int])
         case taskDone(number: Int, TaskOutcome)
         case received(Receiver.Event)
+        /// A second copy of another shard's slice is a step further, or cannot be made, and why.
+        case kept(Session.Keeper.Event, problem: String = "")
         /// Something that was computed for a peer outside the step protocol.
         case answer(StepPeer, Result<WireMessage, Refusal>)
         /// The classes that the session wanted are known to the model.
@@ -76,6 +78,9 @@ extension ShardService {
                 log.warning("the copy of \(slice) begins anew: \(message)")
             }
             return tell(.copy(event))
+        case .kept(let event, let problem):
+            if !problem.isEmpty { log.warning("\(problem)") }
+            return tellWhatIsHeld() && tell(.keep(event))
         case .answer(let peer, .success(let message)): server.send(message, to: peer.peer, request: peer.request)
         case .answer(let peer, .failure(let refusal)): server.refuse(peer.peer, request: peer.request, refusal)
         case .classesKnown: return tellWhatIsHeld() && tell(.classesAdopted)

@@ -36,7 +36,7 @@ extension ShardService {
     func noteArrivals() {
         for (owner, connection) in shards {
             let parts = connection.counters.parts
-            if arrived.updateValue(parts, forKey: owner) ?? 0 != parts { tell(.copy(.moving(owner))) }
+            if arrived.updateValue(parts, forKey: owner) ?? 0 != parts { tell(.moving(owner)) }
         }
     }
 
@@ -55,7 +55,7 @@ extension ShardService {
 
     // MARK: Connections
 
-    private func ask(_ owner: MemberID, _ request: TransferRequest) {
+    func ask(_ owner: MemberID, _ request: TransferRequest) {
         guard let endpoint = machine?.plan?.shards.first(where: { $0.shard == owner })?.endpoint else { return }
         if let known = shards[owner], known.endpoint != endpoint { close(owner) }
         if shards[owner] == nil { connect(owner, endpoint) }
@@ -91,7 +91,7 @@ extension ShardService {
             for request in waiting.reversed() where seen.insert(request).inserted { ask(owner, request) }
         case .received(let number, .transferReply(let reply)):
             guard let request = asked[owner]?.removeValue(forKey: number) else { return }
-            tell(.copy(.reply(to: request, reply)))
+            tell(.reply(to: request, reply))
         case .received(let number, .refused(let refusal)):
             asked[owner]?[number] = nil
             log.warning("\(owner) refused to give a slice: \(refusal.message)")
@@ -100,14 +100,16 @@ extension ShardService {
         case .handshakeFailed(let failure): log.error("\(owner): \(failure.message); trying on")
         case .unanswered(let endpoint):
             log.warning("no answer from \(owner) at \(endpoint); trying on")
-            tell(.copy(.unreachable(owner)))
+            tell(.unreachable(owner))
         }
     }
 
     /// Connections that no copy needs any more.
     func closeUnused() {
         guard !shards.isEmpty, let plan = machine?.plan, let member = session.member else { return }
-        let needed = Set(plan.moves.filter { $0.to == member }.map(\.from))
+        let kept = plan.shards.first { $0.shard == member }?.keptNames ?? []
+        let owners = plan.shards.filter { !$0.names.isDisjoint(with: kept) }.map(\.shard)
+        let needed = Set(plan.moves.filter { $0.to == member }.map(\.from) + owners)
         for owner in shards.keys where !needed.contains(owner) { close(owner) }
     }
 

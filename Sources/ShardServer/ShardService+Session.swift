@@ -33,12 +33,14 @@ extension ShardService {
             coordinator.update(hello)
         }
         return tell(.holds(values.state, classVersion: values.classVersion))
+            && tell(.keep(.snapshots(oldest: values.snapshotStep)))
     }
 
     private func carryOut(_ action: Session.Action) -> Bool {
         switch action {
         case .step(let action): perform(action)
         case .copy(let action): perform(action)
+        case .keep(let action): perform(action)
         case .greet: coordinator.greet(hello)
         case .introduce:
             hello.introduce(session.introduction)
@@ -104,7 +106,7 @@ extension ShardService {
                         Session.Prepared(
                             microBatchCount: setup.configuration.microBatchCount, committed: model.committed,
                             prepared: model.prepared, lastTask: model.lastTask,
-                            handedOver: Set(model.handedOver.keys))))
+                            handedOver: Set(model.handedOver.keys), kept: model.keptCopies)))
             } catch {
                 // The next server of the pool takes another one.
                 if isPooled, let error = error as? CenterStoreError, error.code == .damaged {

@@ -12,20 +12,27 @@ extension Decoder {
     }
 
     static func shardReport(_ c: Partialfc__ShardReport) throws -> ShardReport {
-        var received: [SliceName: Int] = [:]
-        for entry in try entries(c.received, c.n_received, "received", limit: Bound.slices) {
-            let slice = try sliceName(entry.slice)
-            guard received.updateValue(try Field.orNone(entry.step, "step of a received slice"), forKey: slice) == nil
-            else { throw WireError(.field, "\(slice) occurs twice in received") }
+        func steps(
+            _ pointers: UnsafeMutablePointer<UnsafeMutablePointer<Partialfc__ShardReport__Received>?>?, _ count: Int,
+            _ field: String
+        ) throws -> [SliceName: Int] {
+            var steps: [SliceName: Int] = [:]
+            for entry in try entries(pointers, count, field, limit: Bound.slices) {
+                let slice = try sliceName(entry.slice)
+                guard steps.updateValue(try Field.orNone(entry.step, "step of a received slice"), forKey: slice) == nil
+                else { throw WireError(.field, "\(slice) occurs twice in \(field)") }
+            }
+            return steps
         }
         return ShardReport(
             committed: try Field.orNone(c.committed, "committed"), durable: try Field.orNone(c.durable, "durable"),
-            received: received, obstacle: try text(c.obstacle, "obstacle", limit: Bound.textBytes),
+            received: try steps(c.received, c.n_received, "received"),
+            obstacle: try text(c.obstacle, "obstacle", limit: Bound.textBytes),
             problem: try text(c.problem, "problem", limit: Bound.textBytes),
             incidents: try Field.number(c.incidents, "incidents"),
             lastIncident: try text(c.last_incident, "last_incident", limit: Bound.textBytes), past: c.past,
             prepared: c.prepared == nil ? nil : try step(c.prepared),
-            waiting: try c.waiting.map { try shardWaiting($0.pointee) })
+            waiting: try c.waiting.map { try shardWaiting($0.pointee) }, kept: try steps(c.kept, c.n_kept, "kept"))
     }
 
     static func task(_ pointer: UnsafeMutablePointer<Partialfc__BoundaryTask>?) throws -> BoundaryTask {
@@ -44,6 +51,9 @@ extension Decoder {
         case PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER:
             let handOver = try Field.required(c.hand_over, "hand_over")
             kind = .handOver(try moves(handOver.moves, handOver.n_moves))
+        case PARTIALFC__BOUNDARY_TASK__KIND_PROMOTE:
+            let promote = try Field.required(c.promote, "promote")
+            kind = .promote(try moves(promote.moves, promote.n_moves))
         default: throw WireError(.field, "kind of a task is missing")
         }
         return BoundaryTask(

@@ -29,7 +29,9 @@ extension Decoder {
             Plan.Shard(
                 shard: try member(shard.shard), endpoint: try text(shard.endpoint, "endpoint"),
                 slices: try slices(shard.slices, shard.n_slices, "slices"),
-                denseSlices: try slices(shard.dense_slices, shard.n_dense_slices, "dense_slices"))
+                denseSlices: try slices(shard.dense_slices, shard.n_dense_slices, "dense_slices"),
+                kept: try slices(shard.kept, shard.n_kept, "kept"),
+                keptDense: try slices(shard.kept_dense, shard.n_kept_dense, "kept_dense"))
         }
         return Plan(
             revision: try Field.number(c.revision, "revision"), id: try step(c.id),

@@ -19,13 +19,7 @@ extension Encoder {
             $0.committed = try Field.orNone(report.committed, "committed")
             $0.durable = try Field.orNone(report.durable, "durable")
             $0.n_received = try Field.count(report.received.count, "received", limit: Bound.slices)
-            $0.received = arena.messages(
-                try report.received.sorted { $0.key < $1.key }.map { slice, step in
-                    try arena.make(partialfc__shard_report__received__init) {
-                        $0.slice = try sliceName(slice)
-                        $0.step = try Field.orNone(step, "step of a received slice")
-                    }
-                })
+            $0.received = try steps(report.received)
             $0.obstacle = try arena.prose(report.obstacle, "obstacle")
             $0.problem = try arena.prose(report.problem, "problem")
             $0.incidents = try Field.number(report.incidents, "incidents")
@@ -33,7 +27,22 @@ extension Encoder {
             $0.past = report.past
             if let prepared = report.prepared { $0.prepared = try step(prepared) }
             if let waiting = report.waiting { $0.waiting = try shardWaiting(waiting) }
+            $0.n_kept = try Field.count(report.kept.count, "kept", limit: Bound.slices)
+            $0.kept = try steps(report.kept)
         }
+    }
+
+    /// Slices and the steps of their copies.
+    private func steps(
+        _ copies: [SliceName: Int]
+    ) throws -> UnsafeMutablePointer<UnsafeMutablePointer<Partialfc__ShardReport__Received>?>? {
+        arena.messages(
+            try copies.sorted { $0.key < $1.key }.map { slice, step in
+                try arena.make(partialfc__shard_report__received__init) {
+                    $0.slice = try sliceName(slice)
+                    $0.step = try Field.orNone(step, "step of a received slice")
+                }
+            })
     }
 
     func task(_ task: BoundaryTask) throws -> UnsafeMutablePointer<Partialfc__BoundaryTask> {
@@ -67,6 +76,12 @@ extension Encoder {
                     $0.moves = try self.moves(moves)
                 }
                 $0.kind_case = PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER
+            case .promote(let moves):
+                $0.promote = try arena.make(partialfc__boundary_task__hand_over__init) {
+                    $0.n_moves = moves.count
+                    $0.moves = try self.moves(moves)
+                }
+                $0.kind_case = PARTIALFC__BOUNDARY_TASK__KIND_PROMOTE
             }
         }
     }

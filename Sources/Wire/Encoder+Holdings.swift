@@ -16,6 +16,10 @@ extension Encoder {
             $0.received = try ranges(holdings.received, "received")
             $0.n_received_dense = holdings.receivedDense.ranges.count
             $0.received_dense = try ranges(holdings.receivedDense, "received_dense")
+            $0.n_kept = holdings.keptSlices.ranges.count
+            $0.kept = try ranges(holdings.keptSlices, "kept")
+            $0.n_kept_dense = holdings.keptDense.ranges.count
+            $0.kept_dense = try ranges(holdings.keptDense, "kept_dense")
             $0.map_version = try Field.number(holdings.mapVersion, "map_version")
             $0.class_version = try Field.number(holdings.classVersion, "class_version")
             if let version = holdings.receivedClassVersion {
@@ -38,6 +42,8 @@ extension Decoder {
             denseSlices: try slices(c.dense_slices, c.n_dense_slices, "dense_slices"),
             received: try slices(c.received, c.n_received, "received"),
             receivedDense: try slices(c.received_dense, c.n_received_dense, "received_dense"),
+            kept: try slices(c.kept, c.n_kept, "kept"),
+            keptDense: try slices(c.kept_dense, c.n_kept_dense, "kept_dense"),
             mapVersion: try Field.number(c.map_version, "map_version"),
             classVersion: try Field.number(c.class_version, "class_version"),
             receivedClassVersion: c.received_class_version == 0

@@ -30,6 +30,10 @@ extension Encoder {
                         $0.slices = try ranges(shard.slices, "slices")
                         $0.n_dense_slices = shard.denseSlices.ranges.count
                         $0.dense_slices = try ranges(shard.denseSlices, "dense_slices")
+                        $0.n_kept = shard.kept.ranges.count
+                        $0.kept = try ranges(shard.kept, "kept")
+                        $0.n_kept_dense = shard.keptDense.ranges.count
+                        $0.kept_dense = try ranges(shard.keptDense, "kept_dense")
                     }
                 })
             switch plan.activity {

@@ -119,7 +119,12 @@ final class WorkerModel {
             guard let output else { throw HeadError(.phase, "there is no gradient to propagate") }
             let (nodes, gradients) = try backbone.backward(
                 output.featureGradient, microBatches: microBatches, of: setup.configuration.microBatchCount)
-            return .backpropagate(shards.map { [nodes, columns(of: gradients, $0)] })
+            return .backpropagate(
+                shards.map { shard in
+                    let own = [nodes, columns(of: gradients, shard.denseSlices)]
+                    // Whoever keeps copies of dense slices gets their gradients too.
+                    return shard.keptDense.isEmpty ? own : own + [columns(of: gradients, shard.keptDense)]
+                })
         case .norm(let replies):
             let squared = try squaredNorm(replies, shards)
             return .norm([Tensor([squared])], gradientNorm: squared.squareRoot())
@@ -172,14 +177,14 @@ final class WorkerModel {
             labels: labels.array(Int64.self), features: features, step: id.step)
     }
 
-    /// The elements of the flat vector that a shard owns, ascending.
-    private func elements(_ shard: Plan.Shard) -> [Range<Int>] {
-        setup.layout.ranges(ofSlices: shard.denseSlices, of: setup.configuration.denseSliceCount)
+    /// The elements of the flat vector that are in dense slices, ascending.
+    private func elements(_ slices: SliceSet) -> [Range<Int>] {
+        setup.layout.ranges(ofSlices: slices, of: setup.configuration.denseSliceCount)
     }
 
-    /// The part of the gradients f32 [K, P] that a shard owns, f32 [K, L].
-    private func columns(of gradients: Tensor, _ shard: Plan.Shard) -> Tensor {
-        let ranges = elements(shard)
+    /// The part of the gradients f32 [K, P] that is in dense slices, f32 [K, L].
+    private func columns(of gradients: Tensor, _ slices: SliceSet) -> Tensor {
+        let ranges = elements(slices)
         let (rows, width) = (gradients.shape[0], gradients.shape[1])
         if rows == 1, ranges.count == 1 {
             return gradients.reshaped([width]).rows(ranges[0]).reshaped([1, ranges[0].count])
@@ -220,7 +225,7 @@ final class WorkerModel {
     private func install(_ payloads: [[Tensor]], _ shards: [Plan.Shard]) throws {
         let whole = Tensor(uninitialized: Float.self, shape: [setup.layout.count])
         for (payload, shard) in zip(payloads, shards) {
-            let ranges = elements(shard)
+            let ranges = elements(shard.denseSlices)
             let count = ranges.reduce(0) { $0 + $1.count }
             guard payload.count == 1, payload[0].dtype == .f32, payload[0].shape == [count] else {
                 throw Refusal(.malformed, "the parameters of \(shard.shard) are not f32 [\(count)]")

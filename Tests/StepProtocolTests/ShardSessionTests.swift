@@ -14,7 +14,7 @@ import Testing
     private mutating func tell(_ event: Session.Event, at seconds: Int = 0) -> [String] {
         session.handle(event, at: .seconds(seconds)).compactMap { action in
             switch action {
-            case .step, .copy(.ask), .copy(.storeChunk), .copy(.replay), .copy(.complete), .say: nil
+            case .step, .copy(.ask), .copy(.storeChunk), .copy(.replay), .copy(.complete), .keep, .say: nil
             case .copy(.drop(let slice)): "drop \(slice)"
             case .greet: "greet"
             case .introduce: "introduce"

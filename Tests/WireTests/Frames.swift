@@ -54,10 +54,12 @@ func fields(_ message: WireMessage) -> String {
     case .heartbeat(let heartbeat):
         let received = heartbeat.report?.received.sorted { $0.key < $1.key }
         var report = heartbeat.report
+        let kept = report?.kept.sorted { $0.key < $1.key }
         report?.received = [:]
+        report?.kept = [:]
         return "\(heartbeat.member) \(heartbeat.incarnation) \(heartbeat.statistics.sorted { $0.key < $1.key }) "
             + "\(heartbeat.notes.sorted { $0.key < $1.key }) \(String(describing: report)) "
-            + "\(String(describing: received))"
+            + "\(String(describing: received)) \(String(describing: kept))"
     case .evaluation(let evaluation):
         return "\(evaluation.member) \(evaluation.incarnation) \(evaluation.step) \(evaluation.name) "
             + "\(evaluation.values.sorted { $0.key < $1.key }) \(evaluation.problem)"

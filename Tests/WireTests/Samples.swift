@@ -31,7 +31,8 @@ enum Samples {
             newest: 69_999, oldest: 60_000, logsSteps: true, hasSlices: true,
             holdings: ShardHoldings(
                 place: "host:/data/shard-1", identity: 1 << 63, slices: [0, 1, 5], denseSlices: [2], received: [7],
-                receivedDense: [], mapVersion: 4, classVersion: 1, receivedClassVersion: 0, past: 0xF00_0000_0001,
+                receivedDense: [], kept: [2, 3], keptDense: [0], mapVersion: 4, classVersion: 1,
+                receivedClassVersion: 0, past: 0xF00_0000_0001,
                 lastTask: 12, isSynced: true,
                 recent: [.skipped(69_998), StepID(term: 9, step: 69_999, attempt: 1)]))
         (hello.term, hello.coordinator) = (9, .max)
@@ -70,7 +71,8 @@ enum Samples {
         .heartbeat(
             Heartbeat(
                 member: MemberID(.shard, 2), incarnation: 7,
-                report: ShardReport(committed: 9, durable: 8, prepared: .nothing))),
+                report: ShardReport(
+                    committed: 9, durable: 8, prepared: .nothing, kept: [.centers(0): -1, .dense(7): 6]))),
         .heartbeat(
             Heartbeat(
                 member: worker, incarnation: 7,
@@ -129,7 +131,7 @@ enum Samples {
             .classes(.add(count: 5, path: "/data/new.safetensors")), .classes(.add(count: 5, path: "")),
             .classes(.retire([3, 1, 5529])), .classes(.retire([])), .classes(.merge(from: 8, into: 7)),
             .classes(.retire(SliceSet([3..<900, 1000..<1 << 40]))), .check(.add(count: 2, path: "/x", hash: "0f")),
-            .handOver(moves), .handOver([]),
+            .handOver(moves), .handOver([]), .promote(moves),
         ].map { .plan(plan(.task(BoundaryTask(number: 12, step: 69_999, kind: $0)))) }
 
     static let moves = [
@@ -149,7 +151,9 @@ enum Samples {
                 .init(
                     shard: MemberID(.shard, 1), endpoint: "tcp://h:1", slices: SliceSet([0..<64, 66..<67]),
                     denseSlices: SliceSet(1..<8)),
-                .init(shard: MemberID(.shard, 4), endpoint: "tcp://h:2", slices: [], denseSlices: []),
+                .init(
+                    shard: MemberID(.shard, 4), endpoint: "tcp://h:2", slices: [], denseSlices: [],
+                    kept: SliceSet([0..<64, 66..<67]), keptDense: SliceSet(1..<8)),
             ],
             moves: moves, activity: activity, committedID: StepID(term: 3, step: 69_999, attempt: 2),
             job: PlanJob(id: .max - 2, worldSize: 4, setsRate: true))

@@ -3675,7 +3675,7 @@ const ProtobufCMessageDescriptor partialfc__shard_state__descriptor =
   (ProtobufCMessageInit) partialfc__shard_state__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_holdings__field_descriptors[13] =
+static const ProtobufCFieldDescriptor partialfc__shard_holdings__field_descriptors[15] =
 {
   {
     "place",
@@ -3833,11 +3833,37 @@ static const ProtobufCFieldDescriptor partialfc__shard_holdings__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "kept",
+    14,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardHoldings, n_kept),
+    offsetof(Partialfc__ShardHoldings, kept),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kept_dense",
+    15,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardHoldings, n_kept_dense),
+    offsetof(Partialfc__ShardHoldings, kept_dense),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_holdings__field_indices_by_name[] = {
   7,   /* field[7] = class_version */
   3,   /* field[3] = dense_slices */
   1,   /* field[1] = identity */
+  13,   /* field[13] = kept */
+  14,   /* field[14] = kept_dense */
   9,   /* field[9] = last_task */
   6,   /* field[6] = map_version */
   8,   /* field[8] = past */
@@ -3852,7 +3878,7 @@ static const unsigned partialfc__shard_holdings__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__shard_holdings__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor =
 {
@@ -3862,7 +3888,7 @@ const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor =
   "Partialfc__ShardHoldings",
   "partialfc",
   sizeof(Partialfc__ShardHoldings),
-  13,
+  15,
   partialfc__shard_holdings__field_descriptors,
   partialfc__shard_holdings__field_indices_by_name,
   1,  partialfc__shard_holdings__number_ranges,
@@ -4367,7 +4393,7 @@ const ProtobufCMessageDescriptor partialfc__shard_report__received__descriptor =
   (ProtobufCMessageInit) partialfc__shard_report__received__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[10] =
+static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors[11] =
 {
   {
     "committed",
@@ -4489,11 +4515,24 @@ static const ProtobufCFieldDescriptor partialfc__shard_report__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "kept",
+    16,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__ShardReport, n_kept),
+    offsetof(Partialfc__ShardReport, kept),
+    &partialfc__shard_report__received__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__shard_report__field_indices_by_name[] = {
   0,   /* field[0] = committed */
   1,   /* field[1] = durable */
   5,   /* field[5] = incidents */
+  10,   /* field[10] = kept */
   6,   /* field[6] = last_incident */
   3,   /* field[3] = obstacle */
   7,   /* field[7] = past */
@@ -4507,7 +4546,7 @@ static const ProtobufCIntRange partialfc__shard_report__number_ranges[3 + 1] =
   { 1, 0 },
   { 10, 7 },
   { 14, 8 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
 {
@@ -4517,7 +4556,7 @@ const ProtobufCMessageDescriptor partialfc__shard_report__descriptor =
   "Partialfc__ShardReport",
   "partialfc",
   sizeof(Partialfc__ShardReport),
-  10,
+  11,
   partialfc__shard_report__field_descriptors,
   partialfc__shard_report__field_indices_by_name,
   3,  partialfc__shard_report__number_ranges,
@@ -5037,7 +5076,7 @@ const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor =
   (ProtobufCMessageInit) partialfc__plan__rank__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__shard__field_descriptors[4] =
+static const ProtobufCFieldDescriptor partialfc__plan__shard__field_descriptors[6] =
 {
   {
     "shard",
@@ -5087,17 +5126,43 @@ static const ProtobufCFieldDescriptor partialfc__plan__shard__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "kept",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Plan__Shard, n_kept),
+    offsetof(Partialfc__Plan__Shard, kept),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kept_dense",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Plan__Shard, n_kept_dense),
+    offsetof(Partialfc__Plan__Shard, kept_dense),
+    &partialfc__range__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__shard__field_indices_by_name[] = {
   3,   /* field[3] = dense_slices */
   1,   /* field[1] = endpoint */
+  4,   /* field[4] = kept */
+  5,   /* field[5] = kept_dense */
   0,   /* field[0] = shard */
   2,   /* field[2] = slices */
 };
 static const ProtobufCIntRange partialfc__plan__shard__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
 {
@@ -5107,7 +5172,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   "Partialfc__Plan__Shard",
   "partialfc",
   sizeof(Partialfc__Plan__Shard),
-  4,
+  6,
   partialfc__plan__shard__field_descriptors,
   partialfc__plan__shard__field_indices_by_name,
   1,  partialfc__plan__shard__number_ranges,
@@ -5528,7 +5593,7 @@ const ProtobufCMessageDescriptor partialfc__boundary_task__hand_over__descriptor
   (ProtobufCMessageInit) partialfc__boundary_task__hand_over__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptors[9] =
+static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptors[10] =
 {
   {
     "number",
@@ -5638,6 +5703,18 @@ static const ProtobufCFieldDescriptor partialfc__boundary_task__field_descriptor
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "promote",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__BoundaryTask, kind_case),
+    offsetof(Partialfc__BoundaryTask, promote),
+    &partialfc__boundary_task__hand_over__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
   8,   /* field[8] = check */
@@ -5645,6 +5722,7 @@ static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
   6,   /* field[6] = classes */
   7,   /* field[7] = hand_over */
   0,   /* field[0] = number */
+  9,   /* field[9] = promote */
   5,   /* field[5] = restore_checkpoint */
   4,   /* field[4] = restore_log */
   2,   /* field[2] = skip */
@@ -5653,7 +5731,7 @@ static const unsigned partialfc__boundary_task__field_indices_by_name[] = {
 static const ProtobufCIntRange partialfc__boundary_task__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor =
 {
@@ -5663,7 +5741,7 @@ const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor =
   "Partialfc__BoundaryTask",
   "partialfc",
   sizeof(Partialfc__BoundaryTask),
-  9,
+  10,
   partialfc__boundary_task__field_descriptors,
   partialfc__boundary_task__field_indices_by_name,
   1,  partialfc__boundary_task__number_ranges,

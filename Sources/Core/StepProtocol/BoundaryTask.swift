@@ -27,7 +27,13 @@ public struct BoundaryTask: Sendable, Hashable, Codable {
         case classes(ClassOperation)
         /// Make everything up to `step` durable; receivers also complete the copies of these moves, durably.
         case handOver([SliceMove])
+        /// Owners are lost: whoever keeps copies of their slices (`to`) loads them, does the steps of its log again on them, and says
+        /// whether they are whole. Nothing changes before the map does.
+        case promote([SliceMove])
     }
+
+    /// Whether it asks whether lost slices can be made from their copies: it is announced, and not decided.
+    var isPromotion: Bool { if case .promote = kind { true } else { false } }
 
     public init(number: Int, step: Int, kind: Kind) {
         self.number = number

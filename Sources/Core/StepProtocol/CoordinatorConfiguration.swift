@@ -64,6 +64,12 @@ public struct CoordinatorConfiguration: Sendable {
     public var onNotFinite = NotFinitePolicy.stop
     /// Slices on their way at the same time.
     public var movesAtOnce = 4
+    /// Copies of every slice: 1, or 2 with a second one at another shard.
+    public var copies = 1
+    /// How long after its lease an owner is taken for lost, so that its slices go to those who keep their copies.
+    public var promoteAfter = Duration.seconds(30)
+    /// The run waits while any slice has fewer copies than this.
+    public var minimumCopies = 1
     /// The run pauses once this many steps are committed; 0: it does not.
     public var pauseAfter = 0
     public var origin: Origin?

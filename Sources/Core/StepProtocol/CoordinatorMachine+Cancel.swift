@@ -19,6 +19,7 @@ extension CoordinatorMachine {
             // Copies that are complete stay with their receivers, and are dropped with the next plan.
             return decide(.moves(record.moves.filter { !moves.contains($0) })) + [event] + abandonTask()
         case .classes(let operation): return cancel(operation)
+        case .promote: return [.refuseOperator("lost slices are made from their copies, which changes nothing else")]
         case .skip:
             return [
                 .refuseOperator(

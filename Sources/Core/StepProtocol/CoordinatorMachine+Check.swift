@@ -43,6 +43,9 @@ extension CoordinatorMachine {
             let strangers = Set(live.keys).symmetricDifference(record.members.keys).sorted()
             return "\(strangers) are members here or in the record, not in both"
         }
+        for (slice, keeper) in record.keepers where !isOlder && !record.owners.values.contains(keeper) {
+            return "shard-\(keeper) keeps a copy of \(slice) and owns nothing"
+        }
         var moved: Set<SliceName> = []
         for move in record.moves {
             if !moved.insert(move.slice).inserted { return "\(move.slice) moves twice" }
@@ -68,7 +71,9 @@ extension CoordinatorMachine {
             if let silent = owners.first(where: { !isAlive($0) }) { return "\(id) is computed without \(silent)" }
             if record.failure != nil { return "\(id) is computed, and the run has failed" }
         case .task(let task):
-            if record.task != task { return "task \(task.number) is announced, decided is \(record.task as Any)" }
+            if !task.isPromotion, record.task != task {
+                return "task \(task.number) is announced, decided is \(record.task as Any)"
+            }
         case .finishing(let writer):
             if record.task != nil { return "the run ends while a task is decided" }
             if let writer, live[writer] == nil { return "\(writer) writes the results and is gone" }

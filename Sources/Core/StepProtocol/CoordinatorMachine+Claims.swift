@@ -71,6 +71,7 @@ extension CoordinatorMachine {
             let mine = Set(record.owners.filter { $0.value == member.number }.keys)
             let isOfOtherClasses = held.receivedClassVersion.map { $0 < classVersion } ?? false
             let missing = mine.subtracting(held.owned).subtracting(isOfOtherClasses ? [] : held.copies)
+                .subtracting(held.kept)
             if let first = missing.min() {
                 let others = missing.count > 1 ? " and \(missing.count - 1) more" : ""
                 if held.copies.contains(first) {

@@ -191,7 +191,8 @@ extension CoordinatorMachine {
         }
         if newcomer.state.hasSlices { return nil }
         if let restarted = shards.first(where: { record.members[$0]?.endpoint == newcomer.endpoint }) {
-            return restarted
+            // An empty directory never answers for steps that it has not.
+            return keepsCopies && newcomer.state.logsSteps && owns(restarted) && isUnderWay ? nil : restarted
         }
         guard !newcomer.state.logsSteps else { return nil }
         return shards.first { owns($0) && !isAlive($0) && live[$0]?.logsSteps == false }
@@ -245,7 +246,7 @@ extension CoordinatorMachine {
         var report = report
         if report.past != 0, report.past != record.pasts.present {
             // It was on its way while the cluster went back, or the shard has yet to go back.
-            (report.durable, report.received) = (-1, [:])
+            (report.durable, report.received, report.kept) = (-1, [:], [:])
         }
         live[member]?.report = report
         noteSilence(of: member, report)
@@ -295,6 +296,7 @@ extension CoordinatorMachine {
         if owns(member) {
             let owned = slices(of: member)
             text += "; it owns \(Count.slices(owned.centers.count, owned.dense.count)), and is waited for"
+            if keepsCopies { text += " for \(configuration.promoteAfter)" }
         }
         let event = Action.event(level, text)
         switch member.role {

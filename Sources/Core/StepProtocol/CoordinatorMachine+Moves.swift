@@ -21,9 +21,10 @@ extension CoordinatorMachine {
     var shardMap: [Plan.Shard] {
         owners.map { member in
             let owned = slices(of: member)
+            let kept = copies(at: member)
             return Plan.Shard(
                 shard: member, endpoint: record.members[member]?.endpoint ?? "", slices: owned.centers,
-                denseSlices: owned.dense)
+                denseSlices: owned.dense, kept: kept.centers, keptDense: kept.dense)
         }
     }
 
@@ -32,7 +33,8 @@ extension CoordinatorMachine {
     var activeMoves: [SliceMove] {
         switch record.task?.kind {
         case .restore, .classes: []
-        case .skip, .check, .checkpoint, .handOver, nil: Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
+        case .skip, .check, .checkpoint, .handOver, .promote, nil:
+            Array(record.moves.prefix(max(1, configuration.movesAtOnce)))
         }
     }
 
@@ -98,7 +100,7 @@ extension CoordinatorMachine {
             owners[move.slice] = move.to.number
             live[move.to]?.unchecked = nil  // what it held when it joined was of a shard without slices
         }
-        var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
+        var actions = assign(owners)
         actions += decide(.moves(record.moves.filter { !moves.contains($0) }))
         let text = moves.map { "\($0.slice) to \($0.to)" }.joined(separator: ", ")
         actions += [.event(.info, "after step \(committed): \(text)")]

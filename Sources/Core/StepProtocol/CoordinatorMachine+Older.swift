@@ -168,7 +168,7 @@ extension CoordinatorMachine {
 
     private mutating func adopt(_ owners: [SliceName: Int], _ held: [ShardHoldings], past: UInt64?) -> [Action] {
         let version = max(record.mapVersion, held.map(\.mapVersion).max() ?? 0)
-        var actions = decide(.map(version: version + 1, owners: owners))
+        var actions = assign(owners, above: version)
         // A task that shards have gone beyond was done or replaced.
         if let task = record.task, task.number < highestTask { actions += endTask() }
         if !record.moves.isEmpty { actions += decide(.moves([])) }

@@ -114,6 +114,10 @@ extension CoordinatorMachine {
             return [.refuseOperator("there is no \(member)")]
         }
         if isAlive(member) { return [.refuseOperator("\(member) is alive; use drain")] }
+        if owns(member), mayPromote([member]) == nil {
+            copies.givenUp.insert(member)
+            return [.event(.warning, "\(member) is given up; its slices go to those who keep their copies")]
+        }
         if !owns(member) {
             live[member] = nil
             return decide(.gone(member)) + [.event(.info, "\(member) is given up; it owned nothing")]
@@ -128,8 +132,7 @@ extension CoordinatorMachine {
             owners[move.slice] = move.to.number
         }
         live[member] = nil
-        var actions = decide(.map(version: record.mapVersion + 1, owners: owners))
-        actions += decide(.gone(member))
+        var actions = assign(owners) + decide(.gone(member))
         actions += [.event(.warning, "\(member) is given up; its slices go to the others")]
         return actions + replan() + goBack(to: checkpoint)
     }

@@ -5,12 +5,15 @@ extension CoordinatorMachine {
     public func status(at now: Duration) -> CoordinatorStatus {
         let members = live.keys.sorted().map { describe($0, now) }
         var pending: [MemberID] = []
-        if let task = record.task { pending = participants(of: task).filter { acknowledged[$0] == nil } }
+        var task = record.task
+        if case .task(let announced) = activity { task = announced }
+        if let task { pending = participants(of: task).filter { acknowledged[$0] == nil } }
         return CoordinatorStatus(
-            current: id, job: jobStatus, committed: committed, safe: safe, totalSteps: configuration.totalSteps,
+            current: id, copies: copyStatus, job: jobStatus, committed: committed, safe: safe,
+            totalSteps: configuration.totalSteps,
             mapVersion: record.mapVersion, classVersion: classVersion,
             pendingOperations: record.operations.dropFirst(classVersion).map(\.operation), activity: activity,
-            taskPending: pending, task: record.task, taskFailures: taskFailures, order: orders.last,
+            taskPending: pending, task: task, taskFailures: taskFailures, order: orders.last,
             isPaused: record.isPaused, isStopping: record.isStopping,
             exchange: configuration.exchange, members: members,
             moves: record.moves.map {

@@ -10,7 +10,8 @@ extension CoordinatorMachine {
         if activity == .train, isPrepared(now) { actions += commit(now) }
         if activity == .train { actions += judgeFailure(now) }
         if activity == .train { actions += leaveOutWhoIsStuck(now) }
-        if case .task = activity, owners.contains(where: { live[$0]?.unchecked != nil }) {
+        if isPromotionOver || isHeldUp && canReplaceLostOwners(now) { state = .waiting(reason: "") }
+        if case .task(let task) = activity, !task.isPromotion, owners.contains(where: { live[$0]?.unchecked != nil }) {
             state = .waiting(reason: "")  // whoever lost its state cannot do the task
         }
         if isAtEnd, let loser = shardBehindTheEnd {
@@ -28,7 +29,11 @@ extension CoordinatorMachine {
                 actions += divide()
                 if case .wait = activity {} else { break }
             }
-            let reason = isOlder ? nil : obstacle
+            if let promoted = promoteKeepers(now) {
+                actions += promoted + completeTask(now)
+                continue
+            }
+            let reason = isOlder ? nil : obstacle(now)
             if reason == nil {
                 switch isOlder ? makeGood() : reconcile() {
                 case .none: break
@@ -41,6 +46,10 @@ extension CoordinatorMachine {
                 }
                 if retryAt == nil, let task = record.task {
                     actions += turn(to: .task(task)) + completeTask(now)
+                    continue
+                }
+                if record.task == nil, let appointed = appointKeepers() {
+                    actions += appointed
                     continue
                 }
                 if record.task == nil, let taken = takeUpJob() {
@@ -105,7 +114,7 @@ extension CoordinatorMachine {
     }
 
     /// Why nothing can be done now, or nil.
-    private var obstacle: String? {
+    private func obstacle(_ now: Duration) -> String? {
         if record.owners.isEmpty {
             let missing = configuration.expectedShards - shards.count(where: isAlive)
             return "waiting for \(missing) of \(configuration.expectedShards) shards"
@@ -115,23 +124,27 @@ extension CoordinatorMachine {
         if silent.count == 1 {
             let endpoint = record.members[first]?.endpoint ?? ""
             if let goodbye = live[first]?.goodbye, !goodbye.isEmpty {
-                return "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(refusal(of: first))"
+                return
+                    "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(remedy(silent, now))"
+                    + refusal(of: first)
             }
             return
-                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(refusal(of: first))"
+                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(remedy(silent, now))"
+                + refusal(of: first)
         }
         let names = silent.map { member in
             let goodbye = live[member]?.goodbye ?? ""
             return goodbye.isEmpty ? "\(member)" : "\(member) (\(goodbye))"
         }.joined(separator: ", ")
         let refused = silent.map(refusal).joined()
-        return "\(names) do not answer; step \(id.step) waits for them to return\(refused)"
+        return "\(names) do not answer; step \(id.step) waits for them to return\(remedy(silent, now))\(refused)"
     }
 
     /// Why no attempt can begin now, or nil.
     private var pause: String? {
         if let taskProblem, retryAt != nil { return "tried again in a moment: \(taskProblem)\(alternative)" }
         if let jobObstacle { return jobObstacle }
+        if let lackOfCopies { return lackOfCopies }
         let needed = max(1, hasStarted ? 1 : configuration.minimumWorkers)
         let present = workers.count(where: isAlive)
         if present < needed { return "waiting for \(Count.of(needed - present, "more worker"))" }

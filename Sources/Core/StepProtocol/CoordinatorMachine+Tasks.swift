@@ -6,7 +6,7 @@ extension CoordinatorMachine {
     static func mustHappen(_ kind: BoundaryTask.Kind) -> Bool {
         switch kind {
         case .skip, .restore, .classes: true
-        case .check, .checkpoint, .handOver: false
+        case .check, .checkpoint, .handOver, .promote: false
         }
     }
 
@@ -32,6 +32,7 @@ extension CoordinatorMachine {
     func participants(of task: BoundaryTask) -> [MemberID] {
         switch task.kind {
         case .handOver(let moves): Set(owners + moves.map(\.to)).sorted()
+        case .promote(let moves): Set(moves.map(\.to)).sorted()
         case .checkpoint: owners + (jobs.writer.map { [$0] } ?? [])
         case .skip, .restore, .check, .classes: owners
         }
@@ -65,6 +66,7 @@ extension CoordinatorMachine {
             actions = [.event(.error, "\(task.kind.name) after step \(task.step) failed: \(message)")]
         }
         if case .checkpoint = task.kind { return actions + endTask() }
+        if case .promote = task.kind { return actions + noteDamage(message, now) }
         taskProblem = message
         retryAt = now + max(.seconds(2), configuration.unresponsiveBackoff)
         guard Self.mustHappen(task.kind) else { return actions + endTask() }
@@ -109,6 +111,7 @@ extension CoordinatorMachine {
                 + decide(.map(version: record.mapVersion + 1, owners: record.owners)) + endTask()
                 + [.event(.info, "class operation \(version) is done after step \(committed)")]
         case .handOver(let moves): return handOver(moves) + endTask()
+        case .promote(let moves): return promote(moves, now)
         }
     }
 
@@ -205,6 +208,7 @@ extension BoundaryTask.Kind {
         case .check: "check"
         case .classes: "classes"
         case .handOver: "handOver"
+        case .promote: "promote"
         }
     }
 }

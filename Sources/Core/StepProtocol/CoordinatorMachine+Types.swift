@@ -188,7 +188,23 @@ public struct CoordinatorStatus: Sendable {
         public var ranks: [MemberID?]
     }
 
+    /// How many slices have a second copy, and what a loss would cost now.
+    public struct Copies: Sendable, Hashable {
+        /// Copies that there should be of every slice.
+        public var wanted: Int
+        public var slices: Int
+        /// Slices with a second copy that counts.
+        public var complete: Int
+        /// The oldest step that a copy would be made current from, and the steps since.
+        public var oldest: Int?
+        public var stepsToReplay: Int?
+        /// Of the last steps, the median.
+        public var secondsPerStep: Double?
+    }
+
     public var current: StepID
+    /// Nil in a run that keeps one copy of each slice.
+    public var copies: Copies?
     /// Nil in a run without jobs, and while there is none.
     public var job: Job?
     public var committed: Int

@@ -110,6 +110,7 @@ public struct CoordinatorMachine: Sendable {
     var stepsSinceShares = 0
     /// Whether it was said that the run is over.
     var hasSaidFinished = false
+    var copies = Copies()
 
     /// - Parameters:
     ///   - record: what an earlier coordinator of this cluster decided; nil for a new cluster.
@@ -160,6 +161,7 @@ public struct CoordinatorMachine: Sendable {
         // Often enough that a longer gap between events means that this process slept, not that nothing happened.
         if live.values.contains(where: \.isAlive) { consider(lastEvent + configuration.lease / 4) }
         for (_, member) in live where member.isAlive { consider(member.lastHeard + configuration.lease) }
+        if let nextPromotion { consider(nextPromotion) }
         if let every = configuration.checkpointEvery, activity == .train || record.task != nil {
             consider(max(lastCheckpointTime + every, lastEvent + configuration.lease))
         }

@@ -9,6 +9,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public var mapVersion = 0
     /// The shard that owns each slice, by its number; empty before the first map.
     public var owners: [SliceName: Int] = [:]
+    /// The shard that keeps a second copy of each slice, by its number; missing: none does.
+    public var keepers: [SliceName: Int] = [:]
     /// Shards and workers that were not given up.
     public var members: [MemberID: MemberRecord] = [:]
     /// The numbers that the next new shard and worker get.
@@ -114,6 +116,8 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         /// What is known of the attempts that the last committed steps are of is this.
         case attempts([StepID])
         case map(version: Int, owners: [SliceName: Int])
+        /// Who keeps second copies. Always with a new map.
+        case keepers([SliceName: Int])
         case member(MemberID, MemberRecord)
         case gone(MemberID)
         case moves([SliceMove])
@@ -154,6 +158,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
             attempts.append(id)
         case .attempts(let attempts): self.attempts = attempts
         case .map(let version, let owners): (mapVersion, self.owners) = (version, owners)
+        case .keepers(let keepers): self.keepers = keepers
         case .member(let member, let record):
             members[member] = record
             switch member.role {

@@ -61,12 +61,29 @@ public struct Plan: Sendable, Hashable {
         public var slices: SliceSet
         /// The dense slices (backbone parameters) it owns.
         public var denseSlices: SliceSet
+        /// The slices of other shards that it keeps a second copy of. It gets the gradients of the dense ones too.
+        public var kept: SliceSet
+        public var keptDense: SliceSet
 
-        public init(shard: MemberID, endpoint: String, slices: SliceSet, denseSlices: SliceSet) {
+        public init(
+            shard: MemberID, endpoint: String, slices: SliceSet, denseSlices: SliceSet, kept: SliceSet = [],
+            keptDense: SliceSet = []
+        ) {
             self.shard = shard
             self.endpoint = endpoint
             self.slices = slices
             self.denseSlices = denseSlices
+            self.kept = kept
+            self.keptDense = keptDense
+        }
+
+        /// The slices that it owns.
+        public var names: Set<SliceName> { Self.names(slices, denseSlices) }
+        /// Those that it keeps a copy of.
+        public var keptNames: Set<SliceName> { Self.names(kept, keptDense) }
+
+        private static func names(_ slices: SliceSet, _ dense: SliceSet) -> Set<SliceName> {
+            Set(slices.numbers.map(SliceName.centers) + dense.numbers.map(SliceName.dense))
         }
     }
 
@@ -127,11 +144,24 @@ public struct Plan: Sendable, Hashable {
             if exceeds(shard.denseSlices.bounds, denseSliceCount) {
                 return "dense slices \(shard.denseSlices) of \(denseSliceCount) for \(shard.shard)"
             }
+            if exceeds(shard.kept.bounds, sliceCount) || exceeds(shard.keptDense.bounds, denseSliceCount) {
+                return "copies of slices \(shard.kept) and dense slices \(shard.keptDense) at \(shard.shard)"
+            }
         }
         for move in moves where !(0..<(move.slice.isDense ? denseSliceCount : sliceCount)).contains(move.slice.number) {
             return "a move of \(move.slice)"
         }
         return nil
+    }
+
+    /// The shard that keeps a second copy of a slice; nil if none does.
+    public func keeper(of slice: SliceName) -> MemberID? {
+        shards.first { (slice.isDense ? $0.keptDense : $0.kept).contains(slice.number) }?.shard
+    }
+
+    /// The shard that owns a slice; nil if none does.
+    func owner(of slice: SliceName) -> MemberID? {
+        shards.first { (slice.isDense ? $0.denseSlices : $0.slices).contains(slice.number) }?.shard
     }
 
     /// Whether the committed step is of this attempt, as far as that is known.

@@ -49,6 +49,48 @@ public enum Rebalance {
         return planned
     }
 
+    /// Who keeps a second copy of each slice: shards about equally, each on another host than the owner if there is one. Keepers
+    /// stay who they are as long as that holds: a copy is costly to make.
+    ///
+    /// - Parameters:
+    ///   - current: the keepers so far.
+    ///   - owners: of every slice.
+    ///   - candidates: the shards that may keep copies, and the host of each.
+    /// - Returns: no keeper for a slice that only its owner could keep.
+    public static func keepers(
+        current: [SliceName: Int], owners: [SliceName: Int], candidates: [Int: String]
+    ) -> [SliceName: Int] {
+        guard candidates.count > 1 else { return [:] }
+        var keepers: [SliceName: Int] = [:]
+        for isDense in [false, true] {
+            let slices = owners.keys.filter { $0.isDense == isDense }.sorted()
+            // One more than the equal share may stay where it is.
+            let limit = (slices.count + candidates.count - 1) / candidates.count + 1
+            var load: [Int: Int] = [:]
+            func fitting(_ slice: SliceName) -> [Int] {
+                let others = candidates.keys.filter { $0 != owners[slice] }
+                let host = owners[slice].flatMap { candidates[$0] }
+                let elsewhere = others.filter { candidates[$0] != host }
+                return (elsewhere.isEmpty ? others : elsewhere).sorted()
+            }
+            for slice in slices {
+                guard let keeper = current[slice], fitting(slice).contains(keeper), load[keeper] ?? 0 < limit else {
+                    continue
+                }
+                keepers[slice] = keeper
+                load[keeper, default: 0] += 1
+            }
+            for slice in slices where keepers[slice] == nil {
+                guard let keeper = fitting(slice).min(by: { (load[$0] ?? 0, $0) < (load[$1] ?? 0, $1) }) else {
+                    continue
+                }
+                keepers[slice] = keeper
+                load[keeper, default: 0] += 1
+            }
+        }
+        return keepers
+    }
+
     private static func moves(_ owners: [SliceName: Int], _ shards: [Int]) -> [SliceMove] {
         var held = Dictionary(grouping: owners.keys.sorted(), by: { owners[$0] ?? -1 })
         let (share, rest) = owners.count.quotientAndRemainder(dividingBy: shards.count)

@@ -11,6 +11,9 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
     public var denseSlices: SliceSet
     public var received: SliceSet
     public var receivedDense: SliceSet
+    /// The slices of others that it keeps a second, complete copy of, which its log makes current.
+    public var keptSlices: SliceSet
+    public var keptDense: SliceSet
     /// The slice map that these are of.
     public var mapVersion: Int
     /// Operations on the classes that what it owns has seen.
@@ -28,7 +31,8 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
 
     public init(
         place: String = "", identity: UInt64 = 0, slices: SliceSet = [], denseSlices: SliceSet = [],
-        received: SliceSet = [], receivedDense: SliceSet = [], mapVersion: Int = 0, classVersion: Int = 0,
+        received: SliceSet = [], receivedDense: SliceSet = [], kept: SliceSet = [], keptDense: SliceSet = [],
+        mapVersion: Int = 0, classVersion: Int = 0,
         receivedClassVersion: Int? = nil, past: UInt64 = 0, lastTask: Int = 0, isSynced: Bool = true,
         recent: [StepID] = []
     ) {
@@ -38,6 +42,8 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
         self.denseSlices = denseSlices
         self.received = received
         self.receivedDense = receivedDense
+        keptSlices = kept
+        self.keptDense = keptDense
         self.mapVersion = mapVersion
         self.classVersion = classVersion
         self.receivedClassVersion = receivedClassVersion
@@ -58,5 +64,10 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
     /// Every slice that it has a complete copy of.
     public var copies: Set<SliceName> {
         Set(received.numbers.map(SliceName.centers) + receivedDense.numbers.map(SliceName.dense))
+    }
+
+    /// Every slice of another shard that it keeps a copy of.
+    public var kept: Set<SliceName> {
+        Set(keptSlices.numbers.map(SliceName.centers) + keptDense.numbers.map(SliceName.dense))
     }
 }

@@ -29,6 +29,7 @@ extension ShardMachine {
             ownsSlices = mine != nil
             owned = mine?.names ?? []
             copies.subtract(owned)
+            kept.subtract(owned)
         }
         if case .task(let task) = plan.activity { return actions + begin(task, mine) }
         if plan.id > current && plan.id.step == committed + 1 && plan.committed == committed {
@@ -44,7 +45,7 @@ extension ShardMachine {
     private func isFit(for plan: Plan, _ mine: Plan.Shard?) -> Bool {
         // Before the first step, with the classes of the beginning, a slice that is nowhere has its initial values.
         let isBeginning = max(plan.committed, committed) == -1 && plan.classVersion == 0
-        if !isBeginning, let mine, !mine.names.isSubset(of: owned.union(copies)) { return false }
+        if !isBeginning, let mine, !mine.names.isSubset(of: owned.union(copies).union(kept)) { return false }
         if case .task(let task) = plan.activity {
             switch task.kind {
             case .restore: return true
@@ -77,6 +78,9 @@ extension ShardMachine {
         case .restore(let checkpoint):
             isReady = checkpoint != nil || hasItsSlices
             isDone = false  // whoever owns nothing may still have logged something
+        case .promote(let moves):
+            isDone = !moves.contains { $0.to == member }
+            isReady = true  // whatever step it is at
         case .check, .checkpoint, .classes: break
         }
         guard isReady else { return [] }
@@ -100,7 +104,7 @@ extension ShardMachine {
         case .skip: committed == task.step
         // One that has adopted another map since has not loaded this one's slices.
         case .restore: committed == task.step && (mapVersion == nil || mapVersion == plan?.mapVersion)
-        case .check, .checkpoint, .classes, .handOver: true
+        case .check, .checkpoint, .classes, .handOver, .promote: true
         }
     }
 
@@ -117,12 +121,12 @@ extension ShardMachine {
             (committed, transfersThisStep) = (task.step, 0)
             if let runningMap {
                 (mapVersion, ownsSlices) = (runningMap.version, runningMap.mine != nil)
-                (owned, copies) = (runningMap.mine?.names ?? [], [])
+                (owned, copies, kept) = (runningMap.mine?.names ?? [], [], [])
             }
         case .skip: (committed, transfersThisStep) = (task.step, 0)
         case .restore(nil): (committed, transfersThisStep, copies) = (task.step, 0, [])
         case .handOver(let moves): for move in moves where move.to == member { copies.insert(move.slice) }
-        case .check, .checkpoint, .classes: break
+        case .check, .checkpoint, .classes, .promote: break
         }
         return [.acknowledge(number: number, outcome)] + actUnless(number)
     }
@@ -137,12 +141,6 @@ extension ShardMachine {
         completedCopies = max(completedCopies, task)
         guard case .task(let wanted)? = plan?.activity, wanted.number == task, lastTask.number < task else { return [] }
         return act()
-    }
-}
-
-extension Plan.Shard {
-    fileprivate var names: Set<SliceName> {
-        Set(slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense))
     }
 }
 

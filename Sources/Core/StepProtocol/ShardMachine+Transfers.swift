@@ -31,7 +31,8 @@ extension ShardMachine {
         guard let plan, let mapVersion, request.term == plan.id.term, request.mapVersion == mapVersion else {
             return false
         }
-        return plan.moves.contains { $0.from == member && $0.slice == request.slice }
+        if plan.moves.contains(where: { $0.from == member && $0.slice == request.slice }) { return true }
+        return plan.keeper(of: request.slice) != nil && owned.contains(request.slice)
     }
 
     /// Records are small and needed to keep up; chunks must not show an update that may be undone, nor take more of a

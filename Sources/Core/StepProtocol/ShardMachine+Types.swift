@@ -18,6 +18,8 @@ extension ShardMachine {
         case taskDone(number: Int, TaskOutcome)
         /// The copies that the task with this number hands over are complete (`SliceReceiver.Action.complete`).
         case copiesComplete(task: Int)
+        /// The slices of others that the shell keeps a second, complete copy of have changed.
+        case kept(Set<SliceName>)
         /// Another shard asks for a part of a slice that it receives.
         case transfer(Peer, TransferRequest)
         /// `nextDeadline` has passed.

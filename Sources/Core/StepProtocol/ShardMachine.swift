@@ -20,6 +20,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     /// The slices that the shell has, and those of which it has copies that were handed over, whatever the map says.
     var owned: Set<SliceName>
     var copies: Set<SliceName>
+    /// Slices of others that the shell has a second copy of, which its log makes current.
+    var kept: Set<SliceName>
 
     private let microBatchCount: Int
     private let maximumWorldSize: Int
@@ -68,7 +70,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         self.member = member
         self.microBatchCount = microBatchCount
         self.committed = committed
-        (owned, copies) = (holdings?.owned ?? [], holdings?.copies ?? [])
+        (owned, copies, kept) = (holdings?.owned ?? [], holdings?.copies ?? [], holdings?.kept ?? [])
         self.transfersPerStep = transfersPerStep
         self.maximumWorldSize = maximumWorldSize
         self.empty = empty
@@ -115,9 +117,15 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         case .plan(let plan): follow(plan) + releaseTransfers()
         case .taskDone(let number, let outcome): finish(number, outcome) + releaseTransfers()
         case .copiesComplete(let task): completeCopies(task)
+        case .kept(let slices): note(kept: slices)
         case .transfer(let peer, let request): transfer(request, to: peer)
         case .tick: []
         }
+    }
+
+    private mutating func note(kept slices: Set<SliceName>) -> [Action] {
+        kept = slices
+        return []
     }
 
     private mutating func noteMovement(_ worker: MemberID) -> [Action] {

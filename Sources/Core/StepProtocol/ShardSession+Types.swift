@@ -67,16 +67,19 @@ extension ShardSession {
         public var lastTask: Int
         /// Complete copies of slices that this shard does not own yet.
         public var handedOver: Set<SliceName>
+        /// Second copies of other shards' slices.
+        public var kept: [SliceName: KeptCopy]
 
         public init(
             microBatchCount: Int, committed: Int = -1, prepared: StepID? = nil, lastTask: Int = 0,
-            handedOver: Set<SliceName> = []
+            handedOver: Set<SliceName> = [], kept: [SliceName: KeptCopy] = [:]
         ) {
             self.microBatchCount = microBatchCount
             self.committed = committed
             self.prepared = prepared
             self.lastTask = lastTask
             self.handedOver = handedOver
+            self.kept = kept
         }
     }
 
@@ -108,6 +111,14 @@ extension ShardSession {
         case step(Machine.Event)
         /// Something about slices on their way here.
         case copy(Receiver.Event)
+        /// Something about second copies of others' slices.
+        case keep(Keeper.Event)
+        /// Another shard's answer, and the request that it answers: one that was asked in another term is worth nothing.
+        case reply(to: TransferRequest, TransferReply<Parcel>)
+        /// The connection to another shard was lost: what was asked is asked again.
+        case unreachable(MemberID)
+        /// Bytes of another shard's answers come in: what was asked is not asked again meanwhile.
+        case moving(MemberID)
         /// The state cannot be trusted.
         case broken(String)
         /// The process is told to end. `mayDrain`: it may hand its slices over first.
@@ -122,6 +133,8 @@ extension ShardSession {
         case step(Machine.Action)
         /// What the receiver asks for; never `complete`.
         case copy(Receiver.Action)
+        /// What the keeper of second copies asks for.
+        case keep(Keeper.Action)
         /// Say hello to the coordinator again, until there is a welcome.
         case greet
         /// The next hello says what `introduction` says now.

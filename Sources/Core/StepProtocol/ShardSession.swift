@@ -8,10 +8,13 @@ public import Cluster
 public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel: Sendable>: Sendable {
     public typealias Machine = ShardMachine<Peer, Payload>
     public typealias Receiver = SliceReceiver<Parcel>
+    public typealias Keeper = SliceKeeper<Parcel>
 
     /// The machine of the steps, and the receiver; nil until what the directory holds is loaded.
     public internal(set) var machine: Machine?
     public internal(set) var receiver: Receiver?
+    /// Second copies of other shards' slices; nil as the receiver is.
+    public internal(set) var keeper: Keeper?
     /// What the shard says of itself in a hello.
     public private(set) var introduction: Introduction
     /// The number that the coordinator has given; nil before the first welcome.
@@ -77,11 +80,13 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
 
     /// When the session wants a `.tick`.
     public var nextDeadline: Duration? {
+        var deadlines = [receiver?.nextDeadline, keeper?.nextDeadline]
         switch departure {
-        case .handedOver: nil
-        case .asked(let deadline): min(deadline, receiver?.nextDeadline ?? deadline)
-        case .none, .wasCalledOff, .draining, .beginningAnew: receiver?.nextDeadline
+        case .handedOver: return nil
+        case .asked(let deadline): deadlines.append(deadline)
+        case .none, .wasCalledOff, .draining, .beginningAnew: break
         }
+        return deadlines.compactMap { $0 }.min()
     }
 
     /// Takes an event and returns what the shell must do, in order.
@@ -102,7 +107,7 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             return fail(problem, isConfiguration ? ExitCode.configuration : ExitCode.misfit)
         case .holds(let state, let version):
             (held, classes.version, isChanged) = (state, version, isChanged || state != held)
-            return []
+            return keep(.owned(state.holdings?.owned ?? []), now)
         case .turnedAway(let code, let message): return turnAway(code, message)
         case .refused(.drained): return handOver()
         case .refused(let code):
@@ -124,13 +129,19 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
         case .gaveUp(let problem): return beginAnew(problem)
         case .step(let event): return step(event, now)
         case .copy(let event): return copy(event, now)
+        case .keep(let event): return keep(event, now)
+        case .reply(let request, let reply):
+            // A slice that moves to the shard that keeps its copy may be asked for by both.
+            return copy(.reply(to: request, reply), now) + keep(.reply(to: request, reply), now)
+        case .unreachable(let owner): return copy(.unreachable(owner), now) + keep(.unreachable(owner), now)
+        case .moving(let owner): return copy(.moving(owner), now) + keep(.moving(owner), now)
         case .broken(let reason): return fail(reason, ExitCode.misfit)
         case .stop(let reason, let mayDrain): return stop(reason, mayDrain, now)
         case .tick:
             if case .asked(let deadline) = departure, deadline <= now {
                 return leave("the coordinator does not answer")
             }
-            return copy(.tick, now)
+            return copy(.tick, now) + keep(.tick, now)
         }
     }
 
@@ -158,7 +169,8 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             held.holdings?.received = []
             held.holdings?.receivedDense = []
             let drops = (receiver?.dropAll() ?? []).map(Action.copy)
-            return actions + [.rename(member)] + drops + begin(Prepared(microBatchCount: count), now)
+            let kept = keeper?.kept ?? [:]
+            return actions + [.rename(member)] + drops + begin(Prepared(microBatchCount: count, kept: kept), now)
         }
     }
 
@@ -170,6 +182,9 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             transfersPerStep: timing.transfersPerStep, empty: empty)
         receiver = Receiver(
             member: member, completedTask: found.lastTask, handedOver: found.handedOver, window: timing.window,
+            retryInterval: timing.retryInterval)
+        keeper = Keeper(
+            member: member, kept: found.kept, lastTask: found.lastTask, window: timing.window,
             retryInterval: timing.retryInterval)
         return [.beat] + resume(now)
     }
@@ -197,7 +212,7 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
         return ShardReport(
             committed: machine.committed, durable: min(durable, machine.committed),
             received: receiver?.received ?? [:], obstacle: obstacle, past: held.holdings?.past ?? 0,
-            prepared: machine.prepared ?? .nothing, waiting: machine.waiting(at: now))
+            prepared: machine.prepared ?? .nothing, waiting: machine.waiting(at: now), kept: keeper?.reported ?? [:])
     }
 
     // MARK: Plans
@@ -226,7 +241,7 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             isChanged = true
         }
         // What the map gives to this shard is taken over before the receiver drops what it does not need any more.
-        return [.follow(plan)] + step(.plan(plan), now) + copy(.plan(plan), now)
+        return [.follow(plan)] + step(.plan(plan), now) + copy(.plan(plan), now) + keep(.plan(plan), now)
     }
 
     /// Whoever has slices learns of operations by tasks and from its log; others ask. After going back, operations of the same number
@@ -263,6 +278,13 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             }
         }
         return actions
+    }
+
+    private mutating func keep(_ event: Keeper.Event, _ now: Duration) -> [Action] {
+        guard keeper != nil else { return [] }
+        let actions = (keeper?.handle(event, at: now) ?? []).map(Action.keep)
+        let kept = Set(keeper?.reported.keys ?? [:].keys)
+        return kept == machine?.kept ? actions : actions + step(.kept(kept), now)
     }
 
     /// What the process ends with (docs/operations.md).

@@ -55,11 +55,13 @@ public struct ShardReport: Sendable, Hashable, Codable {
     public var prepared: StepID?
     /// Whom it waits for in the running attempt.
     public var waiting: ShardWaiting?
+    /// The slices of others that it has a second, complete copy of, and the step from which its log makes each current.
+    public var kept: [SliceName: Int]
 
     public init(
         committed: Int, durable: Int, received: [SliceName: Int] = [:], obstacle: String = "", problem: String = "",
         incidents: Int = 0, lastIncident: String = "", past: UInt64 = 0, prepared: StepID? = nil,
-        waiting: ShardWaiting? = nil
+        waiting: ShardWaiting? = nil, kept: [SliceName: Int] = [:]
     ) {
         self.committed = committed
         self.durable = durable
@@ -71,5 +73,6 @@ public struct ShardReport: Sendable, Hashable, Codable {
         self.past = past
         self.prepared = prepared
         self.waiting = waiting
+        self.kept = kept
     }
 }

@@ -20,8 +20,8 @@ struct SliceCopy: Sendable {
     var outstanding: [TransferRequest.Part: Progress] = [:]
     private var nextChunk = 0
     /// The oldest and the newest step that a chunk is as of.
-    private var oldest = Int.max
-    private var newest = -1
+    private(set) var oldest = Int.max
+    private(set) var newest = -1
     /// Every record up to this step is replayed; nil while chunks are missing.
     private var replayed: Int?
     /// The step that is being replayed.
@@ -37,6 +37,9 @@ struct SliceCopy: Sendable {
 
     /// The step that the whole copy is as of, or nil while its parts are of different steps.
     var completeStep: Int? { replayed.flatMap { $0 >= newest ? $0 : nil } }
+
+    /// Whether every piece there is has been stored.
+    var hasEveryChunk: Bool { storedChunks == chunkCount }
 
     /// When something has to be asked for again.
     var nextDeadline: Duration? {

@@ -165,6 +165,26 @@ public final class DenseShard {
         return [Tensor(norms)]
     }
 
+    /// Sums the pushed gradients of slices that are others', as `dense` does: nothing here changes.
+    ///
+    /// - Parameter pushed: for each rank, its nodes i32 [K,2] and gradients f32 [K, elements of `slices`].
+    /// - Returns: f32, over the elements of `slices`, ascending.
+    /// - Throws: `BackboneError` `invalidPayload` for wrong tensors or nodes.
+    public func sum(of slices: SliceSet, pushed: [[Tensor]]) throws(BackboneError) -> Tensor {
+        let previous = pfc_flush_denormals_enter()
+        defer { pfc_flush_denormals_leave(previous) }
+        return try GradientSum(elements: elementCount(of: slices), microBatchCount: microBatchCount).total(pushed)
+    }
+
+    /// Vectors over the elements of two disjoint sets of slices as one over both, ascending.
+    public func merged(_ a: Tensor, of first: SliceSet, _ b: Tensor, of second: SliceSet) -> Tensor {
+        Self.joined(
+            first.union(second).numbers.map { slice in
+                first.contains(slice)
+                    ? a.rows(localRange(of: slice, in: first)) : b.rows(localRange(of: slice, in: second))
+            }, .f32)
+    }
+
     private func squaredNorms(_ gradient: Tensor) throws(BackboneError) -> [Double] {
         let values = gradient.buffer(Float.self)
         func nonFinite(_ name: String) -> BackboneError {

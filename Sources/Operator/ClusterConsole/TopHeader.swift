@@ -13,6 +13,11 @@ enum TopHeader {
             line.add("\(job.id): \(job.summary)", job.missingRanks.isEmpty ? .plain : .warning)
             lines.append(line)
         }
+        if let copies = view.status.copies {
+            var line = ConsoleLine("copies ", .faint)
+            line.add(copies.summary, copies.complete == copies.slices ? .plain : .warning)
+            lines.append(line)
+        }
         lines += problems(view.status)
         lines.append(ConsoleLine())
         return lines

@@ -13,6 +13,8 @@ extension ClusterStatus {
         public var slices: [[Int]]
         public var classes: [[Int]]
         public var denseSlices: [[Int]]
+        /// Slices of others that it has a second, complete copy of; nil in a run with one copy of each.
+        public var copies: Int?
         /// The step it has committed.
         public var committed: Int
         /// The last step that a power cut cannot take from it.

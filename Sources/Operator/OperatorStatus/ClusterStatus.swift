@@ -54,6 +54,8 @@ public struct ClusterStatus: Codable, Sendable {
     public var isStale: Bool
     /// The job that trains, in a run with `data.kind: external`; nil while there is none.
     public var job: Job?
+    /// Second copies of slices; nil in a run with one copy of each.
+    public var copies: Copies?
     /// The last figures of every evaluation set.
     public var evaluations: [Evaluation]
     /// What the shards do at this step boundary, also while some cannot; nil while there is nothing to do.

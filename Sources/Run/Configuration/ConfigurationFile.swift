@@ -78,6 +78,7 @@ extension RunConfiguration {
                 "head.sampling": "1", "backbone.frozen": "[]", "backbone.dropout": "0",
                 "backbone.compute": "\"f32\"", "backbone.graph": "\"\"",
                 "data.augment": "[]", "schedule.rate": "\"plan\"", "cluster.job_goes_back": "\"ask\"",
+                "cluster.copies": "1", "cluster.promote_after": "30", "cluster.min_copies": "1",
             ]) { $1 }
     }()
 
@@ -92,6 +93,9 @@ extension RunConfiguration {
         if data.augment?.isEmpty == true { data.augment = nil }
         if schedule.rate == "plan" { schedule.rate = nil }
         if cluster.jobGoesBack == "ask" { cluster.jobGoesBack = nil }
+        if cluster.copies == 1 { cluster.copies = nil }
+        if cluster.promoteAfter == 30 { cluster.promoteAfter = nil }
+        if cluster.minCopies == 1 { cluster.minCopies = nil }
         if optimizer.decay == defaults.decay { optimizer.decay = nil }
         guard optimizer.name == defaults.name else { return }
         optimizer.name = nil
@@ -135,6 +139,7 @@ extension RunConfiguration {
         copy.cluster = Cluster()
         // These keys came later: the fingerprints of older runs stay what they were.
         (copy.cluster.shares, copy.cluster.jobGoesBack) = (nil, nil)
+        (copy.cluster.copies, copy.cluster.promoteAfter, copy.cluster.minCopies) = (nil, nil, nil)
         copy.checkpoint = Checkpoint()
         copy.evaluation.every = 0
         return copy

@@ -147,6 +147,16 @@ extension RunConfiguration {
         try require(
             cluster.stuckSeconds == 0 || (1...86_400).contains(cluster.stuckSeconds), "cluster.stuck_seconds",
             "is \(cluster.stuckSeconds), not 0 or in 1...86400")
+        let (copies, least) = (cluster.copies ?? 1, cluster.minCopies ?? 1)
+        try require((1...2).contains(copies), "cluster.copies", "is \(copies); use 1 or 2")
+        try require((1...copies).contains(least), "cluster.min_copies", "is \(least), not in 1...cluster.copies")
+        try require(
+            (0...86_400).contains(cluster.promoteAfter ?? 30), "cluster.promote_after",
+            "is \(cluster.promoteAfter ?? 30), not in 0...86400")
+        try require(
+            copies == 1 || head.exchange != "rows", "cluster.copies",
+            "is \(copies) with head.exchange rows, in which a shard logs nothing of the others' slices; use features or auto"
+        )
         try require(
             ["auto", "manual"].contains(cluster.rebalance), "cluster.rebalance",
             "is \(cluster.rebalance); use auto or manual")

@@ -230,6 +230,12 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var rebalance = "auto"
         /// The most slices that are on their way to another shard at the same time.
         public var movesAtOnce = 4
+        /// Copies of every slice: 1, or 2 with a second one at another shard. Nil is 1.
+        public var copies: Int? = 1
+        /// Seconds after its lease that a shard is waited for before its slices are made from their second copies. Nil is 30.
+        public var promoteAfter: Double? = 30
+        /// The run waits while any slice has fewer copies than this. Nil is 1.
+        public var minCopies: Int? = 1
         /// How micro-batches are divided among workers: `measured`, by the speed that each has shown, or `equal`.
         public var shares: String? = "measured"
         /// Whether a job may begin anew many steps back by itself, `allow`, or an operator is asked, `ask`. Nil is `ask`.

@@ -76,6 +76,10 @@ public struct RunSetup: Sendable {
         switch head.exchange {
         case "auto" where configuration.isExternal:
             (exchange, exchangeReason) = (.features, "features: the network is a job's, which need not hold rows")
+        case "auto" where configuration.cluster.copies ?? 1 > 1:
+            (exchange, exchangeReason) = (
+                .features, "features: every shard's log must be about every slice (cluster.copies)"
+            )
         case "rows": (exchange, exchangeReason) = (.rows, "rows: as configured")
         case "features": (exchange, exchangeReason) = (.features, "features: as configured")
         default:

@@ -20,9 +20,8 @@ extension CoordinatorDatabase {
             for id in ids { try insert(id, db) }
         case .map(let version, let owners):
             try update(db, "map_version = ?", [version])
-            try db.execute(sql: "DELETE FROM slice")
-            let insert = try db.makeStatement(sql: "INSERT INTO slice (kind, number, shard) VALUES (?, ?, ?)")
-            for (slice, shard) in owners { try insert.execute(arguments: [slice.kind, slice.number, shard]) }
+            try replace("slice", with: owners, db)
+        case .keepers(let keepers): try replace("keeper", with: keepers, db)
         case .member(let member, let record):
             try db.execute(
                 sql: """
@@ -97,6 +96,13 @@ extension CoordinatorDatabase {
                 try db.execute(sql: "INSERT INTO pace (worker, seconds) VALUES (?, ?)", arguments: [worker, seconds])
             }
         }
+    }
+
+    /// Makes these the only rows of a table of slices and their shards.
+    private static func replace(_ table: String, with shards: [SliceName: Int], _ db: Database) throws {
+        try db.execute(sql: "DELETE FROM \(table)")
+        let insert = try db.makeStatement(sql: "INSERT INTO \(table) (kind, number, shard) VALUES (?, ?, ?)")
+        for (slice, shard) in shards { try insert.execute(arguments: [slice.kind, slice.number, shard]) }
     }
 
     private static func insert(_ attempt: StepID, _ db: Database) throws {

@@ -31,6 +31,9 @@ extension CoordinatorDatabase {
         for row in try Row.fetchAll(db, sql: "SELECT kind, number, shard FROM slice") {
             record.owners[SliceName(kind: row["kind"], number: row["number"])] = row["shard"]
         }
+        for row in try Row.fetchAll(db, sql: "SELECT kind, number, shard FROM keeper") {
+            record.keepers[SliceName(kind: row["kind"], number: row["number"])] = row["shard"]
+        }
         for row in try Row.fetchAll(db, sql: "SELECT * FROM member") {
             let role: String = row["role"]
             let incarnation: Int64 = row["incarnation"]

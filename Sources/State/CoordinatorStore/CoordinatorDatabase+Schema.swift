@@ -132,6 +132,17 @@ extension CoordinatorDatabase {
         migrator.registerMigration("jobs") { db in
             try db.execute(sql: "ALTER TABLE cluster ADD COLUMN jobs TEXT;")
         }
+        migrator.registerMigration("keepers") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE keeper (
+                        kind TEXT NOT NULL,
+                        number INTEGER NOT NULL,
+                        shard INTEGER NOT NULL,
+                        PRIMARY KEY (kind, number)
+                    ) STRICT, WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }

@@ -12,6 +12,8 @@ struct ShardManifest: Codable {
     var extra = ""
     var owned: [OwnedSlice] = []
     var received: [ReceivedSlice] = []
+    /// Second copies of others' slices; nil in directories of earlier versions.
+    var kept: [KeptSlice]?
     /// Segments of the log before this one do not count.
     var firstSegment = 0
 
@@ -25,7 +27,9 @@ struct ShardManifest: Codable {
 
     /// Names of the files in `snapshots` that are referred to.
     var snapshotFiles: Set<String> {
-        Set(owned.compactMap { $0.source.snapshot?.file } + received.map(\.snapshot.file))
+        Set(
+            owned.compactMap { $0.source.snapshot?.file } + received.map(\.snapshot.file)
+                + (kept ?? []).map(\.snapshot.file))
     }
 
     /// Stems of the logs in `received` that are referred to.

@@ -104,6 +104,7 @@ extension ShardStore {
                 "\(directory): \(late.slice) is kept as of step \(late.source.maxStep), so that step \(step) is gone: restore a checkpoint"
             )
         }
+        try forgetKept(Set(kept.filter { $0.snapshot.maxStep > step }.map(\.slice)))
         // What stays counts as durable afterwards.
         if syncMode != .never { try sync() }
         let fitting = received.filter { $0.snapshot.maxStep <= step }
@@ -148,8 +149,10 @@ extension ShardStore {
         try change { ($0.owned, $0.received) = (owned, received) }
     }
 
-    /// The oldest step whose record is needed to restore what is owned: nothing before it is.
-    public var oldestNeededStep: Int { (owned.map(\.source.minStep).min() ?? newestStep) + 1 }
+    /// The oldest step whose record is needed to restore what is owned, or to make copies current: nothing before it is.
+    public var oldestNeededStep: Int {
+        (min(owned.map(\.source.minStep).min() ?? newestStep, kept.map(\.snapshot.minStep).min() ?? .max)) + 1
+    }
 
     /// Removes the files of the log in which every record is of a step before `step`.
     ///

@@ -58,6 +58,7 @@ extension ShardStore {
             if let extra { manifest.extra = extra }
             manifest.owned = sources.map { OwnedSlice(slice: $0.key, source: $0.value) }
             manifest.received = []
+            manifest.kept = nil
             manifest.mapVersion = mapVersion
             manifest.step = step
             manifest.firstSegment = segment
@@ -67,14 +68,19 @@ extension ShardStore {
     }
 
     /// Changes what is owned, all at once: some slices are taken from kept receipts, some begin with their initial
-    /// values, some are given up.
+    /// values, some are made from second copies that are kept here, some are given up.
     ///
     /// - Parameter step: the last step that is complete; owned slices are as of it.
     /// - Throws: `CenterStoreError`, `.notHeld` if there is no kept copy of an adopted slice. Nothing has changed then.
     public func own(
-        adopting adopted: [SliceName] = [], starting started: [SliceName] = [], dropping dropped: [SliceName] = [],
-        mapVersion: Int, step: Int, extra: String? = nil
+        adopting adopted: [SliceName] = [], starting started: [SliceName] = [], promoting promoted: [SliceName] = [],
+        dropping dropped: [SliceName] = [], mapVersion: Int, step: Int, extra: String? = nil
     ) throws(CenterStoreError) {
+        let copied = kept.filter { promoted.contains($0.slice) }
+        guard copied.count == promoted.count else {
+            throw CenterStoreError(
+                .notHeld, "\(directory): \(promoted) are to be owned, and copies are kept of \(copied.map(\.slice))")
+        }
         var copies: [ReceivedSlice] = []
         for slice in adopted {
             guard let copy = received.first(where: { $0.slice == slice }) else {
@@ -82,13 +88,15 @@ extension ShardStore {
             }
             copies.append(copy)
         }
-        let replaced = Set(adopted + started + dropped)
+        let replaced = Set(adopted + started + promoted + dropped)
         try change { manifest in
             if let extra { manifest.extra = extra }
             manifest.mapVersion = mapVersion
             manifest.step = max(manifest.step, step)
             manifest.owned.removeAll { replaced.contains($0.slice) }
             manifest.received.removeAll { replaced.contains($0.slice) }
+            manifest.kept?.removeAll { replaced.contains($0.slice) }
+            manifest.owned += copied.map { OwnedSlice(slice: $0.slice, source: .snapshot($0.snapshot)) }
             manifest.owned += started.map { OwnedSlice(slice: $0, source: .initial) }
             manifest.owned += copies.map {
                 OwnedSlice(

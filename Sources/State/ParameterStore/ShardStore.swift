@@ -99,6 +99,7 @@ public final class ShardStore: @unchecked Sendable {
                 directory: "\(directory)/received", stem: stem, segmentByteLimit: .max,
                 synced: byteCount.map { LogPosition(segment: 0, offset: $0) })
         }
+        forgetMissingCopies()
         try checkFiles()
         try removeLeftovers()
         try FileIO.remove("\(directory)/manifest.json\(FileIO.temporarySuffix)")
@@ -164,6 +165,7 @@ public final class ShardStore: @unchecked Sendable {
         }
         changed.owned.sort { $0.slice < $1.slice }
         changed.received.sort { $0.slice < $1.slice }
+        changed.kept?.sort { $0.slice < $1.slice }
         do throws(CenterStoreError) { try ChecksummedJSON.write(changed, to: directory + "/manifest.json") } catch {
             // It may have been put in its place, and only that may be unsynced: until another is written either may be found.
             unsettled = changed

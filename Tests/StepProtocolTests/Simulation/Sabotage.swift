@@ -52,6 +52,12 @@ enum Sabotage: String, CaseIterable, Sendable {
     case swapsParts
     /// A job says another step than that of the state it begins with.
     case saysAnotherStep
+    /// A shard drops records of its log that a copy which it keeps needs.
+    case dropsLogBehindCopies
+    /// A shard does not log the gradients of the slices that it keeps copies of.
+    case losesGradientsOfCopies
+    /// A shard comes with an empty disk and the number that was its own.
+    case comesBackEmpty
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }

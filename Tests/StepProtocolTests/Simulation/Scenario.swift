@@ -61,6 +61,8 @@ struct Scenario {
     var goesBack: Bool
     /// Whether the workers are ranks of jobs with a network of their own.
     var hasJobs = false
+    /// Whether every slice has a second copy, and hosts are lost with their disks.
+    var secondCopies = false
     /// Whether the coordinator's database is put back from a copy. What was ordered since is lost.
     var putsDatabaseBack: Bool
     /// Whether the coordinator's database is lost, and made again from what the shards have.
@@ -116,6 +118,16 @@ struct Scenario {
         if jobs.below(4) == 0 { useJobs(&jobs) }
         var loss = KeyedRandom(seed: seed, purpose: .test, 13)
         losesDatabase = loss.below(3) == 0 && logsAll && !losesDisks && !putsDatabaseBack
+        var copies = KeyedRandom(seed: seed, purpose: .test, 14)
+        if copies.below(4) == 0, logsAll { keepCopies() }
+    }
+
+    /// What keeps copies logs its steps, and every shard's log is about every slice.
+    private mutating func keepCopies() {
+        secondCopies = true
+        exchange = .features
+        (losesDisks, putsDatabaseBack, hasCopies, losesDatabase) = (false, false, false, false)
+        shards = max(shards, 2)
     }
 
     /// All of a job's ranks or none: nobody can be left out of it, and nothing that a rank does for ever can be borne.
@@ -156,6 +168,10 @@ struct Scenario {
             var random = KeyedRandom(seed: seed, purpose: .test, 10)
             useJobs(&random)
             (calm, faultInterval) = (17_000, 300)
+        case .dropsLogBehindCopies, .losesGradientsOfCopies, .comesBackEmpty:
+            (durability, hasPowerCuts, hasJobs, takesSnapshots, calm) = (.steps, false, false, true, 17_000)
+            (steps, variesInputs, changesClasses) = (12, false, false)
+            keepCopies()
         default: break
         }
     }
@@ -200,6 +216,10 @@ struct Scenario {
         configuration.writesResults = !hasJobs
         if hasJobs { configuration.job = JobPolicy(setsRate: false, goesBackFreely: true) }
         configuration.sharesAreMeasured = sharesAreMeasured
+        if secondCopies {
+            (configuration.copies, configuration.promoteAfter) = (2, .milliseconds(1_500))
+            if seed % 3 == 0 { configuration.minimumCopies = 2 }
+        }
         return configuration
     }
 
@@ -215,6 +235,6 @@ struct Scenario {
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
             + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), measured shares \(sharesAreMeasured), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
-            + "\(goesBack), database lost \(losesDatabase), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
+            + "\(goesBack), database lost \(losesDatabase), second copies \(secondCopies), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
     }
 }

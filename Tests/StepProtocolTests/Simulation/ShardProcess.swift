@@ -12,6 +12,7 @@ final class ShardProcess {
         case compute(StepID, ShardComputation<Words>, Plan)
         case give(to: Int, TransferRequest)
         case receive(Session.Receiver.Action)
+        case keep(Session.Keeper.Action)
         case adopt([ClassOperation])
         case giveUp
     }
@@ -86,7 +87,7 @@ final class ShardProcess {
             }
             tell(.step(.request(peer, request, from: sender)), simulation)
         case .transfer(let request): tell(.step(.transfer(peer, request)), simulation)
-        case .transferReply(let request, let reply): tell(.copy(.reply(to: request, reply)), simulation)
+        case .transferReply(let request, let reply): tell(.reply(to: request, reply), simulation)
         default: break
         }
     }
@@ -113,20 +114,22 @@ final class ShardProcess {
     }
 
     private func tellWhatIsHeld(_ simulation: Simulation) {
+        tell(.keep(.snapshots(oldest: shell.disk.oldestSnapshot)), simulation)
         tell(.holds(shell.state(of: host), classVersion: shell.classVersion), simulation)
     }
 
     private func carryOut(_ action: Session.Action, _ simulation: Simulation) {
         switch action {
         case .step(let action): carryOut(action, simulation)
-        case .copy(.ask(let owner, let request)):
+        case .copy(.ask(let owner, let request)), .keep(.ask(let owner, let request)):
             let endpoint = machine?.plan?.shards.first { $0.shard == owner }?.endpoint ?? ""
             if let peer = simulation.endpoints[endpoint] {
                 simulation.send(.transfer(request), from: node, to: peer)
             } else {
-                tell(.copy(.unreachable(owner)), simulation)
+                tell(.unreachable(owner), simulation)
             }
         case .copy(let action): enqueue(.receive(action), simulation)
+        case .keep(let action): enqueue(.keep(action), simulation)
         case .greet:
             if scenario.sabotage == .shardDoesNotJoinAgain { return }
             (isGreeted, hellos) = (false, [])  // its next beat joins again
@@ -203,7 +206,7 @@ final class ShardProcess {
         scheduledTick = nil
         for shard in machine?.plan?.shards ?? [] {
             guard let peer = simulation.endpoints[shard.endpoint], simulation.isMoving(node, peer) else { continue }
-            tell(.copy(.moving(shard.shard)), simulation)
+            tell(.moving(shard.shard), simulation)
         }
         tell(.tick, simulation)
     }
@@ -275,7 +278,8 @@ final class ShardProcess {
             case .prepare:
                 let prepared = Session.Prepared(
                     microBatchCount: scenario.microBatches, committed: shell.committed, prepared: shell.prepared,
-                    lastTask: shell.disk.lastTask, handedOver: Set(shell.disk.receipts.keys.map(Toy.name)))
+                    lastTask: shell.disk.lastTask, handedOver: Set(shell.disk.receipts.keys.map(Toy.name)),
+                    kept: shell.keptCopies)
                 tellWhatIsHeld(simulation)
                 tell(.prepared(prepared), simulation)
             case .compute(_, .task(let task), let plan):
@@ -294,6 +298,7 @@ final class ShardProcess {
                 let reply = TransferReply(slice: request.slice, part: request.part, content: content)
                 simulation.send(.transferReply(to: request, reply), from: node, to: peer)
             case .receive(let action): try store(action, simulation)
+            case .keep(let action): try keep(action, simulation)
             case .adopt(let operations):
                 shell.adopt(operations)
                 tellWhatIsHeld(simulation)
@@ -344,6 +349,26 @@ final class ShardProcess {
             try shell.replay(record, on: Toy.index(slice))
             tell(.copy(.stored(slice, .record(after: after))), simulation)
         case .drop(let slice): shell.drop(Toy.index(slice))
+        default: simulation.check(false, "\(name) was given a parcel of the wrong kind")
+        }
+        save()
+    }
+
+    private func keep(_ action: Session.Keeper.Action, _ simulation: Simulation) throws(Violation) {
+        switch action {
+        case .storeChunk(let slice, let index, _, let step, .row(let word)):
+            let version = machine?.plan?.classVersion ?? 0
+            shell.keepChunk(Toy.index(slice), index: index, step: step, word, classVersion: version)
+            tell(.keep(.stored(slice, index: index)), simulation)
+        case .install(let slice):
+            // It may have been given up meanwhile.
+            guard shell.making?.slice == Toy.index(slice) else { break }
+            try shell.install(Toy.index(slice))
+            simulation.feats["copy kept", default: 0] += 1
+            save()
+            tell(.keep(.installed(slice)), simulation)
+        case .discard(let slice): if shell.making?.slice == Toy.index(slice) { shell.making = nil }
+        case .drop(let slice): shell.disk.kept[Toy.index(slice)] = nil
         default: simulation.check(false, "\(name) was given a parcel of the wrong kind")
         }
         save()

@@ -119,7 +119,7 @@ extension Simulation {
 
     private var ownersRun: Bool {
         let numbers = Set(shards.values.filter(isMember).compactMap { $0.member?.number })
-        return (database.record?.owners ?? [:]).values.allSatisfy(numbers.contains)
+        return (database.record?.owners ?? [:]).values.allSatisfy(numbers.union(lostNumbers).contains)
     }
 
     /// After the run: every slice has one owner, in the state of the undisturbed run.
@@ -135,6 +135,8 @@ extension Simulation {
         for slice in 0..<scenario.sliceCount {
             let name = Toy.name(slice)
             let owner = shards.values.first { isMember($0) && $0.member?.number == owners[name] }
+            // It was lost when the run was over.
+            if let number = owners[name], owner == nil, lostNumbers.contains(number) { continue }
             check(owner?.shell.owned.contains(slice) == true, "\(name) is not at shard-\(owners[name] as Any)")
             if let owner {
                 check(

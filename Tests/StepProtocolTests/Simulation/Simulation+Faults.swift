@@ -233,6 +233,25 @@ extension Simulation {
         {
             callOff()
         }
+        if scenario.secondCopies, case .wait(let reason)? = coordinator?.machine.activity,
+            reason.contains("second copies")
+        {
+            // Whoever asks for two copies runs two shards.
+            if hosts.count < 2 { addHost() }
+            tellCoordinator(.rebalance)
+        }
+        for member in lostForEver.sorted()
+        where database.record?.owners.values.contains(member.number) == true
+            && !shards.values.contains(where: { $0.member == member && isMember($0) })
+        {
+            hasLostSteps = true
+            // Without a checkpoint the run begins anew.
+            if coordinator?.machine.checkpoints.isEmpty == true {
+                goBack(to: "", of: -1, "\(member) is lost")
+            } else {
+                orderBack(.forget(member), of: coordinator?.machine.checkpoints.map(\.step).max() ?? -1)
+            }
+        }
         if scenario.putsDatabaseBack || hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine {
             restore(machine)
         }
@@ -261,11 +280,15 @@ extension Simulation {
 
     /// Nobody but the operator may have the cluster go behind a task that it has done.
     func orderToGoBack(to directory: String, of step: Int) {
+        orderBack(.restore(checkpoint: directory, step: step), of: step)
+    }
+
+    private func orderBack(_ order: CoordinatorMachine.Event, of step: Int) {
         guard coordinator != nil else { return }
         hasLostSteps = true
         floor = min(floor, step)
         isOrderedBack = true
-        tellCoordinator(.restore(checkpoint: directory, step: step))
+        tellCoordinator(order)
         isOrderedBack = false
     }
 }

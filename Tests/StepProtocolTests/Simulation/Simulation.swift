@@ -29,6 +29,8 @@ final class Simulation {
         /// The hosts of all shards lose power, and the coordinator's or its process dies.
         case blackout
         case malice
+        /// A host is lost with its disk.
+        case loss
         case calm
         case help
         /// Whoever runs jobs starts one.
@@ -41,7 +43,7 @@ final class Simulation {
             case .manifest: 0
             case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .databaseLoss, .endCopy, .readable,
                 .powerCutAtTheEnd,
-                .blackout, .calm, .malice, .help, .startJob:
+                .blackout, .calm, .malice, .loss, .help, .startJob:
                 nil
             }
         }
@@ -84,6 +86,12 @@ final class Simulation {
     var isTakenOver = false
     /// For jobs.
     var jobRandom: KeyedRandom
+    /// For the loss of hosts.
+    var hostRandom: KeyedRandom
+    /// Numbers of shards whose disks were lost.
+    var lostNumbers: Set<Int> = []
+    /// Shards that are gone with what nobody else has.
+    var lostForEver: Set<MemberID> = []
     /// Draws what malice does.
     var maliceRandom: KeyedRandom
     /// For mischief.
@@ -137,6 +145,7 @@ final class Simulation {
         otherRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 4)
         retryRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 8)
         lossRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 12)
+        hostRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 15)
         if tracing { trace = [] }
     }
 
@@ -167,6 +176,7 @@ final class Simulation {
         queue.insert(.misfortune, at: Int64(random.below(UInt64(scenario.faultInterval))))
         if scenario.hasMischief { queue.insert(.mischief, at: 1_000 + Int64(otherRandom.below(1_000))) }
         if scenario.losesDatabase { queue.insert(.databaseLoss, at: 1_000 + Int64(lossRandom.below(3_000))) }
+        if scenario.secondCopies { queue.insert(.loss, at: 500 + Int64(hostRandom.below(3_000))) }
         if scenario.malice.happens { queue.insert(.malice, at: Int64(maliceRandom.below(1_000))) }
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
             now = time
@@ -223,6 +233,7 @@ final class Simulation {
         case .powerCutAtTheEnd: cutPowerAtTheEnd()
         case .blackout: blackOut()
         case .malice: makeMalice()
+        case .loss: loseHost()
         case .calm: calmDown()
         case .help: help()
         case .startJob:

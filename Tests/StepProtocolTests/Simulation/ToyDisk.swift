@@ -24,6 +24,8 @@ struct ToyDisk {
     var owned: [Int: Snapshot] = [:]
     /// Complete copies that are not owned yet.
     var receipts: [Int: Snapshot] = [:]
+    /// Second copies of other shards' slices.
+    var kept: [Int: Snapshot] = [:]
     var lastTask = 0
     /// The past and the slice map that it is of.
     var past: UInt64 = 0
@@ -64,8 +66,11 @@ struct ToyDisk {
     }
 
     /// Drops the records that no snapshot needs, from the front.
-    mutating func dropLog() {
-        let oldest = owned.values.flatMap(\.steps).min() ?? .max
+    ///
+    /// - Parameter forCopies: whether those of copies are needed.
+    mutating func dropLog(forCopies: Bool = true) {
+        let snapshots = Array(owned.values) + (forCopies ? Array(kept.values) : [])
+        let oldest = snapshots.flatMap(\.steps).min() ?? .max
         let version = owned.values.map(\.classVersion).min() ?? .max
         let needed = log.firstIndex { $0.kind == .classes ? $0.classVersion > version : $0.step > oldest } ?? log.count
         let dropped = min(needed, syncedCount)
@@ -100,6 +105,8 @@ struct ToyDisk {
     }
     /// The newest step of any row in a snapshot: no state before it can be computed.
     var newestSnapshot: Int { owned.values.flatMap(\.steps).max() ?? -1 }
+    /// The oldest step of any row in a snapshot, -1 without one.
+    var oldestSnapshot: Int { owned.values.flatMap(\.steps).min() ?? -1 }
     /// The step that copies were handed over at.
     var newestReceipt: Int { receipts.values.flatMap(\.steps).max() ?? -1 }
 }

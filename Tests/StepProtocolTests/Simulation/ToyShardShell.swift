@@ -28,6 +28,9 @@ struct ToyShardShell {
     private(set) var past: UInt64 = 0
     private var mapVersion = 0
 
+    /// The copy of another shard's slice that is being made.
+    var making: (slice: Int, snapshot: ToyDisk.Snapshot)?
+
     // Of the attempt that is computed.
     private var ranges: [Range<Int>] = []
     private var labels: UInt64 = 0
@@ -83,7 +86,10 @@ struct ToyShardShell {
         return ShardHoldings(
             place: host.endpoint, identity: UInt64(host.index + 1), slices: set(owned, isDense: false),
             denseSlices: set(owned, isDense: true), received: set(received, isDense: false),
-            receivedDense: set(received, isDense: true), mapVersion: logs ? disk.mapVersion : mapVersion,
+            receivedDense: set(received, isDense: true),
+            kept: set(logs ? Array(disk.kept.keys) : [], isDense: false),
+            keptDense: set(logs ? Array(disk.kept.keys) : [], isDense: true),
+            mapVersion: logs ? disk.mapVersion : mapVersion,
             classVersion: classVersion,
             receivedClassVersion: received.compactMap { disk.receipts[$0]?.classVersion }.min(),
             past: logs ? disk.past : past, lastTask: disk.lastTask,
@@ -159,7 +165,7 @@ struct ToyShardShell {
         guard logs else { return }
         disk.owned = [:]
         for slice in owned { disk.owned[slice] = snapshot(slice) }
-        disk.receipts = [:]
+        (disk.receipts, disk.kept) = ([:], [:])
         disk.truncate(after: -2)
     }
 
@@ -258,16 +264,16 @@ struct ToyShardShell {
             }
             return .backward
         case .dense(let payloads):
-            let slices = dense
+            let slices = dense + keptDense(plan)
             let gradients = try assemble(payloads, perBatch: slices.count)
             return .dense(
-                slices.enumerated().map { position, slice in
+                slices.enumerated().compactMap { position, slice in
                     let column = stride(from: position, to: gradients.count, by: slices.count).lazy.map {
                         gradients[$0]
                     }
                     let sum = Toy.fold(column)
                     record?.gradients[Toy.rowCount + slice] = sum
-                    return Toy.mix(9, sum)
+                    return position < dense.count ? Toy.mix(9, sum) : nil
                 })
         case .update(let payload, let learningRate):
             if undo != nil && sabotage == nil { throw Violation("\(name) applies \(id) twice") }
@@ -341,7 +347,7 @@ struct ToyShardShell {
         disk.owned = round
         (round, roundRows) = ([:], 0)
         if !isHasty { disk.sync() }
-        disk.dropLog()
+        disk.dropLog(forCopies: sabotage != .dropsLogBehindCopies)
     }
 
     // MARK: Ownership
@@ -353,6 +359,13 @@ struct ToyShardShell {
         if isFirst { (committed, classVersion) = (plan.committed, plan.classVersion) }
         (round, roundRows) = ([:], 0)
         for slice in slices where !owned.contains(slice) {
+            if copies[slice]?.steps.allSatisfy({ $0 == committed }) == false { copies[slice] = nil }
+            if copies[slice] == nil, let kept = disk.kept[slice] {
+                if let flaw = flaw(ofCopy: slice) { throw Violation(flaw) }
+                words.replaceSubrange(Toy.rows(slice), with: try made(slice))
+                (disk.owned[slice], disk.kept[slice]) = (kept, nil)
+                continue
+            }
             if copies[slice] == nil, committed >= 0 {
                 throw Violation("\(name) is to own \(Toy.name(slice)) after step \(committed) and has no copy of it")
             }
@@ -445,6 +458,11 @@ struct ToyShardShell {
             (copies, round, roundRows, recent) = ([:], [:], 0, [])
             saveEverything()
             try check(&world, plan)
+        case .promote(let moves):
+            for move in moves where "\(move.to)" == name {
+                if let flaw = flaw(ofCopy: Toy.index(move.slice)) { return .failed(message: flaw) }
+                _ = try made(Toy.index(move.slice))
+            }
         case .handOver(let moves):
             // What was logged of a step that was undone says nothing of the slices that come.
             if logs {
@@ -459,6 +477,7 @@ struct ToyShardShell {
             }
         }
         // The word of a checkpoint's files is not kept: it is written again.
+        if case .promote = task.kind { return .done(detail: "") }
         if logs, detail.isEmpty { disk.lastTask = task.number }
         return .done(detail: detail)
     }
@@ -500,7 +519,7 @@ struct ToyShardShell {
         }
         if copies[slice] == nil {
             copies[slice] = ToyDisk.Snapshot(
-                words: repeatElement(0, count: Toy.rowsPerSlice), step: -1, classVersion: classVersion)
+                words: repeatElement(0, count: Toy.rowsPerSlice), step: -2, classVersion: classVersion)
             disk.receipts[slice] = nil
         }
         copies[slice]?.classVersion = classVersion

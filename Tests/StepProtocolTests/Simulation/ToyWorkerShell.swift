@@ -57,7 +57,7 @@ struct ToyWorkerShell {
             return .backpropagate(
                 plan.shards.map { shard in
                     zip(normalizers, features).flatMap { normalizer, feature in
-                        shard.denseSlices.numbers.map {
+                        (shard.denseSlices.numbers + shard.keptDense.numbers).map {
                             Toy.denseGradient(normalizer: normalizer, feature: feature, slice: $0)
                         }
                     }

@@ -435,13 +435,20 @@ struct  Partialfc__ShardHoldings
   size_t n_recent;
   Partialfc__StepID **recent;
   /*
+   * complete second copies of slices of others
+   */
+  size_t n_kept;
+  Partialfc__Range **kept;
+  size_t n_kept_dense;
+  Partialfc__Range **kept_dense;
+  /*
    * 1 + operations on the classes that every copy has seen; 0: it does not say
    */
   uint64_t received_class_version;
 };
 #define PARTIALFC__SHARD_HOLDINGS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_holdings__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0,NULL, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0,NULL, 0,NULL, 0,NULL, 0 }
 
 
 struct  Partialfc__Welcome
@@ -572,10 +579,15 @@ struct  Partialfc__ShardReport
    * absent: it takes no part in an attempt
    */
   Partialfc__ShardWaiting *waiting;
+  /*
+   * second copies that count, and the step from which its log makes each current
+   */
+  size_t n_kept;
+  Partialfc__ShardReport__Received **kept;
 };
 #define PARTIALFC__SHARD_REPORT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__shard_report__descriptor) \
-    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, NULL, NULL }
+    , 0, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, NULL, NULL, 0,NULL }
 
 
 struct  Partialfc__ShardWaiting__Rank
@@ -715,10 +727,17 @@ struct  Partialfc__Plan__Shard
   Partialfc__Range **slices;
   size_t n_dense_slices;
   Partialfc__Range **dense_slices;
+  /*
+   * Slices of others that it keeps second copies of. The gradients of the dense ones follow those of its own in `dense`.
+   */
+  size_t n_kept;
+  Partialfc__Range **kept;
+  size_t n_kept_dense;
+  Partialfc__Range **kept_dense;
 };
 #define PARTIALFC__PLAN__SHARD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__shard__descriptor) \
-    , NULL, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL }
+    , NULL, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 struct  Partialfc__Plan
@@ -826,7 +845,8 @@ typedef enum {
   PARTIALFC__BOUNDARY_TASK__KIND_RESTORE_CHECKPOINT = 6,
   PARTIALFC__BOUNDARY_TASK__KIND_CLASSES = 7,
   PARTIALFC__BOUNDARY_TASK__KIND_HAND_OVER = 8,
-  PARTIALFC__BOUNDARY_TASK__KIND_CHECK = 9
+  PARTIALFC__BOUNDARY_TASK__KIND_CHECK = 9,
+  PARTIALFC__BOUNDARY_TASK__KIND_PROMOTE = 10
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(PARTIALFC__BOUNDARY_TASK__KIND__CASE)
 } Partialfc__BoundaryTask__KindCase;
 
@@ -850,6 +870,10 @@ struct  Partialfc__BoundaryTask
      * could it be done?
      */
     Partialfc__ClassOperation *check;
+    /*
+     * owners are lost: could the copies of their slices take their place?
+     */
+    Partialfc__BoundaryTask__HandOver *promote;
   };
 };
 #define PARTIALFC__BOUNDARY_TASK__INIT \

@@ -1,0 +1,245 @@
+internal import Cluster
+
+/// Second copies of slices: who keeps them, and what becomes of the slices of an owner that is lost.
+extension CoordinatorMachine {
+    /// What is known of copies besides the record.
+    struct Copies: Sendable {
+        /// Owners that the operator has given up: they are not waited for.
+        var givenUp: Set<MemberID> = []
+        /// The map and the shards that keepers were last chosen for.
+        var chosen: (map: Int, candidates: [Int])?
+        /// A copy could not be used: it is not tried again before this.
+        var retryAt: Duration?
+    }
+
+    var keepsCopies: Bool { configuration.copies > 1 }
+
+    /// Whether a slice is something else than its initial values.
+    var isUnderWay: Bool { committed >= 0 || classVersion > 0 || configuration.origin != nil }
+
+    /// The slices of others that a shard keeps copies of.
+    func copies(at member: MemberID) -> (centers: SliceSet, dense: SliceSet) {
+        let kept = record.keepers.filter { $0.value == member.number && record.owners[$0.key] != member.number }.keys
+        return (
+            SliceSet(numbers: kept.filter { !$0.isDense }.map(\.number)),
+            SliceSet(numbers: kept.filter(\.isDense).map(\.number))
+        )
+    }
+
+    /// The step from which its keeper can make its copy of a slice current; nil without a complete copy at a shard that lives.
+    func copyStep(of slice: SliceName) -> Int? {
+        guard let number = record.keepers[slice], record.owners[slice] != number else { return nil }
+        let keeper = MemberID(.shard, number)
+        return isAlive(keeper) && owns(keeper) ? live[keeper]?.report?.kept[slice] : nil
+    }
+
+    // MARK: Choosing
+
+    /// Chooses who keeps copies, if the owners are not those that it was last chosen for. Every owner is there.
+    ///
+    /// Only owners can: whoever owns nothing takes no part in the steps, and has no log of them.
+    mutating func appointKeepers() -> [Action]? {
+        guard keepsCopies, !record.owners.isEmpty else { return nil }
+        let candidates = owners.filter { live[$0]?.logsSteps != false && !isDraining($0) }.map(\.number)
+        if let chosen = copies.chosen, chosen == (record.mapVersion, candidates) { return nil }
+        copies.chosen = (record.mapVersion, candidates)
+        let hosts = candidates.map { number in
+            (number, record.members[MemberID(.shard, number)].map { Self.host($0.endpoint) } ?? "")
+        }
+        let keepers = Rebalance.keepers(
+            current: record.keepers, owners: record.owners,
+            candidates: [Int: String](uniqueKeysWithValues: hosts))
+        guard keepers != record.keepers else { return nil }
+        var actions = decide(.map(version: record.mapVersion + 1, owners: record.owners)) + decide(.keepers(keepers))
+        copies.chosen?.map = record.mapVersion
+        let text =
+            keepers.isEmpty
+            ? "no slice has a second copy: that takes two shards which log their steps"
+            : "second copies of \(keepers.count) slices are kept by \(Count.of(Set(keepers.values).count, "shard"))"
+        actions += [.event(.info, text)]
+        return actions + broadcast()
+    }
+
+    /// The host of an endpoint (`tcp://host:port`).
+    private static func host(_ endpoint: String) -> String {
+        let address = endpoint.split(separator: "/").last.map(String.init) ?? endpoint
+        return address.lastIndex(of: ":").map { String(address[..<$0]) } ?? address
+    }
+
+    /// Why the run waits although every owner is there, or nil.
+    var lackOfCopies: String? {
+        guard keepsCopies, configuration.minimumCopies > 1 else { return nil }
+        let complete = record.owners.keys.count { copyStep(of: $0) != nil }
+        if complete == record.owners.count { return nil }
+        return "waiting for second copies: \(complete) of \(record.owners.count) slices have one (cluster.min_copies)"
+    }
+
+    // MARK: Losing an owner
+
+    private var silentOwners: [MemberID] { owners.filter { !isAlive($0) } }
+
+    private func promotionTime(of member: MemberID) -> Duration {
+        if copies.givenUp.contains(member) { return .zero }
+        return (live[member]?.lastHeard ?? lastEvent) + configuration.lease + configuration.promoteAfter
+    }
+
+    /// When an owner that is silent will be taken for lost, or a copy is tried again.
+    var nextPromotion: Duration? {
+        guard keepsCopies else { return nil }
+        return (silentOwners.map(promotionTime) + [copies.retryAt].compactMap { $0 }).filter { $0 > lastEvent }.min()
+    }
+
+    /// Why the slices of these owners cannot go to those who keep copies of them; nil if they can.
+    func mayPromote(_ lost: [MemberID]) -> String? {
+        if !keepsCopies { return "the run keeps one copy of each slice (cluster.copies)" }
+        let numbers = Set(lost.map(\.number))
+        let lacking = record.owners.filter { numbers.contains($0.value) && copyStep(of: $0.key) == nil }.keys
+        guard let first = lacking.min() else { return nil }
+        let others = lacking.count > 1 ? " and \(lacking.count - 1) more" : ""
+        return "no other shard that is there has a complete copy of \(first)\(others)"
+    }
+
+    /// What comes of the silence of these owners, for the operator.
+    func remedy(_ silent: [MemberID], _ now: Duration) -> String {
+        guard keepsCopies, isUnderWay else { return "" }
+        let them = silent.count == 1 ? "it" : "them"
+        guard let why = mayPromote(silent) else {
+            let its = silent.count == 1 ? "its" : "their"
+            return
+                "; \(its) slices go to those who keep copies of them when nothing was heard for \(configuration.lease + configuration.promoteAfter)"
+        }
+        let checkpoint = newestCheckpoint.map { "the checkpoint \($0.directory) of step \($0.step)" } ?? "a checkpoint"
+        return
+            ", and \(why): bring \(them) back with what was in the directory, or give \(them) up with `coordinator forget \(silent[0])`, which goes back to \(checkpoint)"
+    }
+
+    /// Whether owners are lost, and everything of theirs can be had without them.
+    func canReplaceLostOwners(_ now: Duration) -> Bool {
+        let silent = silentOwners
+        return keepsCopies && !silent.isEmpty && silent.allSatisfy { promotionTime(of: $0) <= now }
+            && (isStateElsewhere || mayPromote(silent) == nil)
+    }
+
+    /// Whether nobody needs what the owners have: everyone loads a checkpoint, or nothing has happened yet.
+    private var isStateElsewhere: Bool {
+        if case .restore(.some)? = record.task?.kind { return true }
+        return !isUnderWay && record.task == nil
+    }
+
+    /// Whether lost owners hold something up that does not end by itself.
+    var isHeldUp: Bool {
+        switch activity {
+        case .task(let task): !task.isPromotion
+        case .finishing: true
+        case .train, .wait, .finished, .failed: false
+        }
+    }
+
+    /// Has the keepers of the slices of owners that are lost load their copies; nil if there is nothing to do, or nothing can be done.
+    mutating func promoteKeepers(_ now: Duration) -> [Action]? {
+        guard keepsCopies, !isOlder else { return nil }
+        let silent = silentOwners
+        guard !silent.isEmpty, silent.allSatisfy({ promotionTime(of: $0) <= now }) else { return nil }
+        if let retryAt = copies.retryAt, retryAt > now { return nil }
+        copies.retryAt = nil
+        if isStateElsewhere { return reassign(silent) }
+        guard mayPromote(silent) == nil else { return nil }
+        let numbers = Set(silent.map(\.number))
+        let moves = record.owners.filter { numbers.contains($0.value) }.keys.sorted().compactMap { slice in
+            record.keepers[slice].map {
+                SliceMove(
+                    slice: slice, from: MemberID(.shard, record.owners[slice] ?? -1), to: MemberID(.shard, $0))
+            }
+        }
+        let names = silent.map { "\($0)" }.joined(separator: ", ")
+        let task = BoundaryTask(
+            number: max(record.nextTask, highestTask + 1), step: committed, kind: .promote(moves))
+        // It changes nothing and is not remembered: what is decided stays so, and has another number.
+        let decided = record.task
+        (acknowledged, taskFailures) = ([:], [:])
+        return decide(.task(task)) + decide(.task(decided))
+            + [.event(.warning, "\(names) is taken for lost: \(moves.count) slices are made from their second copies")]
+            + turn(to: .task(task))
+    }
+
+    /// Everyone loads a checkpoint, or nothing has happened yet: it does not matter who had which slices.
+    private mutating func reassign(_ lost: [MemberID]) -> [Action]? {
+        let numbers = Set(lost.map(\.number))
+        let others = shards.filter { isAlive($0) && !isDraining($0) }.map(\.number)
+        if others.isEmpty { return nil }
+        var owners = record.owners
+        for move in Rebalance.moves(owners: owners.filter { numbers.contains($0.value) }, shards: others) {
+            owners[move.slice] = move.to.number
+        }
+        let actions = disown(lost, owners)
+        guard let task = record.task else { return actions + broadcast() }
+        // Under a new number: who is doing it has begun with the slices of the old map.
+        return actions + begin(task.kind, step: task.step)
+    }
+
+    /// Whether what the announced promotion was for has changed: an owner is back, or a keeper gone.
+    var isPromotionOver: Bool {
+        guard case .task(let task) = activity, case .promote(let moves) = task.kind else { return false }
+        return moves.contains { isAlive($0.from) || !isAlive($0.to) }
+    }
+
+    /// A copy cannot be used. Its keeper says so with its next report, and makes another if the owner comes back.
+    mutating func noteDamage(_ message: String, _ now: Duration) -> [Action] {
+        copies.retryAt = now + max(.seconds(2), configuration.unresponsiveBackoff)
+        (acknowledged, taskFailures) = ([:], [:])
+        state = .waiting(reason: "")
+        for member in shards where message.hasPrefix("\(member):") { live[member]?.report?.kept = [:] }
+        return []
+    }
+
+    /// Every copy is loaded: their keepers are the owners from now on.
+    mutating func promote(_ moves: [SliceMove], _ now: Duration) -> [Action] {
+        (acknowledged, taskFailures) = ([:], [:])
+        state = .waiting(reason: "")
+        var owners = record.owners
+        for move in moves where owners[move.slice] == move.from.number { owners[move.slice] = move.to.number }
+        let lost = Set(moves.map(\.from)).sorted()
+        return disown(lost, owners)
+            + [
+                .event(
+                    .info,
+                    "after step \(committed): \(moves.count) slices of \(lost.map { "\($0)" }.joined(separator: ", ")) are their keepers'"
+                )
+            ]
+            + replanned()
+    }
+
+    /// Gives the slices of lost owners to others.
+    private mutating func disown(_ lost: [MemberID], _ owners: [SliceName: Int]) -> [Action] {
+        var actions = assign(owners)
+        actions += decide(.moves(record.moves.filter { owners[$0.slice] == $0.from.number }))
+        for member in lost where copies.givenUp.remove(member) != nil {
+            live[member] = nil
+            actions += decide(.gone(member))
+        }
+        return actions
+    }
+
+    /// Decides who owns what, in a new map. Whoever owns nothing any more keeps no copies either.
+    ///
+    /// - Parameter version: the newest map that anyone knows.
+    mutating func assign(_ owners: [SliceName: Int], above version: Int = 0) -> [Action] {
+        let actions = decide(.map(version: max(version, record.mapVersion) + 1, owners: owners))
+        let numbers = Set(owners.values)
+        let keepers = record.keepers.filter { owners[$0.key] != $0.value && numbers.contains($0.value) }
+        return keepers == record.keepers ? actions : actions + decide(.keepers(keepers))
+    }
+
+    /// What the status says of copies; nil if there is one of each slice.
+    var copyStatus: CoordinatorStatus.Copies? {
+        guard keepsCopies else { return nil }
+        let steps = record.owners.keys.map { copyStep(of: $0) }
+        let oldest = steps.compactMap { $0 }.min()
+        let seconds = history.suffix(20).map(\.seconds).sorted()
+        let median = seconds.isEmpty ? nil : seconds[seconds.count / 2]
+        let replayed = oldest.map { max(0, committed - $0) }
+        return .init(
+            wanted: configuration.copies, slices: record.owners.count, complete: steps.count { $0 != nil },
+            oldest: oldest, stepsToReplay: replayed, secondsPerStep: median)
+    }
+}

@@ -1,0 +1,251 @@
+public import Cluster
+
+/// Second copies of the slices of other shards, kept on disk for the case that their owners are lost.
+///
+/// Every shard logs the inputs of every step, which change any slice: a copy needs nothing but the slice as it once was, and a log that
+/// reaches back to then. The pieces of a copy may be as of different steps, as those of a snapshot are. A copy counts once the cluster
+/// does not go back behind its newest piece any more. When the shard's own slices have newer snapshots, copies are made anew, so that the
+/// log can be dropped.
+///
+/// One slice is copied at a time. A value without I/O or clock; it never looks into a payload.
+public struct SliceKeeper<Payload: Sendable>: Sendable {
+    public let member: MemberID
+    private let window: Int
+    private let retryInterval: Duration
+    private var plan: Plan?
+    /// The copies that count.
+    public private(set) var kept: [SliceName: KeptCopy]
+    /// What is being copied: its pieces, then the wait until it may count.
+    private var current: (slice: SliceName, copy: SliceCopy, state: Progress)?
+    /// The oldest step that the snapshots of the shard's own slices are of.
+    private var oldestOwn = -1
+    /// The last return to a checkpoint that was seen.
+    private var restoredTask: Int
+    /// No copy is begun before this, after one failed.
+    private var pausedUntil: Duration?
+
+    private enum Progress { case copying, waiting, installing }
+
+    /// - Parameters:
+    ///   - kept: what the directory holds.
+    ///   - window: chunks that may be on their way or being stored.
+    ///   - retryInterval: a request without an answer is repeated, and a copy that failed begun anew, after this.
+    public init(
+        member: MemberID, kept: [SliceName: KeptCopy] = [:], lastTask: Int = 0, window: Int = 4,
+        retryInterval: Duration = .seconds(2)
+    ) {
+        self.member = member
+        self.kept = kept
+        self.window = max(1, window)
+        self.retryInterval = retryInterval
+        restoredTask = lastTask
+    }
+
+    /// Requests under way and payloads being stored, for limits and tests.
+    public var inFlightCount: Int { current?.copy.outstanding.count ?? 0 }
+
+    /// The copies that fit the classes of the newest plan, and the step from which the log makes each current.
+    public var reported: [SliceName: Int] {
+        guard let plan else { return [:] }
+        return kept.filter { $0.value.classVersion == plan.classVersion }.mapValues(\.oldest)
+    }
+
+    /// When the machine wants a `.tick`.
+    public var nextDeadline: Duration? {
+        let deadline = current?.copy.nextDeadline
+        guard let pausedUntil, next != nil else { return deadline }
+        return min(deadline ?? pausedUntil, pausedUntil)
+    }
+
+    /// Takes an event and returns what the shell must do, in order.
+    public mutating func handle(_ event: Event, at now: Duration) -> [Action] {
+        var actions: [Action] = []
+        switch event {
+        case .plan(let plan): actions = follow(plan)
+        case .snapshots(let oldest): oldestOwn = oldest
+        case .reply(to: let request, let reply): actions = receive(reply, to: request, now)
+        case .stored(let slice, let index):
+            guard current?.slice == slice, current?.copy.outstanding[.chunk(index)] == .storing else { break }
+            current?.copy.stored(.chunk(index))
+            if current?.copy.hasEveryChunk == true { current?.state = .waiting }
+        case .installed(let slice):
+            guard let current, current.slice == slice, current.state == .installing else { break }
+            kept[slice] = KeptCopy(
+                oldest: current.copy.oldest, newest: current.copy.newest, classVersion: current.copy.classVersion)
+            self.current = nil
+        case .failed(let slice):
+            guard current?.slice == slice else { break }
+            actions = discard()
+            pausedUntil = now + retryInterval
+        case .unreachable(let owner):
+            if current?.copy.owner == owner { current?.copy.repeatAll(at: now + retryInterval) }
+        case .moving(let owner):
+            if current?.copy.owner == owner { current?.copy.postpone(to: now + retryInterval) }
+        case .lost(let slice): kept[slice] = nil
+        case .owned(let slices): for slice in slices { kept[slice] = nil }
+        case .tick: break
+        }
+        if let pausedUntil, pausedUntil <= now { self.pausedUntil = nil }
+        return actions + goOn(now)
+    }
+
+    // MARK: Plans
+
+    private mutating func follow(_ new: Plan) -> [Action] {
+        if let plan, !new.supersedes(plan) { return [] }
+        let isNewMap = plan.map { $0.mapVersion != new.mapVersion } ?? false
+        plan = new
+        var actions: [Action] = []
+        if case .task(let task) = new.activity, case .restore(let checkpoint) = task.kind, task.number > restoredTask {
+            restoredTask = task.number
+            actions += discard()
+            // Loading a checkpoint leaves nothing of what was before.
+            if checkpoint != nil { kept = [:] }
+        }
+        let mine = new.shards.first { $0.shard == member }
+        let wanted = mine?.keptNames ?? []
+        if let current {
+            let isCurrent =
+                wanted.contains(current.slice) && current.copy.term == new.id.term
+                && current.copy.classVersion == new.classVersion && new.owner(of: current.slice) == current.copy.owner
+            // In a new term the cluster may have gone back behind what was copied.
+            if !isCurrent { actions += discard() } else if isNewMap { self.current?.copy.repeatAll(at: .zero) }
+        }
+        for (slice, copy) in kept.sorted(by: { $0.key < $1.key }) {
+            // What the map gives to this shard is taken over when it adopts the map (`owned`).
+            if mine?.names.contains(slice) == true { continue }
+            if !wanted.contains(slice) || copy.classVersion != new.classVersion {
+                kept[slice] = nil
+                actions.append(.drop(slice))
+            }
+        }
+        return actions
+    }
+
+    private mutating func discard() -> [Action] {
+        guard let current else { return [] }
+        self.current = nil
+        return [.discard(current.slice)]
+    }
+
+    /// The slice to copy next: one without a copy, or else the oldest copy that keeps the log from being dropped.
+    private var next: SliceName? {
+        guard current == nil, let plan, plan.id.step >= 0, let mine = plan.shards.first(where: { $0.shard == member })
+        else { return nil }
+        switch plan.activity {
+        case .failed, .finished: return nil
+        case .task(let task): if case .restore = task.kind { return nil }
+        case .train, .wait, .finishing: break
+        }
+        let wanted = mine.keptNames.filter { plan.owner(of: $0) != member }.sorted()
+        if let missing = wanted.first(where: { kept[$0] == nil }) { return missing }
+        return wanted.filter { kept[$0].map { $0.oldest < oldestOwn } ?? false }
+            .min { (kept[$0]?.oldest ?? 0, $0) < (kept[$1]?.oldest ?? 0, $1) }
+    }
+
+    // MARK: Copying
+
+    private mutating func goOn(_ now: Duration) -> [Action] {
+        guard let plan else { return [] }
+        if pausedUntil == nil, let slice = next, let owner = plan.owner(of: slice) {
+            current = (slice, SliceCopy(owner: owner, plan), .copying)
+        }
+        guard var copy = current?.copy, let (slice, _, state) = current else { return [] }
+        switch state {
+        case .installing: return []
+        case .waiting:
+            // Nobody goes back behind it any more.
+            guard copy.newest <= plan.safe else { return [] }
+            current?.state = .installing
+            return [.install(slice)]
+        case .copying: break
+        }
+        var parts = copy.overdue(now)
+        while copy.outstanding.count < window, let part = copy.nextPart(committed: plan.committed) {
+            copy.outstanding[part] = .asked(next: now)
+            parts.append(part)
+        }
+        var actions: [Action] = []
+        for part in parts {
+            copy.outstanding[part] = .asked(next: now + retryInterval)
+            let request = TransferRequest(slice: slice, term: plan.id.term, mapVersion: plan.mapVersion, part: part)
+            actions.append(.ask(copy.owner, request))
+        }
+        current?.copy = copy
+        return actions
+    }
+
+    private mutating func receive(
+        _ reply: TransferReply<Payload>, to request: TransferRequest, _ now: Duration
+    ) -> [Action] {
+        guard let (slice, copy, state) = current, state == .copying, request.slice == slice, request.term == copy.term,
+            request.mapVersion >= copy.firstMap, reply.slice == slice, reply.part == request.part,
+            case .chunk(let index) = reply.part, case .asked? = copy.outstanding[reply.part]
+        else { return [] }
+        guard case .chunk(let count, let step, let payload) = reply.content, index < count,
+            current?.copy.take(count: count, step: step) == true
+        else {
+            pausedUntil = now + retryInterval
+            return discard()
+        }
+        current?.copy.outstanding[reply.part] = .storing
+        return [.storeChunk(slice, index: index, count: count, step: step, payload)]
+    }
+}
+
+/// A second copy of another shard's slice that counts.
+public struct KeptCopy: Sendable, Hashable, Codable {
+    /// The oldest and the newest step that pieces of it are of.
+    public var oldest: Int
+    public var newest: Int
+    /// The number of operations on the classes that it has seen.
+    public var classVersion: Int
+
+    public init(oldest: Int, newest: Int, classVersion: Int) {
+        self.oldest = oldest
+        self.newest = newest
+        self.classVersion = classVersion
+    }
+}
+
+extension SliceKeeper {
+    /// What happens to a keeper.
+    public enum Event: Sendable {
+        /// The coordinator's plan, in any order and any number of times.
+        case plan(Plan)
+        /// The oldest step that the snapshots of the shard's own slices are of; -1 for the initial values.
+        case snapshots(oldest: Int)
+        /// An owner's answer, and the request that it answers.
+        case reply(to: TransferRequest, TransferReply<Payload>)
+        /// The shell has stored a piece.
+        case stored(SliceName, index: Int)
+        /// The copy counts: it is complete and durable, and has taken the place of an older one.
+        case installed(SliceName)
+        /// What was received could not be stored or installed: the copy begins anew.
+        case failed(SliceName)
+        /// A copy that counted cannot be used any more.
+        case lost(SliceName)
+        /// The shard owns these slices: it needs no copy of them.
+        case owned(Set<SliceName>)
+        /// The connection to an owner was lost.
+        case unreachable(MemberID)
+        /// Bytes of an owner's answers come in.
+        case moving(MemberID)
+        /// `nextDeadline` has passed.
+        case tick
+    }
+
+    /// What the shell must do, in this order.
+    public enum Action: Sendable {
+        /// Ask the owner.
+        case ask(MemberID, TransferRequest)
+        /// Store piece `index` of `count`, which is as it was after `step`, then tell `.stored`.
+        case storeChunk(SliceName, index: Int, count: Int, step: Int, Payload)
+        /// Drop what was stored of the copy that is being made. An older one stays.
+        case discard(SliceName)
+        /// Make the copy durable and let it take the place of an older one, then tell `.installed`.
+        case install(SliceName)
+        /// Remove the copy that counts: it is not this shard's to keep any more.
+        case drop(SliceName)
+    }
+}

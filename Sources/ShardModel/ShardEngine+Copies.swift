@@ -1,0 +1,161 @@
+package import Cluster
+internal import Model
+internal import ParameterStore
+internal import PartialFC
+package import StepProtocol
+package import Tensors
+
+/// Second copies of other shards' slices, and what is made of them when their owners are lost.
+extension ShardEngine {
+    /// A copy that is being made: nothing of it is in memory.
+    struct CopyInProgress {
+        var slice: SliceName
+        var writer: SnapshotWriter
+        /// The step that a slice without pieces is as of.
+        var emptyStep = -1
+    }
+
+    /// The copies that count.
+    package var keptCopies: [SliceName: KeptCopy] {
+        var copies: [SliceName: KeptCopy] = [:]
+        for entry in store?.kept ?? [] {
+            copies[entry.slice] = KeptCopy(
+                oldest: entry.snapshot.minStep, newest: entry.snapshot.maxStep,
+                classVersion: entry.snapshot.classVersion)
+        }
+        return copies
+    }
+
+    /// The dense slices that the map of `plan` has this shard keep copies of: it gets their gradients, and logs them.
+    func keptDense(in plan: Plan?) -> SliceSet {
+        guard let member, let plan, store != nil else { return [] }
+        return plan.shards.first { $0.shard == MemberID(.shard, member) }?.keptDense ?? []
+    }
+
+    // MARK: Making
+
+    /// Takes a piece of a copy.
+    ///
+    /// - Throws: `HeadError` or `CenterStoreError` if it does not fit or cannot be kept: the copy begins anew.
+    package func keepChunk(
+        _ slice: SliceName, index: Int, count: Int, step: Int, _ payload: [Tensor]
+    ) throws {
+        guard let store else { throw HeadError(.centers, "this shard logs nothing, and can keep no copy of \(slice)") }
+        let shape = shape(of: slice)
+        guard payload.count == shape.format.planes.count, count == max(1, shape.chunkCount), index >= 0, index < count
+        else {
+            throw HeadError(
+                .malformed, "piece \(index) of \(count) of \(slice) does not fit: it has \(shape.chunkCount)")
+        }
+        if making?.slice != slice {
+            try discardCopy()
+            let writer = try store.beginSnapshot(slice, shape: shape, classVersion: classVersion)
+            making = CopyInProgress(slice: slice, writer: writer)
+        }
+        if shape.chunkCount == 0 {
+            guard payload.allSatisfy({ $0.count == 0 }) else {
+                throw HeadError(.malformed, "rows of \(slice) were received, which has none")
+            }
+            making?.emptyStep = step
+            return
+        }
+        try check(payload, slice, index)
+        try withExtendedLifetime(payload) {
+            try making?.writer.write(chunk: index, step: step, planes: payload.map(\.bytes))
+        }
+    }
+
+    /// Makes the copy durable and lets it take the place of an older one.
+    ///
+    /// - Throws: `HeadError` or `CenterStoreError` if it cannot be: the copy begins anew.
+    package func installCopy(of slice: SliceName) throws {
+        guard let store, let making, making.slice == slice else {
+            throw HeadError(.centers, "there is no copy of \(slice) to keep")
+        }
+        self.making = nil
+        try store.keepCopy(making.writer.finish(emptyStep: making.emptyStep), of: slice)
+        dropLog(store)
+    }
+
+    /// Gives up the copy that is being made.
+    package func discardCopy(of slice: SliceName? = nil) throws {
+        guard let making, making.slice == slice ?? making.slice else { return }
+        self.making = nil
+        try making.writer.discard()
+    }
+
+    /// Removes a copy that is not this shard's to keep any more.
+    package func dropCopy(of slice: SliceName) throws {
+        try store?.forgetKept([slice])
+        if let store { dropLog(store) }
+    }
+
+    // MARK: Promoting
+
+    /// Loads the copies of slices whose owners are lost, and does the steps of the log again on them. They are held, and not this
+    /// shard's before the map says so.
+    ///
+    /// - Throws: `HeadError`, `BackboneError` or `CenterStoreError` naming what is wrong with a copy; none is held then. A copy whose file
+    ///   is damaged is forgotten.
+    func promote(_ moves: [SliceMove]) throws {
+        let mine = moves.filter { $0.to.number == member }.map(\.slice).sorted()
+        try makeCurrent(mine.filter { promoted[$0] != committed })
+    }
+
+    /// Makes copies the slices after `committed`, held and not active.
+    func makeCurrent(_ slices: [SliceName]) throws {
+        if slices.isEmpty { return }
+        try dropPromoted(slices)
+        do {
+            var steps: [SliceName: [Int]] = [:]
+            for slice in slices { steps[slice] = try loadCopy(of: slice) }
+            try replayLog(on: &steps)
+        } catch {
+            for slice in slices { try? holder(of: slice).remove([slice.number]) }
+            throw error
+        }
+        for slice in slices { promoted[slice] = committed }
+    }
+
+    /// - Returns: the step that each piece is as of.
+    private func loadCopy(of slice: SliceName) throws -> [Int] {
+        guard let copy = store?.kept.first(where: { $0.slice == slice })?.snapshot else {
+            throw CenterStoreError(.notHeld, "this shard keeps no copy of \(slice)")
+        }
+        guard copy.classVersion == classVersion else {
+            throw CenterStoreError(
+                .notHeld,
+                "the copy of \(slice) has seen \(copy.classVersion) operations on the classes, the slice \(classVersion)"
+            )
+        }
+        do { return try load(slice, .snapshot(copy)) } catch let error as CenterStoreError where error.code == .damaged
+        {
+            try? store?.forgetKept([slice])
+            throw error
+        }
+    }
+
+    private func replayLog(on steps: inout [SliceName: [Int]]) throws {
+        guard let store, let oldest = steps.values.joined().min() else { return }
+        var records = store.records(after: oldest, upTo: committed)
+        var expected = oldest + 1
+        while let record = try records.next() {
+            guard record.isStep else { continue }
+            guard record.header.step == expected else { break }
+            try replay(record, on: steps.keys, ahead: steps)
+            for slice in steps.keys { steps[slice] = steps[slice]?.map { max($0, expected) } }
+            expected += 1
+        }
+        guard expected == committed + 1 else {
+            throw CenterStoreError(
+                .damaged, "\(store.directory): the log has no record of step \(expected), which copies need")
+        }
+    }
+
+    /// Lets go what was loaded and is not wanted: the owner has come back.
+    func dropPromoted(_ slices: some Collection<SliceName>) throws {
+        for slice in slices where promoted.removeValue(forKey: slice) != nil {
+            try holder(of: slice).remove([slice.number])
+        }
+    }
+}

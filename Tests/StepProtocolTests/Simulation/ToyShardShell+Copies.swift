@@ -1,0 +1,63 @@
+internal import Cluster
+internal import StepProtocol
+
+/// Second copies of the slices of other shards.
+extension ToyShardShell {
+    mutating func keepChunk(_ slice: Int, index: Int, step: Int, _ word: UInt64, classVersion: Int) {
+        if making?.slice != slice {
+            making = (
+                slice, .init(words: repeatElement(0, count: Toy.rowsPerSlice), step: -1, classVersion: classVersion)
+            )
+        }
+        making?.snapshot.words[index] = word
+        making?.snapshot.steps[index] = step
+    }
+
+    /// Slices of the backbone whose gradients it gets for the copies that it keeps.
+    func keptDense(_ plan: Plan) -> [Int] {
+        if scenario.sabotage == .losesGradientsOfCopies { return [] }
+        return plan.shards.first { "\($0.shard)" == name }?.keptDense.numbers.map { Toy.slices + $0 } ?? []
+    }
+
+    mutating func install(_ slice: Int) throws(Violation) {
+        guard let made = making, made.slice == slice else {
+            throw Violation("\(name) is to keep a copy of \(Toy.name(slice)) and has made none")
+        }
+        disk.kept[slice] = made.snapshot
+        if scenario.sabotage == .dropsLogBehindCopies { return disk.dropLog(forCopies: false) }
+        making = nil
+        disk.dropLog()
+    }
+
+    var keptCopies: [SliceName: KeptCopy] {
+        var copies: [SliceName: KeptCopy] = [:]
+        for (slice, snapshot) in disk.kept {
+            copies[Toy.name(slice)] = KeptCopy(
+                oldest: snapshot.steps.min() ?? -1, newest: snapshot.steps.max() ?? -1,
+                classVersion: snapshot.classVersion)
+        }
+        return copies
+    }
+
+    /// The rows of a slice after `committed`, from its copy and the shard's own log.
+    func made(_ slice: Int) throws(Violation) -> Words {
+        guard let kept = disk.kept[slice] else { throw Violation("\(name) has no copy of \(Toy.name(slice))") }
+        var (words, steps) = (kept.words, kept.steps)
+        for record in disk.effective where record.kind != .classes && record.step <= committed {
+            for (index, row) in Toy.rows(slice).enumerated() where record.step > steps[index] {
+                if record.step != steps[index] + 1 {
+                    throw Violation("\(name) has no record of step \(steps[index] + 1) for its copy of row \(row)")
+                }
+                words[index] = try record.apply(to: words[index], row: row)
+                steps[index] = record.step
+            }
+        }
+        return words
+    }
+
+    /// Why a copy cannot be loaded, or nil.
+    func flaw(ofCopy slice: Int) -> String? {
+        guard let kept = disk.kept[slice] else { return "\(name) keeps no copy of \(Toy.name(slice))" }
+        return kept.classVersion == classVersion ? nil : "its copy of \(Toy.name(slice)) is of other classes"
+    }
+}
