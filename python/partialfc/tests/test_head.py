@@ -311,6 +311,8 @@ def test_a_step_that_the_shards_leave_out_is_told_before_the_network_changes(set
         ours.step(x, labels, loss_weight=1e6)
     assert torch.equal(weight, ours.network[0].weight)
     assert np.array_equal(before, ours.rows())
+    # A checkpoint that is written now is of this step.
+    assert ours.head.step == 1
     ours.optimizer.param_groups[1]["lr"] = 0.1
     ours.step(x, labels)
     assert ours.head.step == 2

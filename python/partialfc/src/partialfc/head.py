@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from . import autograd
 from .accumulation import Batch, accumulated, second
 from .connection import checked_endpoint
-from .errors import PartialFCError, WrongConfiguration
+from .errors import NotFinite, PartialFCError, WrongConfiguration
 from .fit import check_fit
 from .inputs import labels_of
 from .keys import Keys, keys_of
@@ -195,7 +195,12 @@ class PartialFC(nn.Module):
         self._optimizer.attach(optimizer, weakref.ref(self))
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Before a step of the optimiser: keeps the step of the cluster, or undoes it if the step is to be skipped."""
+        """Before a step of the optimiser: keeps the step of the cluster, or undoes it if the step is to be skipped.
+
+        Raises:
+            AccumulationError: parts of the batch are missing.
+            NotFinite: features were not finite; or the centers would not have been, so that the step is over, without effect.
+        """
         steps = self._steps
         if steps is None or steps.turn is None:
             return
@@ -203,7 +208,13 @@ class PartialFC(nn.Module):
         if found is not None and float(found) > 0:
             self.abandon()
             return
-        self._start = {**self._start, "step": steps.keep(), **self.session.identity()}
+        turn = steps.keep()
+        self._start = {**self._start, **self.session.identity(), "step": turn.step}
+        if turn.is_skipped:
+            raise NotFinite(
+                f"step {turn.step}: what the centers would have learned is not finite, so the shards have left the step out; the network "
+                "has not changed either. Is a loss_weight or a margin of a sample out of all proportion? The next call goes on"
+            )
 
     def abandon(self) -> None:
         """Undoes the step that `forward` has begun. A collective: every rank calls it, or none.

@@ -125,12 +125,12 @@ class Steps:
         direction[bad[:n]] = np.nan
         return total / self.batch, self._staging.to_device(direction, features.device), self.ledger.call()
 
-    def keep(self) -> int:
-        """Waits until the step under way is committed; its number.
+    def keep(self) -> Turn:
+        """Waits until the step under way is committed, with or without effect.
 
         Raises:
             AccumulationError: parts of it are missing.
-            NotFinite: features were not finite, or what the shards would have learned: then the step is over, without effect.
+            NotFinite: features were not finite.
         """
         turn = self.turn
         assert turn is not None
@@ -146,12 +146,7 @@ class Steps:
             )
         self._session.keep(turn)
         self._close()
-        if turn.is_skipped:
-            raise NotFinite(
-                f"step {turn.step}: what the centers would have learned is not finite, so the shards have left the step out; the network "
-                "has not changed either. Is a loss_weight or a margin of a sample out of all proportion? The next call goes on"
-            )
-        return turn.step
+        return turn
 
     def abandon(self) -> None:
         """Undoes the step under way. A collective."""
