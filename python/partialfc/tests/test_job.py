@@ -253,6 +253,24 @@ def test_two_ranks_with_other_rates_are_refused_in_words(cluster: Start) -> None
     in_threads(work, 2)
 
 
+def test_ranks_give_as_many_parts(cluster: Start) -> None:
+    one = cluster(configuration(1), shards=1)
+    both = worlds(2)
+
+    def work(rank: int) -> None:
+        mine = Rank(one, both[rank])
+        x, labels = small_job.batch(0)
+        features, labels = mine.network(x[:8]), labels[:8]
+        mine.head.prefetch(labels)
+        with pytest.raises(partialfc.AccumulationError, match=r"rank 1 has given all samples .* rank 0 has not"):
+            mine.head(features[: 4 + 4 * rank], labels[: 4 + 4 * rank])
+        mine.head.abandon()
+        assert mine.step(0) > 0
+        mine.head.close()
+
+    in_threads(work, 2)
+
+
 def test_a_head_that_is_deleted_leaves(cluster: Start) -> None:
     one = cluster(configuration(1), shards=1)
     rank = Rank(one, worlds(1)[0])

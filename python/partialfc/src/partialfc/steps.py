@@ -90,6 +90,7 @@ class Steps:
 
         Raises:
             ValueError: a shape, type or label is wrong.
+            AccumulationError: other ranks give another number of parts.
         """
         n, classes = features.shape[0], labels_of(labels)
         if classes.shape != (n,):
@@ -116,10 +117,12 @@ class Steps:
         sums[lower // self.micro_batch : upper // self.micro_batch] = micro_batch_sums(result.losses, self.micro_batch)
         if bad.any():
             sums[0] = np.nan
+        told = self._world.gather([float(turn.is_whole), *sums])
+        self._check_parts([one[0] for one in told])
         total = 0.0
         # In the order of the micro-batches, so that the number of ranks does not matter.
-        for one in self._world.gather(sums.tolist()):
-            for value in one:
+        for one in told:
+            for value in one[1:]:
                 total += value
         direction = result.gradient[:n] * np.float32(self._world.size)
         direction[bad[:n]] = np.nan
@@ -183,6 +186,14 @@ class Steps:
                 f"a part has {n} samples: parts are whole micro-batches of {micro} (batch.micro_batch), but for the last one of a step"
             )
         return lower, lower + n
+
+    def _check_parts(self, ended: list[float]) -> None:
+        """Checks that all ranks have given their last part, or none: the others would wait for them in the next one."""
+        if len(set(ended)) > 1:
+            raise AccumulationError(
+                f"rank {ended.index(1.0)} has given all samples whose labels it was told, and rank {ended.index(0.0)} has not: every rank "
+                "gives as many parts of a step"
+            )
 
     def _check_count(self, n: int) -> None:
         if n > self.count:
