@@ -162,7 +162,9 @@ import Testing
         let partial = "backups/step-00000002.partial"
         _ = try folder.write(whole, to: "\(partial)/slices/slice-00000.safetensors")
         _ = try folder.write(Array(whole.prefix(99)), to: "\(partial)/slices/slice-00001.safetensors")
-        _ = try folder.write([1], to: "\(partial)/dense/dense-00000.safetensors.partial")
+        for file in ["slices/slice-00000", "dense/dense-00000"] {
+            _ = try folder.write([1], to: "\(partial)/\(file).safetensors.partial")
+        }
         _ = try folder.write([1], to: "\(partial)/job/old.pt")
         _ = try folder.write(whole, to: "backups/step-00000009.partial/slices/slice-00000.safetensors")
         // Half removed.
@@ -173,7 +175,10 @@ import Testing
         #expect(try inode("\(target)/step-00000002/slices/slice-00000.safetensors") == before)
         #expect(try Fixture.names(in: target) == ["lock", "step-00000002"])
         #expect(try Fixture.names(in: "\(target)/step-00000002/job") == ["model.pt"])
-        #expect(try Fixture.names(in: "\(target)/step-00000002/dense") == ["dense-00000.safetensors"])
+        for (folder, count) in [("slices", 2), ("dense", 1)] {
+            let names = try Fixture.names(in: "\(target)/step-00000002/\(folder)")
+            #expect(names.count == count && names.allSatisfy { $0.hasSuffix(".safetensors") }, "\(names)")
+        }
         #expect(try complete(target) == ["step-00000002"])
     }
 
