@@ -200,7 +200,9 @@ struct Quantize: ParsableCommand {
         let network = try FoldedNetwork(graph, parameters: parameters)
         let names = network.layers.filter { $0.weighted != nil }.map(\.name)
         if let unknown = options.bitsOf.keys.sorted().first(where: { !names.contains($0) }) {
-            throw ValidationError("\(model) has no layer \(unknown); it has \(names.joined(separator: ", "))")
+            throw ValidationError(
+                "\(model) has no layer \(unknown); \(names.count > 5 ? "the nearest of its \(names.count) are" : "it has") "
+                    + NearNames.of(unknown, among: names, count: 5).joined(separator: ", "))
         }
         let preprocess = network.takesPixels ? self.preprocess.leavingPixels() : self.preprocess
         let kernels = try InferenceKernels.best()

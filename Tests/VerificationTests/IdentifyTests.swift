@@ -208,7 +208,7 @@ import Verification
         let found = try RowIdentification(gallery: gallery, probes: probes, distractors: [gallery], options: options)
         try found.writeMatches(to: folder.path + "/m.tsv")
         let text = try String(contentsOfFile: folder.path + "/m.tsv", encoding: .utf8)
-        let head = "probe\tplace\trow\tscore\tprobe_label\tlabel\tprobe_name\tname\n"
+        let head = "probe\tplace\trow\tcosine\tprobe_label\tlabel\tprobe_name\tname\n"
         #expect(text == head + "0\t1\t1\t1.0\t6\t6\t\t\n0\t2\t4\t1.0\t6\t\t\t\n")
         try found.writeMatches(
             to: folder.path + "/m.tsv", names: (0..<2).flatMap { _ in ["ann", "bob", "eve"] },

@@ -122,10 +122,16 @@ import Testing
             graph, parameters: Tensor((0..<layout.count).map { Float($0 % 7) / 7 - 0.4 }), to: folder.path + "/x.onnx")
         let unknown = try worker(
             "quantize", "x.onnx", "--calibrate", "known", "--output", "q.safetensors", "--keep-float", "no")
-        #expect(unknown.text.contains("it has wide\\u{1B}[2J, fc"), "\(unknown.text)")
+        #expect(unknown.text.contains("it has fc, wide\\u{1B}[2J"), "\(unknown.text)")
         let made = try worker(
             "quantize", "x.onnx", "--calibrate", "known", "--output", "q.safetensors", "--profile")
         #expect(made.code == 0 && made.text.contains("wide\\u{1B}[2J"), "\(made.text)")
+        let kept = try worker(
+            "quantize", "x.onnx", "--calibrate", "known", "--output", "q.safetensors", "--keep-float", "fc")
+        #expect(kept.code == 0 && kept.text.contains(" float\n"), "\(kept.text)")
+        _ = try folder.write([0x89, 0x50, 0x4E, 0x47, 0, 0x1B, 0x5B], to: "picture.txt")
+        let binary = try worker("quantize", "x.onnx", "--calibrate", "picture.txt", "--output", "q.safetensors")
+        #expect(binary.code == 70 && binary.text.contains("looks like a binary file"), "\(binary.text)")
         #expect(!(unknown.text + made.text).unicodeScalars.contains("\u{1B}"))
     }
 
@@ -144,7 +150,8 @@ import Testing
     @Test func unknownLayersAreNamedWithThoseThatThereAre() throws {
         let result = try worker(
             "quantize", backbone, "--calibrate", "known", "--output", "q.safetensors", "--keep-float", "conv9")
-        #expect(result.code == 64 && result.text.contains("no layer conv9; it has conv1, "), "\(result.text)")
+        #expect(result.code == 64 && result.text.contains("no layer conv9; the nearest of its "), "\(result.text)")
+        #expect(result.text.contains("conv1") && result.text.count < 300, "\(result.text)")
     }
 
     /// Labels that count other folders would make strangers mates.

@@ -30,6 +30,11 @@ public struct ListedImages: ImageSource {
             throw DatasetError(.missingFile, path: list, "cannot be read")
         }
         guard data.count <= 1 << 30 else { throw DatasetError(.malformedFile, path: list, "has more than 1 GiB") }
+        // No path has a zero byte, and hardly a picture, an archive or a network is without.
+        guard !data.prefix(1 << 16).contains(0) else {
+            throw DatasetError(
+                .malformedFile, path: list, "looks like a binary file; expected text with a path in every line")
+        }
         let folder = (list as NSString).deletingLastPathComponent
         var paths: [String] = []
         var labels: [Int64] = []
@@ -45,7 +50,8 @@ public struct ListedImages: ImageSource {
             }
             if fields.count == 2 {
                 guard let label = Int64(fields[1]), label >= 0 else {
-                    throw fail("has the label \(fields[1]), which is not 0 or more")
+                    throw fail(
+                        "has the label \(String(fields[1].prefix(100)).debugDescription), which is not 0 or more")
                 }
                 labels.append(label)
             }

@@ -28,9 +28,10 @@ public struct QuantizationReport: Sendable, Codable {
 
     public static func mean(_ cosines: [Double]) -> Double { cosines.reduce(0, +) / Double(max(1, cosines.count)) }
 
-    /// A line for each layer.
+    /// A line for each layer; of those that were to stay in single precision, the name.
     public var table: String {
-        let width = max(5, layers.map(\.name.count).max() ?? 5)
+        let kept = options.bitsOf.filter { $0.value == 0 }.keys.sorted()
+        let width = max(5, (layers.map(\.name) + kept).map(\.count).max() ?? 5)
         func row(_ name: String, _ rest: [(String, Int)]) -> String {
             name + String(repeating: " ", count: max(0, width - name.count))
                 + rest.map { String(repeating: " ", count: max(1, $0.1 - $0.0.count)) + $0.0 }.joined()
@@ -52,6 +53,6 @@ public struct QuantizationReport: Sendable, Codable {
                         ("\($0.bits)", 6), ("\($0.outputs)", 9), ("\($0.depth)", 10), ("\($0.zero)", 6),
                         (fixed($0.before), 11), (fixed($0.after), 11),
                     ])
-            }).joined(separator: "\n")
+            } + kept.map { row($0, [("float", 6)]) }).joined(separator: "\n")
     }
 }

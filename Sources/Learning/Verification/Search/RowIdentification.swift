@@ -171,7 +171,7 @@ extension RowIdentification {
             let file = FileHandle(forWritingAtPath: temporary)
         else { throw DatasetError(.unwritableFile, path: temporary, "cannot be written") }
         do {
-            var text = "probe\tplace\trow\tscore\tprobe_label\tlabel\tprobe_name\tname\n"
+            var text = "probe\tplace\trow\tcosine\tprobe_label\tlabel\tprobe_name\tname\n"
             for (probe, found) in matches.enumerated() {
                 let mine = probeLabels.isEmpty ? "" : "\(probeLabels[probe])"
                 let myName = probe < probeNames.count ? probeNames[probe] : ""
