@@ -5,20 +5,17 @@ import Model
 import RunData
 import Setup
 import Tensors
-import Training
 import Verification
 
 /// Verifies a backbone on the run's held-out identities and verification sets.
 final class Evaluator: @unchecked Sendable {
-    /// Images per call of the network.
-    private static let batchSize = 64
-
     let sets: [VerificationSet]
-    private let backbone: BackboneWorker
+    private let layout: ParameterLayout
+    private let blocks: ParallelBlocks
 
     /// Opens the sets that the configuration names.
     ///
-    /// - Throws: `DatasetError` if one cannot be read, `BackboneError` if the network cannot be built.
+    /// - Throws: `DatasetError` if one cannot be read.
     init(setup: RunSetup, data: TrainingData, threads: Int) throws {
         let configuration = setup.configuration
         let shape = ImageShape(
@@ -37,22 +34,23 @@ final class Evaluator: @unchecked Sendable {
             sets.append(set)
         }
         self.sets = VerificationSet.distinguished(sets)
-        backbone = try BackboneWorker(
-            layout: setup.layout, microBatchSize: Self.batchSize, blocks: ParallelBlocks(threads: threads))
+        layout = setup.layout
+        blocks = ParallelBlocks(threads: threads)
     }
 
     /// Evaluates parameters f32 [P] on every set. One call at a time.
     ///
     /// - Throws: `DatasetError` or `BackboneError`.
     func evaluate(_ parameters: Tensor) throws -> [VerificationReport] {
-        try backbone.load(parameters)
+        // As `worker evaluate` computes it, and gone afterwards: the memory of a training network is a multiple.
+        let network = try EmbeddingNetwork(layout, parameters, blocks: blocks)
         var options = EvaluationOptions()
-        options.batchSize = Self.batchSize * backbone.blocks.threads
+        options.batchSize = EmbeddingNetwork.batchSize * blocks.threads
         options.layout = .nhwc
-        options.threads = backbone.blocks.threads
+        options.threads = blocks.threads
         options.badSamples = .skip
         return try sets.map { set in
-            try set.evaluate(options: options) { try backbone.embed(images: $0, order: .nhwc) }
+            try set.evaluate(options: options) { try network.embed($0) }
         }
     }
 }

@@ -8,14 +8,10 @@ import ONNX
 import ProcessSupport
 import Quantization
 import Tensors
-import Training
 import Verification
 
 /// A backbone from a file, ready to embed: what `evaluate` and `embed` have in common.
 struct LoadedBackbone {
-    /// Images per thread of a call of the network.
-    private static let batchSize = 64
-
     let shape: ImageShape
     let embeddingSize: Int
     let threads: Int
@@ -23,13 +19,7 @@ struct LoadedBackbone {
     let fingerprint: String
     /// Whether the network makes of pixels 0…255 what it needs.
     private let takesPixels: Bool
-    private let network: Network
-
-    private enum Network {
-        case folded(InferenceNetwork)
-        /// Operators that only training has, with running statistics.
-        case unfolded(BackboneWorker)
-    }
+    private let network: EmbeddingNetwork
 
     /// Reads an ONNX file, plain or quantised, a quantised network, or else a backbone's safetensors.
     ///
@@ -38,7 +28,6 @@ struct LoadedBackbone {
     init(_ path: String, as name: String? = nil, threads: Int) throws {
         self.threads = threads
         let blocks = ParallelBlocks(threads: threads)
-        let kernels = try InferenceKernels.best()
         let (layout, parameters): (ParameterLayout, Tensor)
         switch try Self.read(path, as: name) {
         case .quantized(let folded, let integers):
@@ -47,7 +36,8 @@ struct LoadedBackbone {
                     .file, "\(path): takes images of \(folded.input.channels) channels; 1 or 3 are needed")
             }
             (shape, embeddingSize) = (ImageShape(folded.input), folded.embeddingSize)
-            network = .folded(InferenceNetwork(folded, integers: integers, kernels: kernels, blocks: blocks))
+            network = .folded(
+                InferenceNetwork(folded, integers: integers, kernels: try InferenceKernels.best(), blocks: blocks))
             takesPixels = folded.takesPixels
             fingerprint = try FileFingerprint.of(path)
             return
@@ -57,15 +47,8 @@ struct LoadedBackbone {
             channels: layout.configuration.inputChannels, height: layout.configuration.inputHeight,
             width: layout.configuration.inputWidth)
         embeddingSize = layout.configuration.embeddingSize
-        if let graph = layout.graph, let folded = try? FoldedNetwork(graph, parameters: parameters) {
-            network = .folded(InferenceNetwork(folded, kernels: kernels, blocks: blocks))
-            takesPixels = folded.takesPixels
-        } else {
-            takesPixels = false
-            let worker = try BackboneWorker(layout: layout, microBatchSize: Self.batchSize, blocks: blocks)
-            try worker.load(parameters)
-            network = .unfolded(worker)
-        }
+        network = try EmbeddingNetwork(layout, parameters, blocks: blocks)
+        takesPixels = network.takesPixels
         fingerprint = parameters.withPointer(Float.self) {
             String(ContentFingerprint.of(UnsafeRawBufferPointer($0)), radix: 16)
         }
@@ -124,15 +107,10 @@ struct LoadedBackbone {
     }
 
     /// The images of a call.
-    var batchSize: Int { Self.batchSize * threads }
+    var batchSize: Int { EmbeddingNetwork.batchSize * threads }
 
     /// Images f32 [n, height, width, channels] to embeddings f32 [n, D].
-    func embed(_ images: Tensor) throws -> Tensor {
-        switch network {
-        case .folded(let network): network.embed(images)
-        case .unfolded(let worker): try worker.embed(images: images, order: .nhwc)
-        }
-    }
+    func embed(_ images: Tensor) throws -> Tensor { try network.embed(images) }
 
     /// What is to become of pixels: what was asked for, or nothing for a network that normalises them itself.
     func preprocessing(_ asked: Preprocessing) -> Preprocessing {
