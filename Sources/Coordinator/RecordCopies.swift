@@ -38,7 +38,7 @@ struct RecordCopies {
 
 /// The text of a copy: what the database of the coordinator has, but for events and evaluations.
 struct StoredCopy: Codable {
-    /// The slices of a shard.
+    /// The slices that a shard owns, or keeps second copies of.
     private struct Owner: Codable {
         var shard: Int
         var slices: SliceSet
@@ -53,6 +53,7 @@ struct StoredCopy: Codable {
     private var instructionSet: String?
     private var leastHeadKernels: String?
     private var owners: [Owner]
+    private var keepers: [Owner]
     private var bareRecord: CoordinatorRecord
 
     /// What a hello leaves for it, with what shards add and JSON escapes.
@@ -62,15 +63,27 @@ struct StoredCopy: Codable {
         (id, configuration, origin) = (cluster.id, cluster.configuration, cluster.origin)
         (instructionSet, leastHeadKernels) = (cluster.instructionSet, cluster.leastHeadKernels)
         self.number = number
-        owners = Dictionary(grouping: record.owners.keys) { record.owners[$0] ?? -1 }.sorted { $0.key < $1.key }.map {
-            shard, slices in
+        (owners, keepers) = (Self.byShard(record.owners), Self.byShard(record.keepers))
+        bareRecord = record
+        (bareRecord.owners, bareRecord.keepers, bareRecord.paces) = ([:], [:], [:])
+    }
+
+    private static func byShard(_ shards: [SliceName: Int]) -> [Owner] {
+        Dictionary(grouping: shards.keys) { shards[$0] ?? -1 }.sorted { $0.key < $1.key }.map { shard, slices in
             func set(_ isDense: Bool) -> SliceSet {
                 SliceSet(numbers: slices.filter { $0.isDense == isDense }.map(\.number))
             }
             return Owner(shard: shard, slices: set(false), denseSlices: set(true))
         }
-        bareRecord = record
-        (bareRecord.owners, bareRecord.paces) = ([:], [:])
+    }
+
+    private static func bySlice(_ owners: [Owner]) -> [SliceName: Int] {
+        var shards: [SliceName: Int] = [:]
+        for owner in owners {
+            for slice in owner.slices.numbers { shards[.centers(slice)] = owner.shard }
+            for slice in owner.denseSlices.numbers { shards[.dense(slice)] = owner.shard }
+        }
+        return shards
     }
 
     /// - Throws: `DecodingError` if the text is no copy.
@@ -92,10 +105,7 @@ struct StoredCopy: Codable {
 
     var record: CoordinatorRecord {
         var record = bareRecord
-        for owner in owners {
-            for slice in owner.slices.numbers { record.owners[.centers(slice)] = owner.shard }
-            for slice in owner.denseSlices.numbers { record.owners[.dense(slice)] = owner.shard }
-        }
+        (record.owners, record.keepers) = (Self.bySlice(owners), Self.bySlice(keepers))
         return record
     }
 }

@@ -16,7 +16,7 @@ import Testing
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(18) {
+        switch number(19) {
         case 0: return .term(number(100), committed: number(100) - 1)
         case 1: return .committed(StepID(term: number(3), step: number(20), attempt: number(3)))
         case 2:
@@ -71,6 +71,9 @@ import Testing
             return .jobs(jobs)
         case 15:
             return .paces(Dictionary(uniqueKeysWithValues: (0..<number(4)).map { ($0 * 3, 1 / Double(1 + number(9))) }))
+        case 18:
+            return .keepers(
+                Dictionary(uniqueKeysWithValues: (0..<number(8)).map { (SliceName.centers($0), number(3)) }))
         case 14: return .attempts((0..<number(5)).map { StepID(term: number(3), step: 9 + $0, attempt: number(2)) })
         default: return .failed(number(2) == 0 ? nil : "a reason with 'quotes'")
         }

@@ -240,7 +240,8 @@ extension CoordinatorRecord {
         }
         decisions += [
             .task(task), .moves(moves), .operations(operations, classVersion: classVersion), .checkpoints(checkpoints),
-            .rates(rates), .paused(isPaused), .stopping(isStopping), .failed(failure), .results(step: resultsStep),
+            .keepers(keepers), .rates(rates), .paused(isPaused), .stopping(isStopping), .failed(failure),
+            .results(step: resultsStep),
             .pasts(pasts), .safe(safe), .paces(paces), .jobs(jobs),
         ]
         return decisions
