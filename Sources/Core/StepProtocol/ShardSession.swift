@@ -241,7 +241,16 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             isChanged = true
         }
         // What the map gives to this shard is taken over before the receiver drops what it does not need any more.
-        return [.follow(plan)] + step(.plan(plan), now) + copy(.plan(plan), now) + keep(.plan(plan), now)
+        let actions = [.follow(plan)] + step(.plan(plan), now)
+        // Its slices went to others while it was away, and with them its word on the classes: it asks before it copies anything.
+        if isDisowned(by: plan) { return actions }
+        return actions + copy(.plan(plan), now) + keep(.plan(plan), now)
+    }
+
+    /// Whether it holds slices of its own and the map gives it none.
+    private func isDisowned(by plan: Plan) -> Bool {
+        guard plan.mapVersion > 0, held.holdings?.owned.isEmpty == false else { return false }
+        return !plan.shards.contains { $0.shard == member }
     }
 
     /// Whoever has slices learns of operations by tasks and from its log; others ask. After going back, operations of the same number

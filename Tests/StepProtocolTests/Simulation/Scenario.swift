@@ -61,6 +61,8 @@ struct Scenario {
     var goesBack: Bool
     /// Whether the workers are ranks of jobs with a network of their own.
     var hasJobs = false
+    /// Whether messages are lost for a while in one direction only, between any two processes.
+    var cutsOneWay = false
     /// Whether every slice has a second copy, and hosts are lost with their disks.
     var secondCopies = false
     /// Whether the coordinator's database is put back from a copy. What was ordered since is lost.
@@ -120,6 +122,7 @@ struct Scenario {
         losesDatabase = loss.below(3) == 0 && logsAll && !losesDisks && !putsDatabaseBack
         var copies = KeyedRandom(seed: seed, purpose: .test, 14)
         if copies.below(4) == 0, logsAll { keepCopies() }
+        cutsOneWay = copies.below(3) == 0
     }
 
     /// What keeps copies logs its steps, and every shard's log is about every slice.
@@ -235,6 +238,6 @@ struct Scenario {
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
             + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), measured shares \(sharesAreMeasured), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
-            + "\(goesBack), database lost \(losesDatabase), second copies \(secondCopies), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
+            + "\(goesBack), database lost \(losesDatabase), second copies \(secondCopies), cut one way \(cutsOneWay), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
     }
 }

@@ -170,6 +170,24 @@ extension Simulation {
         cuts[SIMD2(Int32(min(a, b)), Int32(max(a, b)))] = now + someTime()
     }
 
+    /// What one process sends to another is lost for a while; the answers to what came before arrive.
+    func cutOneWay() {
+        if isCalm { return }
+        queue.insert(.oneWayCut, at: now + 200 + Int64(linkRandom.below(4_000)))
+        let nodes = [0] + shards.keys.sorted() + workers.keys.sorted()
+        let (sender, receiver) = (
+            nodes[Int(linkRandom.below(UInt64(nodes.count)))], nodes[Int(linkRandom.below(UInt64(nodes.count)))]
+        )
+        guard sender != receiver else { return }
+        happen("a link is cut in one direction", sender)
+        oneWayCuts[SIMD2(Int32(sender), Int32(receiver))] =
+            now + 100 + Int64(linkRandom.below(linkRandom.below(3) == 0 ? 20_000 : 3_000))
+    }
+
+    func isCutOneWay(_ sender: Int, _ receiver: Int) -> Bool {
+        oneWayCuts[SIMD2(Int32(sender), Int32(receiver))] ?? 0 > now
+    }
+
     private func someTime() -> Int64 { Int64(random.below(random.below(2) == 0 ? 1_000 : 8_000)) }
 
     private func kill(_ node: Int) {
@@ -216,7 +234,7 @@ extension Simulation {
         isCalm = true
         world.unreadableFrom = .max
         for host in hosts.values.filter(\.isCopy).map(\.index).sorted() { endCopy(host) }
-        cuts = [:]
+        (cuts, oneWayCuts) = ([:], [:])
         startWorkers()  // the run may still wait for them to begin
         queue.insert(.help, at: now + 10_000)
     }

@@ -31,6 +31,8 @@ final class Simulation {
         case malice
         /// A host is lost with its disk.
         case loss
+        /// A link is cut in one direction.
+        case oneWayCut
         case calm
         case help
         /// Whoever runs jobs starts one.
@@ -43,7 +45,7 @@ final class Simulation {
             case .manifest: 0
             case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .databaseLoss, .endCopy, .readable,
                 .powerCutAtTheEnd,
-                .blackout, .calm, .malice, .loss, .help, .startJob:
+                .blackout, .calm, .malice, .loss, .oneWayCut, .help, .startJob:
                 nil
             }
         }
@@ -86,6 +88,9 @@ final class Simulation {
     var isTakenOver = false
     /// For jobs.
     var jobRandom: KeyedRandom
+    /// Until when nothing comes through from the first node to the second.
+    var oneWayCuts: [SIMD2<Int32>: Int64] = [:]
+    var linkRandom: KeyedRandom
     /// For the loss of hosts.
     var hostRandom: KeyedRandom
     /// Numbers of shards whose disks were lost.
@@ -146,6 +151,7 @@ final class Simulation {
         retryRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 8)
         lossRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 12)
         hostRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 15)
+        linkRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 16)
         if tracing { trace = [] }
     }
 
@@ -176,6 +182,7 @@ final class Simulation {
         queue.insert(.misfortune, at: Int64(random.below(UInt64(scenario.faultInterval))))
         if scenario.hasMischief { queue.insert(.mischief, at: 1_000 + Int64(otherRandom.below(1_000))) }
         if scenario.losesDatabase { queue.insert(.databaseLoss, at: 1_000 + Int64(lossRandom.below(3_000))) }
+        if scenario.cutsOneWay { queue.insert(.oneWayCut, at: 500 + Int64(linkRandom.below(3_000))) }
         if scenario.secondCopies { queue.insert(.loss, at: 500 + Int64(hostRandom.below(3_000))) }
         if scenario.malice.happens { queue.insert(.malice, at: Int64(maliceRandom.below(1_000))) }
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
@@ -234,6 +241,7 @@ final class Simulation {
         case .blackout: blackOut()
         case .malice: makeMalice()
         case .loss: loseHost()
+        case .oneWayCut: cutOneWay()
         case .calm: calmDown()
         case .help: help()
         case .startJob:
@@ -350,7 +358,7 @@ final class Simulation {
     }
 
     func send(_ message: Message, from sender: Int, to receiver: Int) {
-        if isCut(sender, receiver) || isCutForGood(sender, receiver) { return }
+        if isCut(sender, receiver) || isCutForGood(sender, receiver) || isCutOneWay(sender, receiver) { return }
         let waiting = occupy(message, sender, receiver)
         if !isCalm && random.unit() < scenario.loss { return }
         repeat {
