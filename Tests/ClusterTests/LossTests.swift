@@ -23,6 +23,30 @@ import Testing
         }
     }
 
+    /// A bit of the copies is flipped: the keeper says so, nobody takes the slices over, and the owner comes back with everything.
+    @Test func aDamagedCopyIsNotTaken() throws {
+        try Undisturbed.expectNoTrace(of: "a damaged copy", settings: Self.copies + ["cluster.min_copies=2"]) {
+            cluster in
+            try cluster.waitForStatus("every slice has two copies", seconds: 60) { status in
+                status.committed > 20 && status.copies.map { $0.complete == $0.slices } ?? false
+            }
+            let copies = try files(in: cluster.shardDirectory(1).appending(path: "snapshots"))
+            #expect(!copies.isEmpty)
+            for file in copies { try flipBit(in: file.url) }
+            let name = try cluster.name(of: cluster.shards[0])
+            cluster.shards[0].kill()
+            let waiting = try cluster.waitForStatus("the copies are refused", seconds: 60) {
+                $0.reason.contains("no other shard")
+            }
+            #expect(waiting.reason.contains("forget \(name)"), "\(waiting.reason)")
+            #expect(waiting.owners.contains(name))
+            try cluster.shards[0].start()
+            try cluster.waitForStatus("copies are made anew", seconds: 60) { status in
+                status.state == "training" && status.copies.map { $0.complete == $0.slices } ?? false
+            }
+        }
+    }
+
     /// Two at once, one of which keeps copies of the other's slices: the cluster waits, and says for which slices and what can be done.
     @Test func aLossWithoutAnotherCopyIsSaidInWords() throws {
         try withDirectory { directory in

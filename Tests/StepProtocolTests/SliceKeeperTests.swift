@@ -120,8 +120,17 @@ import Testing
         ]
         #expect(tell(.plan(promoted)) == [])
         #expect(machine.reported == [.centers(0): 3])
-        tell(.owned([.centers(0)]))
+        tell(.holds(owned: [.centers(0)], copies: []))
         #expect(machine.reported == [:])
+    }
+
+    @Test mutating func aCopyThatWasFoundDamagedIsMadeAnew() {
+        copy()
+        tell(.stored(.centers(0), index: 1))
+        tell(plan(committed: 6, safe: 6))
+        tell(.installed(.centers(0)))
+        #expect(tell(.holds(owned: [], copies: [.centers(0)])) == [])
+        #expect(tell(.holds(owned: [], copies: [])) == ["ask shard-0 slice 0 chunk(0) term 0"])
     }
 
     @Test mutating func aCheckpointThatIsLoadedLeavesNoCopies() {

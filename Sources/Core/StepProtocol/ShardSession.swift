@@ -107,7 +107,7 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             return fail(problem, isConfiguration ? ExitCode.configuration : ExitCode.misfit)
         case .holds(let state, let version):
             (held, classes.version, isChanged) = (state, version, isChanged || state != held)
-            return keep(.owned(state.holdings?.owned ?? []), now)
+            return keep(.holds(owned: state.holdings?.owned ?? [], copies: state.holdings?.kept ?? []), now)
         case .turnedAway(let code, let message): return turnAway(code, message)
         case .refused(.drained): return handOver()
         case .refused(let code):

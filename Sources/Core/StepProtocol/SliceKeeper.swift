@@ -81,8 +81,7 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
             if current?.copy.owner == owner { current?.copy.repeatAll(at: now + retryInterval) }
         case .moving(let owner):
             if current?.copy.owner == owner { current?.copy.postpone(to: now + retryInterval) }
-        case .lost(let slice): kept[slice] = nil
-        case .owned(let slices): for slice in slices { kept[slice] = nil }
+        case .holds(let owned, let copies): kept = kept.filter { copies.contains($0.key) && !owned.contains($0.key) }
         case .tick: break
         }
         if let pausedUntil, pausedUntil <= now { self.pausedUntil = nil }
@@ -112,7 +111,7 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
             if !isCurrent { actions += discard() } else if isNewMap { self.current?.copy.repeatAll(at: .zero) }
         }
         for (slice, copy) in kept.sorted(by: { $0.key < $1.key }) {
-            // What the map gives to this shard is taken over when it adopts the map (`owned`).
+            // What the map gives to this shard is taken over when it adopts the map (`holds`).
             if mine?.names.contains(slice) == true { continue }
             if !wanted.contains(slice) || copy.classVersion != new.classVersion {
                 kept[slice] = nil
@@ -223,10 +222,8 @@ extension SliceKeeper {
         case installed(SliceName)
         /// What was received could not be stored or installed: the copy begins anew.
         case failed(SliceName)
-        /// A copy that counted cannot be used any more.
-        case lost(SliceName)
-        /// The shard owns these slices: it needs no copy of them.
-        case owned(Set<SliceName>)
+        /// What the directory has: a copy that was found damaged is gone, and a slice that is owned needs none.
+        case holds(owned: Set<SliceName>, copies: Set<SliceName>)
         /// The connection to an owner was lost.
         case unreachable(MemberID)
         /// Bytes of an owner's answers come in.
