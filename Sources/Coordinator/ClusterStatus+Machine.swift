@@ -77,6 +77,7 @@ extension ClusterStatus {
                     copies.stepsToReplay.map { Double($0) * seconds }
                 })
         }
+        if let problem = machine.copies?.problem, !problem.isEmpty { copies?.problem = problem }
         let isOver = ["finishing", "finished", "failed"].contains(state)
         moves = (isOver ? [] : machine.moves).map {
             Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)
@@ -94,7 +95,9 @@ extension ClusterStatus {
             switch member.id.role {
             case .shard:
                 shards.append(Shard(member, notes[member.id], registry))
-                if copies != nil { shards[shards.count - 1].copies = member.report?.kept.count ?? 0 }
+                if copies != nil {
+                    shards[shards.count - 1].copies = member.isAlive ? member.report?.kept.count ?? 0 : 0
+                }
             case .worker: workers.append(Worker(member, notes[member.id]))
             case .operator: break
             }

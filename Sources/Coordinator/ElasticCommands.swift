@@ -55,8 +55,11 @@ struct RebalanceCommand: OperatorCommand {
 /// `coordinator forget`.
 struct Forget: OperatorCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Give a shard up whose directory is lost: its slices go to the others, from the newest checkpoint.",
-        discussion: "The whole cluster goes back to that checkpoint. Only for a shard that does not run any more.")
+        abstract: "Give a shard up whose directory is lost: its slices go to the others.",
+        discussion: """
+            With cluster.copies 2, when every slice of the shard has a second copy, they are made from these copies and no step is lost.
+            Otherwise the whole cluster goes back to the newest checkpoint. Only for a shard that does not run any more.
+            """)
     @Argument(help: "The shard: shard-3.") var name: String
     @OptionGroup var connection: Connection
 

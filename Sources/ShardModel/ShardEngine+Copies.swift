@@ -106,6 +106,8 @@ extension ShardEngine {
     func makeCurrent(_ slices: [SliceName]) throws {
         if slices.isEmpty { return }
         try dropPromoted(slices)
+        // What is on its way here by a move is older, and its sender is lost.
+        for slice in slices where copies[slice] != nil { try drop(slice) }
         do {
             var steps: [SliceName: [Int]] = [:]
             for slice in slices { steps[slice] = try loadCopy(of: slice) }
@@ -131,7 +133,10 @@ extension ShardEngine {
         do { return try load(slice, .snapshot(copy)) } catch let error as CenterStoreError where error.code == .damaged
         {
             try? store?.forgetKept([slice])
-            throw error
+            throw CenterStoreError(
+                .damaged,
+                "the second copy of \(slice), \(copy.file), is not what was written: it is removed, and made anew when the owner of "
+                    + "the slice is back")
         }
     }
 

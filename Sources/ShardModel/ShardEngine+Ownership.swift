@@ -37,7 +37,6 @@ extension ShardEngine {
             throw CenterStoreError(
                 .notHeld, "\(started) are to be owned after step \(committed), of which there is no copy here")
         }
-        for slice in copied where copies[slice] != nil { try drop(slice) }
         try makeCurrent(copied.filter { promoted[$0] != committed })
         snapshots = nil
         let past = wanted.isEmpty ? 0 : present.isEmpty || self.past == 0 ? plan?.past ?? 0 : self.past

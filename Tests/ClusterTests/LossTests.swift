@@ -23,6 +23,31 @@ import Testing
         }
     }
 
+    /// A shard hands its slices over, some of them to those who keep copies of them, and is lost in the middle.
+    @Test func aLossDuringADrainLeavesNoTrace() throws {
+        try Undisturbed.expectNoTrace(
+            of: "a loss during a drain", shards: 3,
+            settings: Self.copies + ["cluster.min_copies=2", "cluster.moves_at_once=2"],
+            shardArguments: ["--log-bytes", "300000", "--copy-bytes", "65536"]
+        ) { cluster in
+            for round in 1...2 {
+                let status = try cluster.waitForStatus("every slice has two copies", seconds: 60) { status in
+                    status.committed > 40 * round && status.owners.count == 3
+                        && status.copies.map { $0.complete == $0.slices } ?? false
+                }
+                let victim = try #require(status.shards.first { status.owners.contains($0.name) })
+                let index = try #require(
+                    cluster.shards.firstIndex { Int($0.processIdentifier) == victim.processID })
+                _ = try cluster.query("drain", [victim.name])
+                cluster.shards[index].kill()
+                try FileManager.default.removeItem(at: cluster.shardDirectory(index))
+                try cluster.waitForStatus("the others go on", seconds: 60) { $0.committed > status.committed + 3 }
+                #expect(cluster.shards.count(where: \.isRunning) == 2)
+                try cluster.addShard()
+            }
+        }
+    }
+
     /// A bit of the copies is flipped: the keeper says so, nobody takes the slices over, and the owner comes back with everything.
     @Test func aDamagedCopyIsNotTaken() throws {
         try Undisturbed.expectNoTrace(of: "a damaged copy", settings: Self.copies + ["cluster.min_copies=2"]) {
@@ -79,7 +104,7 @@ import Testing
             }
             #expect(stuck.reason.contains("complete copy of slice 0"), "\(stuck.reason)")
             #expect(stuck.reason.contains("checkpoint"), "\(stuck.reason)")
-            let name = try #require(stuck.shards.first { !$0.alive }?.name)
+            let name = try #require(stuck.shards.first { !$0.alive && stuck.owners.contains($0.name) }?.name)
             _ = try cluster.query("forget", [name])
             try cluster.waitForStatus("the others go on from the checkpoint", seconds: 60) {
                 $0.state == "training" && $0.committed > 0

@@ -125,6 +125,74 @@ import Testing
         #expect(cluster.machine.record.members[MemberID(.shard, 0)] == nil)
     }
 
+    @Test mutating func aHandOverThatTheLostShardTookPartInIsCalledOff() {
+        cluster.start()
+        cluster.commit(through: 4)
+        cluster.join("s2")
+        cluster.receive("s2")
+        keep("s1")
+        cluster.commit()
+        guard case .handOver(let moves)? = cluster.task?.kind, moves.contains(where: { $0.from.number == 0 }) else {
+            Issue.record("\(cluster.machine.activity)")
+            return
+        }
+        for _ in 0..<42 {
+            cluster.now += .seconds(1)
+            keep("s1")
+            cluster.beat("s2", "w0")
+        }
+        guard case .promote? = cluster.task?.kind else {
+            Issue.record("\(cluster.machine.activity)")
+            return
+        }
+        cluster.acknowledge("s1")
+        #expect(cluster.machine.record.task == nil)
+        #expect(!cluster.machine.record.owners.values.contains(0))
+        #expect(cluster.machine.activity == .train, "\(cluster.machine.activity)")
+    }
+
+    @Test mutating func aShardThatGoesKeepsItsCopiesUntilItHasGone() {
+        cluster.start()
+        cluster.commit(through: 4)
+        let before = cluster.machine.record.keepers
+        cluster.tell(.drain(MemberID(.shard, 0)))
+        cluster.commit()
+        #expect(cluster.machine.record.keepers == before)
+    }
+
+    @Test mutating func copiesThatAreNotWantedAnyMoreAreGivenUp() {
+        cluster.start()
+        cluster.commit(through: 4)
+        let database = cluster.database
+        var configuration = Self.configuration()
+        configuration.copies = 1
+        cluster.machine = CoordinatorMachine(configuration, record: database)
+        cluster.restart()
+        cluster.join("s0", previous: 0, state: CoordinatorFixture.holding(4))
+        cluster.join("s1", previous: 1, state: CoordinatorFixture.holding(4))
+        cluster.join("w0")
+        #expect(cluster.machine.record.keepers.isEmpty)
+        #expect(cluster.machine.activity == .train, "\(cluster.machine.activity)")
+    }
+
+    @Test mutating func whenTheRunIsOverTheOperatorCanHaveThemMade() {
+        cluster = CoordinatorFixture(
+            CoordinatorFixture.configuration(steps: 3) { ($0.copies, $0.promoteAfter) = (2, .seconds(30)) })
+        cluster.start()
+        cluster.commit(through: 2)
+        keep("s0")
+        keep("s1")
+        for _ in 0..<60 {
+            cluster.now += .seconds(1)
+            keep("s1")
+        }
+        #expect(cluster.machine.activity == .finished)
+        cluster.tell(.forget(MemberID(.shard, 0)))
+        cluster.acknowledge("s1")
+        #expect(Set(cluster.machine.record.owners.values) == [1])
+        #expect(cluster.machine.activity == .finished, "\(cluster.machine.activity)")
+    }
+
     @Test mutating func theRunWaitsForCopiesIfItIsTo() {
         cluster = CoordinatorFixture(Self.configuration { $0.minimumCopies = 2 })
         cluster.start()

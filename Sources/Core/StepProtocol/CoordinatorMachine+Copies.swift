@@ -39,8 +39,8 @@ extension CoordinatorMachine {
     ///
     /// Only owners can: whoever owns nothing takes no part in the steps, and has no log of them.
     mutating func appointKeepers() -> [Action]? {
-        guard keepsCopies, !record.owners.isEmpty else { return nil }
-        let candidates = owners.filter { live[$0]?.logsSteps != false && !isDraining($0) }.map(\.number)
+        guard keepsCopies || !record.keepers.isEmpty, !record.owners.isEmpty else { return nil }
+        let candidates = keepsCopies ? ableKeepers : []
         if let chosen = copies.chosen, chosen == (record.mapVersion, candidates) { return nil }
         copies.chosen = (record.mapVersion, candidates)
         let hosts = candidates.map { number in
@@ -48,16 +48,26 @@ extension CoordinatorMachine {
         }
         let keepers = Rebalance.keepers(
             current: record.keepers, owners: record.owners,
-            candidates: [Int: String](uniqueKeysWithValues: hosts))
+            candidates: [Int: String](uniqueKeysWithValues: hosts),
+            leaving: Set(candidates.filter { isDraining(MemberID(.shard, $0)) }))
         guard keepers != record.keepers else { return nil }
         var actions = decide(.map(version: record.mapVersion + 1, owners: record.owners)) + decide(.keepers(keepers))
         copies.chosen?.map = record.mapVersion
         let text =
             keepers.isEmpty
-            ? "no slice has a second copy: that takes two shards which log their steps"
+            ? "no second copies are kept any more"
             : "second copies of \(keepers.count) slices are kept by \(Count.of(Set(keepers.values).count, "shard"))"
         actions += [.event(.info, text)]
         return actions + broadcast()
+    }
+
+    /// Owners that can keep copies, by number.
+    private var ableKeepers: [Int] { owners.filter { live[$0]?.logsSteps != false }.map(\.number) }
+
+    /// Why no slice can have a second copy; empty if slices can.
+    private var lackOfKeepers: String {
+        record.owners.isEmpty || ableKeepers.count > 1
+            ? "" : "that takes two shard servers which own slices and log their steps"
     }
 
     /// The host of an endpoint (`tcp://host:port`).
@@ -71,7 +81,9 @@ extension CoordinatorMachine {
         guard keepsCopies, configuration.minimumCopies > 1 else { return nil }
         let complete = record.owners.keys.count { copyStep(of: $0) != nil }
         if complete == record.owners.count { return nil }
-        return "waiting for second copies: \(complete) of \(record.owners.count) slices have one (cluster.min_copies)"
+        let why = lackOfKeepers.isEmpty ? "" : ": \(lackOfKeepers)"
+        return
+            "waiting for second copies: \(complete) of \(record.owners.count) slices have one (cluster.min_copies)\(why)"
     }
 
     // MARK: Losing an owner
@@ -131,7 +143,9 @@ extension CoordinatorMachine {
         switch activity {
         case .task(let task): !task.isPromotion
         case .finishing: true
-        case .train, .wait, .finished, .failed: false
+        // Shards go when the run is over: only one that the operator gives up is lost then.
+        case .finished: silentOwners.contains { copies.givenUp.contains($0) }
+        case .train, .wait, .failed: false
         }
     }
 
@@ -212,7 +226,12 @@ extension CoordinatorMachine {
     /// Gives the slices of lost owners to others.
     private mutating func disown(_ lost: [MemberID], _ owners: [SliceName: Int]) -> [Action] {
         var actions = assign(owners)
-        actions += decide(.moves(record.moves.filter { owners[$0.slice] == $0.from.number }))
+        let moves = record.moves.filter { owners[$0.slice] == $0.from.number }
+        actions += decide(.moves(moves))
+        // Nobody will have the copies that it waits for.
+        if case .handOver(let handedOver)? = record.task?.kind, !handedOver.allSatisfy(moves.contains) {
+            actions += decide(.task(nil))
+        }
         for member in lost where copies.givenUp.remove(member) != nil {
             live[member] = nil
             actions += decide(.gone(member))
@@ -240,6 +259,6 @@ extension CoordinatorMachine {
         let replayed = oldest.map { max(0, committed - $0) }
         return .init(
             wanted: configuration.copies, slices: record.owners.count, complete: steps.count { $0 != nil },
-            oldest: oldest, stepsToReplay: replayed, secondsPerStep: median)
+            oldest: oldest, stepsToReplay: replayed, secondsPerStep: median, problem: lackOfKeepers)
     }
 }

@@ -37,7 +37,8 @@ extension CoordinatorMachine {
         let isDone = isOver && id.role == .worker
         return CoordinatorStatus.Member(
             id: id, endpoint: record.members[id]?.endpoint ?? "", age: age, isAlive: isAlive(id),
-            isLate: !isDone && (age > configuration.lease / 2 || isLast), slices: owned?.centers,
+            isLate: !isDone && (isAlive(id) || id.role == .worker || owned != nil)
+                && (age > configuration.lease / 2 || isLast), slices: owned?.centers,
             denseSlices: owned?.dense,
             isDraining: isDraining(id), report: member?.report, goodbye: member?.goodbye ?? "", rank: rank,
             microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult,

@@ -200,6 +200,8 @@ public struct CoordinatorStatus: Sendable {
         public var stepsToReplay: Int?
         /// Of the last steps, the median.
         public var secondsPerStep: Double?
+        /// Why no slice can have a second copy; empty if slices can.
+        public var problem = ""
     }
 
     public var current: StepID

@@ -56,9 +56,10 @@ public enum Rebalance {
     ///   - current: the keepers so far.
     ///   - owners: of every slice.
     ///   - candidates: the shards that may keep copies, and the host of each.
+    ///   - leaving: those of them that are on their way out: they keep what they have, and get nothing new if others can.
     /// - Returns: no keeper for a slice that only its owner could keep.
     public static func keepers(
-        current: [SliceName: Int], owners: [SliceName: Int], candidates: [Int: String]
+        current: [SliceName: Int], owners: [SliceName: Int], candidates: [Int: String], leaving: Set<Int> = []
     ) -> [SliceName: Int] {
         guard candidates.count > 1 else { return [:] }
         var keepers: [SliceName: Int] = [:]
@@ -81,9 +82,13 @@ public enum Rebalance {
                 load[keeper, default: 0] += 1
             }
             for slice in slices where keepers[slice] == nil {
-                guard let keeper = fitting(slice).min(by: { (load[$0] ?? 0, $0) < (load[$1] ?? 0, $1) }) else {
-                    continue
-                }
+                let all = fitting(slice)
+                let staying = all.filter { !leaving.contains($0) }
+                guard
+                    let keeper = (staying.isEmpty ? all : staying).min(by: {
+                        (load[$0] ?? 0, $0) < (load[$1] ?? 0, $1)
+                    })
+                else { continue }
                 keepers[slice] = keeper
                 load[keeper, default: 0] += 1
             }

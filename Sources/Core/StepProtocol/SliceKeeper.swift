@@ -132,9 +132,9 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
         guard current == nil, let plan, plan.id.step >= 0, let mine = plan.shards.first(where: { $0.shard == member })
         else { return nil }
         switch plan.activity {
-        case .failed, .finished: return nil
+        case .failed: return nil
         case .task(let task): if case .restore = task.kind { return nil }
-        case .train, .wait, .finishing: break
+        case .train, .wait, .finishing, .finished: break
         }
         let wanted = mine.keptNames.filter { plan.owner(of: $0) != member }.sorted()
         if let missing = wanted.first(where: { kept[$0] == nil }) { return missing }

@@ -9,10 +9,13 @@ extension ClusterStatus {
         /// Steps that would be done again on the oldest copy, and about how many seconds that takes; nil without a copy or a step.
         public var stepsToReplay: Int?
         public var secondsToReplay: Double?
+        /// Why no slice can have a second copy, nil if slices can.
+        public var problem: String?
 
         /// In words: `48 of 48 slices have a second copy, 120 steps to replay after a loss (about 31 s)`.
         public var summary: String {
             var text = "\(complete) of \(slices) slices have a second copy"
+            if let problem { text += ": \(problem)" }
             guard let stepsToReplay else { return text }
             text += ", \(stepsToReplay) \(stepsToReplay == 1 ? "step" : "steps") to replay after a loss"
             if let secondsToReplay { text += " (at most \(Int(secondsToReplay.rounded(.up))) s)" }
