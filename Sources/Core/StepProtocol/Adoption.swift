@@ -196,7 +196,9 @@ public struct Adoption: Sendable {
         guard let task = record.task else { return }
         // Going back begins a past, whose name everyone has who has gone back.
         let isGoneBack = if case .restore = task.kind { isEveryonePresent } else { false }
-        if isGoneBack || record.committed > task.step { record.task = nil }
+        // A step that is skipped is committed when that is done; other tasks follow the step that they name.
+        let isSkipped = task.kind == .skip && record.committed == task.step
+        if isGoneBack || isSkipped || record.committed > task.step { record.task = nil }
     }
 
     /// Adds the operations on the classes that shards have done since the copy. The last one may be under way: it is announced again, and

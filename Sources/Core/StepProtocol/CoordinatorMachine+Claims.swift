@@ -116,7 +116,10 @@ extension CoordinatorMachine {
     func refusal(of member: MemberID) -> String { refusals[member].map { ". Refused: \($0)" } ?? "" }
 
     /// The member has come: what was refused in its name is of no interest any more.
-    mutating func settle(_ member: MemberID) { refusals[member] = nil }
+    mutating func settle(_ member: MemberID) {
+        refusals[member] = nil
+        copies.givenUp.remove(member)
+    }
 
     /// Raises what the shard is known to have on its disk.
     mutating func mark(_ report: ShardReport, of member: MemberID) {

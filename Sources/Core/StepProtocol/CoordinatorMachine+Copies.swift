@@ -112,7 +112,7 @@ extension CoordinatorMachine {
     }
 
     /// What comes of the silence of these owners, for the operator.
-    func remedy(_ silent: [MemberID], _ now: Duration) -> String {
+    func remedy(_ silent: [MemberID]) -> String {
         guard keepsCopies, isUnderWay else { return "" }
         let them = silent.count == 1 ? "it" : "them"
         guard let why = mayPromote(silent) else {
@@ -134,8 +134,11 @@ extension CoordinatorMachine {
 
     /// Whether nobody needs what the owners have: everyone loads a checkpoint, or nothing has happened yet.
     private var isStateElsewhere: Bool {
-        if case .restore(.some)? = record.task?.kind { return true }
-        return !isUnderWay && record.task == nil
+        switch record.task?.kind {
+        case .restore(.some): true
+        case .restore(nil), nil: !isUnderWay
+        case .skip, .check, .checkpoint, .classes, .handOver, .promote: false
+        }
     }
 
     /// Whether lost owners hold something up that does not end by itself.
@@ -172,7 +175,7 @@ extension CoordinatorMachine {
         let decided = record.task
         (acknowledged, taskFailures) = ([:], [:])
         return decide(.task(task)) + decide(.task(decided))
-            + [.event(.warning, "\(names) is taken for lost: \(moves.count) slices are made from their second copies")]
+            + [.event(.warning, "\(names): taken for lost; \(moves.count) slices are made from their second copies")]
             + turn(to: .task(task))
     }
 
@@ -187,8 +190,9 @@ extension CoordinatorMachine {
         }
         let actions = disown(lost, owners)
         guard let task = record.task else { return actions + broadcast() }
-        // Under a new number: who is doing it has begun with the slices of the old map.
-        return actions + begin(task.kind, step: task.step)
+        // Under a new number: who is doing it has begun with the slices of the old map. By its log nobody gets a slice that it had not.
+        return actions
+            + begin(task.kind == .restore(checkpoint: nil) ? .restore(checkpoint: "") : task.kind, step: task.step)
     }
 
     /// Whether what the announced promotion was for has changed: an owner is back, or a keeper gone.
@@ -197,17 +201,16 @@ extension CoordinatorMachine {
         return moves.contains { isAlive($0.from) || !isAlive($0.to) }
     }
 
-    /// A copy cannot be used. Its keeper says so with its next report, and makes another if the owner comes back.
-    mutating func noteDamage(_ message: String, _ now: Duration) -> [Action] {
+    /// A copy cannot be used. Which ones still can, its keeper says with its next report; it makes another if the owner comes back.
+    mutating func noteDamage(at keeper: MemberID, _ now: Duration) {
         copies.retryAt = now + max(.seconds(2), configuration.unresponsiveBackoff)
         (acknowledged, taskFailures) = ([:], [:])
         state = .waiting(reason: "")
-        for member in shards where message.hasPrefix("\(member):") { live[member]?.report?.kept = [:] }
-        return []
+        live[keeper]?.report?.kept = [:]
     }
 
     /// Every copy is loaded: their keepers are the owners from now on.
-    mutating func promote(_ moves: [SliceMove], _ now: Duration) -> [Action] {
+    mutating func promote(_ moves: [SliceMove]) -> [Action] {
         (acknowledged, taskFailures) = ([:], [:])
         state = .waiting(reason: "")
         var owners = record.owners
@@ -217,7 +220,7 @@ extension CoordinatorMachine {
             + [
                 .event(
                     .info,
-                    "after step \(committed): \(moves.count) slices of \(lost.map { "\($0)" }.joined(separator: ", ")) are their keepers'"
+                    "after step \(committed): those who kept copies own the \(moves.count) slices of \(lost.map { "\($0)" }.joined(separator: ", "))"
                 )
             ]
             + replanned()
@@ -232,7 +235,8 @@ extension CoordinatorMachine {
         if case .handOver(let handedOver)? = record.task?.kind, !handedOver.allSatisfy(moves.contains) {
             actions += decide(.task(nil))
         }
-        for member in lost where copies.givenUp.remove(member) != nil {
+        // One that was on its way out has nothing more to hand over.
+        for member in lost where copies.givenUp.remove(member) != nil || isDraining(member) {
             live[member] = nil
             actions += decide(.gone(member))
         }

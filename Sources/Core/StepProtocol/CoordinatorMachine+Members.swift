@@ -231,6 +231,7 @@ extension CoordinatorMachine {
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
         live[member]?.goodbye = ""
+        copies.givenUp.remove(member)
         let event: [Action] = wasAlive ? [] : [.event(.info, "\(member) is back")]
         let more = wasAlive || owns(member) ? [] : returned(member)
         return event + more + body(&self)

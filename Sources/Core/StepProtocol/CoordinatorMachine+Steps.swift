@@ -33,7 +33,7 @@ extension CoordinatorMachine {
                 actions += promoted + completeTask(now)
                 continue
             }
-            let reason = isOlder ? nil : obstacle(now)
+            let reason = isOlder ? nil : obstacle
             if reason == nil {
                 switch isOlder ? makeGood() : reconcile() {
                 case .none: break
@@ -114,7 +114,7 @@ extension CoordinatorMachine {
     }
 
     /// Why nothing can be done now, or nil.
-    private func obstacle(_ now: Duration) -> String? {
+    private var obstacle: String? {
         if record.owners.isEmpty {
             let missing = configuration.expectedShards - shards.count(where: isAlive)
             return "waiting for \(missing) of \(configuration.expectedShards) shards"
@@ -125,11 +125,11 @@ extension CoordinatorMachine {
             let endpoint = record.members[first]?.endpoint ?? ""
             if let goodbye = live[first]?.goodbye, !goodbye.isEmpty {
                 return
-                    "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(remedy(silent, now))"
+                    "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(remedy(silent))"
                     + refusal(of: first)
             }
             return
-                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(remedy(silent, now))"
+                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(remedy(silent))"
                 + refusal(of: first)
         }
         let names = silent.map { member in
@@ -137,7 +137,7 @@ extension CoordinatorMachine {
             return goodbye.isEmpty ? "\(member)" : "\(member) (\(goodbye))"
         }.joined(separator: ", ")
         let refused = silent.map(refusal).joined()
-        return "\(names) do not answer; step \(id.step) waits for them to return\(remedy(silent, now))\(refused)"
+        return "\(names) do not answer; step \(id.step) waits for them to return\(remedy(silent))\(refused)"
     }
 
     /// Why no attempt can begin now, or nil.

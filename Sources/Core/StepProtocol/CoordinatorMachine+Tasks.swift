@@ -47,7 +47,8 @@ extension CoordinatorMachine {
         case .done(let detail):
             acknowledged[member] = detail
             taskFailures[member] = nil
-            live[member]?.unchecked = nil  // it is at the boundary, whatever it held when it joined
+            // It is at the boundary, whatever it held when it joined; copies are loaded wherever their keeper is.
+            if !task.isPromotion { live[member]?.unchecked = nil }
             return []
         case .failed(let message):
             taskFailures[member] = message
@@ -55,6 +56,10 @@ extension CoordinatorMachine {
             if case .check = task.kind {
                 acknowledged[member] = ""
                 return []
+            }
+            if task.isPromotion {
+                noteDamage(at: member, now)
+                return [.event(.error, "\(member) cannot make lost slices from its copies: \(message)")]
             }
             return fail(task, "\(member): \(message)", now)
         }
@@ -66,7 +71,6 @@ extension CoordinatorMachine {
             actions = [.event(.error, "\(task.kind.name) after step \(task.step) failed: \(message)")]
         }
         if case .checkpoint = task.kind { return actions + endTask() }
-        if case .promote = task.kind { return actions + noteDamage(message, now) }
         taskProblem = message
         retryAt = now + max(.seconds(2), configuration.unresponsiveBackoff)
         guard Self.mustHappen(task.kind) else { return actions + endTask() }
@@ -111,7 +115,7 @@ extension CoordinatorMachine {
                 + decide(.map(version: record.mapVersion + 1, owners: record.owners)) + endTask()
                 + [.event(.info, "class operation \(version) is done after step \(committed)")]
         case .handOver(let moves): return handOver(moves) + endTask()
-        case .promote(let moves): return promote(moves, now)
+        case .promote(let moves): return promote(moves)
         }
     }
 

@@ -15,7 +15,7 @@ extension Simulation {
     }
 
     func loseDatabase() {
-        if isCalm { return }
+        if isCalm || isFinished { return }
         queue.insert(.databaseLoss, at: now + 1 + Int64(lossRandom.below(4_000)))
         guard coordinator != nil, !isDatabaseLost, let record = database.record, !record.owners.isEmpty,
             let copy = newestCopy, hasEveryOrder(copy, record)

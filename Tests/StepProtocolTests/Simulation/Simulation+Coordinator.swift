@@ -147,10 +147,14 @@ extension Simulation {
     }
 
     private func write(_ decision: CoordinatorRecord.Decision) {
-        if case .map(let version, let owners) = decision {  // traces of one seed are the same, dictionaries are not
-            note("DECISION map \(version) \(owners.sorted { $0.key < $1.key }.map { "\($0.key) at \($0.value)" })")
-        } else {
-            note("DECISION \(decision)")
+        // Traces of one seed are the same, dictionaries are not.
+        func list(_ shards: [SliceName: Int]) -> [String] {
+            shards.sorted { $0.key < $1.key }.map { "\($0.key) at \($0.value)" }
+        }
+        switch decision {
+        case .map(let version, let owners): note("DECISION map \(version) \(list(owners))")
+        case .keepers(let keepers): note("DECISION keepers \(list(keepers))")
+        default: note("DECISION \(decision)")
         }
         switch decision {
         case .term(let term, let committed):
