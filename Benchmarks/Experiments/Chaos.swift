@@ -24,11 +24,7 @@ struct Chaos: ParsableCommand {
     func run() throws {
         Experiments.say("seed \(seed)")
         let world = TrainingRun.World(shards: 2, workers: 2)
-        let undisturbed = try TrainingRun.run(
-            configuration: training.configuration(), world: world, in: Experiments.directory("undisturbed"),
-            seconds: 600)
-        Experiments.say(
-            "undisturbed: \(undisturbed.losses.count) steps, \(Units.fixed(undisturbed.stepsPerSecond, 1)) steps/s")
+        let undisturbed = try training.undisturbed(world, seconds: 600)
         let directory = Experiments.directory("chaos-\(seed)")
         let cluster = try LocalCluster(directory: directory)
         defer { cluster.stop() }

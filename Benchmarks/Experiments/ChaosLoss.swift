@@ -27,11 +27,7 @@ struct ChaosLoss: ParsableCommand {
     func run() throws {
         Experiments.say("seed \(seed)")
         let world = TrainingRun.World(shards: shards, workers: 2)
-        let undisturbed = try TrainingRun.run(
-            configuration: training.configuration(), world: world, in: Experiments.directory("undisturbed"),
-            seconds: 900)
-        Experiments.say(
-            "undisturbed: \(undisturbed.losses.count) steps, \(Units.fixed(undisturbed.stepsPerSecond, 1)) steps/s")
+        let undisturbed = try training.undisturbed(world, seconds: 900)
         let directory = Experiments.directory("chaos-loss-\(seed)")
         let cluster = try LocalCluster(directory: directory)
         defer { cluster.stop() }
@@ -57,9 +53,7 @@ struct ChaosLoss: ParsableCommand {
     }
 
     private func show(_ losses: [LossSupervisor.Loss]) {
-        func median(_ values: [Double]) -> String {
-            values.isEmpty ? "–" : Units.fixed(values.sorted()[values.count / 2], 1)
-        }
+        func median(_ values: [Double]) -> String { Units.fixed(Experiments.median(values), 1) }
         Experiments.say(
             "from a loss to the next step: median \(median(losses.map(\.seconds))) s, at most "
                 + "\(Units.fixed(losses.map(\.seconds).max() ?? 0, 1)) s (lease \(FaceTraining.lease) s and \(promoteAfter) s of patience); "

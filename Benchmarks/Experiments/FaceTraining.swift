@@ -1,5 +1,7 @@
 import ArgumentParser
+import ClusterHarness
 import Foundation
+import ProcessSupport
 
 /// The training on faces that several experiments repeat.
 struct FaceTraining: ParsableArguments {
@@ -39,5 +41,13 @@ struct FaceTraining: ParsableArguments {
         evaluation: {held_out_pairs: 0}
         cluster: {lease_seconds: \(Self.lease)}
         """
+    }
+
+    /// Trains to the end with nobody doing any harm, and says how fast that was.
+    func undisturbed(_ world: TrainingRun.World, seconds: Double) throws -> TrainingRun {
+        let run = try TrainingRun.run(
+            configuration: configuration(), world: world, in: Experiments.directory("undisturbed"), seconds: seconds)
+        Experiments.say("undisturbed: \(run.losses.count) steps, \(Units.fixed(run.stepsPerSecond, 1)) steps/s")
+        return run
     }
 }

@@ -14,11 +14,7 @@ struct Recovery: ParsableCommand {
 
     func run() throws {
         let world = TrainingRun.World(shards: 2, workers: 2)
-        let undisturbed = try TrainingRun.run(
-            configuration: training.configuration(), world: world, in: Experiments.directory("undisturbed"),
-            seconds: 600)
-        Experiments.say(
-            "undisturbed: \(undisturbed.losses.count) steps, \(Units.fixed(undisturbed.stepsPerSecond, 1)) steps/s")
+        let undisturbed = try training.undisturbed(world, seconds: 600)
         for joins in [false, true] {
             var killedAfter = -1
             let run = try TrainingRun.run(

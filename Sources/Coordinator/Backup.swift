@@ -67,7 +67,7 @@ struct Backup: ParsableCommand {
             answer.backups = backups.backups.count
             for problem in answer.problems { complain(problem) }
             if json {
-                print(String(decoding: try StatusJSON.encode(answer, pretty: true), as: UTF8.self))
+                try StatusJSON.print(answer)
             } else {
                 for path in answer.removed { print("removed \(path)") }
                 print("\(answer.made.count) new, \(answer.backups) backups in \(target)")
@@ -99,8 +99,6 @@ struct Backup: ParsableCommand {
             )
         }
     }
-
-    private func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }
 }
 
 /// `coordinator restore-backup`.
@@ -130,7 +128,7 @@ struct RestoreBackup: ParsableCommand {
     func run() throws {
         try offline {
             let (backups, problems) = try CheckpointPlaces.find(backup)
-            for problem in problems { FileHandle.standardError.write(Data("coordinator: \(problem)\n".utf8)) }
+            for problem in problems { complain(problem) }
             guard let newest = backups.last else { throw OfflineError("\(backup) has no backup") }
             let target = URL(fileURLWithPath: directory).standardizedFileURL.path
             let place = "\(target)/\(newest.name)"
@@ -145,7 +143,7 @@ struct RestoreBackup: ParsableCommand {
                 directory: place, step: newest.manifest.step, files: files.count,
                 bytes: files.reduce(0) { $0 + $1.bytes })
             if json {
-                print(String(decoding: try StatusJSON.encode(answer, pretty: true), as: UTF8.self))
+                try StatusJSON.print(answer)
             } else {
                 print("step \(answer.step): \(answer.directory), \(answer.files) files, \(Units.bytes(answer.bytes))")
             }

@@ -75,9 +75,8 @@ extension ClusterStatus {
                 stepsToReplay: copies.stepsToReplay,
                 secondsToReplay: copies.secondsPerStep.flatMap { seconds in
                     copies.stepsToReplay.map { Double($0) * seconds }
-                })
+                }, problem: copies.problem.isEmpty ? nil : copies.problem)
         }
-        if let problem = machine.copies?.problem, !problem.isEmpty { copies?.problem = problem }
         let isOver = ["finishing", "finished", "failed"].contains(state)
         moves = (isOver ? [] : machine.moves).map {
             Move(slice: "\($0.move.slice)", from: "\($0.move.from)", to: "\($0.move.to)", received: $0.received)

@@ -57,7 +57,7 @@ struct Import: ParsableCommand {
             let answer = Answer(
                 directory: directory, classes: setup.head.classCount, embeddingSize: setup.head.embeddingSize)
             if json {
-                print(String(decoding: try StatusJSON.encode(answer, pretty: true), as: UTF8.self))
+                try StatusJSON.print(answer)
             } else {
                 print("\(answer.classes) classes × \(answer.embeddingSize): \(directory)")
             }

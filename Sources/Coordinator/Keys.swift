@@ -100,7 +100,7 @@ struct Keys: ParsableCommand {
                             name: $0.name, role: $0.role.rawValue, publicKey: $0.key?.text ?? "",
                             accepted: $0.isAccepted, directory: $0.directory)
                     }
-                    print(String(decoding: try StatusJSON.encode(answers, pretty: true), as: UTF8.self))
+                    try StatusJSON.print(answers)
                     return
                 }
                 var table = TextTable(["name", "role", "public key", "accepted"])

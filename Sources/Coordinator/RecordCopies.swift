@@ -70,18 +70,14 @@ struct StoredCopy: Codable {
 
     private static func byShard(_ shards: [SliceName: Int]) -> [Owner] {
         Dictionary(grouping: shards.keys) { shards[$0] ?? -1 }.sorted { $0.key < $1.key }.map { shard, slices in
-            func set(_ isDense: Bool) -> SliceSet {
-                SliceSet(numbers: slices.filter { $0.isDense == isDense }.map(\.number))
-            }
-            return Owner(shard: shard, slices: set(false), denseSlices: set(true))
+            Owner(shard: shard, slices: slices.centers, denseSlices: slices.dense)
         }
     }
 
     private static func bySlice(_ owners: [Owner]) -> [SliceName: Int] {
         var shards: [SliceName: Int] = [:]
         for owner in owners {
-            for slice in owner.slices.numbers { shards[.centers(slice)] = owner.shard }
-            for slice in owner.denseSlices.numbers { shards[.dense(slice)] = owner.shard }
+            for slice in Set(centers: owner.slices, dense: owner.denseSlices) { shards[slice] = owner.shard }
         }
         return shards
     }

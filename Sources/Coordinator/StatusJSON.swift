@@ -16,6 +16,13 @@ enum StatusJSON {
         return escaped(try encoder.encode(value))
     }
 
+    /// Prints the answer of a command.
+    ///
+    /// - Throws: `EncodingError` if `value` cannot be encoded.
+    static func print(_ value: some Encodable) throws {
+        Swift.print(String(decoding: try encode(value, pretty: true), as: UTF8.self))
+    }
+
     /// JSON is printed on terminals too: what these would obey is written as \uXXXX, which is the same to whoever reads JSON. Foundation
     /// does that for the first 32 characters alone.
     private static func escaped(_ json: Data) -> Data {

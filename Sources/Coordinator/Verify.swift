@@ -31,10 +31,7 @@ struct Verify: ParsableCommand {
             let answers = checkpoints.map(verify)
             let isOne = checkpoints.map(\.directory) == [path]
             if json {
-                let text =
-                    isOne
-                    ? try StatusJSON.encode(answers[0], pretty: true) : try StatusJSON.encode(answers, pretty: true)
-                print(String(decoding: text, as: UTF8.self))
+                if isOne { try StatusJSON.print(answers[0]) } else { try StatusJSON.print(answers) }
             }
             guard unreadable.isEmpty, answers.allSatisfy(\.problems.isEmpty) else { throw ExitCode(1) }
         }
@@ -58,8 +55,11 @@ struct Verify: ParsableCommand {
 /// disk or a directory in use, else 66.
 func offline(_ body: () throws -> Void) throws {
     do { try body() } catch let code as ExitCode { throw code } catch {
-        FileHandle.standardError.write(Data("coordinator: \(SystemProblem.text(error))\n".utf8))
+        complain(SystemProblem.text(error))
         let code = (error as? CenterStoreError)?.code
         throw ExitCode(code == .diskFull || code == .locked ? 75 : 66)
     }
 }
+
+/// Writes a line to standard error.
+func complain(_ text: String) { FileHandle.standardError.write(Data("coordinator: \(text)\n".utf8)) }

@@ -42,24 +42,16 @@ extension ShardEngine {
     ) throws {
         guard let store else { throw HeadError(.centers, "this shard logs nothing, and can keep no copy of \(slice)") }
         let shape = shape(of: slice)
-        guard payload.count == shape.format.planes.count, count == max(1, shape.chunkCount), index >= 0, index < count
-        else {
-            throw HeadError(
-                .malformed, "piece \(index) of \(count) of \(slice) does not fit: it has \(shape.chunkCount)")
-        }
+        try check(payload, slice, index, of: count)
         if making?.slice != slice {
             try discardCopy()
             let writer = try store.beginSnapshot(slice, shape: shape, classVersion: classVersion)
             making = CopyInProgress(slice: slice, writer: writer)
         }
         if shape.chunkCount == 0 {
-            guard payload.allSatisfy({ $0.count == 0 }) else {
-                throw HeadError(.malformed, "rows of \(slice) were received, which has none")
-            }
             making?.emptyStep = step
             return
         }
-        try check(payload, slice, index)
         try withExtendedLifetime(payload) {
             try making?.writer.write(chunk: index, step: step, planes: payload.map(\.bytes))
         }
@@ -98,12 +90,12 @@ extension ShardEngine {
     /// - Throws: `HeadError`, `BackboneError` or `CenterStoreError` naming what is wrong with a copy; none is held then. A copy whose file
     ///   is damaged is forgotten.
     func promote(_ moves: [SliceMove]) throws {
-        let mine = moves.filter { $0.to.number == member }.map(\.slice).sorted()
-        try makeCurrent(mine.filter { promoted[$0] != committed })
+        try makeCurrent(moves.filter { $0.to.number == member }.map(\.slice).sorted())
     }
 
-    /// Makes copies the slices after `committed`, held and not active.
-    func makeCurrent(_ slices: [SliceName]) throws {
+    /// Makes copies the slices after `committed`, held and not active. Those that are already stay.
+    func makeCurrent(_ wanted: [SliceName]) throws {
+        let slices = wanted.filter { promoted[$0] != committed }
         if slices.isEmpty { return }
         try dropPromoted(slices)
         // What is on its way here by a move is older, and its sender is lost.

@@ -16,8 +16,8 @@ extension ShardEngine {
         }
         let copies = handedOver.keys
         return ShardHoldings(
-            slices: slices, denseSlices: denseSlices, received: copies.set(isDense: false),
-            receivedDense: copies.set(isDense: true), mapVersion: mapVersion, classVersion: classVersion, past: past,
+            slices: slices, denseSlices: denseSlices, received: copies.centers,
+            receivedDense: copies.dense, mapVersion: mapVersion, classVersion: classVersion, past: past,
             lastTask: lastTask, isSynced: false, recent: attempts.filter { $0.step <= prepared?.step ?? committed })
     }
 
@@ -34,8 +34,7 @@ extension ShardEngine {
     /// - Throws: `HeadError` if this shard has no number yet.
     func slices(in plan: Plan) throws -> Set<SliceName> {
         guard let member else { throw HeadError(.phase, "this shard has no number yet") }
-        guard let mine = plan.shards.first(where: { $0.shard == MemberID(.shard, member) }) else { return [] }
-        return Set(mine.slices.numbers.map(SliceName.centers) + mine.denseSlices.numbers.map(SliceName.dense))
+        return plan.shards.first { $0.shard == MemberID(.shard, member) }?.names ?? []
     }
 
     /// Hears the plan that is followed: the step that nobody goes back behind any more. A directory of an earlier version learns the
@@ -89,10 +88,10 @@ extension ShardStore {
         let (owned, received) = (owned.map(\.slice), received.map(\.slice))
         let kept = kept.map(\.slice)
         return ShardHoldings(
-            place: place.text, identity: place.identity, slices: owned.set(isDense: false),
-            denseSlices: owned.set(isDense: true), received: received.set(isDense: false),
-            receivedDense: received.set(isDense: true), kept: kept.set(isDense: false),
-            keptDense: kept.set(isDense: true), mapVersion: mapVersion,
+            place: place.text, identity: place.identity, slices: owned.centers,
+            denseSlices: owned.dense, received: received.centers,
+            receivedDense: received.dense, kept: kept.centers,
+            keptDense: kept.dense, mapVersion: mapVersion,
             receivedClassVersion: self.received.map(\.snapshot.classVersion).min(), lastTask: lastTask,
             isSynced: syncMode != .never, recent: recent)
     }
@@ -127,10 +126,4 @@ extension ShardStore {
 extension LogRecord {
     /// The attempt that the record is of; all skips of a step are the same.
     var attempt: StepID { header.kind == .skip ? .skipped(header.step) : id }
-}
-
-extension Collection<SliceName> {
-    fileprivate func set(isDense: Bool) -> SliceSet {
-        SliceSet(numbers: filter { $0.isDense == isDense }.map(\.number))
-    }
 }

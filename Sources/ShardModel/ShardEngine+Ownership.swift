@@ -24,7 +24,7 @@ extension ShardEngine {
     /// Owns exactly these slices from now on.
     func own(_ slices: SliceSet, _ denseSlices: SliceSet, mapVersion: Int, plan: Plan?) throws {
         guard prepared == nil else { throw HeadError(.phase, "slices change hands while an update is not committed") }
-        let wanted = Set(slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense))
+        let wanted = Set(centers: slices, dense: denseSlices)
         let present = Set(ownedSlices)
         let (new, gone) = (wanted.subtracting(present).sorted(), present.subtracting(wanted).sorted())
         if present.isEmpty { committed = plan?.committed ?? committed }
@@ -37,7 +37,7 @@ extension ShardEngine {
             throw CenterStoreError(
                 .notHeld, "\(started) are to be owned after step \(committed), of which there is no copy here")
         }
-        try makeCurrent(copied.filter { promoted[$0] != committed })
+        try makeCurrent(copied)
         snapshots = nil
         let past = wanted.isEmpty ? 0 : present.isEmpty || self.past == 0 ? plan?.past ?? 0 : self.past
         try keepOwnership(adopted, started, copied, gone, isFirst: present.isEmpty, mapVersion: mapVersion, past: past)

@@ -12,14 +12,14 @@ extension ShardEngine {
     ///   as they are.
     func replay(_ record: LogRecord, on slices: some Collection<SliceName>, ahead: [SliceName: [Int]]) throws {
         guard record.isReplayed else { return }
-        let centers = SliceSet(numbers: slices.filter { !$0.isDense }.map(\.number))
+        let centers = slices.centers
         if !centers.isEmpty {
             try head.replay(
                 step: record.header.step, microBatchSize: setup.microBatchSize, inputs: StepInputs(record),
                 learningRate: record.header.learningRate, slices: centers, ahead: ahead.numbers(areDense: false),
                 sampled: sampled)
         }
-        let dense = SliceSet(numbers: slices.filter(\.isDense).map(\.number))
+        let dense = slices.dense
         if dense.isEmpty { return }
         let (gradient, recorded) = try record.gradients()
         try self.dense.replay(

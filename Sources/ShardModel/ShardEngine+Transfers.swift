@@ -72,22 +72,16 @@ extension ShardEngine {
     ) throws {
         if owns(slice) { throw HeadError(.centers, "\(slice) is received, which this shard owns") }
         if copies[slice]?.isHandedOver == true { try drop(slice) }
+        try check(payload, slice, index, of: count)
         if copies[slice] == nil { try beginCopy(of: slice) }
         guard var copy = copies[slice] else { return }
-        guard payload.count == shape(of: slice).format.planes.count, count == max(1, copy.steps.count), index >= 0,
-            index < count
-        else {
-            throw HeadError(
-                .malformed, "piece \(index) of \(count) of \(slice) does not fit: it has \(copy.steps.count)")
+        guard copy.steps.count == shape(of: slice).chunkCount else {
+            throw HeadError(.malformed, "\(slice) has other pieces than when its copy was begun")
         }
         if copy.steps.isEmpty {
-            guard payload.allSatisfy({ $0.count == 0 }) else {
-                throw HeadError(.malformed, "rows of \(slice) were received, which has none")
-            }
             copies[slice]?.emptyStep = step
             return
         }
-        try check(payload, slice, index)
         try withExtendedLifetime(payload) {
             let sources = payload.map(\.bytes)
             try holder(of: slice).fill(index, ofSlice: slice.number, from: sources)
@@ -98,8 +92,19 @@ extension ShardEngine {
     }
 
     /// Checks that the tensors of a piece are what a copy of the slice has there.
-    func check(_ payload: [Tensor], _ slice: SliceName, _ index: Int) throws {
+    func check(_ payload: [Tensor], _ slice: SliceName, _ index: Int, of given: Int) throws {
         let shape = shape(of: slice)
+        guard payload.count == shape.format.planes.count, given == max(1, shape.chunkCount), index >= 0, index < given
+        else {
+            throw HeadError(
+                .malformed, "piece \(index) of \(given) of \(slice) does not fit: it has \(shape.chunkCount)")
+        }
+        if shape.chunkCount == 0 {
+            guard payload.allSatisfy({ $0.count == 0 }) else {
+                throw HeadError(.malformed, "rows of \(slice) were received, which has none")
+            }
+            return
+        }
         let count = shape.rows(ofChunk: index).count
         for (tensor, plane) in zip(payload, shape.format.planes) {
             let expected =

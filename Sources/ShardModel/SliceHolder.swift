@@ -122,7 +122,7 @@ extension ShardEngine {
 
     /// Includes held slices in the steps from now on.
     func activate(_ names: some Collection<SliceName>) throws {
-        try head.activate(SliceSet(numbers: names.filter { !$0.isDense }.map(\.number)))
-        try dense.activate(SliceSet(numbers: names.filter(\.isDense).map(\.number)))
+        try head.activate(names.centers)
+        try dense.activate(names.dense)
     }
 }

@@ -3,7 +3,6 @@ import Logging
 import ProcessSupport
 import ShardModel
 import StepProtocol
-import Wire
 
 /// Second copies of other shards' slices.
 extension ShardService {
@@ -23,19 +22,17 @@ extension ShardService {
     private func apply(
         _ slice: SliceName, then event: Session.Keeper.Event, _ body: @escaping @Sendable (ShardEngine) throws -> Void
     ) {
-        let (mailbox, box, figures) = (mailbox, model, figures)
-        compute.submit {
-            guard let model = box.model else { return }
-            do {
-                try body(model)
-                figures.update(model)
-                mailbox.post(.kept(event))
-            } catch {
-                // What was written of it is of no use.
-                try? model.discardCopy(of: slice)
-                mailbox.post(.kept(.failed(slice), problem: "the copy of \(slice) begins anew: \(error)"))
-            }
-        }
+        let figures = figures
+        submit(
+            { model in
+                do { try body(model) } catch {
+                    // What was written of it is of no use.
+                    try? model.discardCopy(of: slice)
+                    throw error
+                }
+                if case .installed = event { figures.update(model) }
+            }, then: .kept(event),
+            orElse: { .kept(.failed(slice), problem: "the copy of \(slice) begins anew: \($0)") })
     }
 
     /// What cannot be removed now is left behind, and swept later.

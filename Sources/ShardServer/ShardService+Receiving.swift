@@ -43,13 +43,23 @@ extension ShardService {
     private func apply(
         _ slice: SliceName, _ part: TransferRequest.Part, _ body: @escaping @Sendable (ShardEngine) throws -> Void
     ) {
+        submit(
+            body, then: .received(.stored(slice, part)),
+            orElse: { .received(.failed(slice, message: "\($0)")) })
+    }
+
+    /// Lets the model do something with a copy, and then says that it is done, or why it is not.
+    func submit(
+        _ body: @escaping @Sendable (ShardEngine) throws -> Void, then done: Event,
+        orElse failed: @escaping @Sendable (any Error) -> Event
+    ) {
         let (mailbox, box) = (mailbox, model)
         compute.submit {
             guard let model = box.model else { return }
             do {
                 try body(model)
-                mailbox.post(.received(.stored(slice, part)))
-            } catch { mailbox.post(.received(.failed(slice, message: "\(error)"))) }
+                mailbox.post(done)
+            } catch { mailbox.post(failed(error)) }
         }
     }
 

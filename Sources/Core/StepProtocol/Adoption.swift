@@ -127,8 +127,7 @@ public struct Adoption: Sendable {
     // MARK: What is missing
 
     private func lack(_ record: CoordinatorRecord, _ there: [Claim]) -> String? {
-        let every = Set(
-            (0..<sliceCount).map(SliceName.centers) + (0..<denseSliceCount).map(SliceName.dense))
+        let every = Set.all(centers: sliceCount, dense: denseSliceCount)
         let held = there.reduce(into: Set<SliceName>()) { $0.formUnion($1.held.owned.union($1.held.copies)) }
         // Before the first step a slice has its initial values, wherever it is.
         let isBeginning =
@@ -169,7 +168,7 @@ public struct Adoption: Sendable {
     /// `slices 0-3 and dense slices 5-6`.
     private static func list(_ slices: some Collection<SliceName>) -> String {
         func part(_ isDense: Bool, _ what: String) -> String? {
-            let numbers = SliceSet(numbers: slices.filter { $0.isDense == isDense }.map(\.number))
+            let numbers = isDense ? slices.dense : slices.centers
             return numbers.isEmpty ? nil : "\(what) \(numbers)"
         }
         return [part(false, "slices"), part(true, "dense slices")].compactMap(\.self).joined(separator: " and ")

@@ -20,10 +20,7 @@ extension CoordinatorMachine {
     /// The slices of others that a shard keeps copies of.
     func copies(at member: MemberID) -> (centers: SliceSet, dense: SliceSet) {
         let kept = record.keepers.filter { $0.value == member.number && record.owners[$0.key] != member.number }.keys
-        return (
-            SliceSet(numbers: kept.filter { !$0.isDense }.map(\.number)),
-            SliceSet(numbers: kept.filter(\.isDense).map(\.number))
-        )
+        return (kept.centers, kept.dense)
     }
 
     /// The step from which its keeper can make its copy of a slice current; nil without a complete copy at a shard that lives.
@@ -154,13 +151,9 @@ extension CoordinatorMachine {
 
     /// Has the keepers of the slices of owners that are lost load their copies; nil if there is nothing to do, or nothing can be done.
     mutating func promoteKeepers(_ now: Duration) -> [Action]? {
-        guard keepsCopies, !isOlder else { return nil }
+        guard !isOlder, copies.retryAt ?? now <= now, canReplaceLostOwners(now) else { return nil }
         let silent = silentOwners
-        guard !silent.isEmpty, silent.allSatisfy({ promotionTime(of: $0) <= now }) else { return nil }
-        if let retryAt = copies.retryAt, retryAt > now { return nil }
-        copies.retryAt = nil
         if isStateElsewhere { return reassign(silent) }
-        guard mayPromote(silent) == nil else { return nil }
         let numbers = Set(silent.map(\.number))
         let moves = record.owners.filter { numbers.contains($0.value) }.keys.sorted().compactMap { slice in
             record.keepers[slice].map {
@@ -181,14 +174,9 @@ extension CoordinatorMachine {
 
     /// Everyone loads a checkpoint, or nothing has happened yet: it does not matter who had which slices.
     private mutating func reassign(_ lost: [MemberID]) -> [Action]? {
-        let numbers = Set(lost.map(\.number))
         let others = shards.filter { isAlive($0) && !isDraining($0) }.map(\.number)
         if others.isEmpty { return nil }
-        var owners = record.owners
-        for move in Rebalance.moves(owners: owners.filter { numbers.contains($0.value) }, shards: others) {
-            owners[move.slice] = move.to.number
-        }
-        let actions = disown(lost, owners)
+        let actions = disown(lost, owners(without: lost, dividedAmong: others))
         guard let task = record.task else { return actions + broadcast() }
         // Under a new number: who is doing it has begun with the slices of the old map. By its log nobody gets a slice that it had not.
         return actions
@@ -213,10 +201,8 @@ extension CoordinatorMachine {
     mutating func promote(_ moves: [SliceMove]) -> [Action] {
         (acknowledged, taskFailures) = ([:], [:])
         state = .waiting(reason: "")
-        var owners = record.owners
-        for move in moves where owners[move.slice] == move.from.number { owners[move.slice] = move.to.number }
         let lost = Set(moves.map(\.from)).sorted()
-        return disown(lost, owners)
+        return disown(lost, owners(after: moves))
             + [
                 .event(
                     .info,
@@ -229,12 +215,7 @@ extension CoordinatorMachine {
     /// Gives the slices of lost owners to others.
     private mutating func disown(_ lost: [MemberID], _ owners: [SliceName: Int]) -> [Action] {
         var actions = assign(owners)
-        let moves = record.moves.filter { owners[$0.slice] == $0.from.number }
-        actions += decide(.moves(moves))
-        // Nobody will have the copies that it waits for.
-        if case .handOver(let handedOver)? = record.task?.kind, !handedOver.allSatisfy(moves.contains) {
-            actions += decide(.task(nil))
-        }
+        actions += set(record.moves.filter { owners[$0.slice] == $0.from.number })
         // One that was on its way out has nothing more to hand over.
         for member in lost where copies.givenUp.remove(member) != nil || isDraining(member) {
             live[member] = nil

@@ -12,10 +12,7 @@ extension CoordinatorMachine {
     /// The slices of a shard.
     func slices(of member: MemberID) -> (centers: SliceSet, dense: SliceSet) {
         let owned = record.owners.filter { $0.value == member.number }.keys
-        return (
-            SliceSet(numbers: owned.filter { !$0.isDense }.map(\.number)),
-            SliceSet(numbers: owned.filter(\.isDense).map(\.number))
-        )
+        return (owned.centers, owned.dense)
     }
 
     var shardMap: [Plan.Shard] {
@@ -64,7 +61,7 @@ extension CoordinatorMachine {
     }
 
     /// Changes the moves. A hand-over of one that is not among them any more is called off.
-    private mutating func set(_ moves: [SliceMove]) -> [Action] {
+    mutating func set(_ moves: [SliceMove]) -> [Action] {
         let actions = decide(.moves(moves))
         guard case .handOver(let handedOver) = record.task?.kind, !handedOver.allSatisfy(moves.contains) else {
             return actions
@@ -93,14 +90,25 @@ extension CoordinatorMachine {
         }
     }
 
+    /// Who owns what once these slices have moved.
+    func owners(after moves: [SliceMove]) -> [SliceName: Int] {
+        var owners = record.owners
+        for move in moves where owners[move.slice] == move.from.number { owners[move.slice] = move.to.number }
+        return owners
+    }
+
+    /// Who owns what once the slices of these shards are divided among others.
+    func owners(without gone: [MemberID], dividedAmong others: [Int]) -> [SliceName: Int] {
+        let numbers = Set(gone.map(\.number))
+        return owners(
+            after: Rebalance.moves(owners: record.owners.filter { numbers.contains($0.value) }, shards: others))
+    }
+
     /// The copies are complete and durable: the receivers own them from the next step on.
     mutating func handOver(_ moves: [SliceMove]) -> [Action] {
-        var owners = record.owners
-        for move in moves where owners[move.slice] == move.from.number {
-            owners[move.slice] = move.to.number
-            live[move.to]?.unchecked = nil  // what it held when it joined was of a shard without slices
-        }
-        var actions = assign(owners)
+        // What it held when it joined was of a shard without slices.
+        for move in moves where record.owners[move.slice] == move.from.number { live[move.to]?.unchecked = nil }
+        var actions = assign(owners(after: moves))
         actions += decide(.moves(record.moves.filter { !moves.contains($0) }))
         let text = moves.map { "\($0.slice) to \($0.to)" }.joined(separator: ", ")
         actions += [.event(.info, "after step \(committed): \(text)")]

@@ -118,9 +118,7 @@ extension CoordinatorMachine {
                 claims.add(held.copies.subtracting(held.owned), 2 * held.mapVersion, member.number)
             }
         }
-        let every = Set(
-            (0..<configuration.sliceCount).map(SliceName.centers)
-                + (0..<configuration.denseSliceCount).map(SliceName.dense))
+        let every = Set.all(centers: configuration.sliceCount, dense: configuration.denseSliceCount)
         let advice = "start every shard server with its directory, or put a newer database back"
         if isBeforeTheFirstStep(there.map(\.0)) { claims.addInitial(every, record.owners, there.map(\.0.number)) }
         let missing = every.subtracting(claims.owners.keys)

@@ -127,12 +127,8 @@ extension CoordinatorMachine {
         guard let checkpoint = newestCheckpoint else {
             return [.refuseOperator("there is no checkpoint: the state of \(member) is nowhere else")]
         }
-        var owners = record.owners
-        for move in Rebalance.moves(owners: owners.filter { $0.value == member.number }, shards: others) {
-            owners[move.slice] = move.to.number
-        }
         live[member] = nil
-        var actions = assign(owners) + decide(.gone(member))
+        var actions = assign(owners(without: [member], dividedAmong: others)) + decide(.gone(member))
         actions += [.event(.warning, "\(member) is given up; its slices go to the others")]
         return actions + replan() + goBack(to: checkpoint)
     }

@@ -140,10 +140,8 @@ extension CoordinatorMachine {
             wantsCheckpoint = false
             lastCheckpointTime = now
             lastCheckpointStep = committed
-            let name =
-                "step-" + String(repeating: "0", count: max(0, 8 - "\(committed + 1)".count)) + "\(committed + 1)"
             let suffix = classVersion > 0 ? "-classes-\(classVersion)" : ""
-            let place = unused("\(configuration.checkpointDirectory)/\(name)\(suffix)")
+            let place = unused("\(configuration.checkpointDirectory)/\(CheckpointName.after(committed))\(suffix)")
             return begin(
                 .checkpoint(directory: place + CoordinatorRecord.CheckpointRecord.partialSuffix), step: committed)
         }

@@ -78,13 +78,9 @@ public struct Plan: Sendable, Hashable {
         }
 
         /// The slices that it owns.
-        public var names: Set<SliceName> { Self.names(slices, denseSlices) }
+        public var names: Set<SliceName> { Set(centers: slices, dense: denseSlices) }
         /// Those that it keeps a copy of.
-        public var keptNames: Set<SliceName> { Self.names(kept, keptDense) }
-
-        private static func names(_ slices: SliceSet, _ dense: SliceSet) -> Set<SliceName> {
-            Set(slices.numbers.map(SliceName.centers) + dense.numbers.map(SliceName.dense))
-        }
+        public var keptNames: Set<SliceName> { Set(centers: kept, dense: keptDense) }
     }
 
     /// What members do until the next plan.

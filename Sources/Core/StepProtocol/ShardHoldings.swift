@@ -58,16 +58,16 @@ public struct ShardHoldings: Sendable, Hashable, Codable {
 
     /// Every slice that it owns.
     public var owned: Set<SliceName> {
-        Set(slices.numbers.map(SliceName.centers) + denseSlices.numbers.map(SliceName.dense))
+        Set(centers: slices, dense: denseSlices)
     }
 
     /// Every slice that it has a complete copy of.
     public var copies: Set<SliceName> {
-        Set(received.numbers.map(SliceName.centers) + receivedDense.numbers.map(SliceName.dense))
+        Set(centers: received, dense: receivedDense)
     }
 
     /// Every slice of another shard that it keeps a copy of.
     public var kept: Set<SliceName> {
-        Set(keptSlices.numbers.map(SliceName.centers) + keptDense.numbers.map(SliceName.dense))
+        Set(centers: keptSlices, dense: keptDense)
     }
 }

@@ -106,7 +106,9 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
         case .notPrepared(let problem, let isConfiguration):
             return fail(problem, isConfiguration ? ExitCode.configuration : ExitCode.misfit)
         case .holds(let state, let version):
-            (held, classes.version, isChanged) = (state, version, isChanged || state != held)
+            classes.version = version
+            if state == held { return [] }
+            (held, isChanged) = (state, true)
             return keep(.holds(owned: state.holdings?.owned ?? [], copies: state.holdings?.kept ?? []), now)
         case .turnedAway(let code, let message): return turnAway(code, message)
         case .refused(.drained): return handOver()

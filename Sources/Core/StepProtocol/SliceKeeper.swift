@@ -13,6 +13,8 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
     private let window: Int
     private let retryInterval: Duration
     private var plan: Plan?
+    /// The slices to keep copies of by the map of the plan, and their owners, ascending.
+    private var wanted: [(slice: SliceName, owner: MemberID)] = []
     /// The copies that count.
     public private(set) var kept: [SliceName: KeptCopy]
     /// What is being copied: its pieces, then the wait until it may count.
@@ -62,6 +64,7 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
         var actions: [Action] = []
         switch event {
         case .plan(let plan): actions = follow(plan)
+        case .snapshots(oldestOwn): return []
         case .snapshots(let oldest): oldestOwn = oldest
         case .reply(to: let request, let reply): actions = receive(reply, to: request, now)
         case .stored(let slice, let index):
@@ -93,6 +96,9 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
     private mutating func follow(_ new: Plan) -> [Action] {
         if let plan, !new.supersedes(plan) { return [] }
         let isNewMap = plan.map { $0.mapVersion != new.mapVersion } ?? false
+        let isOther =
+            plan.map { ($0.id.term, $0.mapVersion, $0.classVersion) != (new.id.term, new.mapVersion, new.classVersion) }
+            ?? true
         plan = new
         var actions: [Action] = []
         if case .task(let task) = new.activity, case .restore(let checkpoint) = task.kind, task.number > restoredTask {
@@ -101,19 +107,24 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
             // Loading a checkpoint leaves nothing of what was before.
             if checkpoint != nil { kept = [:] }
         }
+        // Plans come several times in a step, and say the same of copies.
+        guard isOther else { return actions }
         let mine = new.shards.first { $0.shard == member }
-        let wanted = mine?.keptNames ?? []
+        let names = mine?.keptNames ?? []
+        wanted = names.sorted().compactMap { slice in
+            new.owner(of: slice).flatMap { $0 == member ? nil : (slice, $0) }
+        }
         if let current {
             let isCurrent =
-                wanted.contains(current.slice) && current.copy.term == new.id.term
-                && current.copy.classVersion == new.classVersion && new.owner(of: current.slice) == current.copy.owner
+                wanted.contains { $0 == (current.slice, current.copy.owner) } && current.copy.term == new.id.term
+                && current.copy.classVersion == new.classVersion
             // In a new term the cluster may have gone back behind what was copied.
             if !isCurrent { actions += discard() } else if isNewMap { self.current?.copy.repeatAll(at: .zero) }
         }
         for (slice, copy) in kept.sorted(by: { $0.key < $1.key }) {
             // What the map gives to this shard is taken over when it adopts the map (`holds`).
             if mine?.names.contains(slice) == true { continue }
-            if !wanted.contains(slice) || copy.classVersion != new.classVersion {
+            if !names.contains(slice) || copy.classVersion != new.classVersion {
                 kept[slice] = nil
                 actions.append(.drop(slice))
             }
@@ -128,25 +139,23 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
     }
 
     /// The slice to copy next: one without a copy, or else the oldest copy that keeps the log from being dropped.
-    private var next: SliceName? {
-        guard current == nil, let plan, plan.id.step >= 0, let mine = plan.shards.first(where: { $0.shard == member })
-        else { return nil }
+    private var next: (slice: SliceName, owner: MemberID)? {
+        guard current == nil, let plan else { return nil }
         switch plan.activity {
         case .failed: return nil
         case .task(let task): if case .restore = task.kind { return nil }
         case .train, .wait, .finishing, .finished: break
         }
-        let wanted = mine.keptNames.filter { plan.owner(of: $0) != member }.sorted()
-        if let missing = wanted.first(where: { kept[$0] == nil }) { return missing }
-        return wanted.filter { kept[$0].map { $0.oldest < oldestOwn } ?? false }
-            .min { (kept[$0]?.oldest ?? 0, $0) < (kept[$1]?.oldest ?? 0, $1) }
+        if let missing = wanted.first(where: { kept[$0.slice] == nil }) { return missing }
+        let oldest = wanted.min { (kept[$0.slice]?.oldest ?? 0, $0.slice) < (kept[$1.slice]?.oldest ?? 0, $1.slice) }
+        return oldest.flatMap { kept[$0.slice]?.oldest ?? 0 < oldestOwn ? $0 : nil }
     }
 
     // MARK: Copying
 
     private mutating func goOn(_ now: Duration) -> [Action] {
         guard let plan else { return [] }
-        if pausedUntil == nil, let slice = next, let owner = plan.owner(of: slice) {
+        if pausedUntil == nil, let (slice, owner) = next {
             current = (slice, SliceCopy(owner: owner, plan), .copying)
         }
         guard var copy = current?.copy, let (slice, _, state) = current else { return [] }

@@ -22,12 +22,15 @@ extension ClusterStatus {
             return text
         }
 
-        public init(wanted: Int, slices: Int, complete: Int, stepsToReplay: Int?, secondsToReplay: Double?) {
+        public init(
+            wanted: Int, slices: Int, complete: Int, stepsToReplay: Int?, secondsToReplay: Double?, problem: String?
+        ) {
             self.wanted = wanted
             self.slices = slices
             self.complete = complete
             self.stepsToReplay = stepsToReplay
             self.secondsToReplay = secondsToReplay
+            self.problem = problem
         }
     }
 }

@@ -56,7 +56,7 @@ public final class BackupDirectory {
     /// - Throws: `CenterStoreError` if it cannot be removed.
     public func clean(continuing continued: [CheckpointReader] = []) throws(CenterStoreError) {
         let used = Set(continued.map { CheckpointCopy($0, to: place(of: $0).directory).unfinished })
-        for name in try FileIO.names(in: directory) where name.hasPrefix("step-") {
+        for name in try FileIO.names(in: directory) where name.hasPrefix(CheckpointName.prefix) {
             let path = "\(directory)/\(name)"
             guard FileIO.isDirectory(path), !used.contains(path) else { continue }
             let isComplete = FileIO.exists("\(path)/\(CheckpointManifest.fileName)")
@@ -112,10 +112,7 @@ public final class BackupDirectory {
 
 extension CheckpointReader {
     /// What the directory of a checkpoint of this step is called: after the steps that are done.
-    public var name: String {
-        let digits = String(manifest.step + 1)
-        return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
-    }
+    public var name: String { CheckpointName.after(manifest.step) }
 
     /// Whether its manifest is still there: another process may have removed the checkpoint.
     public var isThere: Bool { FileIO.exists("\(directory)/\(CheckpointManifest.fileName)") }

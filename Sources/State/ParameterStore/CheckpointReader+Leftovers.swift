@@ -1,3 +1,4 @@
+internal import Cluster
 internal import Foundation
 
 /// What is left of checkpoints that were never completed.
@@ -29,12 +30,13 @@ extension CheckpointReader {
     ) throws(CenterStoreError) -> [String] {
         guard FileIO.isDirectory(parent) else { return [] }
         let limit = Date(timeIntervalSinceNow: -age)
-        return try FileIO.names(in: parent).filter { $0.hasPrefix("step-") }.map { "\(parent)/\($0)" }.filter { path in
-            guard !used.contains(path), FileIO.isDirectory(path),
-                !FileIO.exists("\(path)/\(CheckpointManifest.fileName)")
-            else { return false }
-            return path.hasSuffix(givenUpSuffix) || newestChange(in: path) < limit
-        }
+        return try FileIO.names(in: parent).filter { $0.hasPrefix(CheckpointName.prefix) }.map { "\(parent)/\($0)" }
+            .filter { path in
+                guard !used.contains(path), FileIO.isDirectory(path),
+                    !FileIO.exists("\(path)/\(CheckpointManifest.fileName)")
+                else { return false }
+                return path.hasSuffix(givenUpSuffix) || newestChange(in: path) < limit
+            }
     }
 
     /// Removes what a job keeps of a checkpoint: its folder, with everything in it.
