@@ -164,6 +164,8 @@ import Wire
         let honest = try welcomed(server, .worker)
         // The second one has not begun to shake hands, which ZeroMQ itself waits for.
         wait("they are ended") { silent.allSatisfy(\.isEnded) }
+        // Whoever is ended sees it before the server's thread has counted it.
+        wait("they are counted") { server.server.counters.ended[.silent, default: 0] >= 2 }
         #expect(server.server.counters.ended[.silent, default: 0] == 2)
         #expect(!honest.isEnded)
     }
