@@ -13,6 +13,8 @@ extension ShardEngine {
         var writer: SnapshotWriter
         /// The step that a slice without pieces is as of.
         var emptyStep = -1
+        /// The oldest step that a piece is as of: the log must reach back to it.
+        var oldest = Int.max
     }
 
     /// The copies that count.
@@ -36,11 +38,15 @@ extension ShardEngine {
 
     /// Takes a piece of a copy.
     ///
+    /// - Parameter planned: the operations on the classes that the owner has done, by the plan under which it gave the piece.
     /// - Throws: `HeadError` or `CenterStoreError` if it does not fit or cannot be kept: the copy begins anew.
     package func keepChunk(
-        _ slice: SliceName, index: Int, count: Int, step: Int, _ payload: [Tensor]
+        _ slice: SliceName, index: Int, count: Int, step: Int, _ payload: [Tensor], classVersion planned: Int
     ) throws {
         guard let store else { throw HeadError(.centers, "this shard logs nothing, and can keep no copy of \(slice)") }
+        guard planned == classVersion else {
+            throw HeadError(.phase, "a piece of \(slice) comes from before an operation on the classes")
+        }
         let shape = shape(of: slice)
         try check(payload, slice, index, of: count)
         if making?.slice != slice {
@@ -48,6 +54,8 @@ extension ShardEngine {
             let writer = try store.beginSnapshot(slice, shape: shape, classVersion: classVersion)
             making = CopyInProgress(slice: slice, writer: writer)
         }
+        let oldest = min(making?.oldest ?? step, step)
+        making?.oldest = oldest
         if shape.chunkCount == 0 {
             making?.emptyStep = step
             return
@@ -65,6 +73,11 @@ extension ShardEngine {
             throw HeadError(.centers, "there is no copy of \(slice) to keep")
         }
         self.making = nil
+        // A piece may have been on its way for long.
+        guard making.oldest >= store.newestStep || store.oldestLoggedStep ?? .max <= making.oldest + 1 else {
+            throw HeadError(
+                .phase, "the log begins after step \(making.oldest), which a piece of the copy of \(slice) is of")
+        }
         try store.keepCopy(making.writer.finish(emptyStep: making.emptyStep), of: slice)
         dropLog(store)
     }
@@ -100,15 +113,20 @@ extension ShardEngine {
         try dropPromoted(slices)
         // What is on its way here by a move is older, and its sender is lost.
         for slice in slices where copies[slice] != nil { try drop(slice) }
+        let start = ContinuousClock.now
+        var cost = Restoring()
         do {
             var steps: [SliceName: [Int]] = [:]
             for slice in slices { steps[slice] = try loadCopy(of: slice) }
-            try replayLog(on: &steps)
+            cost.loadSeconds = (ContinuousClock.now - start) / .seconds(1)
+            cost.replayedSteps = try replayLog(on: &steps)
+            cost.replaySeconds = (ContinuousClock.now - start) / .seconds(1) - cost.loadSeconds
         } catch {
             for slice in slices { try? holder(of: slice).remove([slice.number]) }
             throw error
         }
         for slice in slices { promoted[slice] = committed }
+        restoring = cost
     }
 
     /// - Returns: the step that each piece is as of.
@@ -132,8 +150,9 @@ extension ShardEngine {
         }
     }
 
-    private func replayLog(on steps: inout [SliceName: [Int]]) throws {
-        guard let store, let oldest = steps.values.joined().min() else { return }
+    /// - Returns: the steps that were done again.
+    private func replayLog(on steps: inout [SliceName: [Int]]) throws -> Int {
+        guard let store, let oldest = steps.values.joined().min() else { return 0 }
         var records = store.records(after: oldest, upTo: committed)
         var expected = oldest + 1
         while let record = try records.next() {
@@ -147,6 +166,7 @@ extension ShardEngine {
             throw CenterStoreError(
                 .damaged, "\(store.directory): the log has no record of step \(expected), which copies need")
         }
+        return committed - oldest
     }
 
     /// Lets go what was loaded and is not wanted: the owner has come back.

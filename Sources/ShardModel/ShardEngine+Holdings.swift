@@ -9,8 +9,8 @@ extension ShardEngine {
     /// What is held now, by the directory if there is one.
     var holdings: ShardHoldings {
         if let store {
-            var holdings = store.holdings(place, recent: attempts, lastTask: lastTask)
-            holdings.classVersion = classVersion
+            var holdings = store.holdings(
+                place, recent: attempts, lastTask: lastTask, classVersion: classVersion)
             holdings.past = past
             return holdings
         }
@@ -63,9 +63,9 @@ extension ShardStore {
     package var state: ShardState {
         let notes = try? StoreNotes(extra)
         var holdings = holdings(
-            (place, directoryIdentity), recent: recentAttempts, lastTask: notes?.lastTask ?? 0)
+            (place, directoryIdentity), recent: recentAttempts, lastTask: notes?.lastTask ?? 0,
+            classVersion: max(notes?.operations.count ?? 0, newestClassVersion))
         holdings.past = notes?.past ?? 0
-        holdings.classVersion = max(notes?.operations.count ?? 0, newestClassVersion)
         return state(holdings)
     }
 
@@ -77,23 +77,31 @@ extension ShardStore {
             return ShardState(
                 newest: newest, oldest: newest, logsSteps: true, hasSlices: hasSlices, holdings: holdings)
         }
+        // A copy that counts is of steps that nobody goes back behind.
+        let oldest = usableCopies(of: holdings.classVersion).reduce(oldestRestorableStep) {
+            max($0, $1.snapshot.maxStep)
+        }
         return ShardState(
-            newest: newestStep, oldest: oldestRestorableStep, logsSteps: true, hasSlices: hasSlices,
-            holdings: holdings)
+            newest: newestStep, oldest: oldest, logsSteps: true, hasSlices: hasSlices, holdings: holdings)
     }
 
     func holdings(
-        _ place: (text: String, identity: UInt64), recent: [StepID], lastTask: Int
+        _ place: (text: String, identity: UInt64), recent: [StepID], lastTask: Int, classVersion: Int
     ) -> ShardHoldings {
         let (owned, received) = (owned.map(\.slice), received.map(\.slice))
-        let kept = kept.map(\.slice)
+        let kept = usableCopies(of: classVersion).map(\.slice)
         return ShardHoldings(
             place: place.text, identity: place.identity, slices: owned.centers,
             denseSlices: owned.dense, received: received.centers,
             receivedDense: received.dense, kept: kept.centers,
-            keptDense: kept.dense, mapVersion: mapVersion,
+            keptDense: kept.dense, mapVersion: mapVersion, classVersion: classVersion,
             receivedClassVersion: self.received.map(\.snapshot.classVersion).min(), lastTask: lastTask,
             isSynced: syncMode != .never, recent: recent)
+    }
+
+    /// Second copies that have seen as many operations on the classes as what is owned.
+    private func usableCopies(of classVersion: Int) -> [KeptSlice] {
+        kept.filter { $0.snapshot.classVersion == classVersion }
     }
 
     /// Where the directory is, for people.

@@ -104,7 +104,9 @@ extension ShardEngine {
 
     func dropLog(_ store: ShardStore) {
         do {
-            try store.dropLog(before: store.oldestNeededStep)
+            // A copy that is being made needs the log from its oldest piece on.
+            let needed = min(store.oldestNeededStep - 1, making?.oldest ?? .max) + 1
+            try store.dropLog(before: needed)
             if isLogToBeDropped { snapshotProblem = "" }
             isLogToBeDropped = false
         } catch {

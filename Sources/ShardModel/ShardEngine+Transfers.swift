@@ -11,8 +11,14 @@ extension ShardEngine {
 
     /// The answer to another shard's request. No uncommitted update may be applied if it asks for a piece.
     ///
+    /// - Parameter planned: the operations on the classes by the plan; nil for as many as this shard has done.
     /// - Throws: `HeadError`, `BackboneError` or `CenterStoreError` if it cannot be answered.
-    package func content(of request: TransferRequest) throws -> TransferReply<[Tensor]>.Content {
+    package func content(
+        of request: TransferRequest, classVersion planned: Int? = nil
+    ) throws -> TransferReply<[Tensor]>.Content {
+        guard planned ?? classVersion == classVersion else {
+            throw HeadError(.phase, "\(request.slice) is asked for while the classes change")
+        }
         guard owns(request.slice) else {
             throw HeadError(.centers, "\(request.slice) is asked for, which this shard does not own")
         }

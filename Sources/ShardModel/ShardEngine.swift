@@ -71,7 +71,7 @@ package final class ShardEngine {
     private var learningRate: Float = 0
     private var ranges: [Range<Int>] = []
 
-    /// How long it took to make the state again.
+    /// How long it took to make the state again: at the start, or of second copies since.
     package struct Restoring: Sendable {
         package var loadSeconds = 0.0
         package var replaySeconds = 0.0

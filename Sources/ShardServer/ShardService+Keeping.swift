@@ -10,8 +10,9 @@ extension ShardService {
         switch action {
         case .ask(let owner, let request): ask(owner, request)
         case .storeChunk(let slice, let index, let count, let step, let payload):
+            let version = session.machine?.plan?.classVersion ?? 0
             apply(slice, then: .stored(slice, index: index)) {
-                try $0.keepChunk(slice, index: index, count: count, step: step, payload)
+                try $0.keepChunk(slice, index: index, count: count, step: step, payload, classVersion: version)
             }
         case .install(let slice): apply(slice, then: .installed(slice)) { try $0.installCopy(of: slice) }
         case .discard(let slice): attempt("the copy of \(slice) cannot be given up") { try $0.discardCopy(of: slice) }

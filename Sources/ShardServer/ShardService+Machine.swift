@@ -76,11 +76,11 @@ extension ShardService {
         let key = QueuedAnswers.Key.part(request)
         guard !queued.contains(key, for: peer.peer, waiting: server.waitingByteCount(for: peer.peer)) else { return }
         queued.insert(key, for: peer.peer)
-        let (mailbox, box) = (mailbox, model)
+        let (mailbox, box, version) = (mailbox, model, session.machine?.plan?.classVersion)
         compute.submit {
             guard let model = box.model else { return }
             do {
-                let content = try model.content(of: request)
+                let content = try model.content(of: request, classVersion: version)
                 let reply = TransferReply(slice: request.slice, part: request.part, content: content)
                 mailbox.post(.answer(peer, .success(.transferReply(reply))))
             } catch { mailbox.post(.answer(peer, .failure(Refusal(error)))) }

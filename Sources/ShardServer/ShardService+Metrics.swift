@@ -55,12 +55,13 @@ extension ShardService {
             "partialfc_blocked", .gauge, "Whether something, such as a full disk, keeps it from preparing steps.",
             loop.obstacle.isEmpty ? 0 : 1)
         text.add(
-            "partialfc_load_seconds", .gauge, "What its start cost: to load snapshots.", values.restoring.loadSeconds)
+            "partialfc_load_seconds", .gauge, "What its start cost, or a promotion since: to load.",
+            values.restoring.loadSeconds)
         text.add(
-            "partialfc_replay_seconds", .gauge, "What its start cost: to replay the log.",
+            "partialfc_replay_seconds", .gauge, "What its start cost, or a promotion since: to replay the log.",
             values.restoring.replaySeconds)
         text.add(
-            "partialfc_replayed_steps", .gauge, "Steps that were replayed at its start.",
+            "partialfc_replayed_steps", .gauge, "Steps that were replayed then.",
             Double(values.restoring.replayedSteps))
         let counters = server.counters
         text.addMessages(
