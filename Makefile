@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos chaos-loss power-cut elastic durability restart move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-swarm test-monitoring validate-kubernetes validate-monitoring wheel test-python man format lint proto clean
+.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos chaos-loss power-cut elastic durability restart loss move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-docker-loss test-swarm test-monitoring validate-kubernetes validate-monitoring wheel test-python man format lint proto clean
 
 all: build
 
@@ -94,6 +94,10 @@ shares: build
 chaos: build
 	@$(BIN)/experiments chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
+# From the loss of one of two large shards to the next committed step, and to two copies of everything.
+loss: build
+	@$(BIN)/experiments loss
+
 # Takes random shards of a training away for ever, with their directories: the same losses and hashes. LOSSES=20, SHARDS=3 by default.
 chaos-loss: build
 	@$(BIN)/experiments chaos-loss $(if $(SEED),--seed $(SEED)) $(if $(LOSSES),--losses $(LOSSES)) $(if $(SHARDS),--shards $(SHARDS))
@@ -153,6 +157,10 @@ simulate:
 # docker compose: builds, trains, scales 2 -> 4 -> 1 -> 2 shards and 1 -> 3 -> 1 workers, kills each role; the same losses and hashes.
 test-docker:
 	@scripts/test-docker
+
+# docker compose: the container of each shard server is removed with its volume while it trains; the same losses and hashes.
+test-docker-loss:
+	@scripts/test-docker-loss
 
 # docker stack deploy, on a swarm of one node: the same, and every container replaced by one of another image.
 test-swarm:

@@ -10,7 +10,7 @@ struct Experiments: ParsableCommand {
         abstract: "Measure and prove what the README says, with real processes on this machine.",
         subcommands: [
             Golden.self, Equivalence.self, Recovery.self, Chaos.self, ChaosLoss.self, Elastic.self, Durability.self,
-            Restart.self,
+            Restart.self, Loss.self,
             Move.self, Fuzz.self, FuzzONNX.self, Bench.self, Head.self, BackboneCommand.self, InferenceCommand.self,
             Serving.self,
             LimitsCommand.self, SamplingCommand.self,
