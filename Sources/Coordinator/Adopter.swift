@@ -20,11 +20,19 @@ final class Adopter {
         var record: CoordinatorRecord
         /// The shard whose copy of the record is the newest.
         var source: MemberID
+        /// Owners that were not waited for any longer.
+        var absent: [MemberID]
 
         var summary: String {
-            "the state was made again from what the shards have: \(source) had the newest copy of the record (term \(record.term), slice map "
+            "the state was made again from what the shards have\(without): \(source) had the newest copy of the record (term \(record.term), slice map "
                 + "\(record.mapVersion), \(record.classVersion) operations on the classes). Orders of the last second before the loss, earlier "
                 + "events and evaluations are not in it: see `coordinator status`, `checkpoints`, `classes list`"
+        }
+
+        private var without: String {
+            absent.isEmpty
+                ? ""
+                : ", without \(absent.map { "\($0)" }.joined(separator: ", ")) (what it owned is made from second copies)"
         }
     }
 
@@ -35,6 +43,10 @@ final class Adopter {
     /// What the newest copy says of the cluster.
     private var cluster: CoordinatorDatabase.Cluster?
     private var reason = ""
+    private let start = ContinuousClock.now
+
+    /// Since it has listened.
+    private var now: Duration { .now - start }
 
     /// Where it listens.
     var address: Endpoint { server.address }
@@ -42,27 +54,30 @@ final class Adopter {
     /// - Throws: `WireError` if the endpoint cannot be bound.
     init(setup: RunSetup, bind: String, security: ServerSecurity, log: Logger) throws {
         self.log = log
+        let configuration = CoordinatorConfiguration(setup, origin: nil)
         adoption = Adoption(
-            sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.denseSliceCount)
+            sliceCount: configuration.sliceCount, denseSliceCount: configuration.denseSliceCount,
+            patience: configuration.copies > 1 ? configuration.lease + configuration.promoteAfter : nil)
         server = try ServerEndpoint(bind: bind, security: security, events: mailbox.sink { $0 })
         if let warning = server.warning { log.warning("\(warning)") }
     }
 
-    /// Returns when every shard that owns slices is there.
+    /// Returns when every shard that owns slices is there, or what the others own can be had without them.
     func run() -> Found {
         log.info("listening at \(server.endpoint) for the shard servers of a run whose state is lost")
         defer { server.close() }
         while true {
-            switch adoption.outcome {
-            case .complete(let newest, let record):
-                if let cluster { return Found(cluster: cluster, record: record, source: newest) }
+            let now = self.now
+            switch adoption.outcome(at: now) {
+            case .complete(let newest, let record, let absent):
+                if let cluster { return Found(cluster: cluster, record: record, source: newest, absent: absent) }
             case .waiting(let reason):
                 if reason != self.reason { log.warning("\(reason)") }
                 self.reason = reason
             }
-            guard case .received(let peer, let request, let message)? = mailbox.next(within: .seconds(60)) else {
-                continue
-            }
+            let wait = adoption.deadline.map { $0 > now ? $0 - now : .seconds(60) } ?? .seconds(60)
+            guard case .received(let peer, let request, let message)? = mailbox.next(within: min(wait, .seconds(60)))
+            else { continue }
             receive(message, peer, request)
         }
     }
@@ -98,6 +113,6 @@ final class Adopter {
             claim.applied = kept.applied
             stored = found
         }
-        if adoption.hear(claim) { cluster = stored?.cluster }
+        if adoption.hear(claim, at: now) { cluster = stored?.cluster }
     }
 }

@@ -58,6 +58,37 @@ import Testing
         }
     }
 
+    /// A shard is lost with its directory at the same time: second copies are enough.
+    @Test func aShardThatIsLostTooLeavesNoTrace() throws {
+        try Undisturbed.expectNoTrace(
+            of: "a lost coordinator's directory and a lost shard", shards: 3,
+            settings: ["cluster.copies=2", "cluster.promote_after=0.5", "cluster.min_copies=2"],
+            shardArguments: ["--log-bytes", "300000", "--copy-bytes", "65536"]
+        ) { cluster in
+            try cluster.waitUntilInTheMiddle(after: 20)
+            let before = try cluster.waitForStatus("every slice has two copies", seconds: 60) { status in
+                status.owners.count == 3 && status.copies.map { $0.complete == $0.slices } ?? false
+            }
+            // A heartbeat brings the copy of the record.
+            Thread.sleep(forTimeInterval: 2)
+            let lost = try cluster.name(of: cluster.shards[0])
+            cluster.shards[0].kill()
+            try loseState(of: cluster, andWait: false)
+            try FileManager.default.removeItem(at: cluster.shardDirectory(0))
+            try cluster.waitUntil("it is said what is missing, and that it can be had", seconds: 30) {
+                let (code, text) = try cluster.run("status")
+                return code == 0 || code == 75 && text.contains("\(lost) is missing") && text.contains("second copies")
+            }
+            try waitUntilAdopted(cluster)
+            #expect(try cluster.run("events").text.contains("without \(lost)"))
+            let after = try cluster.waitForStatus("the keepers take over", seconds: 60) {
+                !$0.owners.isEmpty && !$0.owners.contains(lost)
+            }
+            #expect(after.clusterID == before.clusterID && after.committed >= before.committed)
+            try cluster.addShard()
+        }
+    }
+
     @Test func whatAnOperatorHasOrderedIsKept() throws {
         try withDirectory { directory in
             let cluster = try LocalCluster(directory: directory)

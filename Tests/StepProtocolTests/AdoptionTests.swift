@@ -41,9 +41,9 @@ import Testing
     private func outcome(_ claims: Adoption.Claim...) -> (record: CoordinatorRecord?, text: String) {
         var adoption = Adoption(sliceCount: 4, denseSliceCount: 2)
         for claim in claims { adoption.hear(claim) }
-        switch adoption.outcome {
+        switch adoption.outcome() {
         case .waiting(let reason): return (nil, reason)
-        case .complete(let newest, let record): return (record, "\(newest)")
+        case .complete(let newest, let record, _): return (record, "\(newest)")
         }
     }
 
@@ -69,9 +69,9 @@ import Testing
         // Nor does one matter that was given slices and does not know its number yet.
         var adoption = Adoption(sliceCount: 4, denseSliceCount: 2)
         adoption.hear(claim(0, fresh, newest: -1))
-        guard case .waiting = adoption.outcome else { return #expect(Bool(false), "a shard is missing") }
+        guard case .waiting = adoption.outcome() else { return #expect(Bool(false), "a shard is missing") }
         adoption.hear(incarnation: 8, endpoint: "e1")
-        guard case .complete = adoption.outcome else { return #expect(Bool(false), "it is there") }
+        guard case .complete = adoption.outcome() else { return #expect(Bool(false), "it is there") }
     }
 
     private func raised(_ record: CoordinatorRecord, _ committed: Int) -> CoordinatorRecord {
@@ -98,6 +98,81 @@ import Testing
     @Test func stepsAndTermsComeFromShards() {
         // Step 20 may be prepared alone; the one before it is committed.
         #expect(outcome(claim(0, record(), newest: 20), claim(1, record(), newest: 19)).record == raised(record(), 19))
+    }
+
+    // MARK: An owner that is lost too
+
+    private static let patience = Duration.seconds(40)
+
+    /// Shard 2 owns a slice besides, and keeps copies of what shard 1 owns.
+    private func copied(classVersion: Int = 0, task: BoundaryTask? = nil) -> CoordinatorRecord {
+        var record = record(classVersion: classVersion)
+        var owners = record.owners
+        owners[.centers(0)] = 2
+        record.apply(.map(version: 2, owners: owners))
+        record.apply(.keepers([.centers(2): 2, .centers(3): 2, .dense(1): 2]))
+        record.apply(.task(task))
+        return record
+    }
+
+    private func keeper(_ copy: CoordinatorRecord, kept: SliceSet = [2, 3], classVersion: Int = 0) -> Adoption.Claim {
+        var claim = claim(2, copy, classVersion: classVersion)
+        if var held = claim.state.holdings {
+            (held.slices, held.denseSlices) = ([0], [])
+            (held.keptSlices, held.keptDense) = (kept, [1])
+            claim.state.holdings = held
+        }
+        return claim
+    }
+
+    private func outcome(
+        _ claims: [Adoption.Claim], after wait: Duration, patience: Duration? = patience
+    ) -> (record: CoordinatorRecord?, text: String) {
+        var adoption = Adoption(sliceCount: 4, denseSliceCount: 2, patience: patience)
+        for claim in claims { adoption.hear(claim, at: .seconds(5)) }
+        switch adoption.outcome(at: .seconds(5) + wait) {
+        case .waiting(let reason): return (nil, reason)
+        case .complete(_, let record, let absent): return (record, "without \(absent)")
+        }
+    }
+
+    @Test func anOwnerOfWhichOthersKeepCopiesIsPassedOver() {
+        let claims = [claim(0, copied()), keeper(copied())]
+        let early = outcome(claims, after: .seconds(39)).text
+        #expect(early.contains("shard-1 is missing, with slices 2–3 and dense slices 1"), "\(early)")
+        #expect(early.contains("40.0 seconds after the first shard was heard"), "\(early)")
+        let late = outcome(claims, after: .seconds(40))
+        #expect(late.text == "without [shard-1]" && late.record?.owners == copied().owners)
+        #expect(outcome(claims + [claim(1, copied())], after: .zero).text == "without []")
+    }
+
+    @Test func whatIsNotCopiedIsWaitedFor() {
+        let hour = Duration.seconds(3600)
+        let incomplete = outcome([claim(0, copied()), keeper(copied(), kept: [2])], after: hour).text
+        #expect(incomplete.contains("no shard that is there keeps a complete copy of slices 3."), "\(incomplete)")
+        #expect(incomplete.contains("serve --resume"), "\(incomplete)")
+        // Copies of other classes do not count, nor does a keeper that has lost its own slices.
+        let older = copied(classVersion: 1)
+        #expect(outcome([claim(0, older, classVersion: 1), keeper(older)], after: hour).record == nil)
+        var emptied = keeper(copied())
+        emptied.state.holdings?.slices = []
+        emptied.state.holdings?.past = 0
+        #expect(outcome([claim(0, copied()), emptied], after: hour).record == nil)
+        #expect(outcome([claim(0, copied()), keeper(copied())], after: hour, patience: nil).record == nil)
+    }
+
+    @Test func whatACheckpointReplacesNeedNotBeThere() {
+        var loading = copied(task: BoundaryTask(number: 4, step: 20, kind: .restore(checkpoint: "/c")))
+        loading.apply(.pasts(loading.pasts + [Past(term: 3, incarnation: 9, since: 20)]))
+        let claims = [claim(0, loading), keeper(loading, kept: [])]
+        #expect(outcome(claims, after: .seconds(39)).record == nil)
+        #expect(outcome(claims, after: .seconds(40)).record?.task == loading.task)
+    }
+
+    @Test func nobodyBeginsBehindACopy() {
+        var ahead = keeper(copied())
+        (ahead.state.newest, ahead.state.oldest) = (20, 20)
+        #expect(outcome([claim(0, copied()), ahead], after: .seconds(40)).record?.committed == 20)
     }
 
     @Test func aTaskThatIsOverIsNotDoneAgain() {

@@ -97,6 +97,57 @@ import Testing
         #expect(cluster.waits?.contains("coordinator forget shard-0") == true)
     }
 
+    /// The record has lost the only commit: what shards have prepared is not nothing.
+    @Test mutating func aFirstStepThatMayBeCommittedIsNotGivenUp() {
+        cluster.start()
+        cluster.restart()
+        cluster.join("s1", previous: 1, state: CoordinatorFixture.holding(0))
+        let map = cluster.machine.record.mapVersion
+        for _ in 0..<45 {
+            cluster.now += .seconds(1)
+            cluster.beat("s1", report: ShardReport(committed: -1, durable: 0))
+        }
+        #expect(cluster.machine.record.mapVersion == map && cluster.task == nil)
+        #expect(cluster.waits?.contains("no other shard that is there has a complete copy") == true)
+        keep("s1")
+        guard case .promote? = cluster.task?.kind else {
+            Issue.record("\(cluster.machine.activity)")
+            return
+        }
+    }
+
+    /// A record that is older than the cluster, and an owner that is lost: what the keepers have is enough.
+    @Test mutating func whatIsLostIsMadeFromCopiesAlsoUnderAnOlderRecord() {
+        cluster.start()
+        cluster.commit(through: 4)
+        let record = cluster.machine.record
+        cluster.restart()
+        let owned = cluster.machine.plan.shards.first { $0.shard.number == 1 }?.names ?? []
+        let kept = Set(record.owners.keys).subtracting(owned)
+        // It has done a task that the record does not know.
+        var state = CoordinatorFixture.holding(4)
+        state.holdings = ShardHoldings(
+            identity: 1, slices: owned.centers, denseSlices: owned.dense, kept: kept.centers, keptDense: kept.dense,
+            mapVersion: record.mapVersion, past: record.pasts.present, lastTask: 7)
+        cluster.join("s1", previous: 1, state: state)
+        #expect(cluster.waits?.contains("older than the cluster") == true, "\(cluster.waits ?? "")")
+        for _ in 0..<39 {
+            cluster.now += .seconds(1)
+            cluster.beat("s1", report: ShardReport(committed: 4, durable: 4))
+        }
+        #expect(cluster.machine.record.mapVersion == record.mapVersion)
+        cluster.now += .seconds(2)
+        keep("s1")
+        #expect(cluster.machine.record.mapVersion == record.mapVersion + 1)
+        #expect(cluster.machine.record.owners == record.owners)
+        keep("s1")
+        guard case .promote(let moves)? = cluster.task?.kind else {
+            Issue.record("\(cluster.machine.activity)")
+            return
+        }
+        #expect(moves.count == kept.count)
+    }
+
     @Test mutating func aDamagedCopyIsNotTakenAndTheOwnerIsWaitedFor() {
         lose(seconds: 41)
         let words = cluster.acknowledge("s1", outcome: .failed(message: "the file is damaged"))
@@ -123,6 +174,13 @@ import Testing
         cluster.acknowledge("s1")
         #expect(cluster.machine.activity == .train && cluster.machine.committed == 4)
         #expect(cluster.machine.record.members[MemberID(.shard, 0)] == nil)
+        // It is told what to do with its directory.
+        var state = CoordinatorFixture.holding(4)
+        state.holdings = ShardHoldings(place: "host:/d0", slices: [0], mapVersion: 2)
+        let answer = cluster.join("s0", previous: 0, state: state)
+        #expect(
+            answer.count == 1 && answer[0].hasPrefix("s0 refused stateLost: the directory host:/d0 is that of shard-0"))
+        #expect(answer.first?.contains("Empty it") == true, "\(answer)")
     }
 
     @Test mutating func aHandOverThatTheLostShardTookPartInIsCalledOff() {

@@ -77,6 +77,19 @@ import Testing
     private let done = "done(detail: \"\")"
     private static let everything = ShardHoldings(slices: SliceSet(0..<8), denseSlices: SliceSet(0..<4))
 
+    /// A promotion has a higher number than the hand-over that it interrupts.
+    @Test mutating func aTaskGoesOnAfterAPromotion() {
+        machine = Machine(member: MemberID(.shard, 5), microBatchCount: 4, transfersPerStep: 2, empty: "")
+        let move = SliceMove(slice: .centers(0), from: MemberID(.shard, 0), to: MemberID(.shard, 5))
+        let handOver = BoundaryTask(number: 2, step: -1, kind: .handOver([move]))
+        let promotion = BoundaryTask(number: 3, step: -1, kind: .promote([]))
+        tell(plan(0, committed: -1, task: handOver, revision: 1, moves: [move]))
+        #expect(
+            tell(plan(0, committed: -1, task: promotion, revision: 2, moves: [move])).contains("acknowledge 3 \(done)"))
+        #expect(tell(plan(0, committed: -1, task: handOver, revision: 3, moves: [move])).isEmpty)
+        #expect(tell(.copiesComplete(task: 2)) == ["task 2"])
+    }
+
     @Test mutating func aMapIsAdoptedOnceWithTheSlicesOfTheShard() {
         #expect(tell(plan(0, revision: 1)) == ["own 0–7 / 0–3 map 1"])
         #expect(tell(plan(0, revision: 2)) == [])

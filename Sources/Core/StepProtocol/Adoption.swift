@@ -3,8 +3,9 @@ public import Cluster
 /// The record of a coordinator whose database is lost, made again from what shards say.
 ///
 /// Every shard keeps a copy of the record, which is at most a heartbeat old. The newest copy is what the next coordinator begins with, once
-/// every shard is there that owns slices by it. Terms, the slice map and steps since come from the shards, as with a database that was put
-/// back from a copy (`CoordinatorMachine`). A value without I/O.
+/// every shard is there that owns slices by it. One that stays away is passed over after a while if others keep complete copies of
+/// its slices: the coordinator has them made from these (`CoordinatorMachine`). Terms, the slice map and steps since come from the shards, as
+/// with a database that was put back from a copy. A value without I/O or clock.
 public struct Adoption: Sendable {
     /// A shard's copy of the record. Of those of a term, the one with the larger number is newer.
     public struct Copy: Sendable {
@@ -54,12 +55,15 @@ public struct Adoption: Sendable {
     public enum Outcome: Sendable {
         /// What is missing, and what to do.
         case waiting(reason: String)
-        /// The shard whose copy is the newest, and the record to begin with.
-        case complete(newest: MemberID, CoordinatorRecord)
+        /// The shard whose copy is the newest, the record to begin with, and the owners that are not there.
+        case complete(newest: MemberID, CoordinatorRecord, without: [MemberID])
     }
 
     private let sliceCount: Int
     private let denseSliceCount: Int
+    private let patience: Duration?
+    /// When the first shard with a directory said hello.
+    private var firstHeard: Duration?
     private var claims: [MemberID: Claim] = [:]
     private var newest: (member: MemberID, cluster: String, copy: Copy)?
     /// Shards that have no number yet, by incarnation: where they are reached.
@@ -68,15 +72,17 @@ public struct Adoption: Sendable {
     /// - Parameters:
     ///   - sliceCount: of the class centers.
     ///   - denseSliceCount: of the backbone.
-    public init(sliceCount: Int, denseSliceCount: Int) {
-        (self.sliceCount, self.denseSliceCount) = (sliceCount, denseSliceCount)
+    ///   - patience: how long owners are waited for, from the first shard on, if others keep copies of their slices. nil: for ever.
+    public init(sliceCount: Int, denseSliceCount: Int, patience: Duration? = nil) {
+        (self.sliceCount, self.denseSliceCount, self.patience) = (sliceCount, denseSliceCount, patience)
     }
 
     /// A shard has said hello. What it said before does not count any more.
     ///
     /// - Returns: whether its copy is the newest so far.
     @discardableResult
-    public mutating func hear(_ claim: Claim) -> Bool {
+    public mutating func hear(_ claim: Claim, at now: Duration = .zero) -> Bool {
+        firstHeard = firstHeard ?? now
         guard claims.count < Plan.memberLimit || claims[claim.member] != nil else { return false }
         var claim = claim
         let copy = claim.copy
@@ -98,8 +104,13 @@ public struct Adoption: Sendable {
     /// How many operations of a shard are looked at: its copy is not that old.
     static let appliedLimit = 64
 
+    /// When owners that are not there are passed over, if others keep copies of their slices.
+    public var deadline: Duration? {
+        patience.flatMap { patience in firstHeard.map { $0 + patience } }
+    }
+
     /// Whether there is a record to begin with, or what is missing.
-    public var outcome: Outcome {
+    public func outcome(at now: Duration = .zero) -> Outcome {
         let there = claims.values.sorted { $0.number < $1.number }
         guard let first = there.first else {
             return .waiting(reason: "no shard server with a directory has said hello: start all of them")
@@ -116,8 +127,18 @@ public struct Adoption: Sendable {
                     "no shard that is there has a copy of the coordinator's record (\(Self.names(there))): start the others, or "
                     + "begin a new run from a checkpoint with `serve --resume` and empty directories")
         }
-        if let reason = lack(newest.copy.record, there) { return .waiting(reason: reason) }
-        return .complete(newest: newest.member, record(newest.copy.record, there))
+        let begun = record(newest.copy.record, there)
+        let found = survey(newest.copy.record, begun, there)
+        if found.isComplete { return .complete(newest: newest.member, begun, without: []) }
+        guard found.isCopied else { return .waiting(reason: found.lack + Self.steps(there) + Self.advice) }
+        if let deadline, deadline <= now {
+            return .complete(newest: newest.member, begun, without: found.absent)
+        }
+        let until = patience.map { "\($0) after the first shard was heard" } ?? ""
+        return .waiting(
+            reason:
+                "\(found.lack)What is missing can be had without it, from second copies or from the checkpoint that is being loaded, and will "
+                + "be \(until). A shard that is not lost should be started with its directory before")
     }
 
     private static func names(_ claims: [Claim]) -> String {
@@ -126,39 +147,78 @@ public struct Adoption: Sendable {
 
     // MARK: What is missing
 
-    private func lack(_ record: CoordinatorRecord, _ there: [Claim]) -> String? {
+    /// What is there of what a record names.
+    private struct Survey {
+        /// Owners that are not there.
+        var absent: [MemberID] = []
+        /// Whether nothing is missing, and whether nothing is but what shards that are there keep copies of.
+        var isComplete = false
+        var isCopied = false
+        /// What is missing, in words.
+        var lack = ""
+    }
+
+    private func survey(_ record: CoordinatorRecord, _ begun: CoordinatorRecord, _ there: [Claim]) -> Survey {
         let every = Set.all(centers: sliceCount, dense: denseSliceCount)
         let held = there.reduce(into: Set<SliceName>()) { $0.formUnion($1.held.owned.union($1.held.copies)) }
         // Before the first step a slice has its initial values, wherever it is.
         let isBeginning =
             record.committed == -1 && record.classVersion == 0 && there.allSatisfy { $0.state.newest == -1 }
         let missing = isBeginning ? [] : every.subtracting(held)
-        let absent = Set(record.owners.values).map { MemberID(.shard, $0) }.sorted().filter { member in
+        var found = Survey()
+        found.absent = Set(record.owners.values).map { MemberID(.shard, $0) }.sorted().filter { member in
             // One that was given slices and had yet to hear of it may not know its number.
             claims[member] == nil && !(isBeginning && isStranger(record.members[member]))
         }
-        guard !missing.isEmpty || !absent.isEmpty else { return nil }
-        var text = "incomplete: "
-        if !absent.isEmpty {
-            text += absent.map { member in
-                let owned = record.owners.filter { $0.value == member.number }.keys
-                let place = record.members[member]?.place ?? ""
-                return
-                    "\(member) is missing, with \(Self.list(owned))\(place.isEmpty ? "" : " (its directory: \(place))")"
-            }.joined(separator: "; ")
+        found.isComplete = missing.isEmpty && found.absent.isEmpty
+        if found.isComplete { return found }
+        let needed = record.owners.filter { claims[MemberID(.shard, $0.value)] == nil }.keys
+        // What a checkpoint replaces need not be there.
+        let isElsewhere = if case .restore(.some)? = begun.task?.kind { true } else { isBeginning }
+        let uncopied: Set<SliceName> =
+            isElsewhere ? [] : missing.union(needed).subtracting(held).filter { !isCopied($0, begun) }
+        found.isCopied = patience != nil && uncopied.isEmpty
+        found.lack = "incomplete: " + lack(record, missing, uncopied, found.absent)
+        return found
+    }
+
+    /// Whether a slice can be had from its keeper, by the rule by which a coordinator promotes one: its owner is not there, the keeper is,
+    /// owns slices itself, and has a copy of the present classes and of the present past.
+    private func isCopied(_ slice: SliceName, _ begun: CoordinatorRecord) -> Bool {
+        guard let owner = begun.owners[slice], claims[MemberID(.shard, owner)] == nil,
+            let number = begun.keepers[slice], begun.owners.values.contains(number),
+            let keeper = claims[MemberID(.shard, number)]
+        else { return false }
+        return keeper.held.kept.contains(slice) && keeper.held.classVersion == begun.classVersion
+            && keeper.held.past == begun.pasts.present
+    }
+
+    private func lack(
+        _ record: CoordinatorRecord, _ missing: Set<SliceName>, _ uncopied: Set<SliceName>, _ absent: [MemberID]
+    ) -> String {
+        var parts = absent.map { member in
+            let owned = record.owners.filter { $0.value == member.number }.keys
+            let place = record.members[member]?.place ?? ""
+            let lacking = uncopied.intersection(owned)
+            var text = "\(member) is missing, with \(Self.list(owned))"
+            if !place.isEmpty { text += " (its directory: \(place))" }
+            if patience == nil || lacking.isEmpty { return text }
+            return text + ", and no shard that is there keeps a complete copy of \(Self.list(lacking))"
         }
         let unclaimed = missing.filter { slice in
             record.owners[slice].map { claims[MemberID(.shard, $0)] != nil } ?? true
         }
-        if !unclaimed.isEmpty {
-            text += "\(absent.isEmpty ? "" : "; ")no shard that is there has \(Self.list(unclaimed))"
-        }
-        text +=
-            ". There are \(there.map { "\($0.member) with the steps to \($0.state.newest)" }.joined(separator: ", ")). "
-        return text
-            + "Start every shard server with its directory. If one is lost, begin a new run from a checkpoint with "
-            + "`serve --resume` and empty directories"
+        if !unclaimed.isEmpty { parts.append("no shard that is there has \(Self.list(unclaimed))") }
+        return parts.joined(separator: "; ") + ". "
     }
+
+    private static func steps(_ there: [Claim]) -> String {
+        "There are \(there.map { "\($0.member) with the steps to \($0.state.newest)" }.joined(separator: ", ")). "
+    }
+
+    private static let advice =
+        "Start every shard server with its directory. If one is lost, begin a new run from a checkpoint with "
+        + "`serve --resume` and empty directories"
 
     private func isStranger(_ member: CoordinatorRecord.MemberRecord?) -> Bool {
         guard let member else { return false }
@@ -172,79 +232,5 @@ public struct Adoption: Sendable {
             return numbers.isEmpty ? nil : "\(what) \(numbers)"
         }
         return [part(false, "slices"), part(true, "dense slices")].compactMap(\.self).joined(separator: " and ")
-    }
-
-    // MARK: What is begun with
-
-    private func record(_ copy: CoordinatorRecord, _ there: [Claim]) -> CoordinatorRecord {
-        var record = copy
-        record.term = there.reduce(record.term) { max($0, $1.term, $1.held.recent.map(\.term).max() ?? 0) }
-        record.nextShard = there.reduce(record.nextShard) { max($0, $1.number + 1) }
-        let owners = Set(record.owners.values)
-        let owning = there.filter { owners.contains($0.number) }
-        let present = owning.filter { $0.held.past != 0 && $0.held.past == record.pasts.present }
-        // A shard prepares a step when the one before it is committed.
-        record.committed = max(record.committed, (present.map(\.state.newest).max() ?? -1) - 1)
-        addOperations(to: &record, there, owning)
-        endTask(of: &record, isEveryonePresent: present.count == owning.count)
-        return record
-    }
-
-    /// Ends a task that everyone has gone beyond.
-    private func endTask(of record: inout CoordinatorRecord, isEveryonePresent: Bool) {
-        guard let task = record.task else { return }
-        // Going back begins a past, whose name everyone has who has gone back.
-        let isGoneBack = if case .restore = task.kind { isEveryonePresent } else { false }
-        // A step that is skipped is committed when that is done; other tasks follow the step that they name.
-        let isSkipped = task.kind == .skip && record.committed == task.step
-        if isGoneBack || isSkipped || record.committed > task.step { record.task = nil }
-    }
-
-    /// Adds the operations on the classes that shards have done since the copy. The last one may be under way: it is announced again, and
-    /// whoever has done it says so.
-    private func addOperations(to record: inout CoordinatorRecord, _ there: [Claim], _ owning: [Claim]) {
-        let newest = owning.map(\.state.newest).max() ?? -1
-        while let version = owning.map(\.held.classVersion).max(), version > record.classVersion {
-            let next = record.classVersion + 1
-            guard let applied = there.flatMap(\.applied).last(where: { $0.version == next }) else { return }
-            if record.operations.count < next || record.operations[next - 1].operation != applied.operation {
-                record.operations = record.operations.prefix(next - 1) + [.init(operation: applied.operation)]
-            }
-            record.committed = max(record.committed, applied.step)
-            if next == version, newest <= applied.step {
-                let known = owning.filter { $0.held.classVersion >= next }.map(\.held.lastTask).max() ?? 0
-                let number = max(known, record.task?.number ?? record.nextTask)
-                record.apply(
-                    .task(BoundaryTask(number: number, step: applied.step, kind: .classes(applied.operation))))
-                return
-            }
-            if case .classes = record.task?.kind { record.task = nil }
-            record.operations[next - 1].afterStep = applied.step
-            record.classVersion = next
-        }
-    }
-}
-
-extension CoordinatorRecord {
-    /// The decisions that lead to this record.
-    public var decisions: [Decision] {
-        var decisions: [Decision] = [.term(term, committed: committed), .attempts(attempts)]
-        if mapVersion > 0 || !owners.isEmpty { decisions.append(.map(version: mapVersion, owners: owners)) }
-        decisions += members.sorted { $0.key < $1.key }.map { .member($0.key, $0.value) }
-        // Numbers that were given once are not given again.
-        for last in [MemberID(.shard, nextShard - 1), MemberID(.worker, nextWorker - 1)]
-        where last.number >= 0 && members[last] == nil {
-            decisions += [.member(last, MemberRecord(incarnation: 0, endpoint: "")), .gone(last)]
-        }
-        if nextTask > 1 {
-            decisions.append(.task(BoundaryTask(number: nextTask - 1, step: committed, kind: .skip)))
-        }
-        decisions += [
-            .task(task), .moves(moves), .operations(operations, classVersion: classVersion), .checkpoints(checkpoints),
-            .keepers(keepers), .rates(rates), .paused(isPaused), .stopping(isStopping), .failed(failure),
-            .results(step: resultsStep),
-            .pasts(pasts), .safe(safe), .paces(paces), .jobs(jobs),
-        ]
-        return decisions
     }
 }

@@ -98,6 +98,19 @@ extension CoordinatorMachine {
         return (silentOwners.map(promotionTime) + [copies.retryAt].compactMap { $0 }).filter { $0 > lastEvent }.min()
     }
 
+    /// The owners, by the record, of slices that keepers which are there say they have copies of. Their owners are lost.
+    func ownersOfCopies(_ there: [(MemberID, kept: Set<SliceName>)], _ now: Duration) -> [SliceName: Int] {
+        guard keepsCopies else { return [:] }
+        let kept = Dictionary(there.map { ($0.0.number, $0.kept) }) { first, _ in first }
+        return record.owners.filter { slice, number in
+            let owner = MemberID(.shard, number)
+            guard let keeper = record.keepers[slice], keeper != number, owns(MemberID(.shard, keeper)) else {
+                return false
+            }
+            return kept[keeper]?.contains(slice) == true && !isAlive(owner) && promotionTime(of: owner) <= now
+        }
+    }
+
     /// Why the slices of these owners cannot go to those who keep copies of them; nil if they can.
     func mayPromote(_ lost: [MemberID]) -> String? {
         if !keepsCopies { return "the run keeps one copy of each slice (cluster.copies)" }
@@ -110,7 +123,7 @@ extension CoordinatorMachine {
 
     /// What comes of the silence of these owners, for the operator.
     func remedy(_ silent: [MemberID]) -> String {
-        guard keepsCopies, isUnderWay else { return "" }
+        guard keepsCopies, !isStateElsewhere else { return "" }
         let them = silent.count == 1 ? "it" : "them"
         guard let why = mayPromote(silent) else {
             let its = silent.count == 1 ? "its" : "their"
@@ -133,7 +146,8 @@ extension CoordinatorMachine {
     private var isStateElsewhere: Bool {
         switch record.task?.kind {
         case .restore(.some): true
-        case .restore(nil), nil: !isUnderWay
+        // A step that shards have may have been committed, and the record have lost that.
+        case .restore(nil), nil: !isUnderWay && !owners.contains { live[$0]?.unchecked?.newest ?? -1 >= 0 }
         case .skip, .check, .checkpoint, .classes, .handOver, .promote: false
         }
     }

@@ -152,9 +152,11 @@ extension CoordinatorMachine {
                     return actions + [.event(.info, "\(member) is back at \(newcomer.endpoint)")]
                         + welcome(newcomer, member)
                 }
+                let place = newcomer.state.holdings?.place ?? ""
                 let message =
-                    "the state in this shard's directory is that of shard-\(number), which is not a member any more; "
-                    + "start it with an empty directory"
+                    "\(place.isEmpty ? "this shard's directory" : "the directory \(place)") is that of shard-\(number), which was "
+                    + "given up or has handed everything over: others own its slices, and nothing in it is needed any more. Empty it, or "
+                    + "start the shard server with another --directory"
                 return [.refuse(newcomer.peer, .stateLost, message: message)]
             }
             guard shards.count < Plan.memberLimit else {

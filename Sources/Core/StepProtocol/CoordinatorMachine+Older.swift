@@ -97,6 +97,11 @@ extension CoordinatorMachine {
             }
         }
 
+        /// Leaves slices that nobody claims to owners who are lost: they are made from second copies.
+        mutating func addCopied(_ known: [SliceName: Int]) {
+            owners.merge(known) { claimed, _ in claimed }
+        }
+
         /// Gives the slices that nobody claims to shards that are there.
         mutating func addInitial(_ slices: Set<SliceName>, _ known: [SliceName: Int], _ shards: [Int]) {
             for (index, slice) in slices.subtracting(owners.keys).sorted().enumerated() {
@@ -119,6 +124,7 @@ extension CoordinatorMachine {
             }
         }
         let every = Set.all(centers: configuration.sliceCount, dense: configuration.denseSliceCount)
+        claims.addCopied(ownersOfCopies(there.map { ($0.0, $0.1.kept) }, lastEvent))
         let advice = "start every shard server with its directory, or put a newer database back"
         if isBeforeTheFirstStep(there.map(\.0)) { claims.addInitial(every, record.owners, there.map(\.0.number)) }
         let missing = every.subtracting(claims.owners.keys)

@@ -60,7 +60,7 @@ extension ShardMachine {
 
     private mutating func begin(_ task: BoundaryTask, _ mine: Plan.Shard?) -> [Action] {
         let isOwner = mine != nil
-        if lastDone.map({ $0 == task }) ?? (task.number <= lastTask.number), isStillDone(task) {
+        if hasDone(task), isStillDone(task) {
             return [.acknowledge(number: task.number, lastTask.outcome)]
         }
         // An owner that has lost its state has not adopted the map: it can only load a checkpoint.
@@ -97,6 +97,9 @@ extension ShardMachine {
         let id = StepID(term: plan?.id.term ?? 0, step: task.step, attempt: 0)
         return actions + [.compute(id, .task(task))]
     }
+
+    /// Whether it was the last to be done. Numbers do not tell: a promotion comes between a task and its end.
+    func hasDone(_ task: BoundaryTask) -> Bool { lastDone.map { $0 == task } ?? (task.number <= lastTask.number) }
 
     /// What a shard did before it was restarted is undone if it is the last thing in its log.
     private func isStillDone(_ task: BoundaryTask) -> Bool {
@@ -139,7 +142,7 @@ extension ShardMachine {
 
     mutating func completeCopies(_ task: Int) -> [Action] {
         completedCopies = max(completedCopies, task)
-        guard case .task(let wanted)? = plan?.activity, wanted.number == task, lastTask.number < task else { return [] }
+        guard case .task(let wanted)? = plan?.activity, wanted.number == task, !hasDone(wanted) else { return [] }
         return act()
     }
 }

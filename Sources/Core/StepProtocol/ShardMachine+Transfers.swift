@@ -47,7 +47,7 @@ extension ShardMachine {
     /// What the shard holds is of a past that does not count any more.
     private var mustRestore: Bool {
         guard case .task(let task)? = plan?.activity, case .restore = task.kind else { return false }
-        return lastTask.number < task.number
+        return !hasDone(task)
     }
 
     private mutating func answer(_ request: TransferRequest, _ peer: Peer) -> [Action] {

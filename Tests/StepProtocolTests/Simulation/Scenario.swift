@@ -129,7 +129,7 @@ struct Scenario {
     private mutating func keepCopies() {
         secondCopies = true
         exchange = .features
-        (losesDisks, putsDatabaseBack, hasCopies, losesDatabase) = (false, false, false, false)
+        (losesDisks, putsDatabaseBack, hasCopies) = (false, false, false)
         shards = max(shards, 2)
     }
 

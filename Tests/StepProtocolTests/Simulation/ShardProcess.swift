@@ -294,6 +294,8 @@ final class ShardProcess {
                 tellWhatIsHeld(simulation)
                 if let result { tell(.step(.computed(id, result)), simulation) }
             case .give(let peer, let request):
+                // Others have yet to do what the classes have seen here: it is asked for again.
+                guard shell.classVersion == machine?.plan?.classVersion else { break }
                 let content = try shell.content(request.part, of: Toy.index(request.slice))
                 let reply = TransferReply(slice: request.slice, part: request.part, content: content)
                 simulation.send(.transferReply(to: request, reply), from: node, to: peer)
@@ -363,6 +365,10 @@ final class ShardProcess {
         case .install(let slice):
             // It may have been given up meanwhile.
             guard shell.making?.slice == Toy.index(slice) else { break }
+            guard shell.reachesBackToCopy else {
+                shell.making = nil
+                return tell(.keep(.failed(slice)), simulation)
+            }
             try shell.install(Toy.index(slice))
             simulation.feats["copy kept", default: 0] += 1
             save()

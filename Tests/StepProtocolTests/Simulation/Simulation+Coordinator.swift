@@ -14,8 +14,10 @@ extension Simulation {
         let process = CoordinatorProcess(scenario.coordinator, database.record, incarnation: coordinatorStarts)
         coordinator = process
         if isDatabaseLost {
+            let configuration = scenario.coordinator
             process.adoption = Adoption(
-                sliceCount: scenario.coordinator.sliceCount, denseSliceCount: scenario.coordinator.denseSliceCount)
+                sliceCount: configuration.sliceCount, denseSliceCount: configuration.denseSliceCount,
+                patience: scenario.secondCopies ? configuration.lease + configuration.promoteAfter : nil)
             return
         }
         world.term = 0

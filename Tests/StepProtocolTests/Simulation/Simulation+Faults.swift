@@ -270,7 +270,9 @@ extension Simulation {
                 orderBack(.forget(member), of: coordinator?.machine.checkpoints.map(\.step).max() ?? -1)
             }
         }
-        if scenario.putsDatabaseBack || hosts.values.contains(where: \.isReplaced), let machine = coordinator?.machine {
+        if scenario.putsDatabaseBack || isOwnerPassedOver || hosts.values.contains(where: \.isReplaced),
+            let machine = coordinator?.machine
+        {
             restore(machine)
         }
     }

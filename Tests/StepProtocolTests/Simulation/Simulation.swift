@@ -109,6 +109,10 @@ final class Simulation {
     var lossRandom: KeyedRandom
     /// The database is gone, and the next coordinator makes it again.
     var isDatabaseLost = false
+    /// An owner was not waited for, which may come back with a newer record.
+    var isOwnerPassedOver = false
+    /// What it had.
+    var lostRecord: CoordinatorRecord?
     /// Numbers the states of the record.
     var recordNumber = 0
     var hasLostPowerAtTheEnd = false

@@ -29,6 +29,13 @@ extension ToyShardShell {
         disk.dropLog()
     }
 
+    /// Whether the log has every step since the pieces of the copy that is being made.
+    var reachesBackToCopy: Bool {
+        guard let oldest = making?.snapshot.steps.min() else { return false }
+        let first = disk.effective.first { $0.kind != .classes }?.step ?? disk.newest + 1
+        return scenario.sabotage == .dropsLogBehindCopies || first <= oldest + 1
+    }
+
     var keptCopies: [SliceName: KeptCopy] {
         var copies: [SliceName: KeptCopy] = [:]
         for (slice, snapshot) in disk.kept {
@@ -38,6 +45,10 @@ extension ToyShardShell {
         }
         return copies
     }
+
+    /// The slices that it has a copy of which fits its classes, and the newest step that a row of these is of.
+    var usableCopies: [Int] { logs ? disk.kept.filter { $0.value.classVersion == classVersion }.map(\.key) : [] }
+    var newestCopy: Int { usableCopies.flatMap { disk.kept[$0]?.steps ?? [] }.max() ?? -1 }
 
     /// The rows of a slice after `committed`, from its copy and the shard's own log.
     func made(_ slice: Int) throws(Violation) -> Words {

@@ -64,7 +64,7 @@ struct ToyShardShell {
     func state(of host: ShardHost) -> ShardState {
         if logs {
             var state = ShardState(
-                newest: disk.newest, oldest: disk.newestSnapshot, logsSteps: true,
+                newest: disk.newest, oldest: max(disk.newestSnapshot, newestCopy), logsSteps: true,
                 hasSlices: !disk.owned.isEmpty || !disk.receipts.isEmpty)
             state.holdings = holdings(disk.owned.keys.sorted(), Array(disk.receipts.keys), host)
             return state
@@ -87,8 +87,7 @@ struct ToyShardShell {
             place: host.endpoint, identity: UInt64(host.index + 1), slices: set(owned, isDense: false),
             denseSlices: set(owned, isDense: true), received: set(received, isDense: false),
             receivedDense: set(received, isDense: true),
-            kept: set(logs ? Array(disk.kept.keys) : [], isDense: false),
-            keptDense: set(logs ? Array(disk.kept.keys) : [], isDense: true),
+            kept: set(usableCopies, isDense: false), keptDense: set(usableCopies, isDense: true),
             mapVersion: logs ? disk.mapVersion : mapVersion,
             classVersion: classVersion,
             receivedClassVersion: received.compactMap { disk.receipts[$0]?.classVersion }.min(),
