@@ -22,6 +22,9 @@ struct Loss: ParsableCommand {
     @Option(help: "cluster.promote_after")
     var promoteAfter = 2.0
 
+    @Option(help: "--replay-seconds of the shards; their default unless given.")
+    var replaySeconds: Double?
+
     @Flag(help: "Measure no recovery: a fresh shard does not join, and one loss is all.")
     var once = false
 
@@ -35,6 +38,7 @@ struct Loss: ParsableCommand {
             cluster.stop()
             try? FileManager.default.removeItem(at: directory)
         }
+        cluster.shardArguments = replaySeconds.map { ["--replay-seconds", "\($0)"] } ?? []
         try cluster.start(
             configuration: features.configuration(steps: 1_000_000, in: directory),
             settings: ["cluster.copies=2", "cluster.promote_after=\(promoteAfter)"], world: .init(shards: 2, workers: 1)
