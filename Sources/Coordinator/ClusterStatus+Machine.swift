@@ -150,6 +150,7 @@ extension ClusterStatus.Shard {
         obstacle = member.report?.obstacle ?? ""
         problem = member.report.flatMap { $0.problem.isEmpty ? nil : $0.problem }
         goodbye = member.goodbye
+        leftOut = member.leftOut.isEmpty ? nil : member.leftOut
         isDraining = member.isDraining
         logBytes = notes?.count("log_bytes") ?? 0
         snapshotStep = notes?.optionalCount("snapshot_step")

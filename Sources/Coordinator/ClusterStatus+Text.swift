@@ -82,6 +82,7 @@ extension ClusterStatus {
         if !late.isEmpty { lines.append("late      \(late.joined(separator: ", "))") }
         if let straggler { lines.append("straggler \(straggler)") }
         if let waitingFor { lines.append("waits for \(waitingFor)") }
+        for shard in shards { if let reason = shard.leftOut { lines.append("left out  \(shard.name): \(reason)") } }
         for worker in workers { if let reason = worker.leftOut { lines.append("left out  \(worker.name): \(reason)") } }
         return lines.map(\.printable).joined(separator: "\n")
     }
@@ -103,6 +104,7 @@ extension ClusterStatus {
         if !late.isEmpty { parts.append("late: \(late.joined(separator: ", "))") }
         if let straggler { parts.append("straggler: \(straggler)") }
         if let waitingFor { parts.append("waits: \(waitingFor)") }
+        for shard in shards where shard.leftOut != nil { parts.append("left out: \(shard.name)") }
         for worker in workers where worker.leftOut != nil { parts.append("left out: \(worker.name)") }
         for shard in shards where !shard.obstacle.isEmpty { parts.append("\(shard.name): \(shard.obstacle)") }
         for shard in shards { if let problem = shard.problem { parts.append("\(shard.name): \(problem)") } }
@@ -121,7 +123,8 @@ extension ClusterStatus {
         ])
         for shard in shards {
             let moving = isOver ? 0 : moves.count { $0.to == shard.name }
-            let state = state(alive: shard.alive, late: shard.late, age: shard.age)
+            let state =
+                shard.leftOut == nil ? state(alive: shard.alive, late: shard.late, age: shard.age) : "left out"
             table.add([
                 shard.name, shard.isDraining ? "draining" : moving > 0 ? "\(state), gets \(moving)" : state,
                 text(shard.slices), "\(shard.classes.reduce(0) { $0 + $1[1] - $1[0] })", text(shard.denseSlices),

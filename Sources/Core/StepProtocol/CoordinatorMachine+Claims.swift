@@ -26,7 +26,7 @@ extension CoordinatorMachine {
             challenges[newcomer.incarnation] = now
             return []
         }
-        if isAlive(member), heard > since {
+        if isHeard(member), heard > since {
             return refuse(newcomer, held, member, "\(member) is alive, with another directory")
         }
         if heard + configuration.lease > now { return [] }
@@ -43,7 +43,7 @@ extension CoordinatorMachine {
         let isOwn = known.directory == 0 || held.identity == 0 || known.directory == held.identity
         let isBehind = newcomer.state.newest < live[member]?.report?.committed ?? -1
         if isOwn && !isBehind { return false }
-        return !isOwn || isAlive(member)
+        return !isOwn || isHeard(member)
     }
 
     /// Why this cannot be the state of the member, or nil.
@@ -94,14 +94,14 @@ extension CoordinatorMachine {
         let this = held.place.isEmpty ? "the directory of the process" : "the directory \(held.place)"
         var message = "\(this) at \(newcomer.endpoint) is not that of \(member): \(why). It is an older copy; "
         if let known = record.members[member] {
-            if !isAlive(member), known.place == held.place {
+            if !isHeard(member), known.place == held.place {
                 message += "bring back what \(member) last had there"
             } else {
                 let right = known.place.isEmpty ? "its own directory" : "the directory \(known.place)"
                 message += "\(member) is the process at \(known.endpoint), with \(right): use that"
             }
         }
-        if !isAlive(member) {
+        if !isHeard(member) {
             message +=
                 ". If that is lost, start an empty directory and let `coordinator restore` load a checkpoint, or give it up with "
                 + "`coordinator forget \(member)`"

@@ -88,7 +88,7 @@ extension CoordinatorMachine {
     private var silentOwners: [MemberID] { owners.filter { !isAlive($0) } }
 
     private func promotionTime(of member: MemberID) -> Duration {
-        if copies.givenUp.contains(member) { return .zero }
+        if copies.givenUp.contains(member) || isCutOff(member) { return .zero }
         return (live[member]?.lastHeard ?? lastEvent) + configuration.lease + configuration.promoteAfter
     }
 
@@ -143,7 +143,7 @@ extension CoordinatorMachine {
     }
 
     /// Whether nobody needs what the owners have: everyone loads a checkpoint, or nothing has happened yet.
-    private var isStateElsewhere: Bool {
+    var isStateElsewhere: Bool {
         switch record.task?.kind {
         case .restore(.some): true
         // A step that shards have may have been committed, and the record have lost that.
@@ -229,7 +229,7 @@ extension CoordinatorMachine {
     /// Gives the slices of lost owners to others.
     private mutating func disown(_ lost: [MemberID], _ owners: [SliceName: Int]) -> [Action] {
         var actions = assign(owners)
-        actions += set(record.moves.filter { owners[$0.slice] == $0.from.number })
+        actions += set(record.moves.filter { owners[$0.slice] == $0.from.number && !lost.contains($0.to) })
         // One that was on its way out has nothing more to hand over.
         for member in lost where copies.givenUp.remove(member) != nil || isDraining(member) {
             live[member] = nil

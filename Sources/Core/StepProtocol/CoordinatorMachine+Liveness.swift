@@ -49,7 +49,7 @@ extension CoordinatorMachine {
     }
 
     /// Shards with slices that a worker which takes no part says that it does not reach.
-    private func unreached(by worker: MemberID) -> [MemberID] {
+    func unreached(by worker: MemberID) -> [MemberID] {
         guard let said = live[worker]?.activity?.said, said.id == nil else { return [] }
         return owners.filter { said.waitsFor.contains($0.number) }
     }
@@ -83,6 +83,7 @@ extension CoordinatorMachine {
         // A job has all of its ranks or none.
         if configuration.job != nil { return nil }
         guard workers.contains(where: { isAlive($0) && !names.contains($0) && !isLeftOut($0, now) }) else { return nil }
+        unreached.suspect = nil
         var actions: [Action] = []
         for worker in names {
             let times = (leftOut[worker]?.times ?? 0) + 1
@@ -161,10 +162,16 @@ extension CoordinatorMachine {
         return said.id == id && said.computes ? stuck * Double(Self.computingFactor) : stuck
     }
 
-    mutating func leaveOutWhoIsStuck(_ now: Duration) -> [Action] {
+    /// The ranks that the attempt has waited for too long.
+    func stuckRanks(_ now: Duration) -> [(rank: Int, phase: StepPhase, shard: MemberID, seconds: Double)] {
         guard configuration.stuckAfter > .zero else { return [] }
-        let stuck = waitedFor(now).filter { $0.seconds >= patience($0.rank, $0.phase) }
-        guard let first = stuck.first else { return [] }
+        return waitedFor(now).filter { $0.seconds >= patience($0.rank, $0.phase) }
+    }
+
+    mutating func leaveOutWhoIsStuck(_ now: Duration) -> [Action] {
+        let stuck = stuckRanks(now)
+        // If nobody reaches the shard, another world does not either.
+        guard let first = stuck.first, shardWithoutWorkers(now) == nil else { return [] }
         // All of them alike: then it is not one of them, unless there are others to try it with.
         let reason = text(first, now)
         return leaveOut(stuck.map(\.rank), reason, now) ?? []
@@ -187,11 +194,13 @@ extension CoordinatorMachine {
 
     /// For whom the attempt waits, in words, once that takes long.
     public func waitingFor(_ now: Duration) -> String {
+        if let unreachedShard = unreachedShard(now) { return unreachedShard }
         guard activity == .train else { return "" }
         if let (shard, refused) = refusedByShards.first {
             return "\(shard) has refused \(id): \(refused.message); no worker has reported it yet"
         }
         let slow = waitedFor(now).filter { $0.seconds >= 5 }
+        if slow.isEmpty { return absentShards(now) }
         return slow.prefix(4).map { text($0, now) }.joined(separator: ", ")
     }
 
@@ -258,5 +267,5 @@ extension CoordinatorMachine {
         return [.event(.warning, "\(worker) is left out for \(Self.seconds(known.last + pause - now)) s: \(reason)")]
     }
 
-    private static func seconds(_ duration: Duration) -> Int { Int((duration / .seconds(1)).rounded(.up)) }
+    static func seconds(_ duration: Duration) -> Int { Int((duration / .seconds(1)).rounded(.up)) }
 }

@@ -52,7 +52,11 @@ extension CoordinatorMachine {
     /// Shards that are members, alive or not.
     var shards: [MemberID] { record.members.keys.filter { $0.role == .shard }.sorted() }
 
-    func isAlive(_ member: MemberID) -> Bool { live[member]?.isAlive == true && live[member]?.peer != nil }
+    /// Whether its lease holds.
+    func isHeard(_ member: MemberID) -> Bool { live[member]?.isAlive == true && live[member]?.peer != nil }
+
+    /// Whether it can take part: it is heard of, and not a shard that no worker reaches.
+    func isAlive(_ member: MemberID) -> Bool { isHeard(member) && !isCutOff(member) }
 
     private func worker(of incarnation: UInt64) -> MemberID? {
         record.members.first { $0.key.role == .worker && $0.value.incarnation == incarnation }?.key
@@ -67,7 +71,7 @@ extension CoordinatorMachine {
     }
 
     private mutating func welcomeBack(_ newcomer: Newcomer, _ member: MemberID, _ now: Duration) -> [Action] {
-        let wasAlive = isAlive(member)
+        let wasAlive = isHeard(member)
         live[member, default: Live(peer: nil, lastHeard: now)].peer = newcomer.peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true
@@ -126,7 +130,7 @@ extension CoordinatorMachine {
     /// when a step was committed. A coordinator that was started again would take them for lost.
     private func isOutdated(_ newcomer: Newcomer, _ member: MemberID) -> Bool {
         if case .restore? = record.task?.kind { return false }
-        return newcomer.previousNumber == nil && !newcomer.state.hasSlices && !isAlive(member) && owns(member)
+        return newcomer.previousNumber == nil && !newcomer.state.hasSlices && !isHeard(member) && owns(member)
             && record.committed >= 0 && !isOlder
     }
 
@@ -171,7 +175,7 @@ extension CoordinatorMachine {
         }
         // A directory has one process at a time: one that comes with it shows that the process before it is dead.
         let isSuccessor = newcomer.state.logsSteps && live[member]?.replaced.contains(newcomer.incarnation) != true
-        if isAlive(member), !isSuccessor, record.members[member]?.endpoint != newcomer.endpoint {
+        if isHeard(member), !isSuccessor, record.members[member]?.endpoint != newcomer.endpoint {
             let message = "another process is \(member) now, at \(record.members[member]?.endpoint ?? "")"
             return [.refuse(newcomer.peer, .incarnation, message: message)]
         }
@@ -197,7 +201,7 @@ extension CoordinatorMachine {
             return keepsCopies && newcomer.state.logsSteps && owns(restarted) && isUnderWay ? nil : restarted
         }
         guard !newcomer.state.logsSteps else { return nil }
-        return shards.first { owns($0) && !isAlive($0) && live[$0]?.logsSteps == false }
+        return shards.first { owns($0) && !isHeard($0) && live[$0]?.logsSteps == false }
     }
 
     /// Whether an empty directory with the number of a member is not that member's: a database that was put back, or made again, gives
@@ -208,7 +212,7 @@ extension CoordinatorMachine {
         guard !newcomer.state.hasSlices, let identity = newcomer.state.holdings?.identity, identity != 0,
             known.directory != 0, known.incarnation != newcomer.incarnation
         else { return false }
-        return identity != known.directory && (committed >= 0 || isAlive(member) || !owns(member))
+        return identity != known.directory && (committed >= 0 || isHeard(member) || !owns(member))
     }
 
     /// Renews the lease of a member, then lets `body` answer. Other incarnations and unknown members are refused.
@@ -228,7 +232,7 @@ extension CoordinatorMachine {
         guard member.role == .worker || live[member]?.peer != nil else {
             return [.refuse(peer, .notWelcomed, message: "the coordinator was restarted; join again")]
         }
-        let wasAlive = isAlive(member)
+        let wasAlive = isHeard(member)
         live[member]?.peer = peer
         live[member]?.lastHeard = now
         live[member]?.isAlive = true

@@ -37,7 +37,7 @@ extension CoordinatorMachine {
 
     /// Shards that may own slices: after a restart of the coordinator also those that have yet to return.
     private var candidates: [Int] {
-        shards.filter { !isDraining($0) && (owns($0) || live[$0]?.isAlive == true) }.map(\.number)
+        shards.filter { !isDraining($0) && !isCutOff($0) && (owns($0) || live[$0]?.isAlive == true) }.map(\.number)
     }
 
     func isDraining(_ member: MemberID) -> Bool { record.members[member]?.isDraining == true }

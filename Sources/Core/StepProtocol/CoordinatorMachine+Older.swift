@@ -187,7 +187,7 @@ extension CoordinatorMachine {
             let checkpoints = record.checkpoints.filter { $0.past == past }
             if checkpoints != record.checkpoints { actions += decide(.checkpoints(checkpoints)) }
         }
-        for member in shards where !owns(member) && !isAlive(member) {
+        for member in shards where !owns(member) && !isHeard(member) {
             live[member] = nil
             actions += decide(.gone(member))
         }

@@ -9,7 +9,7 @@ extension CoordinatorMachine {
         case .stop: decide(.stopping(true))
         case .drain(let member): drain(member)
         case .undrain(let member): undrain(member)
-        case .rebalance: record.owners.isEmpty ? [.refuseOperator("the slices are not divided yet")] : replan()
+        case .rebalance: rebalance()
         case .checkpoint: orderCheckpoint()
         case .classes(let operation): order(operation)
         case .restore(let checkpoint, let step, let past, let version): restore(checkpoint, step, past, version)
@@ -18,6 +18,13 @@ extension CoordinatorMachine {
         case .cancel: cancel()
         default: []
         }
+    }
+
+    /// Shards that no worker reached are tried again.
+    private mutating func rebalance() -> [Action] {
+        if record.owners.isEmpty { return [.refuseOperator("the slices are not divided yet")] }
+        unreached.cutOff = unreached.cutOff.filter { owns($0.key) }
+        return replan()
     }
 
     /// Whether there are no more steps to come.
@@ -113,7 +120,7 @@ extension CoordinatorMachine {
         guard member.role == .shard, record.members[member] != nil else {
             return [.refuseOperator("there is no \(member)")]
         }
-        if isAlive(member) { return [.refuseOperator("\(member) is alive; use drain")] }
+        if isHeard(member) { return [.refuseOperator("\(member) is alive; use drain")] }
         if owns(member), mayPromote([member]) == nil {
             copies.givenUp.insert(member)
             return [.event(.warning, "\(member) is given up; its slices go to those who keep their copies")]

@@ -14,6 +14,7 @@ extension CoordinatorMachine {
         unresponsiveAttempts = 0
         complaints = [:]
         suspects = nil
+        unreached.suspect = nil
         toSkip = nil
         acknowledged = [:]
         taskProblem = nil

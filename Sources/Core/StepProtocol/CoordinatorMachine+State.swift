@@ -22,6 +22,8 @@ extension CoordinatorMachine {
     struct Attempt: Sendable {
         /// Who computes what.
         let ranks: [Plan.Rank]
+        /// When it was announced.
+        let since: Duration
         /// What ranks have reported.
         var results: [Int: StepResult] = [:]
         /// Since when every shard is prepared for it.

@@ -36,13 +36,13 @@ extension CoordinatorMachine {
         // A worker ends when the run does.
         let isDone = isOver && id.role == .worker
         return CoordinatorStatus.Member(
-            id: id, endpoint: record.members[id]?.endpoint ?? "", age: age, isAlive: isAlive(id),
-            isLate: !isDone && (isAlive(id) || id.role == .worker || owned != nil)
+            id: id, endpoint: record.members[id]?.endpoint ?? "", age: age, isAlive: isHeard(id),
+            isLate: !isDone && (isHeard(id) || id.role == .worker || owned != nil)
                 && (age > configuration.lease / 2 || isLast), slices: owned?.centers,
             denseSlices: owned?.dense,
             isDraining: isDraining(id), report: member?.report, goodbye: member?.goodbye ?? "", rank: rank,
             microBatches: rank.map { ranks[$0].microBatches }, lastResult: member?.lastResult,
-            leftOut: whyLeftOut(id, now))
+            leftOut: id.role == .shard ? whyCutOff(id) : whyLeftOut(id, now))
     }
 
     /// The member that takes more than one and a half times the median of the others, over the last steps.

@@ -10,6 +10,7 @@ extension CoordinatorMachine {
         if activity == .train, isPrepared(now) { actions += commit(now) }
         if activity == .train { actions += judgeFailure(now) }
         if activity == .train { actions += leaveOutWhoIsStuck(now) }
+        actions += judgeReach(now)
         if isPromotionOver || isHeldUp && canReplaceLostOwners(now) { state = .waiting(reason: "") }
         if case .task(let task) = activity, !task.isPromotion, owners.contains(where: { live[$0]?.unchecked != nil }) {
             state = .waiting(reason: "")  // whoever lost its state cannot do the task
@@ -33,6 +34,7 @@ extension CoordinatorMachine {
                 actions += promoted + completeTask(now)
                 continue
             }
+            if let tried = tryAgainWhoIsCutOff() { actions += tried }
             let reason = isOlder ? nil : obstacle
             if reason == nil {
                 switch isOlder ? makeGood() : reconcile() {
@@ -170,7 +172,7 @@ extension CoordinatorMachine {
         let ranks = zip(present, shares(of: present).ranges).map { worker, range in
             Plan.Rank(worker: worker, microBatches: range, incarnation: record.members[worker]?.incarnation)
         }
-        return letIn(present, now) + turn(to: .training(Attempt(ranks: ranks)))
+        return letIn(present, now) + turn(to: .training(Attempt(ranks: ranks, since: now)))
     }
 
     /// Ends the running attempt. The next plan has the next attempt's id, so that nothing of this one can be committed.
@@ -256,6 +258,7 @@ extension CoordinatorMachine {
         unresponsiveAttempts = 0
         complaints = [:]
         suspects = nil
+        unreached.suspect = nil
         state = .waiting(reason: "")
         return actions + [.committed(report)]
     }

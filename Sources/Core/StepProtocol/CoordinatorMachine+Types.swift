@@ -148,7 +148,7 @@ public struct CoordinatorStatus: Sendable {
         public var microBatches: Range<Int>?
         /// A worker's last finished step.
         public var lastResult: StepResult?
-        /// Why a worker takes no part for now; empty if it does, or may.
+        /// Why a worker takes no part for now, or a shard gets no slices; empty if it does, or may.
         public var leftOut = ""
     }
 

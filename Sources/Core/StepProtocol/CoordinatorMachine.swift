@@ -111,6 +111,7 @@ public struct CoordinatorMachine: Sendable {
     /// Whether it was said that the run is over.
     var hasSaidFinished = false
     var copies = Copies()
+    var unreached = Unreached()
 
     /// - Parameters:
     ///   - record: what an earlier coordinator of this cluster decided; nil for a new cluster.

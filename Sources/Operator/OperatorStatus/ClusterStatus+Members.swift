@@ -27,6 +27,8 @@ extension ClusterStatus {
         public var isDraining: Bool
         /// Why it left, if it did and is not back; empty otherwise.
         public var goodbye: String
+        /// Why it gets no slices although it is alive; nil if it may.
+        public var leftOut: String?
         /// Length of its log, and the step of its oldest snapshot.
         public var logBytes: Int
         public var snapshotStep: Int?

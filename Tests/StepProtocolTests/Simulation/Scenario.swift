@@ -63,8 +63,12 @@ struct Scenario {
     var hasJobs = false
     /// Whether messages are lost for a while in one direction only, between any two processes.
     var cutsOneWay = false
-    /// Whether every slice has a second copy, and hosts are lost with their disks.
+    /// Whether shards lose all workers for a while, or to the end of the run, and keep the coordinator.
+    var isolatesShards = false
+    /// Whether every slice has a second copy.
     var secondCopies = false
+    /// Whether hosts are lost with their disks.
+    var losesHosts = false
     /// Whether the coordinator's database is put back from a copy. What was ordered since is lost.
     var putsDatabaseBack: Bool
     /// Whether the coordinator's database is lost, and made again from what the shards have.
@@ -123,11 +127,15 @@ struct Scenario {
         var copies = KeyedRandom(seed: seed, purpose: .test, 14)
         if copies.below(4) == 0, logsAll { keepCopies() }
         cutsOneWay = copies.below(3) == 0
+        isolatesShards = secondCopies && copies.below(2) == 0
+        if isolatesShards { steps = max(steps, 10) }
+        // Where little else happens, copies are complete, and others can go on.
+        if isolatesShards, copies.below(3) > 0 { (faultInterval, losesHosts, calm) = (5_000, false, max(calm, 12_000)) }
     }
 
     /// What keeps copies logs its steps, and every shard's log is about every slice.
     private mutating func keepCopies() {
-        secondCopies = true
+        (secondCopies, losesHosts) = (true, true)
         exchange = .features
         (losesDisks, putsDatabaseBack, hasCopies) = (false, false, false)
         shards = max(shards, 2)
@@ -221,7 +229,7 @@ struct Scenario {
         configuration.sharesAreMeasured = sharesAreMeasured
         if secondCopies {
             (configuration.copies, configuration.promoteAfter) = (2, .milliseconds(1_500))
-            if seed % 3 == 0 { configuration.minimumCopies = 2 }
+            if seed % 3 == 0 || isolatesShards { configuration.minimumCopies = 2 }
         }
         return configuration
     }
@@ -238,6 +246,6 @@ struct Scenario {
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
             + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), measured shares \(sharesAreMeasured), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
-            + "\(goesBack), database lost \(losesDatabase), second copies \(secondCopies), cut one way \(cutsOneWay), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
+            + "\(goesBack), database lost \(losesDatabase), second copies \(secondCopies), shards without workers \(isolatesShards), cut one way \(cutsOneWay), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
     }
 }

@@ -117,7 +117,9 @@ extension Simulation {
                 if plan.activity == .train, let job = plan.job { world.jobOfTerm[plan.id.term] = job.id }
                 send(.plan(plan), from: 0, to: peer.process)
             case .committed(let report): checkCommit(report, attempted: attempted)
-            case .event(_, let text): note("coordinator: \(text)")
+            case .event(_, let text):
+                note("coordinator: \(text)")
+                if text.contains("no worker has reached") { feats["replaced without workers", default: 0] += 1 }
             case .dismiss(let peer, let member): send(.dismissed(member), from: 0, to: peer.process)
             case .writeCheckpoint(let number, let checkpoint, _):
                 feats["checkpoint", default: 0] += 1

@@ -235,6 +235,7 @@ extension Simulation {
         world.unreadableFrom = .max
         for host in hosts.values.filter(\.isCopy).map(\.index).sorted() { endCopy(host) }
         (cuts, oneWayCuts) = ([:], [:])
+        endIsolations()
         startWorkers()  // the run may still wait for them to begin
         queue.insert(.help, at: now + 10_000)
     }
@@ -246,6 +247,7 @@ extension Simulation {
         // Workers go when the run is over: if it is not after all, new ones are needed.
         if ableWorkerCount == 0 { startWorkers() }
         tellCoordinator(.resume)
+        mendLinks()
         if let machine = coordinator?.machine, !machine.status(at: instant).taskFailures.isEmpty,
             case .classes? = machine.record.task?.kind
         {

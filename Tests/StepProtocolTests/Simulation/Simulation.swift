@@ -33,6 +33,8 @@ final class Simulation {
         case loss
         /// A link is cut in one direction.
         case oneWayCut
+        /// No worker reaches a shard any more.
+        case isolation
         case calm
         case help
         /// Whoever runs jobs starts one.
@@ -45,7 +47,7 @@ final class Simulation {
             case .manifest: 0
             case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .databaseLoss, .endCopy, .readable,
                 .powerCutAtTheEnd,
-                .blackout, .calm, .malice, .loss, .oneWayCut, .help, .startJob:
+                .blackout, .calm, .malice, .loss, .oneWayCut, .isolation, .help, .startJob:
                 nil
             }
         }
@@ -91,6 +93,9 @@ final class Simulation {
     /// Until when nothing comes through from the first node to the second.
     var oneWayCuts: [SIMD2<Int32>: Int64] = [:]
     var linkRandom: KeyedRandom
+    /// Shards that no worker reaches.
+    var isolated: [Int: Isolation] = [:]
+    var isolationRandom: KeyedRandom
     /// For the loss of hosts.
     var hostRandom: KeyedRandom
     /// Numbers of shards whose disks were lost.
@@ -156,6 +161,7 @@ final class Simulation {
         lossRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 12)
         hostRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 15)
         linkRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 16)
+        isolationRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 17)
         if tracing { trace = [] }
     }
 
@@ -187,7 +193,8 @@ final class Simulation {
         if scenario.hasMischief { queue.insert(.mischief, at: 1_000 + Int64(otherRandom.below(1_000))) }
         if scenario.losesDatabase { queue.insert(.databaseLoss, at: 1_000 + Int64(lossRandom.below(3_000))) }
         if scenario.cutsOneWay { queue.insert(.oneWayCut, at: 500 + Int64(linkRandom.below(3_000))) }
-        if scenario.secondCopies { queue.insert(.loss, at: 500 + Int64(hostRandom.below(3_000))) }
+        if scenario.isolatesShards { queue.insert(.isolation, at: 500 + Int64(isolationRandom.below(6_000))) }
+        if scenario.losesHosts { queue.insert(.loss, at: 500 + Int64(hostRandom.below(3_000))) }
         if scenario.malice.happens { queue.insert(.malice, at: Int64(maliceRandom.below(1_000))) }
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
             now = time
@@ -246,6 +253,7 @@ final class Simulation {
         case .malice: makeMalice()
         case .loss: loseHost()
         case .oneWayCut: cutOneWay()
+        case .isolation: isolate()
         case .calm: calmDown()
         case .help: help()
         case .startJob:
@@ -363,6 +371,7 @@ final class Simulation {
 
     func send(_ message: Message, from sender: Int, to receiver: Int) {
         if isCut(sender, receiver) || isCutForGood(sender, receiver) || isCutOneWay(sender, receiver) { return }
+        if isIsolated(sender, receiver) { return }
         let waiting = occupy(message, sender, receiver)
         if !isCalm && random.unit() < scenario.loss { return }
         repeat {

@@ -101,6 +101,7 @@ private let limit = TimeLimitTrait.Duration.minutes(
         #expect(tally.attempts > tally.steps + tally.steps / 20)
         #expect(count < 1_000 || tally.faults.count >= 23)
         #expect(count < 1_000 || tally.feats.count >= 9)
+        #expect(count < 1_000 || tally.feats["replaced without workers"] != nil)
     }
 
     /// A rule that is broken in the shells is noticed, so the invariants can fail.

@@ -209,6 +209,7 @@ final class WorkerProcess {
         (machine?.plan?.shards ?? []).filter { shard in
             simulation.endpoints[shard.endpoint].map {
                 simulation.isCutForGood(node, $0) || simulation.isCutForGood($0, node)
+                    || simulation.isIsolated(node, $0) || simulation.isIsolated($0, node)
             } ?? true
         }.map(\.shard)
     }
