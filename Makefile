@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos chaos-loss power-cut elastic durability restart loss move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-docker-loss test-swarm test-monitoring validate-kubernetes validate-monitoring wheel test-python man format lint proto clean
+.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos chaos-loss partitions power-cut elastic durability restart loss move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-docker-loss test-swarm test-monitoring validate-kubernetes validate-monitoring wheel test-python man format lint proto clean
 
 all: build
 
@@ -101,6 +101,10 @@ loss: build
 # Takes random shards of a training away for ever, with their directories: the same losses and hashes. LOSSES=20, SHARDS=3 by default.
 chaos-loss: build
 	@$(BIN)/experiments chaos-loss $(if $(SEED),--seed $(SEED)) $(if $(LOSSES),--losses $(LOSSES)) $(if $(SHARDS),--shards $(SHARDS))
+
+# Cuts every kind of link in one direction, for 2, 5 and 15 seconds (in network namespaces, as root): the same losses and hashes. ONLY=part of a name.
+partitions: build
+	@$(BIN)/experiments partitions $(if $(ONLY),--only "$(ONLY)")
 
 # Cuts the power of a cluster's disk (ext4 and XFS in a file, as root): what is lost, and the same losses and hashes. ROUNDS=20.
 power-cut: build

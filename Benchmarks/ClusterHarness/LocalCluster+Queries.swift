@@ -8,8 +8,9 @@ extension LocalCluster {
     /// - Throws: `HarnessError` with what it said if the command fails.
     public func query(_ command: String, _ arguments: [String] = []) throws -> Data {
         let process = Process()
-        process.executableURL = binaries.appending(path: "coordinator")
-        process.arguments = [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator")
+        (process.executableURL, process.arguments) = try self.command(
+            binaries.appending(path: "coordinator"),
+            [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator"))
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
@@ -35,10 +36,11 @@ extension LocalCluster {
     /// Runs `coordinator COMMAND --json` and leaves it to itself.
     @discardableResult
     public func order(_ command: String, _ arguments: [String] = []) throws -> ClusterProcess {
+        let (program, arguments) = try self.command(
+            binaries.appending(path: "coordinator"),
+            [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator"))
         let process = ClusterProcess(
-            name: "command", program: binaries.appending(path: "coordinator"),
-            arguments: [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator"),
-            environment: [:],
+            name: "command", program: program, arguments: arguments, environment: [:],
             log: directory.appending(path: "command.log"))
         try process.start()
         return process
@@ -48,6 +50,8 @@ extension LocalCluster {
     ///
     /// - Throws: `WireError` if it does not answer within `seconds`; `DecodingError` if the answer is not a status.
     public func status(seconds: Double = 5) throws -> ClusterStatus {
+        // This process is in no network of the cluster.
+        if network != nil { return try Self.status(from: query("status")) }
         let client = try OperatorClient(
             connect: endpoint, security: operatorSecurity().coordinator, deadline: .seconds(seconds))
         defer { client.close() }
@@ -56,10 +60,14 @@ extension LocalCluster {
         guard case .operatorReply(let reply) = answer else {
             throw HarnessError("status was answered by \(answer.name)")
         }
+        return try Self.status(from: Data(reply.json.utf8))
+    }
+
+    private static func status(from json: Data) throws -> ClusterStatus {
         let decoder = JSONDecoder()
         decoder.nonConformingFloatDecodingStrategy = .convertFromString(
             positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        return try decoder.decode(ClusterStatus.self, from: Data(reply.json.utf8))
+        return try decoder.decode(ClusterStatus.self, from: json)
     }
 
     /// The last committed step, or -1.

@@ -22,6 +22,8 @@ public final class LocalCluster {
     public var workingDirectory: URL?
     /// The keys of all processes; nil without any.
     public let keys: LocalKeys?
+    /// Where the processes are instead of on the loopback; nil: there.
+    public let network: ClusterNetwork?
     let binaries: URL
     private let environment: [String: String]
 
@@ -30,14 +32,17 @@ public final class LocalCluster {
     ///   - binaries: the directory of the executables; by default the one this executable lies in.
     ///   - environment: variables for every process, over this process's own.
     ///   - encryption: gives all processes keys, and says what is encrypted with them.
+    ///   - network: gives every process an address of its own.
     /// - Throws: if the directory cannot be made or there is no free port.
     public init(
-        directory: URL, binaries: URL? = nil, environment: [String: String] = [:], encryption: Encryption? = nil
+        directory: URL, binaries: URL? = nil, environment: [String: String] = [:], encryption: Encryption? = nil,
+        network: ClusterNetwork? = nil
     ) throws {
         self.directory = directory
         self.binaries = binaries ?? Self.builtBinaries
         self.environment = environment
-        endpoint = "tcp://127.0.0.1:\(try FreePort.find())"
+        self.network = network
+        endpoint = "tcp://\(try network?.address(of: "coordinator") ?? "127.0.0.1"):\(try FreePort.find())"
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         keys = try encryption.map { try LocalKeys(directory.appending(path: "keys"), encryption: $0) }
     }
@@ -64,7 +69,7 @@ public final class LocalCluster {
     public func startCoordinator(configuration: String, settings: [String] = [], arguments: [String] = []) throws {
         let file = directory.appending(path: "run.yaml")
         try configuration.write(to: file, atomically: true, encoding: .utf8)
-        let process = make(
+        let process = try make(
             "coordinator", log: "coordinator",
             [
                 "serve", "--config", file.path, "--bind", endpoint, "--endpoint-file", endpointFile.path,
@@ -111,10 +116,11 @@ public final class LocalCluster {
     public func addShard(
         threads: Int = 1, directory: URL? = nil, arguments: [String] = [], environment: [String: String] = [:]
     ) throws -> ClusterProcess {
-        let process = make(
+        let host = try network?.address(of: "shard-\(shards.count)") ?? "127.0.0.1"
+        let process = try make(
             "shard-server", log: "shard-\(shards.count)",
             [
-                "--coordinator", endpoint, "--bind", "tcp://127.0.0.1:*", "--threads", "\(threads)", "--directory",
+                "--coordinator", endpoint, "--bind", "tcp://\(host):*", "--threads", "\(threads)", "--directory",
                 (directory ?? shardDirectory(shards.count)).path, "--exit-with-parent",
             ] + shardArguments + keyArguments("shard-server") + arguments, environment: environment)
         shards.append(process)
@@ -127,7 +133,7 @@ public final class LocalCluster {
     public func addWorker(
         threads: Int = 1, arguments: [String] = [], environment: [String: String] = [:]
     ) throws -> ClusterProcess {
-        let process = make(
+        let process = try make(
             "worker", log: "worker-\(workers.count)",
             ["train", "--coordinator", endpoint, "--threads", "\(threads)", "--exit-with-parent"]
                 + keyArguments("worker") + arguments,
@@ -200,11 +206,17 @@ public final class LocalCluster {
         try keys?.security("operator", as: .operator) ?? .none
     }
 
+    /// How a program is started where a process of this cluster is, or, without a name, where all of them are reached.
+    func command(_ program: URL, _ arguments: [String], at name: String? = nil) throws -> (URL, [String]) {
+        try network?.command(program, arguments, at: name) ?? (program, arguments)
+    }
+
     private func make(
         _ program: String, log: String, _ arguments: [String], environment: [String: String] = [:]
-    ) -> ClusterProcess {
+    ) throws -> ClusterProcess {
+        let (program, arguments) = try command(binaries.appending(path: program), arguments, at: log)
         let process = ClusterProcess(
-            name: log, program: binaries.appending(path: program), arguments: arguments,
+            name: log, program: program, arguments: arguments,
             environment: self.environment.merging(environment) { $1 }, log: directory.appending(path: "\(log).log"))
         process.workingDirectory = workingDirectory
         return process

@@ -15,7 +15,7 @@ struct Experiments: ParsableCommand {
             Serving.self,
             LimitsCommand.self, SamplingCommand.self,
             WorldsCommand.self, TableFile.self, TenMillion.self, Quality.self, SmallUpdates.self, Security.self,
-            PowerCut.self, Hostile.self, Shares.self,
+            PowerCut.self, Partitions.self, Hostile.self, Shares.self,
         ])
 
     /// A new directory for a cluster; removed by nobody, so that logs can be read.
