@@ -47,7 +47,7 @@ extension Simulation {
         var text = machine.waitingFor(instant)
         // One that is left out cannot keep copies.
         if case .wait(let reason) = machine.activity, reason.contains("second copies") { text = reason }
-        guard text.contains("mend the network") || text.contains("second copies") else { return }
+        if text.isEmpty || text.contains("its slices go to") { return }
         note("the operator mends the network: \(text)")
         isolated = [:]
     }
