@@ -76,8 +76,7 @@ extension CoordinatorMachine {
         let present = unreached.suspect?.present ?? now
         unreached.suspect?.present = present
         guard let suspect = unreached.suspect, suspect.since + reachPatience <= now, present + settled <= now,
-            keepsCopies,
-            isStateElsewhere || mayPromote([shard]) == nil, let incarnation = record.members[shard]?.incarnation
+            lackOfReplacement(shard) == nil, let incarnation = record.members[shard]?.incarnation
         else { return [] }
         unreached.suspect = nil
         unreached.cutOff = unreached.cutOff.filter { isCutOff($0.key) }
@@ -86,6 +85,13 @@ extension CoordinatorMachine {
         if isTraining { return abort(reason) }
         state = .waiting(reason: "")
         return [.event(.warning, reason)]
+    }
+
+    /// Why the slices of a shard cannot be had from others; nil if they can.
+    private func lackOfReplacement(_ shard: MemberID) -> String? {
+        guard keepsCopies, isStateElsewhere else { return mayPromote([shard]) }
+        let others = shards.contains { $0 != shard && isAlive($0) && !isDraining($0) }
+        return others ? nil : "there is no other shard"
     }
 
     /// Owners that cannot be replaced after all are tried again; nil if there are none.
@@ -104,10 +110,8 @@ extension CoordinatorMachine {
         else { return nil }
         let what =
             "no worker has reached \(name(of: shard)) for \(Self.seconds(now - suspect.since)) s, though the coordinator does"
-        guard isUnderWay, let why = mayPromote([shard]) else {
-            return keepsCopies
-                ? "\(what); its slices go to those who keep copies of them after \(Self.seconds(reachPatience)) s"
-                : what
+        guard let why = lackOfReplacement(shard) else {
+            return "\(what); its slices go to those who keep copies of them after \(Self.seconds(reachPatience)) s"
         }
         return
             "\(what), and \(why): mend the network between them, or start it with its directory where workers reach it"
