@@ -83,7 +83,10 @@ let package = Package(
         // Endpoints, hosts and ports: one parser for every option, and one printer.
         .target(name: "NetworkAddress", path: "Sources/Core/NetworkAddress", swiftSettings: settings),
         .target(
-            name: "StepProtocol", dependencies: ["Cluster", "Determinism"], path: "Sources/Core/StepProtocol",
+            name: "Succession", dependencies: [], path: "Sources/Core/Succession", swiftSettings: settings),
+        .target(
+            name: "StepProtocol", dependencies: ["Cluster", "Determinism", "Succession"],
+            path: "Sources/Core/StepProtocol",
             // The machines are generic: specialised where they are used, they take half the time (10,000 simulated schedules: 84 s for 170 s).
             swiftSettings: settings + [.unsafeFlags(["-cross-module-optimization"])]),
 
@@ -92,7 +95,7 @@ let package = Package(
             name: "Wire",
             dependencies: [
                 "CKernels", "CWire", "CZeroMQ", "Cluster", "NetworkAddress", "ProcessSupport", "StepProtocol",
-                "Tensors",
+                "Succession", "Tensors",
             ],
             path: "Sources/Wire", exclude: ["PROTOCOL.md"], swiftSettings: settings),
         // Key files and key sets, and the options that name them.
@@ -111,7 +114,10 @@ let package = Package(
             path: "Sources/State/ParameterStore", swiftSettings: settings),
         .target(
             name: "CoordinatorStore",
-            dependencies: ["Cluster", "ProcessSupport", "StepProtocol", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: [
+                "Cluster", "ProcessSupport", "StepProtocol", "Succession",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
             path: "Sources/State/CoordinatorStore", swiftSettings: settings),
 
         // Sources/Learning
@@ -193,7 +199,8 @@ let package = Package(
             dependencies: [
                 "CKernels", "CRows", "Cluster", "ClusterConsole", "ClusterKeys", "Configuration", "CoordinatorStore",
                 "Determinism", "Model", "Monitoring", "NetworkAddress", "OperatorStatus", "ParameterStore",
-                "ProcessSupport", "RunData", "Setup", "StepProtocol", "Tensors", "Wire", arguments, logging,
+                "ProcessSupport", "RunData", "Setup", "StepProtocol", "Succession", "Tensors", "Wire", arguments,
+                logging,
             ], path: "Sources/Coordinator",
             resources: [.embedInCode("Pages/index.html"), .embedInCode("Pages/api.schema.json")],
             swiftSettings: settings),
@@ -201,7 +208,8 @@ let package = Package(
             name: "ShardServer",
             dependencies: [
                 "Cluster", "Configuration", "MemberSupport", "Model", "Monitoring", "NetworkAddress", "ParameterStore",
-                "PartialFC", "ProcessSupport", "Setup", "ShardModel", "StepProtocol", "Tensors", "Wire", arguments,
+                "PartialFC", "ProcessSupport", "Setup", "ShardModel", "StepProtocol", "Succession", "Tensors", "Wire",
+                arguments,
                 logging,
             ], path: "Sources/ShardServer", swiftSettings: settings),
         .target(
@@ -337,6 +345,8 @@ let package = Package(
         .testTarget(
             name: "SimulationTests", dependencies: ["Cluster", "Determinism", "StepProtocol", "TestSupport"],
             path: "Tests/StepProtocolTests/Simulation", swiftSettings: settings),
+        .testTarget(
+            name: "SuccessionTests", dependencies: ["Determinism", "Succession"], swiftSettings: settings),
         .testTarget(
             name: "ProcessSupportTests", dependencies: ["ProcessSupport", "TestSupport"], swiftSettings: testSettings),
         .testTarget(

@@ -10,7 +10,7 @@ extension LocalCluster {
         let process = Process()
         (process.executableURL, process.arguments) = try self.command(
             binaries.appending(path: "coordinator"),
-            [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator"))
+            [command] + arguments + ["--json", "--coordinator", endpoints] + keyArguments("operator"))
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
@@ -38,7 +38,7 @@ extension LocalCluster {
     public func order(_ command: String, _ arguments: [String] = []) throws -> ClusterProcess {
         let (program, arguments) = try self.command(
             binaries.appending(path: "coordinator"),
-            [command] + arguments + ["--json", "--coordinator", endpoint] + keyArguments("operator"))
+            [command] + arguments + ["--json", "--coordinator", endpoints] + keyArguments("operator"))
         let process = ClusterProcess(
             name: "command", program: program, arguments: arguments, environment: [:],
             log: directory.appending(path: "command.log"))
@@ -53,7 +53,7 @@ extension LocalCluster {
         // This process is in no network of the cluster.
         if network != nil { return try Self.status(from: query("status")) }
         let client = try OperatorClient(
-            connect: endpoint, security: operatorSecurity().coordinator, deadline: .seconds(seconds))
+            connect: endpoints, security: operatorSecurity().coordinator, deadline: .seconds(seconds))
         defer { client.close() }
         let answer = try client.request(
             .operatorRequest(OperatorRequest(command: "status")), deadline: .seconds(seconds))
@@ -151,6 +151,6 @@ extension LocalCluster {
     ///
     /// - Returns: its exit code and what it printed, standard output and standard error together.
     public func run(_ command: String, _ arguments: [String] = []) throws -> (code: Int32, text: String) {
-        try Self.run("coordinator", [command] + arguments + ["--coordinator", endpoint] + keyArguments("operator"))
+        try Self.run("coordinator", [command] + arguments + ["--coordinator", endpoints] + keyArguments("operator"))
     }
 }

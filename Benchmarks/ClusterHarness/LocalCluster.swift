@@ -13,6 +13,11 @@ public final class LocalCluster {
     /// Where the coordinator listens.
     public let endpoint: String
     public private(set) var coordinator: ClusterProcess?
+    /// The coordinator that stands by at first, and where it listens; nil without one.
+    public private(set) var standby: ClusterProcess?
+    private let standbyEndpoint: String?
+    /// Where members and operators look for the coordinator.
+    public var endpoints: String { [endpoint, standbyEndpoint].compactMap(\.self).joined(separator: ",") }
     /// In the order in which they were added, those that have ended too.
     public private(set) var shards: [ClusterProcess] = []
     public private(set) var workers: [ClusterProcess] = []
@@ -33,16 +38,18 @@ public final class LocalCluster {
     ///   - environment: variables for every process, over this process's own.
     ///   - encryption: gives all processes keys, and says what is encrypted with them.
     ///   - network: gives every process an address of its own.
+    ///   - hasStandby: whether members know of a second coordinator (`startStandby`).
     /// - Throws: if the directory cannot be made or there is no free port.
     public init(
         directory: URL, binaries: URL? = nil, environment: [String: String] = [:], encryption: Encryption? = nil,
-        network: ClusterNetwork? = nil
+        hasStandby: Bool = false, network: ClusterNetwork? = nil
     ) throws {
         self.directory = directory
         self.binaries = binaries ?? Self.builtBinaries
         self.environment = environment
         self.network = network
         endpoint = "tcp://\(try network?.address(of: "coordinator") ?? "127.0.0.1"):\(try FreePort.find())"
+        standbyEndpoint = hasStandby ? "tcp://127.0.0.1:\(try FreePort.find())" : nil
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         keys = try encryption.map { try LocalKeys(directory.appending(path: "keys"), encryption: $0) }
     }
@@ -79,6 +86,21 @@ public final class LocalCluster {
                 + arguments)
         coordinator = process
         try startCoordinator()
+    }
+
+    /// Starts the coordinator that stands by, in a cluster that has one.
+    ///
+    /// - Parameter arguments: further options of `coordinator serve`.
+    public func startStandby(arguments: [String] = []) throws {
+        guard let standbyEndpoint else { throw HarnessError("this cluster has no standby") }
+        let process = try make(
+            "coordinator", log: "standby",
+            [
+                "serve", "--standby", endpoint, "--bind", standbyEndpoint, "--state",
+                directory.appending(path: "standby-state").path, "--http", "off", "--exit-with-parent",
+            ] + keyArguments("coordinator") + arguments)
+        standby = process
+        try process.start()
     }
 
     /// Starts the coordinator again, with the state it has left, and waits until it listens.
@@ -120,7 +142,7 @@ public final class LocalCluster {
         let process = try make(
             "shard-server", log: "shard-\(shards.count)",
             [
-                "--coordinator", endpoint, "--bind", "tcp://\(host):*", "--threads", "\(threads)", "--directory",
+                "--coordinator", endpoints, "--bind", "tcp://\(host):*", "--threads", "\(threads)", "--directory",
                 (directory ?? shardDirectory(shards.count)).path, "--exit-with-parent",
             ] + shardArguments + keyArguments("shard-server") + arguments, environment: environment)
         shards.append(process)
@@ -135,7 +157,7 @@ public final class LocalCluster {
     ) throws -> ClusterProcess {
         let process = try make(
             "worker", log: "worker-\(workers.count)",
-            ["train", "--coordinator", endpoint, "--threads", "\(threads)", "--exit-with-parent"]
+            ["train", "--coordinator", endpoints, "--threads", "\(threads)", "--exit-with-parent"]
                 + keyArguments("worker") + arguments,
             environment: environment)
         workers.append(process)
@@ -150,7 +172,7 @@ public final class LocalCluster {
     }
 
     /// Every process that was ever started, the coordinator last.
-    public var processes: [ClusterProcess] { workers + shards + [coordinator].compactMap(\.self) }
+    public var processes: [ClusterProcess] { workers + shards + [coordinator, standby].compactMap(\.self) }
 
     /// Waits until `condition` holds, asking every 50 ms.
     public func waitUntil(_ what: String, seconds: Double, _ condition: () throws -> Bool) throws {
@@ -176,7 +198,7 @@ public final class LocalCluster {
     /// Ends every process: SIGTERM, more of them for shards, which would hand over their slices first, and SIGKILL for those that are
     /// still there after five seconds. The coordinator goes last, so that it hears the others' goodbye.
     public func stop() {
-        for group in [workers + shards, [coordinator].compactMap(\.self)] {
+        for group in [workers + shards, [coordinator, standby].compactMap(\.self)] {
             for process in group {
                 process.resume()
                 process.terminate()
@@ -193,7 +215,7 @@ public final class LocalCluster {
         }
         workers = []
         shards = []
-        coordinator = nil
+        (coordinator, standby) = (nil, nil)
     }
 
     /// Options that give a process the keys of a holder; none without keys.

@@ -48,14 +48,15 @@ public struct TrainingRun: Sendable {
     ///   - arguments: options for the coordinator.
     ///   - shardArguments: options for every shard server.
     ///   - encryption: gives all processes keys, and says what is encrypted with them.
+    ///   - hasStandby: whether members know of a second coordinator, which `disturb` may start.
     ///   - disturb: called once the cluster has started, to do harm; the run need not be finished when it returns.
     /// - Throws: `HarnessError` if the run fails or takes longer than `seconds`.
     public static func run(
         configuration: String, settings: [String] = [], arguments: [String] = [], world: World, in directory: URL,
         seconds: Double, shardArguments: [String] = [], encryption: Encryption? = nil,
-        disturb: (LocalCluster) throws -> Void = { _ in }
+        hasStandby: Bool = false, disturb: (LocalCluster) throws -> Void = { _ in }
     ) throws -> TrainingRun {
-        let cluster = try LocalCluster(directory: directory, encryption: encryption)
+        let cluster = try LocalCluster(directory: directory, encryption: encryption, hasStandby: hasStandby)
         defer { cluster.stop() }
         cluster.shardArguments = shardArguments
         try cluster.start(configuration: configuration, settings: settings, arguments: arguments, world: world)

@@ -42,10 +42,11 @@ public enum AcceptedKeysFile {
 
     /// The keys of a file, which is read again when it has changed.
     ///
+    /// - Parameter own: the server's own key, if whoever has it is let in as well.
     /// - Throws: `KeyError` if it is missing or damaged.
-    static func watch(_ path: String, trusted: KeyPermissions) throws -> AcceptedKeys {
+    static func watch(_ path: String, trusted: KeyPermissions, own: AcceptedKey? = nil) throws -> AcceptedKeys {
         let last = LastRead()
-        return try AcceptedKeys {
+        return try AcceptedKeys(own: own) {
             let stamp = try KeyStorage.stamp(path)
             guard last.replace(stamp) else { return nil }
             do {

@@ -38,10 +38,15 @@ public struct KeyDirectory: Sendable {
         }
         var security = ClusterSecurity.none
         if let server = key.server {
-            let accepted = try AcceptedKeysFile.watch(acceptedPath, trusted: permissions)
+            // A coordinator and its standby have the same key.
+            let own: AcceptedKey? =
+                key.role == .coordinator
+                ? AcceptedKey(role: .coordinator, name: key.name, key: server.publicKey, bulkKey: server.publicKey) : nil
+            let accepted = try AcceptedKeysFile.watch(acceptedPath, trusted: permissions, own: own)
             security.server =
                 key.role == .shard && encryption == .control
                 ? .shown(accepted) : .encrypted(server.secretKey, accepted)
+            if key.role == .coordinator { security.coordinator = .encrypted(server, server: server.publicKey) }
         }
         if let own = key.own, let bulk = key.bulk, let coordinatorKey = key.coordinatorKey, let shardKey = key.shardKey
         {

@@ -63,6 +63,13 @@ enum ClusterMetrics {
                 "partialfc_replay_steps", .gauge, "Steps to do again on the oldest copy after a loss.",
                 copies.stepsToReplay.map(Double.init))
         }
+        if let standby = status.standby {
+            text.add(
+                "partialfc_standby_in_step", .gauge, "Whether the standby has every decision of the coordinator.",
+                standby.isInStep ? 1 : 0)
+            text.add(
+                "partialfc_standby_age_seconds", .gauge, "Since the standby of the coordinator was heard.", standby.age)
+        }
         text.add("partialfc_term", .gauge, "Starts of the coordinator and goings back.", Double(status.term))
         text.add("partialfc_attempt", .gauge, "Attempt of the step in progress, from 0.", Double(status.attempt))
         text.add("partialfc_classes", .gauge, "Classes, with retired ones.", Double(status.classes))

@@ -56,6 +56,7 @@ extension ClusterStatus {
         if let optimizer, let determinism { lines.append("training  \(optimizer), determinism \(determinism)") }
         if let job { lines.append("job       \(job.id): \(job.summary)") }
         if let copies { lines.append("copies    \(copies.summary)") }
+        if let standby { lines.append("standby   \(standby.summary)") }
         for operation in pendingOperations { lines.append("waits     \(operation)") }
         lines.append("exchange  \(exchangeReason)")
         lines.append("members   \(membersText)")

@@ -12,7 +12,11 @@ protocol OperatorCommand: ParsableCommand {}
 
 /// How operator commands reach the coordinator and print its answer.
 struct Connection: ParsableArguments {
-    @Option(help: "The coordinator's endpoint, tcp://HOST:PORT (environment: PARTIALFC_COORDINATOR).")
+    @Option(
+        help: """
+            The coordinator's endpoint, tcp://HOST:PORT; of a coordinator with a standby both, with a comma between them (environment: \
+            PARTIALFC_COORDINATOR).
+            """)
     var coordinator = EnvironmentDefaults.text("PARTIALFC_COORDINATOR") ?? "tcp://127.0.0.1:7400"
 
     @Flag(help: "Print JSON.")
@@ -27,8 +31,8 @@ struct Connection: ParsableArguments {
         guard timeout > 0, timeout < 86_400 else {
             throw ValidationError("--timeout \(timeout) is not a number of seconds")
         }
-        if let problem = Endpoint.problem(of: "--coordinator", coordinator, to: .connect) {
-            throw ValidationError(problem)
+        do { try Endpoint.check("--coordinator", eachOf: coordinator, to: .connect) } catch {
+            throw ValidationError("\(error)")
         }
     }
 

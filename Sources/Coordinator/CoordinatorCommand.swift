@@ -16,7 +16,7 @@ public struct CoordinatorCommand: ParsableCommand {
             Slices.self, Hashes.self, Events.self, Pause.self, Resume.self, Stop.self, SetValue.self,
             Checkpoint.self, Checkpoints.self, Restore.self, Verify.self, Backup.self, RestoreBackup.self,
             Export.self, Import.self, Drain.self, Undrain.self, RebalanceCommand.self, Forget.self, Classes.self,
-            Cancel.self,
+            Cancel.self, Promote.self,
             Center.self, Neighbors.self, Conflicts.self, Norms.self, Keys.self,
         ])
 

@@ -8,13 +8,15 @@ import OperatorStatus
 import ProcessSupport
 import Setup
 import StepProtocol
+import Succession
 import Wire
 
 /// Doing what the machine says: decisions are written before anything that follows from them.
 extension CoordinatorService {
     func perform(_ actions: [Machine.Action]) {
-        // The metrics first: a coordinator that dies before the commit is written drops the line again.
-        for case .committed(let report) in actions {
+        // The metrics first: a coordinator that dies before the commit is written drops the line again. One that has not heard of its standby
+        // for long may have been taken over from, by one that writes to the same file.
+        for case .committed(let report) in actions where !hasLostStandby {
             write { noteGap(try metrics.append(report)) }
             monitor?.note(report)
             tensorBoard?.append(StepFigures(report))
@@ -27,7 +29,11 @@ extension CoordinatorService {
         var rest = actions
         while let action = rest.first {
             guard case .persist = action else {
-                carryOut(action, answering: question)
+                if waits(action) {
+                    replication.hold(.action(action, question: question, hello: hello(for: action)))
+                } else {
+                    carryOut(action, answering: question)
+                }
                 rest.removeFirst()
                 continue
             }
@@ -47,6 +53,7 @@ extension CoordinatorService {
                 return
             }
             rest.removeFirst(decisions.count)
+            noteWritten(.decisions(decisions), mustWait: decisions.contains(where: \.mustBeDoubled))
         }
         guard let wasBlocked = blocked else { return }
         blocked = nil
@@ -60,7 +67,12 @@ extension CoordinatorService {
         carryOut(blocked.actions, answering: blocked.question)
     }
 
-    private func carryOut(_ action: Machine.Action, answering question: Question?) {
+    /// What a process that is let in has said of itself.
+    private func hello(for action: Machine.Action) -> Hello? {
+        if case .welcome(let peer, _) = action { hellos[peer] } else { nil }
+    }
+
+    func carryOut(_ action: Machine.Action, answering question: Question?) {
         func request(_ peer: PeerID) -> UInt64 { question?.peer == peer ? question?.request ?? 0 : 0 }
         switch action {
         case .persist: break

@@ -20,7 +20,7 @@ extension CoordinatorService {
         (cluster.configuration, cluster.leastHeadKernels) = (text, least?.rawValue)
         policy.configurationHash = decided.configuration.fingerprint
         setup = decided
-        copies.isOutdated = true
+        noteClusterChanged()
         let both = decided.backboneCompute == .f32 ? "" : "; backbone.compute \(decided.backboneCompute)"
         log.info("head.compute \(decided.head.compute), by the processor of the first member, \(hello.name)\(both)")
     }
@@ -34,7 +34,7 @@ extension CoordinatorService {
         try store.setInstructionSet(kernels)
         policy.instructionSet = kernels
         cluster.instructionSet = kernels
-        copies.isOutdated = true
+        noteClusterChanged()
         log.info("instruction set \(kernels)")
     }
 

@@ -8,6 +8,7 @@ import OperatorStatus
 import ParameterStore
 import Setup
 import StepProtocol
+import Succession
 import Wire
 
 /// The operator's commands.
@@ -62,7 +63,8 @@ extension CoordinatorService {
                 return order(.classes(operation)) { self.json(self.classStatus) }
             } catch { return refusal("\(error)") }
         case .cancel: return order(.cancel)
-        case .status, .history, .slices, .events, .checkpoints, nil:
+        case .promote: return refusal("this coordinator decides: only its standby can be promoted")
+        case .replicate, .view, .status, .history, .slices, .events, .checkpoints, nil:
             let known = OperatorCommandName.allCases.map(\.rawValue).joined(separator: ", ")
             return refusal(
                 "unknown command \"\(command.command)\"; this coordinator knows \(known)",
@@ -80,6 +82,7 @@ extension CoordinatorService {
         case .status: json(status)
         case .slices: json(slices)
         case .checkpoints: json(checkpoints)
+        case .view: json(ViewReply(view: machine.record.view.number, leads: true))
         case .events:
             if let from = command.arguments["from"].flatMap({ Int($0) }) {
                 json(events(from: from))

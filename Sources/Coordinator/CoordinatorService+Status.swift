@@ -6,6 +6,7 @@ import OperatorStatus
 import ParameterStore
 import Setup
 import StepProtocol
+import Succession
 import Wire
 
 /// What operators see.
@@ -24,6 +25,11 @@ extension CoordinatorService {
         status.obstacle = blocked?.problem ?? unsendable.values.min() ?? ""
         status.problem = metrics.problem.isEmpty ? nil : metrics.problem
         status.checkpointProblem = checkpointProblem
+        if let standby = replication.view.standby, let silence = replication.silence(at: now) {
+            status.standby = .init(
+                endpoint: standby.endpoint, isInStep: replication.isInStep, age: silence / .seconds(1),
+                waiting: replication.heldCount, isGivenUp: replication.question != nil)
+        }
         // Of steps that the cluster went back behind nothing holds any more.
         status.evaluations = evaluations.values.filter { $0.step <= machine.committed }.sorted { $0.name < $1.name }
         let counters = server.counters

@@ -11,6 +11,7 @@ import ParameterStore
 import ProcessSupport
 import Setup
 import StepProtocol
+import Succession
 import Wire
 
 /// The shell around the coordinator's state machine: one thread that takes events, asks the machine, writes down what it
@@ -75,6 +76,13 @@ final class CoordinatorService: @unchecked Sendable {
     var knownRegistry: (key: [Int], registry: ClassRegistry)?
     /// What shards keep of the record.
     var copies = RecordCopies()
+    /// The standby, if there is one, and what waits for it.
+    var replication: StandbyReplication
+    /// The standby's question that is to be answered.
+    var poll: Poll?
+    var saidSilent = false
+    /// Why this coordinator does not decide any more.
+    var ending: Ending?
     /// Messages that could not be encoded the last time, by name, and why.
     var unsendable: [String: String] = [:]
     /// How often each hello that was refused came: events tell of each once.
@@ -106,6 +114,9 @@ final class CoordinatorService: @unchecked Sendable {
             clusterID: cluster.id, embeddingSize: configuration.backbone.embeddingSize,
             classCount: configuration.data.classes, configurationHash: configuration.fingerprint,
             instructionSet: configuration.cluster.sameInstructionSet ? cluster.instructionSet : nil)
+        replication = StandbyReplication(
+            run.record.view, identity: try store.pair().identity, session: .random(in: 1 ... .max),
+            patience: .seconds(configuration.cluster.leaseSeconds), at: .zero)
         evaluations = Dictionary(try store.evaluations().map { ($0.name, .init($0)) }) { $1 }
         metrics = try MetricsFile(
             directory: configuration.output, isContinued: run.isContinued, origin: cluster.origin?.step ?? -1)
@@ -120,8 +131,8 @@ final class CoordinatorService: @unchecked Sendable {
     /// Makes `run` return. From any thread.
     func stop(_ reason: String) { mailbox.post(.stop(reason)) }
 
-    /// Serves until `stop`.
-    func run() {
+    /// Serves until `stop`, or until another coordinator decides.
+    func run() -> Ending {
         let configuration = setup.configuration
         log.info(
             "listening at \(endpoint): cluster \(cluster.id), \(configuration.data.classes) classes × \(configuration.backbone.embeddingSize), \(configuration.isEndless ? "steps" : "\(configuration.totalSteps) steps") of \(configuration.batch.size) samples"
@@ -134,13 +145,22 @@ final class CoordinatorService: @unchecked Sendable {
             let deadline =
                 blocked?.retryAt ?? machine.nextDeadline.map { origin + $0 } ?? .now + .seconds(1)
             // Whoever asks whether this loop turns expects a turn a second.
-            let event = mailbox.next(until: monitor == nil ? deadline : min(deadline, .now + .seconds(1)))
+            let turn = replication.view.standby == nil && poll == nil ? Duration.seconds(1) : .milliseconds(100)
+            let event = mailbox.next(
+                until: monitor == nil && turn == .seconds(1) ? deadline : min(deadline, .now + turn))
             if case .stop(let reason) = event {
                 end(reason)
-                return
+                return .stopped
             }
             if let blocked, blocked.retryAt <= .now { retry() }
             handle(event)
+            tendStandby()
+            if let ending {
+                // What was said last is on its way.
+                Thread.sleep(forTimeInterval: 0.2)
+                end("another coordinator is to decide")
+                return ending
+            }
         }
     }
 
@@ -202,6 +222,9 @@ final class CoordinatorService: @unchecked Sendable {
         case .heartbeat(let beat):
             let isMember = machine.isMember(beat.member, incarnation: beat.incarnation)
             if isMember {
+                if let vote = beat.vote, beat.member.role == .shard {
+                    replication.hear(vote, from: beat.member.number)
+                }
                 members[beat.member]?.statistics = beat.statistics
                 noteTroubles(beat)
             }
@@ -209,7 +232,8 @@ final class CoordinatorService: @unchecked Sendable {
                 .heartbeatReply(
                     HeartbeatReply(
                         committed: machine.committed, mapVersion: machine.plan.mapVersion, state: stateInWords,
-                        record: isMember ? newRecord(for: beat) : nil)),
+                        record: isMember ? newRecord(for: beat) : nil,
+                        question: isMember && beat.member.role == .shard ? replication.question : nil)),
                 to: peer, request: request)
             // Others say it when they join: nobody who is not let in begins a term.
             if isMember, beat.term > 0 {
@@ -258,7 +282,12 @@ final class CoordinatorService: @unchecked Sendable {
         case .resultsDone(let done): take(done, peer)
         case .readClasses:
             deliver(.classes(classList), to: peer, request: request)
-        case .operatorRequest(let command): reply(answer(command), to: peer, request)
+        case .operatorRequest(let command) where command.command == OperatorCommandName.replicate.rawValue:
+            hear(command, from: peer, request)
+        case .operatorRequest(let command):
+            let answer = answer(command)
+            guard replication.mustWait, command.changes else { return reply(answer, to: peer, request) }
+            replication.hold(.reply(answer, to: peer, request: request))
         default:
             server.refuse(
                 peer, request: request,
@@ -271,6 +300,8 @@ final class CoordinatorService: @unchecked Sendable {
     private func receiveWhileBlocked(_ message: WireMessage, _ peer: PeerID, _ request: UInt64) {
         switch message {
         case .hello(let hello) where hello.role == .operator: greet(hello, peer, request)
+        case .operatorRequest(let command) where command.command == OperatorCommandName.replicate.rawValue:
+            hear(command, from: peer, request)
         case .operatorRequest(let command): reply(answerWhileBlocked(command), to: peer, request)
         default: break
         }
@@ -291,6 +322,7 @@ final class CoordinatorService: @unchecked Sendable {
             server.refuse(peer, request: request, Refusal(.malformed, problem))
             return
         }
+        if askForVote(hello, peer, request) { return }
         if let refusal = lack(of: hello) {
             noteRefusal("refused \(hello.role) \(hello.name) of \(hello.host): \(refusal.message)")
             server.refuse(peer, request: request, refusal)
@@ -339,7 +371,7 @@ final class CoordinatorService: @unchecked Sendable {
     }
 
     /// An operator who gets no answer would wait for it.
-    private func reply(_ reply: OperatorReply, to peer: PeerID, _ request: UInt64) {
+    func reply(_ reply: OperatorReply, to peer: PeerID, _ request: UInt64) {
         if case .unencodable(let error) = server.send(.operatorReply(reply), to: peer, request: request) {
             server.refuse(peer, request: request, Refusal(.tooLarge, error.message))
         }

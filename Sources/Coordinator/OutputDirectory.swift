@@ -15,16 +15,28 @@ final class OutputDirectory {
 
     /// Makes the directory if need be, and takes it for this process.
     ///
-    /// - Parameter isContinued: whether the run has begun before. The results of another run are moved aside.
+    /// - Parameters:
+    ///   - isContinued: whether the run has begun before. The results of another run are moved aside.
+    ///   - patience: how long the coordinator that this one has taken over from is given to go, if it has the same directory. One that hangs
+    ///     keeps nobody from going on: it decides nothing any more, and writes nothing. Nil: there was none.
     /// - Throws: `OutputDirectoryError` if it cannot be made, or another coordinator writes there.
-    init(_ path: String, isContinued: Bool, log: Logger) throws {
+    init(_ path: String, isContinued: Bool, patience: Double? = nil, log: Logger) throws {
         do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
             throw OutputDirectoryError(
                 description: "the output directory \(path) cannot be made: \(SystemProblem.reason(error))")
         }
         descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         // File systems that lock no directories let everyone in.
-        if descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+        let end = Date(timeIntervalSinceNow: patience ?? 0)
+        while descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+            if patience != nil {
+                if Date() < end {
+                    Thread.sleep(forTimeInterval: 0.1)
+                    continue
+                }
+                log.warning("the coordinator before this one still has \(path) open: going on without it")
+                break
+            }
             throw OutputDirectoryError(
                 description:
                     "the output directory \(path) is that of another coordinator that runs: end that one, or name another directory (output)"

@@ -64,6 +64,28 @@ struct Serve: ParsableCommand {
     var adopt = false
 
     @Option(
+        help: ArgumentHelp(
+            """
+            Stand by for the coordinator at this endpoint: every decision of it is written here too, and `coordinator promote` has this \
+            one take over. The configuration is that one's; --state is needed (environment: PARTIALFC_STANDBY).
+            """, valueName: "endpoint"))
+    var standby: String?
+
+    @Flag(
+        help: """
+            With --standby: take over without an order when the coordinator is silent for cluster.lease_seconds and a majority of the shard \
+            servers agrees (environment: PARTIALFC_AUTOMATIC=1).
+            """)
+    var automatic = false
+
+    @Option(
+        help: """
+            The host name or address, and perhaps the port, by which the other coordinator reaches this one; by default what it binds to, \
+            or this machine's host name if that is every address (environment: PARTIALFC_ADVERTISE).
+            """)
+    var advertise: String?
+
+    @Option(
         help: """
             Where to listen: tcp://ADDRESS:PORT, with an address of this machine, of IPv4 or of IPv6 in brackets, or * for all of \
             them; port * lets the system choose (environment: PARTIALFC_BIND).
@@ -98,11 +120,28 @@ struct Serve: ParsableCommand {
 
     var httpBinding: String? { http ?? EnvironmentDefaults.text("PARTIALFC_HTTP") }
 
+    /// The coordinator that this one stands by for.
+    var standsByFor: String? { standby ?? EnvironmentDefaults.text("PARTIALFC_STANDBY") }
+
+    var isAutomatic: Bool { automatic || EnvironmentDefaults.text("PARTIALFC_AUTOMATIC") == "1" }
+
     private var stateDirectory: String? { state ?? EnvironmentDefaults.text("PARTIALFC_STATE") }
 
     func validate() throws {
-        guard configurationFile != nil else {
+        guard configurationFile != nil || standsByFor != nil else {
             throw ValidationError("--config is missing, and PARTIALFC_CONFIG is not set")
+        }
+        if let standby = standsByFor {
+            if let problem = Endpoint.problem(of: "--standby", standby, to: .connect) { throw ValidationError(problem) }
+            if config != nil || !settings.isEmpty {
+                throw ValidationError(
+                    "--standby takes the configuration of the coordinator at \(standby): leave --config and --set out")
+            }
+            if adopt || resume != nil {
+                throw ValidationError("--standby waits for a coordinator that decides, --adopt and --resume begin one")
+            }
+        } else if automatic {
+            throw ValidationError("--automatic is of a coordinator that stands by: it needs --standby")
         }
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")
@@ -126,35 +165,22 @@ struct Serve: ParsableCommand {
                 throw OutputDirectoryError(description: "--endpoint-file cannot be written: \(problem)")
             }
             let security = try keyOptions.security(as: .coordinator)
-            let configuration = try RunConfiguration(
-                file: configurationFile ?? "", settings: settings,
-                environment: EnvironmentDefaults.words("PARTIALFC_SET")
-            ).countingData { log.warning("data: \($0)") }
-            let state = stateDirectory ?? configuration.output + "/state"
-            lastError = LastError(stateDirectory: state)
-            let run = try StoredRun(
-                directory: state, setup: RunSetup(configuration), resume: resume, accepted: accept,
-                adopt: adopt ? { try adoption(security.server, $0, log) } : nil)
-            let setup = run.setup
-            if run.isContinued { log.info("going on after step \(run.record.committed), term \(run.record.term)") }
-            let output = try OutputDirectory(
-                setup.configuration.output, isContinued: run.isContinued, log: log)
-            let monitor = httpBinding == "off" ? nil : ClusterMonitor(setup.configuration)
-            let tensorBoard = try tensorboard.map {
-                try TensorBoardFile(
-                    directory: $0, committed: run.record.committed, batchSize: setup.configuration.batch.size, log: log)
+            let configuration =
+                standsByFor == nil
+                ? try RunConfiguration(
+                    file: configurationFile ?? "", settings: settings,
+                    environment: EnvironmentDefaults.words("PARTIALFC_SET")
+                ).countingData { log.warning("data: \($0)") } : nil
+            guard let state = stateDirectory ?? configuration.map({ $0.output + "/state" }) else {
+                throw StoredRunError(
+                    "--standby needs --state DIRECTORY: where this coordinator keeps what the other one decides")
             }
-            let service = try CoordinatorService(
-                setup: setup, run: run, bind: bind, security: security.server, monitor: monitor,
-                tensorBoard: tensorBoard, log: log)
-            if let adopted = run.adopted { service.note(.warning, adopted) }
-            let pages = try monitor.map { try serve($0, log) }
-            try write(service.address)
-            lastError?.remove()
-            let signals = ProcessSignals(followParent: exitWithParent) { service.stop($0) }
-            service.run()
-            pages?.close()
-            withExtendedLifetime((signals, output)) {}
+            let error = LastError(stateDirectory: state)
+            lastError = error
+            try ServeRoles(
+                options: self, security: security, configuration: configuration, state: state, log: log,
+                hasBegun: { error.remove() }
+            ).run()
         } catch {
             log.error("\(SystemProblem.text(error))")
             lastError?.write(error)
@@ -163,21 +189,9 @@ struct Serve: ParsableCommand {
     }
 
     /// Tells processes of this machine where to connect.
-    private func write(_ address: Endpoint) throws {
+    func write(_ address: Endpoint) throws {
         guard let endpointFile else { return }
         try Data("\(address.fromThisMachine)".utf8).write(to: URL(fileURLWithPath: endpointFile), options: .atomic)
-    }
-
-    /// Waits for the shards of a coordinator whose state is lost.
-    private func adoption(_ security: ServerSecurity, _ setup: RunSetup, _ log: Logger) throws -> Adopter.Found {
-        let adopter = try Adopter(setup: setup, bind: bind, security: security, log: log)
-        try write(adopter.address)
-        let signals = ProcessSignals(followParent: exitWithParent) { reason in
-            log.info("stopping: \(reason)")
-            Foundation.exit(0)
-        }
-        defer { withExtendedLifetime(signals) {} }
-        return adopter.run()
     }
 
     private static func exitCode(_ error: any Error) -> Int32 {

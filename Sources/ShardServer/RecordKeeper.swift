@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import ParameterStore
 import StepProtocol
+import Succession
 import Synchronization
 
 /// What this shard keeps of the coordinator's record, in memory and in the file `coordinator.json` of its directory: from it a coordinator that
@@ -54,6 +55,24 @@ final class RecordKeeper: Sendable {
             var kept = state.kept
             kept.take(copy)
             if write(kept) { state = State(kept: kept) }
+        }
+    }
+
+    /// What this shard has promised to coordinators; nil for nothing.
+    var vote: BallotVote? { state.withLock { $0.kept.vote } }
+
+    /// Promises, or accepts, what it is asked, durably.
+    ///
+    /// - Returns: whether that changes what it has promised.
+    func hear(_ question: BallotQuestion) -> Bool {
+        state.withLock { state in
+            var kept = state.kept
+            var vote = kept.vote ?? BallotVote()
+            guard vote.hear(question) else { return false }
+            kept.vote = vote
+            guard write(kept) else { return false }
+            state.kept = kept
+            return true
         }
     }
 

@@ -33,6 +33,8 @@ extension ShardService {
         case obstacle(String)
         /// The directory is left empty, or why not.
         case gaveUp(problem: String?)
+        /// A coordinator's question is answered, and whether with anything new.
+        case voted(isChanged: Bool)
         /// The state cannot be trusted.
         case broken(String)
         case stop(String)
@@ -48,6 +50,10 @@ extension ShardService {
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
         case .coordinator(.handshakeFailed(let failure)): log.error("\(failure.message); trying on")
+        case .coordinator(.silent(let endpoint)):
+            log.warning("the coordinator at \(endpoint) is silent: trying the next one")
+        case .coordinator(.standingBy(let endpoint, let standing)): hear(standing, of: endpoint)
+        case .voted(let isChanged): tellVote(isChanged)
         case .coordinator(.received(_, let message)): return receive(message)
         case .coordinator(.arriving): break
         case .server(.received(let peer, let request, let message)):
@@ -105,6 +111,7 @@ extension ShardService {
             classList = list
             return tell(.classes(version: list.version))
         case .heartbeatReply(let reply):
+            if let question = reply.question { vote(question) }
             guard let copy = reply.record else { return true }
             let record = record
             compute.submit { record.take(copy) }

@@ -22,7 +22,7 @@ extension ShardService {
             .heartbeat(
                 Heartbeat(
                     member: welcome.member, incarnation: incarnation, statistics: statistics(values), report: report,
-                    term: hello.term, coordinator: hello.coordinator, record: record.id)))
+                    term: hello.term, coordinator: hello.coordinator, record: record.id, vote: record.vote)))
         let (box, figures, mailbox) = (model, figures, mailbox)
         compute.submit {
             guard let model = box.model else { return }

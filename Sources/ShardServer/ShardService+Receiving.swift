@@ -108,6 +108,7 @@ extension ShardService {
         case .received, .arriving: break
         case .refused(let refusal): log.error("\(owner) refused this shard: \(refusal.message)")
         case .handshakeFailed(let failure): log.error("\(owner): \(failure.message); trying on")
+        case .silent, .standingBy: break
         case .unanswered(let endpoint):
             log.warning("no answer from \(owner) at \(endpoint); trying on")
             tell(.unreachable(owner))

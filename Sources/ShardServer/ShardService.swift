@@ -55,6 +55,8 @@ final class ShardService: MemberService, @unchecked Sendable {
     /// The operations on the classes, as the coordinator has told them.
     var classList: ClassList?
     var obstacle = ""
+    /// What a coordinator that does not decide has said last.
+    var lastStanding = ""
     /// For refused peers.
     var refusals = LogThrottle()
     /// Connections to the owners of slices on their way here, requests under way, and those that wait for the handshake.
@@ -98,6 +100,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         hello.configurationHash = store?.identity?.configurationHash ?? hello.configurationHash
         hello.introduce(session.introduction)
         hello.record = record.news() ?? ""
+        hello.vote = record.vote
         figures.update(session.introduction.state)
         coordinator = try ClientConnection(
             connect: options.coordinator, hello: hello, security: security.coordinator, thread: io,

@@ -12,17 +12,23 @@ public enum ClientEvent: Sendable {
     case handshakeFailed(HandshakeFailure)
     /// No answer to the hello for `TransportOptions.helloDeadline`; the connection goes on trying.
     case unanswered(endpoint: String)
+    /// The server was silent for a lease: the connection says hello to the next one.
+    case silent(endpoint: String)
+    /// A coordinator that does not decide. The connection goes on to the next one, or, if it is asked something, stays until it is not.
+    case standingBy(endpoint: String, StandingBy)
     /// A part of a large step reply (`TransportOptions.arrivalByteCount`). The whole one follows, unless the connection is lost.
     case arriving(ArrivingReply)
     /// A message; `request` is the number of our request that it answers, or 0.
     case received(request: UInt64, message: WireMessage)
 }
 
-/// A connection to one server, which says hello by itself and again whenever the server asks for it.
+/// A connection to a server, which says hello by itself and again whenever the server asks for it.
+///
+/// Of several servers, of which one serves at a time, it is connected to one: it goes on to the next when that one is silent, or says that it only
+/// stands by.
 ///
 /// Until it is welcomed nothing can be sent. All methods may be called from any thread and do not wait.
 public final class ClientConnection: Sendable {
-    public let endpoint: String
     private let core: ClientCore
     private let thread: IOThread
     private let ownsThread: Bool
@@ -30,6 +36,7 @@ public final class ClientConnection: Sendable {
     /// Starts to connect and to say hello; the outcome is an event.
     ///
     /// - Parameters:
+    ///   - endpoint: of the server, or of several, with commas between them.
     ///   - security: how it proves who it is.
     ///   - thread: the thread to run on, shared with other connections; its own one if nil.
     /// - Throws: `WireError` for an endpoint that is none.
@@ -40,16 +47,14 @@ public final class ClientConnection: Sendable {
         let io: IOThread
         if let thread { io = thread } else { io = try IOThread() }
         self.thread = io
-        self.endpoint = endpoint
         ownsThread = thread == nil
-        let address = try Endpoint(checked: endpoint, to: .connect)
+        let addresses = try EndpointList(checked: endpoint).endpoints
         core = try ClientCore(
-            context: io.core.context, address: address, endpoint: endpoint, hello: hello, options: options,
-            security: security,
+            context: io.core.context, addresses: addresses, hello: hello, options: options, security: security,
             events: events)
         core.wake = { [weak io = io.core] in io?.wake() }
         do throws(WireError) {
-            try core.socket.connect(address)
+            try core.socket.connect(addresses[0].address)
             try io.core.add(core)
         } catch {
             // The thread's end waits for its sockets.
@@ -72,6 +77,9 @@ public final class ClientConnection: Sendable {
 
     /// Says hello (again), with a new one if given, and waits for the welcome before anything else is sent.
     public func greet(_ hello: Hello? = nil) { core.greet(hello) }
+
+    /// The server that it is connected to, or tries to be.
+    public var endpoint: String { core.endpoint }
 
     public var isWelcomed: Bool { core.isWelcomed }
 

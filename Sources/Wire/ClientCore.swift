@@ -23,13 +23,17 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         var reconnectAt: ContinuousClock.Instant?
         /// Request numbers of hellos since the handshake began.
         var hellos: Set<UInt64> = []
+        /// With several servers: when to go on to the next.
+        var moveAt: ContinuousClock.Instant?
+        /// How long the server may be silent when it has let us in, and when it was heard last.
+        var silence: Duration?
+        var lastHeard = ContinuousClock.now
+        var endpoint: String
     }
 
     let socket: ZMQSocket
     let monitor: SocketMonitor?
-    private let address: Endpoint
-    /// As it was written, for messages.
-    private let endpoint: String
+    private let addresses: [EndpointList.Entry]
     private let security: ClientSecurity
     private let options: TransportOptions
     private let limits: WireLimits
@@ -43,20 +47,20 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     private var reported: HandshakeFailure.Reason?
     private var nextReport = ContinuousClock.now
     private var family: AddressFamily?
+    /// Of `addresses`, the one that it is connected to.
+    private var place = 0
     /// The one peer of it.
     private static let server = PeerID(bytes: [0])
     /// Set once, before the thread knows the socket.
     var wake: @Sendable () -> Void = {}
 
     init(
-        context: ZMQContext, address: Endpoint, endpoint: String, hello: Hello, options: TransportOptions,
-        security: ClientSecurity,
-        events: Sink<ClientEvent>
+        context: ZMQContext, addresses: [EndpointList.Entry], hello: Hello, options: TransportOptions,
+        security: ClientSecurity, events: Sink<ClientEvent>
     ) throws(WireError) {
         self.security = security
-        self.address = address
-        self.endpoint = endpoint
-        family = AddressFamily(of: address)
+        self.addresses = addresses
+        family = AddressFamily(of: addresses[0].address)
         self.options = options
         self.events = events
         unfinished = UnfinishedMessages(options)
@@ -64,7 +68,9 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             headerByteCount: WireLimits.client.headerByteCount, messageByteCount: options.messageByteCount)
         account = SendAccount()
         state = Monitor(
-            State(hello: hello, handshake: .greeting(next: .now, deadline: .now + options.helloDeadline)))
+            State(
+                hello: hello, handshake: .greeting(next: .now, deadline: .now + options.helloDeadline),
+                moveAt: addresses.count > 1 ? .now + options.serverPatience : nil, endpoint: addresses[0].text))
         socket = try ZMQSocket(ZMQ_DEALER, context: context, options: options)
         // An identity that outlives a broken connection, and that nobody else guesses.
         var random = SystemRandomNumberGenerator()
@@ -78,6 +84,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     // MARK: Any thread
 
     var counters: WireCounters { state.withLock { $0.counters } }
+    var endpoint: String { state.withLock { $0.endpoint } }
     var waitingByteCount: Int { account.byteCount }
     var isWelcomed: Bool { state.withLock { if case .welcomed = $0.handshake { true } else { false } } }
 
@@ -93,6 +100,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
 
     private func greet(_ state: inout State) {
         state.handshake = .greeting(next: .now, deadline: .now + options.helloDeadline)
+        state.moveAt = addresses.count > 1 ? .now + options.serverPatience : nil
         state.hellos = []
         state.queue = []
     }
@@ -128,7 +136,10 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     func advance(_ now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
         let (dropped, nextDrop) = unfinished.dropOverdue(now, isReading: wantsMessages)
         reconnectIfDue(now)
-        if family?.changes(at: now) == true { socket.reconnect(address, byIPv6: family?.isIPv6 ?? false) }
+        moveOnIfDue(now)
+        if family?.changes(at: now) == true {
+            socket.reconnect(addresses[place].address, byIPv6: family?.isIPv6 ?? false)
+        }
         let (queue, next, isOverdue) = state.withLock { state in
             state.counters.unfinished += dropped
             let (next, isOverdue) = advanceHandshake(&state, now)
@@ -147,7 +158,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             }
         }
         if isOverdue { events.post(.unanswered(endpoint: endpoint), 0) }
-        return [next, nextDrop, state.withLock { $0.reconnectAt }, family?.next].compactMap { $0 }.min()
+        return [next, nextDrop, state.withLock { $0.reconnectAt }, nextMove, family?.next].compactMap { $0 }.min()
     }
 
     /// Queues a hello when one is due; returns the time of the next and whether the deadline passed.
@@ -224,6 +235,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     private func accept(_ message: WireMessage, request: UInt64, byteCount: Int) {
         let event: ClientEvent? = state.withLock { state in
             state.counters.received += 1
+            state.lastHeard = .now
             switch message {
             case .welcome(let welcome):
                 guard case .greeting = state.handshake, state.hellos.contains(request) else { return nil }
@@ -232,7 +244,12 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
                     return .refused(refusal)
                 }
                 state.handshake = .welcomed
+                state.moveAt = nil
+                state.silence = .milliseconds(max(1000, welcome.leaseMilliseconds))
                 return .welcomed(welcome)
+            case .standingBy(let standing):
+                standBy(&state, isAsked: standing.question != nil)
+                return .standingBy(endpoint: state.endpoint, standing)
             case .refused(let refusal) where refusal.code == .notWelcomed:
                 // The server was restarted or has forgotten us.
                 if case .welcomed = state.handshake { greet(&state) }
@@ -240,6 +257,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             case .refused(let refusal) where state.hellos.contains(request):
                 guard case .greeting = state.handshake else { return nil }
                 state.handshake = .refused
+                state.moveAt = nil
                 return .refused(refusal)
             default: return .received(request: request, message: message)
             }
@@ -261,6 +279,44 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
         return nil
     }
 
+    // MARK: Several servers
+
+    /// The server does not serve. What it asks, the next hello answers.
+    private func standBy(_ state: inout State, isAsked: Bool) {
+        let next = ContinuousClock.now + options.standbyPause
+        if case .welcomed = state.handshake { state.hellos = [] }
+        state.handshake = .greeting(next: next, deadline: .now + options.helloDeadline)
+        state.queue = []
+        state.moveAt = addresses.count > 1 ? (isAsked ? .now + options.serverPatience : next) : nil
+    }
+
+    private var nextMove: ContinuousClock.Instant? {
+        state.withLock { state in
+            if case .welcomed = state.handshake, addresses.count > 1 {
+                return state.silence.map { state.lastHeard + $0 }
+            }
+            return state.moveAt
+        }
+    }
+
+    private func moveOnIfDue(_ now: ContinuousClock.Instant) {
+        guard let due = nextMove, due <= now else { return }
+        let old = place
+        place = (place + 1) % addresses.count
+        let next = addresses[place]
+        let silent: String? = state.withLock { state in
+            let silent: String? = if case .welcomed = state.handshake { state.endpoint } else { nil }
+            state.endpoint = next.text
+            state.reconnectAt = nil
+            greet(&state)
+            return silent
+        }
+        _ = unfinished.drop(ClientCore.server)
+        family = AddressFamily(of: next.address)
+        socket.move(from: addresses[old].address, to: next.address, byIPv6: family?.isIPv6 ?? false)
+        if let silent { events.post(.silent(endpoint: silent), 0) }
+    }
+
     // MARK: Handshakes of ZeroMQ
 
     func observe() {
@@ -280,7 +336,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     }
 
     private func failed(_ reason: HandshakeFailure.Reason) {
-        let failure = HandshakeFailure(reason, at: endpoint, with: security)
+        let failure = HandshakeFailure(reason, at: addresses[place].text, with: security)
         if failure.isFinal {
             // ZeroMQ does not try again. We do: the server may be started anew with the right keys, or accept ours from now on.
             state.withLock { $0.reconnectAt = .now + .seconds(1) }
@@ -303,7 +359,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             state.reconnectAt = nil
             return true
         }
-        if isDue { socket.reconnect(address, byIPv6: family?.isIPv6 ?? false) }
+        if isDue { socket.reconnect(addresses[place].address, byIPv6: family?.isIPv6 ?? false) }
     }
 
     func detach() {

@@ -30,6 +30,7 @@ extension Decoder {
         hello.replaces = c.replaces
         hello.job = try c.job.map { try job($0.pointee) }
         hello.record = try text(c.record, "record", limit: Bound.recordBytes)
+        hello.vote = try c.vote.map { try ballotVote($0.pointee) }
         return hello
     }
 
@@ -58,7 +59,8 @@ extension Decoder {
             statistics: try numbers(c.statistics, c.n_statistics, "statistics"),
             notes: try texts(c.notes, c.n_notes, "notes"), report: try c.report.map { try shardReport($0.pointee) },
             activity: try c.activity.map { try workerActivity($0.pointee) },
-            term: try Field.number(c.term, "term"), coordinator: c.coordinator, record: c.record)
+            term: try Field.number(c.term, "term"), coordinator: c.coordinator, record: c.record,
+            vote: try c.vote.map { try ballotVote($0.pointee) })
     }
 
     static func heartbeatReply(_ c: Partialfc__HeartbeatReply) throws -> HeartbeatReply {
@@ -71,7 +73,7 @@ extension Decoder {
                     id: record.pointee.id,
                     classVersion: try Field.number(record.pointee.class_version, "class_version"),
                     text: try text(record.pointee.text, "text", limit: Bound.recordBytes))
-            })
+            }, question: try c.question.map { try ballotQuestion($0.pointee) })
     }
 
     static func ready(_ c: Partialfc__Ready) throws -> Ready {

@@ -90,6 +90,8 @@ enum Decoder {
         switch header.body_case {
         case PARTIALFC__HEADER__BODY_HELLO: return .hello(try hello(Field.required(header.hello, "hello")))
         case PARTIALFC__HEADER__BODY_WELCOME: return .welcome(try welcome(Field.required(header.welcome, "welcome")))
+        case PARTIALFC__HEADER__BODY_STANDING_BY:
+            return .standingBy(try standingBy(Field.required(header.standing_by, "standing_by")))
         case PARTIALFC__HEADER__BODY_REFUSED: return .refused(try refusal(Field.required(header.refused, "refused")))
         case PARTIALFC__HEADER__BODY_ACKNOWLEDGED: return .acknowledged
         case PARTIALFC__HEADER__BODY_HEARTBEAT:

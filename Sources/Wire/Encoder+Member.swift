@@ -26,6 +26,7 @@ extension Encoder {
             $0.replaces = hello.replaces
             if let job = hello.job { $0.job = try self.job(job) }
             $0.record = try arena.text(hello.record, "record", limit: Bound.recordBytes)
+            if let vote = hello.vote { $0.vote = try ballotVote(vote) }
         }
     }
 
@@ -65,6 +66,7 @@ extension Encoder {
             $0.coordinator = heartbeat.coordinator
             if let activity = heartbeat.activity { $0.activity = try workerActivity(activity) }
             $0.record = heartbeat.record
+            if let vote = heartbeat.vote { $0.vote = try ballotVote(vote) }
         }
     }
 
@@ -74,6 +76,7 @@ extension Encoder {
             $0.map_version = try Field.number(reply.mapVersion, "map_version")
             $0.state = try arena.prose(reply.state, "state")
             if let record = reply.record { $0.record = try recordCopy(record) }
+            if let question = reply.question { $0.question = try ballotQuestion(question) }
         }
     }
 

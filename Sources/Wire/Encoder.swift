@@ -85,6 +85,9 @@ struct Encoder {
         case .resultsDone(let done):
             header.results_done = try resultsDone(done)
             header.body_case = PARTIALFC__HEADER__BODY_RESULTS_DONE
+        case .standingBy(let standing):
+            header.standing_by = try standingBy(standing)
+            header.body_case = PARTIALFC__HEADER__BODY_STANDING_BY
         case .stepRequest(let request, let incarnation):
             header.step_request = try stepRequest(request, incarnation: incarnation)
             header.body_case = PARTIALFC__HEADER__BODY_STEP_REQUEST

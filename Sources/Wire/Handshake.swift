@@ -1,5 +1,6 @@
 public import Cluster
 public import StepProtocol
+public import Succession
 
 /// The version of the protocol that this module speaks. Peers of another one are refused.
 public let wireProtocolVersion = 4
@@ -41,6 +42,8 @@ public struct Hello: Sendable, Equatable {
     public var job: JobRank?
     /// Of a shard: what it keeps of the coordinator's record (`KeptRecord`, as JSON), at most 512 KiB; empty for nothing.
     public var record = ""
+    /// Of a shard: what it has promised to coordinators; nil for nothing.
+    public var vote: BallotVote?
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role

@@ -1,5 +1,6 @@
 public import Cluster
 public import StepProtocol
+public import Succession
 
 /// A member is alive; sent at the interval that its `Welcome` says.
 public struct Heartbeat: Sendable, Equatable {
@@ -18,12 +19,15 @@ public struct Heartbeat: Sendable, Equatable {
     public var coordinator: UInt64
     /// Of a shard: the id of the copy of the coordinator's record that it keeps; 0 for none.
     public var record: UInt64
+    /// As in `Hello`.
+    public var vote: BallotVote?
 
     public init(
         member: MemberID, incarnation: UInt64, statistics: [String: Double] = [:], notes: [String: String] = [:],
         report: ShardReport? = nil, activity: WorkerActivity? = nil, term: Int = 0, coordinator: UInt64 = 0,
-        record: UInt64 = 0
+        record: UInt64 = 0, vote: BallotVote? = nil
     ) {
+        self.vote = vote
         self.record = record
         self.member = member
         self.incarnation = incarnation
@@ -59,8 +63,13 @@ public struct HeartbeatReply: Sendable, Equatable {
     public var state: String
     /// For a shard that keeps another copy of the record, or none; nil if there is nothing new.
     public var record: RecordCopy?
+    /// For a shard: what a coordinator that lacks its standby asks.
+    public var question: BallotQuestion?
 
-    public init(committed: Int, mapVersion: Int, state: String, record: RecordCopy? = nil) {
+    public init(
+        committed: Int, mapVersion: Int, state: String, record: RecordCopy? = nil, question: BallotQuestion? = nil
+    ) {
+        self.question = question
         self.record = record
         self.committed = committed
         self.mapVersion = mapVersion

@@ -7,33 +7,42 @@ public final class OperatorClient: Sendable {
 
     /// Connects to a coordinator or shard.
     ///
+    /// - Parameter endpoints: of it, or of several coordinators of which one decides, with commas between them.
     /// - Throws: `WireError` when there is no answer within `deadline`, keys do not fit, or the server refuses.
     public init(
-        connect endpoint: String, hello: Hello? = nil,
+        connect endpoints: String, hello: Hello? = nil,
         options: TransportOptions = TransportOptions(), security: ClientSecurity = .none,
         deadline: Duration = .seconds(5)
     ) throws(WireError) {
         var options = options
         options.helloInterval = min(options.helloInterval, .milliseconds(500))
+        // Each of several has its turn, twice.
+        let count = endpoints.split(separator: ",").count
+        options.serverPatience = min(options.serverPatience, deadline / (2 * count))
         connection = try ClientConnection(
-            connect: endpoint, hello: hello ?? Hello(role: .operator, incarnation: 0), options: options,
+            connect: endpoints, hello: hello ?? Hello(role: .operator, incarnation: 0), options: options,
             security: security, events: mailbox.sink { $0 })
         let end = ContinuousClock.now + deadline
         var failure: HandshakeFailure?
+        var standby: String?
         while let event = mailbox.next(until: end) {
             switch event {
             case .welcomed: return
             case .refused(let refusal):
-                throw WireError(Self.code(of: refusal), "\(endpoint) refused: \(refusal.message)")
+                throw WireError(Self.code(of: refusal), "\(connection.endpoint) refused: \(refusal.message)")
             case .handshakeFailed(let known):
                 failure = known
                 // The other side may only just be starting.
                 if known.isFinal { throw WireError(.forbidden, known.message) }
-            case .unanswered, .arriving, .received: continue
+            case .standingBy(let endpoint, let standing):
+                standby = "\(endpoint) does not coordinate: \(standing.message)"
+                if !endpoints.contains(",") { throw WireError(.refused, standby ?? "") }
+            case .unanswered, .silent, .arriving, .received: continue
             }
         }
+        if let standby { throw WireError(.refused, standby) }
         if let failure { throw WireError(.forbidden, failure.message) }
-        throw WireError(.overdue, "no answer from \(endpoint) within \(deadline): \(silence)")
+        throw WireError(.overdue, "no answer from \(endpoints) within \(deadline): \(silence)")
     }
 
     /// What is known of a server that has not answered.
@@ -58,7 +67,7 @@ public final class OperatorClient: Sendable {
                 throw WireError(Self.code(of: refusal), "the server refused: \(refusal.message)")
             case .handshakeFailed(let failure) where failure.isFinal: throw WireError(.forbidden, failure.message)
             case .welcomed: expected = try send(message)
-            case .received, .handshakeFailed, .arriving, .unanswered: continue
+            case .received, .handshakeFailed, .arriving, .unanswered, .silent, .standingBy: continue
             }
         }
         throw WireError(.overdue, "no answer to \(message.name) from \(connection.endpoint) within \(deadline)")

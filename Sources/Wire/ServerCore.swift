@@ -140,7 +140,10 @@ final class ServerCore: SocketDriver, @unchecked Sendable {
             return .unencodable(error)
         }
         var isRefusal = false
-        if case .refused = message { isRefusal = true }
+        switch message {
+        case .refused, .standingBy: isRefusal = true
+        default: break
+        }
         var wasWelcomed = false
         let result: SendResult = state.withLock { state in
             guard !state.isClosed else { return .closed }

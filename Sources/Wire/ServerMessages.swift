@@ -6,7 +6,7 @@ extension WireMessage {
             .stepPrepared, .resultsDone, .stepRequest, .transferRequest, .operatorRequest, .readRows,
             .readSliceHashes, .readClasses:
             true
-        case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
+        case .welcome, .refused, .standingBy, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
             .sliceHashes, .classes:
             false
         }

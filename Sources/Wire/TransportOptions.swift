@@ -43,6 +43,10 @@ public struct TransportOptions: Sendable {
     /// How often a client repeats a hello that is not answered, and after how long it reports that.
     public var helloInterval = Duration.seconds(2)
     public var helloDeadline = Duration.seconds(10)
+    /// Of a client with more than one server: after how long without an answer to a hello it tries the next, and how long it waits before
+    /// that when one has said that it only stands by.
+    public var serverPatience = Duration.seconds(3)
+    public var standbyPause = Duration.milliseconds(300)
     /// Peers that a server remembers. When there are more, those silent for longest are forgotten.
     public var peerCapacity = 4096
 

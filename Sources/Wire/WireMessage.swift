@@ -23,6 +23,8 @@ public enum WireMessage: Sendable {
     case taskDone(TaskDone)
     case stepPrepared(StepPrepared)
     case resultsDone(ResultsDone)
+    /// A coordinator does not decide: the peer is to go to the next of its coordinators.
+    case standingBy(StandingBy)
 
     // Between workers and shards.
     /// A request of the step protocol and the incarnation of the worker that sends it.
@@ -64,6 +66,7 @@ public enum WireMessage: Sendable {
         case .taskDone: "task_done"
         case .stepPrepared: "step_prepared"
         case .resultsDone: "results_done"
+        case .standingBy: "standing_by"
         case .stepRequest: "step_request"
         case .stepReply: "step_reply"
         case .transferRequest: "transfer_request"

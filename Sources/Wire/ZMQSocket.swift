@@ -125,12 +125,15 @@ final class ZMQSocket: @unchecked Sendable {
         try connectUnchecked("\(endpoint)")
     }
 
-    /// Makes it connect anew to an endpoint that ZeroMQ has given up.
-    func reconnect(_ endpoint: Endpoint, byIPv6: Bool = false) {
-        zmq_disconnect(handle, "\(endpoint)")
-        try? setIPv6(Self.usesIPv6(endpoint, byIPv6))
-        zmq_connect(handle, "\(endpoint)")
+    /// Connects to another endpoint in the place of one. What waits to be sent to that one is dropped.
+    func move(from old: Endpoint, to new: Endpoint, byIPv6: Bool = false) {
+        zmq_disconnect(handle, "\(old)")
+        try? setIPv6(Self.usesIPv6(new, byIPv6))
+        zmq_connect(handle, "\(new)")
     }
+
+    /// Makes it connect anew to an endpoint that ZeroMQ has given up.
+    func reconnect(_ endpoint: Endpoint, byIPv6: Bool = false) { move(from: endpoint, to: endpoint, byIPv6: byIPv6) }
 
     private static func usesIPv6(_ endpoint: Endpoint, _ byIPv6: Bool) -> Bool {
         guard case .tcp(let address) = endpoint else { return false }

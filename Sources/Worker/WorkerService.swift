@@ -166,6 +166,10 @@ final class WorkerService: MemberService, @unchecked Sendable {
             return tell(.turnedAway)
         case .coordinator(.unanswered(let endpoint)):
             log.warning("no answer from the coordinator at \(endpoint); trying on")
+        case .coordinator(.silent(let endpoint)):
+            log.warning("the coordinator at \(endpoint) is silent: trying the next one")
+        case .coordinator(.standingBy(let endpoint, let standing)):
+            log.debug("\(endpoint) does not coordinate: \(standing.message)")
         case .coordinator(.handshakeFailed(let failure)): log.error("\(failure.message); trying on")
         case .coordinator(.received(let request, let message)):
             noteAnswer(message, to: request)
@@ -180,6 +184,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .shard(let shard, .refused(let refusal)):
             log.error("\(shard) refused this worker: \(refusal.message)")
         case .shard(let shard, .handshakeFailed(let failure)): log.error("\(shard): \(failure.message); trying on")
+        case .shard(_, .silent), .shard(_, .standingBy): break
         case .shard(let shard, .unanswered(let endpoint)):
             log.warning("no answer from \(shard) at \(endpoint); trying on")
         case .shard(let shard, .welcomed(let welcome)):

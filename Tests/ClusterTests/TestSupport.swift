@@ -70,14 +70,14 @@ enum Undisturbed {
     /// Trains the same in another world, does harm to it, and expects the same losses and hashes.
     static func expectNoTrace(
         of what: String, shards: Int = 2, workers: Int = 2, settings: [String] = [], shardArguments: [String] = [],
-        _ disturb: (LocalCluster) throws -> Void
+        hasStandby: Bool = false, _ disturb: (LocalCluster) throws -> Void
     ) throws {
         let undisturbed = try run.get()
         try withDirectory { directory in
             let disturbed = try TrainingRun.run(
                 configuration: configuration(writeFolderDataset(to: directory)), settings: settings,
                 world: .init(shards: shards, workers: workers), in: directory, seconds: 180,
-                shardArguments: shardArguments, disturb: disturb)
+                shardArguments: shardArguments, hasStandby: hasStandby, disturb: disturb)
             if let difference = disturbed.gap ?? disturbed.difference(from: undisturbed) {
                 throw HarnessError("\(what): \(difference)")
             }

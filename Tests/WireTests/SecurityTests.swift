@@ -32,7 +32,7 @@ import Wire
         while let event = mailbox.next(until: deadline) {
             switch event {
             case .welcomed, .refused, .handshakeFailed: return event
-            case .unanswered, .arriving, .received: continue
+            case .unanswered, .silent, .standingBy, .arriving, .received: continue
             }
         }
         throw WireError(.overdue, "nothing came of the connection")

@@ -772,6 +772,186 @@ void   partialfc__acknowledged__free_unpacked
   assert(message->base.descriptor == &partialfc__acknowledged__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__standing_by__init
+                     (Partialfc__StandingBy         *message)
+{
+  static const Partialfc__StandingBy init_value = PARTIALFC__STANDING_BY__INIT;
+  *message = init_value;
+}
+size_t partialfc__standing_by__get_packed_size
+                     (const Partialfc__StandingBy *message)
+{
+  assert(message->base.descriptor == &partialfc__standing_by__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__standing_by__pack
+                     (const Partialfc__StandingBy *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__standing_by__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__standing_by__pack_to_buffer
+                     (const Partialfc__StandingBy *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__standing_by__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__StandingBy *
+       partialfc__standing_by__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__StandingBy *)
+     protobuf_c_message_unpack (&partialfc__standing_by__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__standing_by__free_unpacked
+                     (Partialfc__StandingBy *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__standing_by__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__ballot__init
+                     (Partialfc__Ballot         *message)
+{
+  static const Partialfc__Ballot init_value = PARTIALFC__BALLOT__INIT;
+  *message = init_value;
+}
+size_t partialfc__ballot__get_packed_size
+                     (const Partialfc__Ballot *message)
+{
+  assert(message->base.descriptor == &partialfc__ballot__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__ballot__pack
+                     (const Partialfc__Ballot *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__ballot__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__ballot__pack_to_buffer
+                     (const Partialfc__Ballot *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__ballot__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__Ballot *
+       partialfc__ballot__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__Ballot *)
+     protobuf_c_message_unpack (&partialfc__ballot__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__ballot__free_unpacked
+                     (Partialfc__Ballot *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__ballot__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__ballot_question__init
+                     (Partialfc__BallotQuestion         *message)
+{
+  static const Partialfc__BallotQuestion init_value = PARTIALFC__BALLOT_QUESTION__INIT;
+  *message = init_value;
+}
+size_t partialfc__ballot_question__get_packed_size
+                     (const Partialfc__BallotQuestion *message)
+{
+  assert(message->base.descriptor == &partialfc__ballot_question__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__ballot_question__pack
+                     (const Partialfc__BallotQuestion *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__ballot_question__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__ballot_question__pack_to_buffer
+                     (const Partialfc__BallotQuestion *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__ballot_question__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__BallotQuestion *
+       partialfc__ballot_question__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__BallotQuestion *)
+     protobuf_c_message_unpack (&partialfc__ballot_question__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__ballot_question__free_unpacked
+                     (Partialfc__BallotQuestion *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__ballot_question__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   partialfc__ballot_vote__init
+                     (Partialfc__BallotVote         *message)
+{
+  static const Partialfc__BallotVote init_value = PARTIALFC__BALLOT_VOTE__INIT;
+  *message = init_value;
+}
+size_t partialfc__ballot_vote__get_packed_size
+                     (const Partialfc__BallotVote *message)
+{
+  assert(message->base.descriptor == &partialfc__ballot_vote__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__ballot_vote__pack
+                     (const Partialfc__BallotVote *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__ballot_vote__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__ballot_vote__pack_to_buffer
+                     (const Partialfc__BallotVote *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__ballot_vote__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__BallotVote *
+       partialfc__ballot_vote__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__BallotVote *)
+     protobuf_c_message_unpack (&partialfc__ballot_vote__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__ballot_vote__free_unpacked
+                     (Partialfc__BallotVote *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__ballot_vote__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__heartbeat__init
                      (Partialfc__Heartbeat         *message)
 {
@@ -2263,7 +2443,7 @@ void   partialfc__classes__free_unpacked
   assert(message->base.descriptor == &partialfc__classes__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[31] =
+static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[32] =
 {
   {
     "request",
@@ -2482,6 +2662,18 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[31] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "standing_by",
+    31,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Partialfc__Header, body_case),
+    offsetof(Partialfc__Header, standing_by),
+    &partialfc__standing_by__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "step_request",
     32,
     PROTOBUF_C_LABEL_NONE,
@@ -2640,44 +2832,44 @@ static const ProtobufCFieldDescriptor partialfc__header__field_descriptors[31] =
 };
 static const unsigned partialfc__header__field_indices_by_name[] = {
   6,   /* field[6] = acknowledged */
-  29,   /* field[29] = classes */
+  30,   /* field[30] = classes */
   13,   /* field[13] = evaluation */
-  30,   /* field[30] = fragment */
+  31,   /* field[31] = fragment */
   7,   /* field[7] = heartbeat */
   8,   /* field[8] = heartbeat_reply */
   3,   /* field[3] = hello */
   14,   /* field[14] = leave */
-  23,   /* field[23] = operator_reply */
-  22,   /* field[22] = operator_request */
+  24,   /* field[24] = operator_reply */
+  23,   /* field[23] = operator_request */
   10,   /* field[10] = plan */
-  28,   /* field[28] = read_classes */
-  24,   /* field[24] = read_rows */
-  26,   /* field[26] = read_slice_hashes */
+  29,   /* field[29] = read_classes */
+  25,   /* field[25] = read_rows */
+  27,   /* field[27] = read_slice_hashes */
   9,   /* field[9] = ready */
   5,   /* field[5] = refused */
   0,   /* field[0] = request */
   17,   /* field[17] = results_done */
-  25,   /* field[25] = rows */
+  26,   /* field[26] = rows */
   2,   /* field[2] = series */
-  27,   /* field[27] = slice_hashes */
+  28,   /* field[28] = slice_hashes */
+  18,   /* field[18] = standing_by */
   11,   /* field[11] = step_done */
   12,   /* field[12] = step_failed */
   16,   /* field[16] = step_prepared */
-  19,   /* field[19] = step_reply */
-  18,   /* field[18] = step_request */
+  20,   /* field[20] = step_reply */
+  19,   /* field[19] = step_request */
   15,   /* field[15] = task_done */
   1,   /* field[1] = tensors */
-  21,   /* field[21] = transfer_reply */
-  20,   /* field[20] = transfer_request */
+  22,   /* field[22] = transfer_reply */
+  21,   /* field[21] = transfer_request */
   4,   /* field[4] = welcome */
 };
-static const ProtobufCIntRange partialfc__header__number_ranges[4 + 1] =
+static const ProtobufCIntRange partialfc__header__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 16, 3 },
-  { 32, 18 },
-  { 40, 22 },
-  { 0, 31 }
+  { 40, 23 },
+  { 0, 32 }
 };
 const ProtobufCMessageDescriptor partialfc__header__descriptor =
 {
@@ -2687,10 +2879,10 @@ const ProtobufCMessageDescriptor partialfc__header__descriptor =
   "Partialfc__Header",
   "partialfc",
   sizeof(Partialfc__Header),
-  31,
+  32,
   partialfc__header__field_descriptors,
   partialfc__header__field_indices_by_name,
-  4,  partialfc__header__number_ranges,
+  3,  partialfc__header__number_ranges,
   (ProtobufCMessageInit) partialfc__header__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3192,7 +3384,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[21] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[22] =
 {
   {
     "role",
@@ -3446,6 +3638,18 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[21] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "vote",
+    41,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, vote),
+    &partialfc__ballot_vote__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
@@ -3468,6 +3672,7 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   14,   /* field[14] = state */
   16,   /* field[16] = term */
   10,   /* field[10] = threads */
+  21,   /* field[21] = vote */
   15,   /* field[15] = writes_results */
 };
 static const ProtobufCIntRange partialfc__hello__number_ranges[5 + 1] =
@@ -3477,7 +3682,7 @@ static const ProtobufCIntRange partialfc__hello__number_ranges[5 + 1] =
   { 20, 16 },
   { 24, 18 },
   { 40, 20 },
-  { 0, 21 }
+  { 0, 22 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -3487,7 +3692,7 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  21,
+  22,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
   5,  partialfc__hello__number_ranges,
@@ -4120,7 +4325,250 @@ const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor =
   (ProtobufCMessageInit) partialfc__acknowledged__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[9] =
+static const ProtobufCFieldDescriptor partialfc__standing_by__field_descriptors[2] =
+{
+  {
+    "message",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StandingBy, message),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "question",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__StandingBy, question),
+    &partialfc__ballot_question__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__standing_by__field_indices_by_name[] = {
+  0,   /* field[0] = message */
+  1,   /* field[1] = question */
+};
+static const ProtobufCIntRange partialfc__standing_by__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__standing_by__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.StandingBy",
+  "StandingBy",
+  "Partialfc__StandingBy",
+  "partialfc",
+  sizeof(Partialfc__StandingBy),
+  2,
+  partialfc__standing_by__field_descriptors,
+  partialfc__standing_by__field_indices_by_name,
+  1,  partialfc__standing_by__number_ranges,
+  (ProtobufCMessageInit) partialfc__standing_by__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__ballot__field_descriptors[2] =
+{
+  {
+    "round",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Ballot, round),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "candidate",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Ballot, candidate),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__ballot__field_indices_by_name[] = {
+  1,   /* field[1] = candidate */
+  0,   /* field[0] = round */
+};
+static const ProtobufCIntRange partialfc__ballot__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor partialfc__ballot__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.Ballot",
+  "Ballot",
+  "Partialfc__Ballot",
+  "partialfc",
+  sizeof(Partialfc__Ballot),
+  2,
+  partialfc__ballot__field_descriptors,
+  partialfc__ballot__field_indices_by_name,
+  1,  partialfc__ballot__number_ranges,
+  (ProtobufCMessageInit) partialfc__ballot__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__ballot_question__field_descriptors[3] =
+{
+  {
+    "view",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BallotQuestion, view),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ballot",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BallotQuestion, ballot),
+    &partialfc__ballot__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "holder",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BallotQuestion, holder),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__ballot_question__field_indices_by_name[] = {
+  1,   /* field[1] = ballot */
+  2,   /* field[2] = holder */
+  0,   /* field[0] = view */
+};
+static const ProtobufCIntRange partialfc__ballot_question__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor partialfc__ballot_question__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.BallotQuestion",
+  "BallotQuestion",
+  "Partialfc__BallotQuestion",
+  "partialfc",
+  sizeof(Partialfc__BallotQuestion),
+  3,
+  partialfc__ballot_question__field_descriptors,
+  partialfc__ballot_question__field_indices_by_name,
+  1,  partialfc__ballot_question__number_ranges,
+  (ProtobufCMessageInit) partialfc__ballot_question__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__ballot_vote__field_descriptors[4] =
+{
+  {
+    "view",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BallotVote, view),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "promised",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BallotVote, promised),
+    &partialfc__ballot__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "accepted",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BallotVote, accepted),
+    &partialfc__ballot__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "holder",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__BallotVote, holder),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__ballot_vote__field_indices_by_name[] = {
+  2,   /* field[2] = accepted */
+  3,   /* field[3] = holder */
+  1,   /* field[1] = promised */
+  0,   /* field[0] = view */
+};
+static const ProtobufCIntRange partialfc__ballot_vote__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor partialfc__ballot_vote__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.BallotVote",
+  "BallotVote",
+  "Partialfc__BallotVote",
+  "partialfc",
+  sizeof(Partialfc__BallotVote),
+  4,
+  partialfc__ballot_vote__field_descriptors,
+  partialfc__ballot_vote__field_indices_by_name,
+  1,  partialfc__ballot_vote__number_ranges,
+  (ProtobufCMessageInit) partialfc__ballot_vote__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[10] =
 {
   {
     "member",
@@ -4230,6 +4678,18 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat__field_descriptors[9]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "vote",
+    41,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Heartbeat, vote),
+    &partialfc__ballot_vote__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__heartbeat__field_indices_by_name[] = {
   5,   /* field[5] = activity */
@@ -4241,6 +4701,7 @@ static const unsigned partialfc__heartbeat__field_indices_by_name[] = {
   4,   /* field[4] = report */
   2,   /* field[2] = statistics */
   6,   /* field[6] = term */
+  9,   /* field[9] = vote */
 };
 static const ProtobufCIntRange partialfc__heartbeat__number_ranges[4 + 1] =
 {
@@ -4248,7 +4709,7 @@ static const ProtobufCIntRange partialfc__heartbeat__number_ranges[4 + 1] =
   { 8, 5 },
   { 10, 6 },
   { 40, 8 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
 {
@@ -4258,7 +4719,7 @@ const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor =
   "Partialfc__Heartbeat",
   "partialfc",
   sizeof(Partialfc__Heartbeat),
-  9,
+  10,
   partialfc__heartbeat__field_descriptors,
   partialfc__heartbeat__field_indices_by_name,
   4,  partialfc__heartbeat__number_ranges,
@@ -4768,7 +5229,7 @@ const ProtobufCMessageDescriptor partialfc__shard_waiting__descriptor =
   (ProtobufCMessageInit) partialfc__shard_waiting__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descriptors[4] =
+static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descriptors[5] =
 {
   {
     "committed",
@@ -4818,10 +5279,23 @@ static const ProtobufCFieldDescriptor partialfc__heartbeat_reply__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "question",
+    41,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeartbeatReply, question),
+    &partialfc__ballot_question__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__heartbeat_reply__field_indices_by_name[] = {
   0,   /* field[0] = committed */
   1,   /* field[1] = map_version */
+  4,   /* field[4] = question */
   3,   /* field[3] = record */
   2,   /* field[2] = state */
 };
@@ -4829,7 +5303,7 @@ static const ProtobufCIntRange partialfc__heartbeat_reply__number_ranges[2 + 1] 
 {
   { 1, 0 },
   { 40, 3 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor =
 {
@@ -4839,7 +5313,7 @@ const ProtobufCMessageDescriptor partialfc__heartbeat_reply__descriptor =
   "Partialfc__HeartbeatReply",
   "partialfc",
   sizeof(Partialfc__HeartbeatReply),
-  4,
+  5,
   partialfc__heartbeat_reply__field_descriptors,
   partialfc__heartbeat_reply__field_indices_by_name,
   2,  partialfc__heartbeat_reply__number_ranges,

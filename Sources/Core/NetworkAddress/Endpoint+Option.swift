@@ -9,6 +9,15 @@ extension Endpoint {
         } catch { throw AddressError("\(option) \(error.text)", error.problem) }
     }
 
+    /// Checks the text of an option that names one endpoint, or several with commas between them.
+    ///
+    /// - Throws: `AddressError` that names the option and says what to write instead.
+    public static func check(_ option: String, eachOf text: String, to use: Use) throws(AddressError) {
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            try check(option, String(part), to: use)
+        }
+    }
+
     /// What is wrong with the text of an option, nil if nothing is.
     public static func problem(of option: String, _ text: String, to use: Use) -> String? {
         do { try check(option, text, to: use) } catch { return "\(error)" }

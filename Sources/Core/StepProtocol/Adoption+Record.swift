@@ -72,7 +72,7 @@ extension CoordinatorRecord {
             .task(task), .moves(moves), .operations(operations, classVersion: classVersion), .checkpoints(checkpoints),
             .keepers(keepers), .rates(rates), .paused(isPaused), .stopping(isStopping), .failed(failure),
             .results(step: resultsStep),
-            .pasts(pasts), .safe(safe), .paces(paces), .jobs(jobs),
+            .pasts(pasts), .safe(safe), .paces(paces), .jobs(jobs), .view(view),
         ]
         return decisions
     }

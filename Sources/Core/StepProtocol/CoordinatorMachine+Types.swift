@@ -1,4 +1,5 @@
 public import Cluster
+public import Succession
 
 extension CoordinatorMachine {
     /// What happens to the coordinator. A `PeerID` names the connection that a message came over, so that it can be answered.
@@ -58,6 +59,8 @@ extension CoordinatorMachine {
         case cancel
         /// The rate of the steps that have not begun.
         case learningRate(LearningRateRule)
+        /// The view of the coordinators becomes this (`Replication`).
+        case view(CoordinatorView)
         /// The manifest of the checkpoint of this task is written, or could not be.
         case checkpointWritten(number: Int, problem: String?)
         /// `nextDeadline` has passed.

@@ -1,4 +1,5 @@
 public import Cluster
+public import Succession
 
 /// Everything that a coordinator must not forget: its decisions, in sum. The shell keeps them in SQLite.
 public struct CoordinatorRecord: Sendable, Hashable, Codable {
@@ -46,6 +47,13 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
 
     /// The job that trains, and those that have ended.
     public var jobs = JobHistory()
+
+    /// Which coordinators decide. Copies of earlier versions do not say it: there was one then.
+    public var view: CoordinatorView {
+        get { knownView ?? CoordinatorView() }
+        set { knownView = newValue == CoordinatorView() ? nil : newValue }
+    }
+    private var knownView: CoordinatorView?
 
     /// How many attempts are kept: shards tell theirs of fewer steps.
     public static let attemptLimit = 8
@@ -137,11 +145,20 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         /// Any division gives the same results.
         case paces([Int: Double])
         case jobs(JobHistory)
+        case view(CoordinatorView)
 
         /// Whether it must survive a power cut before anyone hears of it.
         public var mustBeDurable: Bool {
             switch self {
             case .committed, .safe, .paces: false
+            default: true
+            }
+        }
+
+        /// Whether the standby of the coordinator must have it before anyone hears of it.
+        public var mustBeDoubled: Bool {
+            switch self {
+            case .safe, .paces: false
             default: true
             }
         }
@@ -182,6 +199,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case .safe(let step): safe = step
         case .paces(let paces): self.paces = paces
         case .jobs(let jobs): self.jobs = jobs
+        case .view(let view): self.view = view
         }
     }
 }

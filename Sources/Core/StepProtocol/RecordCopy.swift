@@ -1,4 +1,5 @@
 public import Cluster
+public import Succession
 
 /// A copy of what the coordinator must not forget, as it gives it to shards; they do not look into it.
 public struct RecordCopy: Sendable, Hashable, Codable {
@@ -20,6 +21,8 @@ public struct RecordCopy: Sendable, Hashable, Codable {
 public struct KeptRecord: Sendable, Hashable, Codable {
     public private(set) var copy: RecordCopy?
     public private(set) var applied: [Adoption.Applied] = []
+    /// What it has promised to coordinators.
+    public var vote: BallotVote?
 
     public init() {}
 

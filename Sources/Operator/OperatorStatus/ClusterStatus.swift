@@ -56,6 +56,8 @@ public struct ClusterStatus: Codable, Sendable {
     public var job: Job?
     /// Second copies of slices; nil in a run with one copy of each.
     public var copies: Copies?
+    /// The standby of the coordinator; nil if it has none.
+    public var standby: Standby?
     /// The last figures of every evaluation set.
     public var evaluations: [Evaluation]
     /// What the shards do at this step boundary, also while some cannot; nil while there is nothing to do.

@@ -21,7 +21,11 @@ public protocol MemberService: Sendable {
 
 /// The options that workers and shard servers share, and how either is run.
 public struct MemberOptions: ParsableArguments {
-    @Option(help: "The coordinator's endpoint, tcp://HOST:PORT (environment: PARTIALFC_COORDINATOR).")
+    @Option(
+        help: """
+            The coordinator's endpoint, tcp://HOST:PORT; of a coordinator with a standby both, with a comma between them (environment: \
+            PARTIALFC_COORDINATOR).
+            """)
     public var coordinator = EnvironmentDefaults.text("PARTIALFC_COORDINATOR") ?? "tcp://127.0.0.1:7400"
 
     @Option(
@@ -102,7 +106,7 @@ public struct MemberOptions: ParsableArguments {
         let log = Logger(label: label) { StandardErrorLog(label: $0, level: level) }
         let service: any MemberService
         do {
-            try Endpoint.check("--coordinator", coordinator, to: .connect)
+            try Endpoint.check("--coordinator", eachOf: coordinator, to: .connect)
             service = try make(log)
         } catch {
             log.error("\(error)")

@@ -90,6 +90,7 @@ extension CoordinatorDatabase {
             }
         case .safe(let step): try update(db, "safe = ?", [step])
         case .jobs(let jobs): try update(db, "jobs = ?", [try json(jobs)])
+        case .view(let view): try update(db, "view = ?", [try json(view)])
         case .paces(let paces):
             try db.execute(sql: "DELETE FROM pace")
             for (worker, seconds) in paces {

@@ -1,6 +1,7 @@
 internal import Cluster
 internal import GRDB
 internal import StepProtocol
+internal import Succession
 
 extension CoordinatorDatabase {
     /// The tables as the record that the state machine starts from.
@@ -28,6 +29,8 @@ extension CoordinatorDatabase {
         record.safe = row["safe"]
         let jobs: String? = row["jobs"]
         record.jobs = try jobs.map { try value(JobHistory.self, $0) } ?? JobHistory()
+        let view: String? = row["view"]
+        if let view { record.view = try value(CoordinatorView.self, view) }
         for row in try Row.fetchAll(db, sql: "SELECT kind, number, shard FROM slice") {
             record.owners[SliceName(kind: row["kind"], number: row["number"])] = row["shard"]
         }

@@ -143,6 +143,18 @@ extension CoordinatorDatabase {
                     ) STRICT, WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("view") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE cluster ADD COLUMN view TEXT;
+                    CREATE TABLE pair (
+                        only INTEGER PRIMARY KEY CHECK (only = 1),
+                        identity INTEGER NOT NULL,
+                        follows TEXT,
+                        granted TEXT
+                    ) STRICT;
+                    """)
+        }
         return migrator
     }
 }

@@ -80,17 +80,21 @@ public final class CoordinatorDatabase {
         _ cluster: Cluster, deciding decisions: [CoordinatorRecord.Decision] = []
     ) throws(CoordinatorStoreError) {
         try transaction(durable: true) { db in
-            try db.execute(
-                sql: """
-                    INSERT INTO cluster (only, id, configuration, origin, instruction_set, least_head_kernels, created)
-                    VALUES (1, ?, ?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
-                    """,
-                arguments: [
-                    cluster.id, cluster.configuration, try cluster.origin.map(Self.json), cluster.instructionSet,
-                    cluster.leastHeadKernels,
-                ])
+            try Self.insert(cluster, db)
             for decision in decisions { try Self.write(decision, db) }
         }
+    }
+
+    static func insert(_ cluster: Cluster, _ db: Database) throws {
+        try db.execute(
+            sql: """
+                INSERT INTO cluster (only, id, configuration, origin, instruction_set, least_head_kernels, created)
+                VALUES (1, ?, ?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+                """,
+            arguments: [
+                cluster.id, cluster.configuration, try cluster.origin.map(json), cluster.instructionSet,
+                cluster.leastHeadKernels,
+            ])
     }
 
     /// The cluster and everything that was decided; nil if there is none yet.

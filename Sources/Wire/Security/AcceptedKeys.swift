@@ -32,13 +32,16 @@ public final class AcceptedKeys: Sendable {
 
     private let state = Monitor(State())
     private let read: @Sendable () throws -> [AcceptedKey]?
+    private let own: AcceptedKey?
 
-    /// - Parameter read: gives the keys, or nil if they are those of the last call.
+    /// - Parameters:
+    ///   - own: the server's own key, if whoever has it is let in as well.
+    ///   - read: gives the keys, or nil if they are those of the last call.
     /// - Throws: what the first `read` throws.
-    public init(read: @escaping @Sendable () throws -> [AcceptedKey]?) throws {
-        self.read = read
+    public init(own: AcceptedKey? = nil, read: @escaping @Sendable () throws -> [AcceptedKey]?) throws {
+        (self.own, self.read) = (own, read)
         let keys = try read() ?? []
-        state.withLock { $0.keys = Self.index(keys) }
+        state.withLock { $0.keys = index(keys) }
     }
 
     /// The key as it is accepted; nil if it is not.
@@ -51,7 +54,7 @@ public final class AcceptedKeys: Sendable {
                 let keys = try read()
                 state.problem = nil
                 guard let keys else { return nil }
-                state.keys = Self.index(keys)
+                state.keys = index(keys)
                 return .read(keys.count)
             } catch {
                 let problem = "\(error)"
@@ -62,7 +65,7 @@ public final class AcceptedKeys: Sendable {
         }
     }
 
-    private static func index(_ keys: [AcceptedKey]) -> [PublicKey: AcceptedKey] {
-        Dictionary(keys.map { ($0.key, $0) }) { first, _ in first }
+    private func index(_ keys: [AcceptedKey]) -> [PublicKey: AcceptedKey] {
+        Dictionary(([own].compactMap(\.self) + keys).map { ($0.key, $0) }) { first, _ in first }
     }
 }

@@ -10,13 +10,12 @@ public enum KeyRole: String, Sendable, Hashable, CaseIterable {
     /// Asks, and changes nothing.
     case reader
 
-    /// What a holder says of itself in its hello; nil for the coordinator, which connects to nobody.
+    /// What a holder says of itself in its hello. A coordinator asks another one as operators do.
     public var memberRole: MemberRole? {
         switch self {
-        case .coordinator: nil
         case .shard: .shard
         case .worker: .worker
-        case .operator, .reader: .operator
+        case .operator, .reader, .coordinator: .operator
         }
     }
 

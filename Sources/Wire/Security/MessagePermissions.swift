@@ -18,7 +18,7 @@ extension AcceptedKey {
         case .stepPrepared, .transferRequest: return only([.shard], message)
         case .readRows, .readSliceHashes: return only([.operator, .reader], message)
         case .operatorRequest(let request): return objection(to: request, from: member)
-        case .welcome, .refused, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
+        case .welcome, .refused, .standingBy, .heartbeatReply, .plan, .stepReply, .transferReply, .operatorReply, .rows,
             .sliceHashes, .classes:
             return "\(message.name) is what servers say"
         }
@@ -35,7 +35,11 @@ extension AcceptedKey {
             let isAboutItself = member.map { request.arguments["name"] == "\($0)" } ?? false
             if isAboutItself, request.command == "drain" || request.command == "undrain" { return nil }
             return "\(described) is no operator's: a shard server may drain and undrain itself, and nothing else"
-        case .worker, .coordinator:
+        case .coordinator:
+            // The standby of the coordinator that it asks, or the one that has handed over to it.
+            if OperatorCommandName(rawValue: request.command)?.isOfCoordinators == true { return nil }
+            return "\(described) is no operator's: it asks coordinators what they have decided, and nothing else"
+        case .worker:
             return "\(described) is no operator's: \(request.command) needs an operator's or a reader's key"
         }
     }

@@ -63,6 +63,8 @@ struct Scenario {
     var hasJobs = false
     /// Whether messages are lost for a while in one direction only, between any two processes.
     var cutsOneWay = false
+    /// Whether standbys take over from coordinators that live.
+    var hasStandby = false
     /// Whether shards lose all workers for a while, or to the end of the run, and keep the coordinator.
     var isolatesShards = false
     /// Whether every slice has a second copy.
@@ -133,6 +135,7 @@ struct Scenario {
         if isolatesShards { (steps, requestDeadline) = (max(steps, 10), .seconds(3_600)) }
         // Where little else happens, copies are complete, and others can go on.
         if isolatesShards, copies.below(3) > 0 { (faultInterval, losesHosts, calm) = (5_000, false, max(calm, 12_000)) }
+        hasStandby = copies.below(4) == 0 && !losesDatabase && !putsDatabaseBack
     }
 
     /// What keeps copies logs its steps, and every shard's log is about every slice.
@@ -248,6 +251,6 @@ struct Scenario {
             + "power cuts \(hasPowerCuts), lost disks \(losesDisks), snapshots \(takesSnapshots), syncs always \(syncsAlways), "
             + "poisoned \(poisoned.sorted()), classes \(changesClasses), rates \(changesRates), elastic \(isElastic), "
             + "varied inputs \(variesInputs), power lost after retries \(losesPowerAfterRetries), measured shares \(sharesAreMeasured), power lost at the end \(losesPowerAtTheEnd), copies \(hasCopies), goes back "
-            + "\(goesBack), database lost \(losesDatabase), second copies \(secondCopies), shards without workers \(isolatesShards), cut one way \(cutsOneWay), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
+            + "\(goesBack), database lost \(losesDatabase), second copies \(secondCopies), shards without workers \(isolatesShards), cut one way \(cutsOneWay), standby \(hasStandby), jobs \(hasJobs), database put back \(putsDatabaseBack), \(malice)"
     }
 }

@@ -31,9 +31,10 @@ extension Simulation {
         stopped[0] = nil
     }
 
-    func deliverToCoordinator(_ message: Message, from sender: Int) {
-        guard let coordinator else { return }
+    func deliverToCoordinator(_ message: Message, from sender: Int, _ start: UInt64) {
         if shards[sender] == nil && workers[sender] == nil { return }  // a connection dies with its process
+        if isForFormer(start) { return tellFormer(message, from: sender, start) }
+        guard let coordinator else { return }
         let peer = PeerID(process: sender)
         if coordinator.adoption != nil { return adopt(message, from: sender) }
         if case .joined(

@@ -8,7 +8,8 @@ internal import StepProtocol
 final class Simulation {
     /// In a box each: the queue moves them about.
     indirect enum Event {
-        case deliver(Message, from: Int, to: Int)
+        /// Of what goes to a coordinator: to which one.
+        case deliver(Message, from: Int, to: Int, start: UInt64)
         case beat(Int)
         case tick(Int)
         case computed(Int)
@@ -35,6 +36,7 @@ final class Simulation {
         case oneWayCut
         /// No worker reaches a shard any more.
         case isolation
+        case takeover
         case calm
         case help
         /// Whoever runs jobs starts one.
@@ -43,11 +45,11 @@ final class Simulation {
         /// The node that must run for this to happen.
         var node: Int? {
             switch self {
-            case .deliver(_, _, let node), .beat(let node), .tick(let node), .computed(let node): node
+            case .deliver(_, _, let node, _), .beat(let node), .tick(let node), .computed(let node): node
             case .manifest: 0
             case .wake, .startCoordinator, .startShard, .misfortune, .mischief, .databaseLoss, .endCopy, .readable,
                 .powerCutAtTheEnd,
-                .blackout, .calm, .malice, .loss, .oneWayCut, .isolation, .help, .startJob:
+                .blackout, .calm, .malice, .loss, .oneWayCut, .isolation, .takeover, .help, .startJob:
                 nil
             }
         }
@@ -96,6 +98,11 @@ final class Simulation {
     /// Shards that no worker reaches.
     var isolated: [Int: Isolation] = [:]
     var isolationRandom: KeyedRandom
+    /// The coordinator that a standby has taken over from, while it lives.
+    var former: FormerCoordinator?
+    /// The first start of a coordinator since a standby took over.
+    var startAfterTakeover: UInt64 = 0
+    var takeoverRandom: KeyedRandom
     /// For the loss of hosts.
     var hostRandom: KeyedRandom
     /// Numbers of shards whose disks were lost.
@@ -162,6 +169,7 @@ final class Simulation {
         hostRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 15)
         linkRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 16)
         isolationRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 17)
+        takeoverRandom = KeyedRandom(seed: scenario.seed, purpose: .test, 18)
         if tracing { trace = [] }
     }
 
@@ -195,6 +203,7 @@ final class Simulation {
         if scenario.cutsOneWay { queue.insert(.oneWayCut, at: 500 + Int64(linkRandom.below(3_000))) }
         if scenario.isolatesShards { queue.insert(.isolation, at: 500 + Int64(isolationRandom.below(6_000))) }
         if scenario.losesHosts { queue.insert(.loss, at: 500 + Int64(hostRandom.below(3_000))) }
+        if scenario.hasStandby { queue.insert(.takeover, at: 1_000 + Int64(takeoverRandom.below(3_000))) }
         if scenario.malice.happens { queue.insert(.malice, at: Int64(maliceRandom.below(1_000))) }
         while violation == nil, failure == nil, !isOver, let (time, event) = queue.popFirst() {
             now = time
@@ -220,7 +229,8 @@ final class Simulation {
 
     private func handle(_ event: Event) {
         switch event {
-        case .deliver(let message, let sender, let receiver): deliver(message, from: sender, to: receiver)
+        case .deliver(let message, let sender, let receiver, let start):
+            deliver(message, from: sender, to: receiver, start)
         case .beat(let node):
             guard shards[node] != nil || workers[node] != nil else { return }
             shards[node]?.beat(self)
@@ -254,6 +264,7 @@ final class Simulation {
         case .loss: loseHost()
         case .oneWayCut: cutOneWay()
         case .isolation: isolate()
+        case .takeover: takeOver()
         case .calm: calmDown()
         case .help: help()
         case .startJob:
@@ -373,19 +384,20 @@ final class Simulation {
         if isCut(sender, receiver) || isCutForGood(sender, receiver) || isCutOneWay(sender, receiver) { return }
         if isIsolated(sender, receiver) { return }
         let waiting = occupy(message, sender, receiver)
+        let start = receiver == 0 ? coordinatorHeard : 0
         if !isCalm && random.unit() < scenario.loss { return }
         repeat {
             let isLate = !isCalm && random.unit() < scenario.straggling
             let delay = Int64(random.below(isLate ? 5_000 : 20))
-            queue.insert(.deliver(message, from: sender, to: receiver), at: now + 1 + delay + waiting)
+            queue.insert(.deliver(message, from: sender, to: receiver, start: start), at: now + 1 + delay + waiting)
         } while !isCalm && random.unit() < scenario.doubling
     }
 
-    private func deliver(_ message: Message, from sender: Int, to receiver: Int) {
+    private func deliver(_ message: Message, from sender: Int, to receiver: Int, _ start: UInt64) {
         if isCut(sender, receiver) { return }
         note("\(sender) -> \(receiver)  \(message.summary)")
         if receiver == 0 {
-            deliverToCoordinator(message, from: sender)
+            deliverToCoordinator(message, from: sender, start)
         } else {
             shards[receiver]?.receive(message, from: sender, self)
             workers[receiver]?.receive(message, from: sender, self)

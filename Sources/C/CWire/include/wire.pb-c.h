@@ -32,6 +32,10 @@ typedef struct Partialfc__ShardHoldings Partialfc__ShardHoldings;
 typedef struct Partialfc__Welcome Partialfc__Welcome;
 typedef struct Partialfc__Refused Partialfc__Refused;
 typedef struct Partialfc__Acknowledged Partialfc__Acknowledged;
+typedef struct Partialfc__StandingBy Partialfc__StandingBy;
+typedef struct Partialfc__Ballot Partialfc__Ballot;
+typedef struct Partialfc__BallotQuestion Partialfc__BallotQuestion;
+typedef struct Partialfc__BallotVote Partialfc__BallotVote;
 typedef struct Partialfc__Heartbeat Partialfc__Heartbeat;
 typedef struct Partialfc__WorkerActivity Partialfc__WorkerActivity;
 typedef struct Partialfc__ShardReport Partialfc__ShardReport;
@@ -103,6 +107,7 @@ typedef enum {
   PARTIALFC__HEADER__BODY_TASK_DONE = 28,
   PARTIALFC__HEADER__BODY_STEP_PREPARED = 29,
   PARTIALFC__HEADER__BODY_RESULTS_DONE = 30,
+  PARTIALFC__HEADER__BODY_STANDING_BY = 31,
   PARTIALFC__HEADER__BODY_STEP_REQUEST = 32,
   PARTIALFC__HEADER__BODY_STEP_REPLY = 33,
   PARTIALFC__HEADER__BODY_TRANSFER_REQUEST = 34,
@@ -152,6 +157,7 @@ struct  Partialfc__Header
     Partialfc__TaskDone *task_done;
     Partialfc__StepPrepared *step_prepared;
     Partialfc__ResultsDone *results_done;
+    Partialfc__StandingBy *standing_by;
     Partialfc__StepRequest *step_request;
     Partialfc__StepReply *step_reply;
     Partialfc__TransferRequest *transfer_request;
@@ -344,10 +350,14 @@ struct  Partialfc__Hello
    * of a shard, to the coordinator: what it keeps of the coordinator's record, JSON; empty: nothing
    */
   char *record;
+  /*
+   * of a shard, to a coordinator: what it has promised; absent: nothing
+   */
+  Partialfc__BallotVote *vote;
 };
 #define PARTIALFC__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__hello__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, 0, NULL, (char *)protobuf_c_empty_string }
+    , 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, NULL, 0, 0, 0, 0, NULL, (char *)protobuf_c_empty_string, NULL }
 
 
 /*
@@ -493,6 +503,77 @@ struct  Partialfc__Acknowledged
      }
 
 
+/*
+ * From a coordinator that does not decide, as the answer to a hello or unasked: the peer is to go to the next of its coordinators.
+ */
+struct  Partialfc__StandingBy
+{
+  ProtobufCMessage base;
+  char *message;
+  /*
+   * to a shard; absent: nothing is asked
+   */
+  Partialfc__BallotQuestion *question;
+};
+#define PARTIALFC__STANDING_BY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__standing_by__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
+
+
+/*
+ * Which coordinator decides: a decree of Paxos for each view.
+ */
+struct  Partialfc__Ballot
+{
+  ProtobufCMessage base;
+  uint64_t round;
+  uint64_t candidate;
+};
+#define PARTIALFC__BALLOT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__ballot__descriptor) \
+    , 0, 0 }
+
+
+struct  Partialfc__BallotQuestion
+{
+  ProtobufCMessage base;
+  /*
+   * that is to begin
+   */
+  uint64_t view;
+  Partialfc__Ballot *ballot;
+  /*
+   * who is to decide alone in it; 0: a promise is asked for
+   */
+  uint64_t holder;
+};
+#define PARTIALFC__BALLOT_QUESTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__ballot_question__descriptor) \
+    , 0, NULL, 0 }
+
+
+struct  Partialfc__BallotVote
+{
+  ProtobufCMessage base;
+  uint64_t view;
+  /*
+   * absent: none
+   */
+  Partialfc__Ballot *promised;
+  /*
+   * absent: none
+   */
+  Partialfc__Ballot *accepted;
+  /*
+   * in the accepted ballot
+   */
+  uint64_t holder;
+};
+#define PARTIALFC__BALLOT_VOTE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__ballot_vote__descriptor) \
+    , 0, NULL, NULL, 0 }
+
+
 struct  Partialfc__Heartbeat
 {
   ProtobufCMessage base;
@@ -519,10 +600,14 @@ struct  Partialfc__Heartbeat
    * of a shard: the id of the copy of the coordinator's record that it keeps; 0: none
    */
   uint64_t record;
+  /*
+   * as in Hello
+   */
+  Partialfc__BallotVote *vote;
 };
 #define PARTIALFC__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__heartbeat__descriptor) \
-    , NULL, 0, 0,NULL, 0,NULL, NULL, 0, 0, NULL, 0 }
+    , NULL, 0, 0,NULL, 0,NULL, NULL, 0, 0, NULL, 0, NULL }
 
 
 struct  Partialfc__WorkerActivity
@@ -648,10 +733,14 @@ struct  Partialfc__HeartbeatReply
    * for a shard that keeps another; absent: nothing new
    */
   Partialfc__RecordCopy *record;
+  /*
+   * for a shard; absent: nothing is asked
+   */
+  Partialfc__BallotQuestion *question;
 };
 #define PARTIALFC__HEARTBEAT_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__heartbeat_reply__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, NULL }
+    , 0, 0, (char *)protobuf_c_empty_string, NULL, NULL }
 
 
 /*
@@ -1709,6 +1798,82 @@ Partialfc__Acknowledged *
 void   partialfc__acknowledged__free_unpacked
                      (Partialfc__Acknowledged *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__StandingBy methods */
+void   partialfc__standing_by__init
+                     (Partialfc__StandingBy         *message);
+size_t partialfc__standing_by__get_packed_size
+                     (const Partialfc__StandingBy   *message);
+size_t partialfc__standing_by__pack
+                     (const Partialfc__StandingBy   *message,
+                      uint8_t             *out);
+size_t partialfc__standing_by__pack_to_buffer
+                     (const Partialfc__StandingBy   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__StandingBy *
+       partialfc__standing_by__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__standing_by__free_unpacked
+                     (Partialfc__StandingBy *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__Ballot methods */
+void   partialfc__ballot__init
+                     (Partialfc__Ballot         *message);
+size_t partialfc__ballot__get_packed_size
+                     (const Partialfc__Ballot   *message);
+size_t partialfc__ballot__pack
+                     (const Partialfc__Ballot   *message,
+                      uint8_t             *out);
+size_t partialfc__ballot__pack_to_buffer
+                     (const Partialfc__Ballot   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__Ballot *
+       partialfc__ballot__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__ballot__free_unpacked
+                     (Partialfc__Ballot *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__BallotQuestion methods */
+void   partialfc__ballot_question__init
+                     (Partialfc__BallotQuestion         *message);
+size_t partialfc__ballot_question__get_packed_size
+                     (const Partialfc__BallotQuestion   *message);
+size_t partialfc__ballot_question__pack
+                     (const Partialfc__BallotQuestion   *message,
+                      uint8_t             *out);
+size_t partialfc__ballot_question__pack_to_buffer
+                     (const Partialfc__BallotQuestion   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__BallotQuestion *
+       partialfc__ballot_question__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__ballot_question__free_unpacked
+                     (Partialfc__BallotQuestion *message,
+                      ProtobufCAllocator *allocator);
+/* Partialfc__BallotVote methods */
+void   partialfc__ballot_vote__init
+                     (Partialfc__BallotVote         *message);
+size_t partialfc__ballot_vote__get_packed_size
+                     (const Partialfc__BallotVote   *message);
+size_t partialfc__ballot_vote__pack
+                     (const Partialfc__BallotVote   *message,
+                      uint8_t             *out);
+size_t partialfc__ballot_vote__pack_to_buffer
+                     (const Partialfc__BallotVote   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__BallotVote *
+       partialfc__ballot_vote__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__ballot_vote__free_unpacked
+                     (Partialfc__BallotVote *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__Heartbeat methods */
 void   partialfc__heartbeat__init
                      (Partialfc__Heartbeat         *message);
@@ -2399,6 +2564,18 @@ typedef void (*Partialfc__Refused_Closure)
 typedef void (*Partialfc__Acknowledged_Closure)
                  (const Partialfc__Acknowledged *message,
                   void *closure_data);
+typedef void (*Partialfc__StandingBy_Closure)
+                 (const Partialfc__StandingBy *message,
+                  void *closure_data);
+typedef void (*Partialfc__Ballot_Closure)
+                 (const Partialfc__Ballot *message,
+                  void *closure_data);
+typedef void (*Partialfc__BallotQuestion_Closure)
+                 (const Partialfc__BallotQuestion *message,
+                  void *closure_data);
+typedef void (*Partialfc__BallotVote_Closure)
+                 (const Partialfc__BallotVote *message,
+                  void *closure_data);
 typedef void (*Partialfc__Heartbeat_Closure)
                  (const Partialfc__Heartbeat *message,
                   void *closure_data);
@@ -2563,6 +2740,10 @@ extern const ProtobufCMessageDescriptor partialfc__shard_holdings__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__welcome__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__refused__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__acknowledged__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__standing_by__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__ballot__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__ballot_question__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__ballot_vote__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__worker_activity__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__shard_report__descriptor;

@@ -20,10 +20,15 @@ import zmq
 from .connection import Connection
 from .errors import MalformedMessage
 from .keys import SocketKeys
+from .messages import Header, StandingBy
 from .packets import BEAT, LEAVE, MESSAGE, START, TROUBLE, WILL, PacketStream
 
 _LOOK_MILLISECONDS = 200
 """How often it looks whether the trainer's process is there."""
+_SILENCE_SECONDS = 5.0
+"""How long a coordinator may be silent before its standby is asked."""
+_STANDBY_SECONDS = 0.3
+"""How long one that stands by is given before the next is asked."""
 
 
 class _Link:
@@ -35,6 +40,7 @@ class _Link:
         self.beat, self.interval, self.next_beat = b"", 1.0, 0.0
         self.will = b""
         self.trouble = ""
+        self.move_at = time.monotonic() + _SILENCE_SECONDS
 
     def run(self) -> None:
         poller = zmq.Poller()
@@ -56,6 +62,9 @@ class _Link:
                 self.next_beat = time.monotonic() + self.interval
                 self.send(self.beat)
             used = self.connection.socket
+            if self.connection.has_others and time.monotonic() >= self.move_at:
+                self.connection.move_on()
+                self.move_at = time.monotonic() + _SILENCE_SECONDS
             self.connection.look_after()
             if self.connection.socket is not used:
                 poller.unregister(used)
@@ -83,8 +92,14 @@ class _Link:
                 parts = self.connection.socket.recv_multipart(flags=zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if len(parts) == 1:
-                self.stream.send(MESSAGE, parts[0])
+            if len(parts) != 1:
+                continue
+            self.move_at = time.monotonic() + _SILENCE_SECONDS
+            if self.connection.has_others and isinstance(Header.decode(parts[0]).body, StandingBy):
+                # The trainer says hello again when the other one does not know it.
+                self.move_at = time.monotonic() + _STANDBY_SECONDS
+                continue
+            self.stream.send(MESSAGE, parts[0])
 
     def leave(self, farewell: bytes) -> None:
         if farewell:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from .connection import Connection, checked_endpoint
+from .connection import Connection, checked_endpoints
 from .errors import BUSY, FORBIDDEN, CommandRefused, MalformedMessage, PartialFCError, Refused
 from .exact import F32
 from .frames import Tensor
@@ -41,7 +41,7 @@ class Client:
     """A connection of an operator or a reader. Use it in a `with` statement, or `close` it.
 
     Args:
-        cluster: endpoint of the coordinator; None: the environment's `PARTIALFC_CLUSTER`.
+        cluster: endpoint of the coordinator, with a standby both with a comma between them; None: the environment's `PARTIALFC_CLUSTER`.
         keys: a directory of an operator's or reader's keys, or None: `PARTIALFC_KEYS`, or no keys.
         encrypt: `all` or `control`, as the cluster's processes were started with.
         deadline: seconds after which a question without an answer ends with `NoAnswer`.
@@ -58,7 +58,7 @@ class Client:
         endpoint = cluster or os.environ.get("PARTIALFC_CLUSTER", "")
         if not endpoint:
             raise PartialFCError("which cluster? Client('tcp://host:port'), or PARTIALFC_CLUSTER")
-        checked_endpoint(endpoint)
+        checked_endpoints(endpoint)
         self._keys, self._deadline = keys_of(keys, encrypt), deadline
         self._context: zmq.Context[Any] = zmq.Context()
         self._shards: dict[str, Connection] = {}

@@ -14,8 +14,10 @@ from zmq.utils.monitor import recv_monitor_message
 from .errors import NoAnswer, Unreachable, refusal
 from .frames import Assembler, Tensor, frames
 from .keys import SocketKeys
-from .messages import Header, Plan, Refusal
+from .messages import Header, Plan, Refusal, StandingBy
 
+_STANDBY_PAUSE = 0.3
+"""Seconds before the next server is asked where one stands by."""
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
@@ -24,12 +26,16 @@ def routing_id() -> bytes:
     return bytes([secrets.randbelow(255) + 1]) + secrets.token_bytes(15)
 
 
-def checked_endpoint(endpoint: str) -> str:
-    """The address of a server.
+def checked_endpoints(endpoints: str) -> list[str]:
+    """The addresses of a server: one, or of a coordinator and its standby both, with a comma between them.
 
     Raises:
-        Unreachable: it is neither `tcp://host:port` nor `ipc://path`.
+        Unreachable: one is neither `tcp://host:port` nor `ipc://path`.
     """
+    return [_checked_endpoint(endpoint) for endpoint in endpoints.split(",")]
+
+
+def _checked_endpoint(endpoint: str) -> str:
     tcp = re.fullmatch(r"tcp://(\[[^\]\s]+\]|[^\s:/\[\]]+):(\d{1,5})", endpoint)
     if re.fullmatch(r"ipc://\S+", endpoint) or (tcp and 0 < int(tcp.group(2)) < 65536):
         return endpoint
@@ -41,7 +47,7 @@ class Connection:
 
     Args:
         context: of the process that uses the connection.
-        endpoint: `tcp://host:port` or `ipc://path`.
+        endpoint: `tcp://host:port` or `ipc://path`; of a coordinator and its standby both, with a comma between them.
         who: the server, for messages.
         keys: what is shown to it; None: nothing.
         identity: as `routing_id`, if the same one is to be used again.
@@ -50,12 +56,38 @@ class Connection:
     def __init__(
         self, context: zmq.Context[Any], endpoint: str, who: str, keys: SocketKeys | None = None, identity: bytes | None = None
     ) -> None:
-        self.endpoint, self.who, self._keys = endpoint, f"{who} at {endpoint}", keys
+        self._endpoints, self._role, self._keys = endpoint.split(","), who, keys
         self._context, self._identity = context, identity or routing_id()
         self._request = self._series = 0
         self._assembler = Assembler()
         self.trouble = ""
         """Why the server does not let this process in, as far as that is known."""
+        self._open()
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is connected to, or tries to be."""
+        return self._endpoints[0]
+
+    @property
+    def who(self) -> str:
+        """The server, for messages."""
+        return f"{self._role} at {self.endpoint}"
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there is another server to go on to."""
+        return len(self._endpoints) > 1
+
+    def move_on(self) -> None:
+        """Connects to the next server. What the one before was sent is not answered."""
+        self._endpoints.append(self._endpoints.pop(0))
+        self.trouble = ""
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self.close()
+        self._assembler = Assembler()
         self._open()
 
     def _open(self) -> None:
@@ -132,9 +164,7 @@ class Connection:
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.trouble = ""
         if (failed or self.trouble) and time.monotonic() - self._opened > 1:
-            self.close()
-            self._assembler = Assembler()
-            self._open()
+            self._reopen()
             return True
         return False
 
@@ -159,9 +189,18 @@ class Connection:
                 header, answer = message
                 if header.request not in numbers or isinstance(header.body, Plan):
                     continue
+                if isinstance(header.body, StandingBy):
+                    if not self.has_others:
+                        raise Unreachable(f"{self.who} does not coordinate: {header.body.message}")
+                    time.sleep(_STANDBY_PAUSE)
+                    self.move_on()
+                    repeat = 0.0
+                    break
                 if isinstance(header.body, Refusal):
                     raise refusal(header.body.code, f"{self.who}: {header.body.message}")
                 return header.body, answer
+            if repeat and time.monotonic() >= repeat and self.has_others:
+                self.move_on()
             if self.look_after() or time.monotonic() >= repeat:
                 numbers.add(self.send(body, tensors))
                 repeat = time.monotonic() + again

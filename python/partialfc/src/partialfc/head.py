@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from . import autograd
 from .accumulation import Batch, accumulated, second
-from .connection import checked_endpoint
+from .connection import checked_endpoints
 from .errors import NotFinite, PartialFCError, WrongConfiguration
 from .fit import check_fit
 from .inputs import labels_of
@@ -41,7 +41,7 @@ class PartialFC(nn.Module):
         num_classes: C, likewise.
         sample_rate: r, likewise.
         fp16: accepted for InsightFace's sake. Features of every floating-point type are taken.
-        cluster: endpoint of the coordinator; None: the environment's `PARTIALFC_CLUSTER`.
+        cluster: endpoint of the coordinator, with a standby both with a comma between them; None: the environment's `PARTIALFC_CLUSTER`.
         keys: a directory of keys, or None: `PARTIALFC_KEYS`, or no keys.
         encrypt: `all` or `control`, as the cluster's processes were started with.
         group: the process group of `torch.distributed`; None: the default one, or a single process.
@@ -70,7 +70,7 @@ class PartialFC(nn.Module):
         endpoint = cluster or os.environ.get("PARTIALFC_CLUSTER", "")
         if not endpoint:
             raise WrongConfiguration("which cluster? cluster='tcp://host:port', or PARTIALFC_CLUSTER")
-        checked_endpoint(endpoint)
+        checked_endpoints(endpoint)
         if mean not in ("valid", "batch"):
             raise WrongConfiguration(f'mean is "{mean}"; it is valid or batch')
         self.weight = nn.Parameter(torch.empty(0))

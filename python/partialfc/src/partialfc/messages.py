@@ -334,9 +334,16 @@ class Classes:
     operations: str = wire(2, TEXT)
 
 
+@dataclass(slots=True)
+class StandingBy:
+    """A coordinator does not decide: the next one is to be asked."""
+
+    message: str = wire(1, TEXT)
+
+
 BODIES: dict[int, type] = {
     16: Hello, 17: Welcome, 18: Refusal, 19: Empty, 20: Heartbeat, 21: HeartbeatReply, 22: Ready, 23: Plan, 24: StepDone,
-    25: StepFailed, 27: Leave, 28: TaskDone, 32: StepRequest, 33: StepReply, 40: OperatorRequest, 41: OperatorReply,
+    25: StepFailed, 27: Leave, 28: TaskDone, 31: StandingBy, 32: StepRequest, 33: StepReply, 40: OperatorRequest, 41: OperatorReply,
     42: ReadRows, 43: Rows, 44: ReadSliceHashes, 45: SliceHashes, 46: ReadClasses, 47: Classes, 48: Fragment,
 }  # fmt: skip
 _NUMBERS = {cls: number for number, cls in BODIES.items()}
