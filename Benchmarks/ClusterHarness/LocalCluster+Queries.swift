@@ -119,7 +119,7 @@ extension LocalCluster {
     /// - Throws: `HarnessError` if the run fails, the coordinator ends, or `seconds` pass.
     public func waitUntilFinished(seconds: Double) throws {
         try waitForStatus("the run is finished", seconds: seconds) {
-            guard self.coordinator?.isRunning == true else {
+            guard self.coordinator?.isRunning == true || self.standby?.isRunning == true else {
                 throw HarnessError("the coordinator ended: \(self.log("coordinator"))")
             }
             if $0.state == "paused" { _ = try self.query("resume") }

@@ -66,6 +66,7 @@ public struct Replication<Decisions: Sendable, Held: Sendable>: Sendable {
     private var entries: [Entry] = []
     private var held: [(after: Int, what: Held)] = []
     private var lastHeard: Duration
+    private var joinedAt: Duration
     private var proposer: (value: BallotProposer, since: Duration, askedAt: Duration)?
 
     /// Entries that are kept for a standby that is slow; it gets everything anew if there are more.
@@ -75,6 +76,7 @@ public struct Replication<Decisions: Sendable, Held: Sendable>: Sendable {
         _ view: CoordinatorView, identity: UInt64, session: UInt64, patience: Duration, at now: Duration
     ) {
         (self.view, self.identity, self.session, self.patience, lastHeard) = (view, identity, session, patience, now)
+        joinedAt = now
         // What is on this disk may not be on the other: nothing follows before it has said that it is there.
         if view.standby != nil { (last, lastAwaited, joined) = (1, 1, 1) }
     }
@@ -150,11 +152,12 @@ public struct Replication<Decisions: Sendable, Held: Sendable>: Sendable {
     public mutating func answer(_ question: Question, shards: Set<Int>, at now: Duration) -> Answer {
         if proposer != nil { return .nothing }
         guard let standby = view.standby else {
-            lastHeard = now
+            (lastHeard, joinedAt) = (now, now)
             return .attach(CoordinatorView(number: view.number + 1, standby: question.standby, voters: [shards]))
         }
         // One that answers and does not get on, because its disk is full for instance, is as good as none.
-        let isUseful = !mustWait || question.session != session || question.have > acknowledged
+        let isGettingEverything = question.session != session && now - joinedAt < patience * 4
+        let isUseful = !mustWait || isGettingEverything || question.session == session && question.have > acknowledged
         guard standby.id == question.standby.id else {
             return .refuse(
                 "\(standby.endpoint) stands by already; end that one for good, and ask again when this coordinator goes on alone"
