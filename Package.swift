@@ -266,7 +266,7 @@ let package = Package(
         .testTarget(
             name: "CoordinatorStoreTests",
             dependencies: [
-                "Cluster", "CoordinatorStore", "StepProtocol", "TestSupport",
+                "Cluster", "CoordinatorStore", "StepProtocol", "Succession", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: testSettings),
         .testTarget(
@@ -358,7 +358,8 @@ let package = Package(
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "CZeroMQ", "Cluster", "ClusterHarness", "Determinism", "NetworkAddress", "StepProtocol", "Tensors",
+                "CZeroMQ", "Cluster", "ClusterHarness", "Determinism", "NetworkAddress", "StepProtocol", "Succession",
+                "Tensors",
                 "TestSupport", "Wire",
             ],
             swiftSettings: testSettings),

@@ -3,6 +3,7 @@ import CoordinatorStore
 import Foundation
 import GRDB
 import StepProtocol
+import Succession
 import TestSupport
 import Testing
 
@@ -16,7 +17,7 @@ import Testing
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(19) {
+        switch number(20) {
         case 0: return .term(number(100), committed: number(100) - 1)
         case 1: return .committed(StepID(term: number(3), step: number(20), attempt: number(3)))
         case 2:
@@ -71,6 +72,11 @@ import Testing
             return .jobs(jobs)
         case 15:
             return .paces(Dictionary(uniqueKeysWithValues: (0..<number(4)).map { ($0 * 3, 1 / Double(1 + number(9))) }))
+        case 19:
+            return .view(
+                CoordinatorView(
+                    number: number(9), standby: number(2) == 0 ? nil : .init(id: .max, endpoint: "tcp://b:7400"),
+                    successor: number(2) == 0 ? nil : "tcp://c:7400", voters: [[0, 2], [Int(number(5))]]))
         case 18:
             return .keepers(
                 Dictionary(uniqueKeysWithValues: (0..<number(8)).map { (SliceName.centers($0), number(3)) }))

@@ -59,7 +59,7 @@ func fields(_ message: WireMessage) -> String {
         report?.kept = [:]
         return "\(heartbeat.member) \(heartbeat.incarnation) \(heartbeat.statistics.sorted { $0.key < $1.key }) "
             + "\(heartbeat.notes.sorted { $0.key < $1.key }) \(String(describing: report)) "
-            + "\(String(describing: received)) \(String(describing: kept))"
+            + "\(String(describing: received)) \(String(describing: kept)) \(String(describing: heartbeat.vote))"
     case .evaluation(let evaluation):
         return "\(evaluation.member) \(evaluation.incarnation) \(evaluation.step) \(evaluation.name) "
             + "\(evaluation.values.sorted { $0.key < $1.key }) \(evaluation.problem)"

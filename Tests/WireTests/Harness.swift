@@ -1,6 +1,7 @@
 import CZeroMQ
 import Cluster
 import StepProtocol
+import Synchronization
 import Wire
 
 #if canImport(Glibc)
@@ -49,6 +50,39 @@ final class TestServer: Sendable {
         mailbox.close()
         _ = done.next(within: .seconds(10))
         done.close()
+        server.close()
+    }
+}
+
+/// A coordinator that stands by, until it is told to serve.
+final class TestStandby: Sendable {
+    let server: ServerEndpoint
+    private let mailbox = Mailbox<ServerEvent>()
+    private let isServing = Mutex(false)
+
+    init() {
+        do { server = try ServerEndpoint(bind: "tcp://127.0.0.1:*", events: mailbox.sink { $0 }) } catch {
+            fatalError("\(error)")
+        }
+        let (mailbox, server) = (mailbox, server)
+        Thread.start { [self] in
+            while !mailbox.isClosed {
+                guard case .received(let peer, let request, .hello(let hello))? = mailbox.next(within: .seconds(1))
+                else { continue }
+                if isServing.withLock({ $0 }) {
+                    server.welcome(
+                        peer, request: request, Welcome(clusterID: "test", member: MemberID(hello.role, 1)))
+                } else {
+                    server.send(.standingBy(StandingBy(message: "for another one")), to: peer, request: request)
+                }
+            }
+        }
+    }
+
+    func serves() { isServing.withLock { $0 = true } }
+
+    func close() {
+        mailbox.close()
         server.close()
     }
 }

@@ -46,6 +46,7 @@ import Wire
     @Test func helloNeedsTheKeyOfItsRole() throws {
         let roles: [KeyRole: MemberRole] = [
             .shard: .shard, .worker: .worker, .operator: .operator, .reader: .operator,
+            .coordinator: .operator,
         ]
         for role in KeyRole.allCases {
             for claimed in [MemberRole.worker, .shard, .operator] {
@@ -55,7 +56,7 @@ import Wire
         }
     }
 
-    private let questions: Set<String> = ["status", "history", "slices", "events", "checkpoints"]
+    private let questions: Set<String> = ["status", "history", "slices", "events", "checkpoints", "view"]
 
     @Test func onlyAnOperatorChangesAnything() throws {
         let me = MemberID(.shard, 3)
@@ -66,9 +67,9 @@ import Wire
             }
             #expect(try objection(.operator) == nil)
             #expect((try objection(.reader) == nil) == questions.contains(name), "\(name)")
-            for role in [KeyRole.worker, .shard, .coordinator] {
-                #expect(try objection(role) != nil, "\(role) \(name)")
-            }
+            for role in [KeyRole.worker, .shard] { #expect(try objection(role) != nil, "\(role) \(name)") }
+            // A coordinator asks another one who decides, and what.
+            #expect((try objection(.coordinator) == nil) == ["replicate", "view"].contains(name), "\(name)")
             // A shard server drains itself, and nobody else.
             let isDrain = name == "drain" || name == "undrain"
             #expect((try objection(.shard, ["name": "shard-3"]) == nil) == isDrain)

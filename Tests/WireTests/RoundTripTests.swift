@@ -21,7 +21,7 @@ import Wire
     }
 
     @Test func samplesCoverEveryMessage() {
-        #expect(Set(Samples.all().map(\.name)).count == 27)
+        #expect(Set(Samples.all().map(\.name)).count == 28)
     }
 
     @Test func misalignedFramesBecomeAlignedTensors() throws {

@@ -1,5 +1,6 @@
 import Cluster
 import StepProtocol
+import Succession
 import Tensors
 import Wire
 
@@ -84,6 +85,20 @@ enum Samples {
             HeartbeatReply(
                 committed: 9, mapVersion: 4, state: "training",
                 record: RecordCopy(id: .max, classVersion: 3, text: "{\"term\": 2}"))),
+        .heartbeat(
+            Heartbeat(
+                member: MemberID(.shard, 2), incarnation: 7,
+                vote: BallotVote(
+                    view: 5, promised: Ballot(round: 3, candidate: .max),
+                    accepted: .init(ballot: Ballot(round: 2, candidate: 9), holder: 7)))),
+        .heartbeatReply(
+            HeartbeatReply(
+                committed: 9, mapVersion: 4, state: "training",
+                question: BallotQuestion(view: 5, ballot: Ballot(round: 3, candidate: .max), holder: 9))),
+        .standingBy(StandingBy(message: "it stands by for tcp://a:7400")),
+        .standingBy(
+            StandingBy(
+                message: "it takes over", question: BallotQuestion(view: 1, ballot: Ballot(round: 1, candidate: 1)))),
         .ready(Ready(member: worker, incarnation: 7, held: id)),
         .ready(Ready(member: worker, incarnation: 7)),
         .stepDone(

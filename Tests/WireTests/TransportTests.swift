@@ -111,6 +111,32 @@ import Wire
         _ = try next(mailbox, welcomed)
     }
 
+    /// A client with two servers goes from one that stands by, and from one that is silent, to the other.
+    @Test func theServerThatServesIsFound() throws {
+        let standby = TestStandby()
+        defer { standby.close() }
+        let mailbox = Mailbox<ClientEvent>()
+        var options = TransportOptions()
+        options.serverPatience = .milliseconds(300)
+        options.standbyPause = .milliseconds(10)
+        let server = try TestServer()
+        let client = try ClientConnection(
+            connect: "\(standby.server.endpoint),\(server.server.endpoint)", hello: worker(), options: options,
+            events: mailbox.sink { $0 })
+        defer { client.close() }
+        let said = try next(mailbox) { if case .standingBy(_, let standing) = $0 { standing.message } else { nil } }
+        #expect(said == "for another one")
+        _ = try next(mailbox, welcomed)
+        #expect(client.endpoint == server.server.endpoint)
+        // It dies, and the other one serves. Without a word for a lease it is looked for elsewhere.
+        standby.serves()
+        server.close()
+        let silent = try next(mailbox) { if case .silent(let endpoint) = $0 { endpoint } else { nil } }
+        #expect(silent == server.server.endpoint)
+        _ = try next(mailbox, welcomed)
+        #expect(client.endpoint == standby.server.endpoint)
+    }
+
     @Test func connectionsShareAThread() throws {
         let servers = try (0..<4).map { _ in try TestServer() }
         defer { for server in servers { server.close() } }

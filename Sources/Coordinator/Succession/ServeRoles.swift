@@ -108,6 +108,8 @@ struct ServeRoles {
             store: store, other: other, isStandby: isStandby, isAutomatic: options.isAutomatic, bind: options.bind,
             advertise: try advertised.map { try AdvertisedAddress(option: "--advertise", $0) }, security: security,
             log: log)
+        let pages = options.httpBinding == "off" ? nil : try options.serve(understudy.health, log)
+        defer { pages?.close() }
         try options.write(understudy.address)
         hasBegun()
         let stoppable = Stoppable(understudy)

@@ -3,6 +3,7 @@ import Configuration
 import CoordinatorStore
 import Foundation
 import Logging
+import Monitoring
 import NetworkAddress
 import StepProtocol
 import Succession
@@ -35,6 +36,8 @@ final class Understudy {
         case stop(String)
     }
 
+    /// Whether its loop turns, and whether it could take over.
+    let health = ProcessHealth()
     private let log: Logger
     private let store: CoordinatorDatabase
     private let mailbox = Mailbox<Event>()
@@ -120,6 +123,7 @@ final class Understudy {
             }
             ask()
             tend()
+            health.turn(obstacle: isInView ? nil : situation)
             if let ending { return ending }
         }
     }
@@ -380,6 +384,8 @@ final class Understudy {
         let json = (try? StatusJSON.encode(OperatorError(error: reason))).map { String(decoding: $0, as: UTF8.self) }
         server.send(.operatorReply(OperatorReply(exitCode: exitCode, json: json ?? "")), to: peer, request: request)
     }
+
+    private var isInView: Bool { if case .follower(let follower) = part { follower.isInView } else { false } }
 
     /// What it does, for people.
     private var situation: String {
