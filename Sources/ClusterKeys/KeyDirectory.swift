@@ -41,7 +41,8 @@ public struct KeyDirectory: Sendable {
             // A coordinator and its standby have the same key.
             let own: AcceptedKey? =
                 key.role == .coordinator
-                ? AcceptedKey(role: .coordinator, name: key.name, key: server.publicKey, bulkKey: server.publicKey) : nil
+                ? AcceptedKey(role: .coordinator, name: key.name, key: server.publicKey, bulkKey: server.publicKey)
+                : nil
             let accepted = try AcceptedKeysFile.watch(acceptedPath, trusted: permissions, own: own)
             security.server =
                 key.role == .shard && encryption == .control

@@ -197,7 +197,7 @@ final class SuccessionSimulation {
         if now < Self.endAt - 5_000, random.below(3) == 0 {
             nextNumber += 1
             var witnesses: Set<Int>?
-            if random.below(sabotage == .changesVotersAtOnce ? 2 : 5) == 0 {
+            if random.below(5) == 0 {
                 witnesses = Set((0..<shardCount).filter { _ in random.below(4) > 0 })
                 if witnesses?.isEmpty == true { witnesses = nil }
             }
