@@ -346,7 +346,8 @@ let package = Package(
             name: "SimulationTests", dependencies: ["Cluster", "Determinism", "StepProtocol", "TestSupport"],
             path: "Tests/StepProtocolTests/Simulation", swiftSettings: settings),
         .testTarget(
-            name: "SuccessionTests", dependencies: ["Determinism", "Succession"], swiftSettings: settings),
+            name: "SuccessionTests", dependencies: ["Determinism", "Succession", "TestSupport"], swiftSettings: settings
+        ),
         .testTarget(
             name: "ProcessSupportTests", dependencies: ["ProcessSupport", "TestSupport"], swiftSettings: testSettings),
         .testTarget(

@@ -239,7 +239,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
             switch message {
             case .welcome(let welcome):
                 guard case .greeting = state.handshake, state.hellos.contains(request) else { return nil }
-                if let refusal = objection(to: welcome, hello: state.hello) {
+                if let refusal = objection(to: welcome, hello: state.hello, at: state.endpoint) {
                     state.handshake = .refused
                     return .refused(refusal)
                 }
@@ -266,7 +266,7 @@ final class ClientCore: SocketDriver, @unchecked Sendable {
     }
 
     /// What is wrong with a server's welcome.
-    private func objection(to welcome: Welcome, hello: Hello) -> Refusal? {
+    private func objection(to welcome: Welcome, hello: Hello, at endpoint: String) -> Refusal? {
         if welcome.protocolVersion != wireProtocolVersion {
             return Refusal(
                 .protocolVersion,

@@ -1,10 +1,11 @@
 internal import Dispatch
 internal import Foundation
 internal import Synchronization
+internal import TestSupport
 internal import Testing
 
 /// Two coordinators, of which one decides at a time, in simulated schedules of crashes, cuts, orders and shards that come and go.
-@Suite("Succession")
+@Suite(.tags(.slow), .timeLimit(.minutes(20)))
 struct SuccessionTests {
     private static var seedCount: Int {
         ProcessInfo.processInfo.environment["SUCCESSION_SEEDS"].flatMap(Int.init) ?? 1_000

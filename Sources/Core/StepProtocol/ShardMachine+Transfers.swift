@@ -44,8 +44,9 @@ extension ShardMachine {
         return plan?.activity != .train || transfersThisStep < transfersPerStep
     }
 
-    /// What the shard holds is of a past that does not count any more.
+    /// What the shard holds is of a past that does not count any more. While going back fails, the plan says that it waits, and names no task.
     private var mustRestore: Bool {
+        if let known = plan?.past, known != 0, past != 0, past != known { return true }
         guard case .task(let task)? = plan?.activity, case .restore = task.kind else { return false }
         return !hasDone(task)
     }

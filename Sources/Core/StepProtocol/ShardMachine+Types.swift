@@ -20,6 +20,8 @@ extension ShardMachine {
         case copiesComplete(task: Int)
         /// The slices of others that the shell keeps a second, complete copy of have changed.
         case kept(Set<SliceName>)
+        /// The past that the shard's state is of; 0 if that is not known.
+        case past(UInt64)
         /// Another shard asks for a part of a slice that it receives.
         case transfer(Peer, TransferRequest)
         /// `nextDeadline` has passed.

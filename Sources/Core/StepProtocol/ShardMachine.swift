@@ -22,6 +22,8 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     var copies: Set<SliceName>
     /// Slices of others that the shell has a second copy of, which its log makes current.
     var kept: Set<SliceName>
+    /// The past that its state is of; 0 if that is not known.
+    var past: UInt64
 
     private let microBatchCount: Int
     private let maximumWorldSize: Int
@@ -71,6 +73,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         self.microBatchCount = microBatchCount
         self.committed = committed
         (owned, copies, kept) = (holdings?.owned ?? [], holdings?.copies ?? [], holdings?.kept ?? [])
+        past = holdings?.past ?? 0
         self.transfersPerStep = transfersPerStep
         self.maximumWorldSize = maximumWorldSize
         self.empty = empty
@@ -118,6 +121,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         case .taskDone(let number, let outcome): finish(number, outcome) + releaseTransfers()
         case .copiesComplete(let task): completeCopies(task)
         case .kept(let slices): note(kept: slices)
+        case .past(let past): note(past: past)
         case .transfer(let peer, let request): transfer(request, to: peer)
         case .tick: []
         }
@@ -126,6 +130,11 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
     private mutating func note(kept slices: Set<SliceName>) -> [Action] {
         kept = slices
         return []
+    }
+
+    private mutating func note(past: UInt64) -> [Action] {
+        self.past = past
+        return releaseTransfers()
     }
 
     private mutating func noteMovement(_ worker: MemberID) -> [Action] {

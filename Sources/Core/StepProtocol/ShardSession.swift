@@ -109,7 +109,8 @@ public struct ShardSession<Peer: Hashable & Sendable, Payload: Sendable, Parcel:
             classes.version = version
             if state == held { return [] }
             (held, isChanged) = (state, true)
-            return keep(.holds(owned: state.holdings?.owned ?? [], copies: state.holdings?.kept ?? []), now)
+            return step(.past(state.holdings?.past ?? 0), now)
+                + keep(.holds(owned: state.holdings?.owned ?? [], copies: state.holdings?.kept ?? []), now)
         case .turnedAway(let code, let message): return turnAway(code, message)
         case .refused(.drained): return handOver()
         case .refused(let code):

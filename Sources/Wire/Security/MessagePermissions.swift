@@ -26,7 +26,10 @@ extension AcceptedKey {
 
     private func objection(to request: OperatorRequest, from member: MemberID?) -> String? {
         switch role {
-        case .operator: return nil
+        case .operator:
+            // Who replicates decisions can keep them from taking effect.
+            if request.command != OperatorCommandName.replicate.rawValue { return nil }
+            return "\(described) is no coordinator's: \(request.command) is for a standby"
         case .reader:
             if !request.changes { return nil }
             return "\(described) may only ask: \(request.command) needs an operator's key"

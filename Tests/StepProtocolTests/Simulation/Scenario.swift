@@ -130,7 +130,7 @@ struct Scenario {
         if copies.below(4) == 0, logsAll { keepCopies() }
         cutsOneWay = copies.below(3) == 0
         // Workers that some other shard does not reach either could do without none of the two.
-        isolatesShards = secondCopies && copies.below(2) == 0 && !malice.cuts && !goesBack && !isElastic
+        isolatesShards = secondCopies && copies.below(2) == 0 && !malice.cuts && !isElastic
         // Workers complain later than a shard is taken for lost, as they do in a real run.
         if isolatesShards { (steps, requestDeadline) = (max(steps, 10), .seconds(3_600)) }
         // Where little else happens, copies are complete, and others can go on.
