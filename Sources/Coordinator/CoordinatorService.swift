@@ -158,7 +158,7 @@ final class CoordinatorService: @unchecked Sendable {
             if let ending {
                 // What was said last is on its way.
                 Thread.sleep(forTimeInterval: 0.2)
-                end("another coordinator is to decide")
+                end("another coordinator is to decide", isOver: false)
                 return ending
             }
         }
@@ -203,12 +203,13 @@ final class CoordinatorService: @unchecked Sendable {
         }
     }
 
-    private func end(_ reason: String) {
+    /// - Parameter isOver: false if another coordinator goes on, perhaps with the same metrics.
+    private func end(_ reason: String, isOver: Bool = true) {
         log.info("stopping: \(reason)")
         server.close()
         files.close()
         tensorBoard?.close()
-        endMetrics()
+        if isOver { endMetrics() }
         store.close()
     }
 

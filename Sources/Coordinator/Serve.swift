@@ -73,7 +73,7 @@ struct Serve: ParsableCommand {
 
     @Flag(
         help: """
-            With --standby: take over without an order when the coordinator is silent for cluster.lease_seconds and a majority of the shard \
+            As a standby, also one that has decided before: take over without an order when the coordinator is silent for cluster.lease_seconds and a majority of the shard \
             servers agrees (environment: PARTIALFC_AUTOMATIC=1).
             """)
     var automatic = false
@@ -140,8 +140,6 @@ struct Serve: ParsableCommand {
             if adopt || resume != nil {
                 throw ValidationError("--standby waits for a coordinator that decides, --adopt and --resume begin one")
             }
-        } else if automatic {
-            throw ValidationError("--automatic is of a coordinator that stands by: it needs --standby")
         }
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("--log-level \(logLevel) is not a level")

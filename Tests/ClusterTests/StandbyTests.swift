@@ -75,6 +75,35 @@ import Testing
         }
     }
 
+    /// The first coordinator stands by after it was replaced, and is killed and started again as that.
+    @Test func aReplacedCoordinatorIsAStandbyLikeAnother() throws {
+        try Undisturbed.expectNoTrace(
+            of: "a standby that is killed", shards: 3, settings: Self.settings, hasStandby: true
+        ) { cluster in
+            try cluster.startStandby(arguments: ["--automatic"])
+            try waitUntilInStep(cluster)
+            let before = try cluster.waitForStatus("it trains", seconds: 60) { $0.committed > 10 }
+            cluster.coordinator?.kill()
+            try cluster.waitForStatus("the standby goes on", seconds: 60) { $0.term > before.term }
+            try cluster.coordinator?.start()
+            try waitUntilInStep(cluster)
+            cluster.coordinator?.kill()
+            try cluster.coordinator?.start()
+            Thread.sleep(forTimeInterval: 3)
+            try waitUntilInStep(cluster)
+            #expect(!cluster.log("coordinator", lines: 3).contains("asks whether"), "\(cluster.log("coordinator"))")
+            // What is ordered now is known to whoever decides next.
+            _ = try cluster.query("set", ["lr=*1"])
+            let ordered = try cluster.status()
+            cluster.standby?.kill()
+            _ = try cluster.query("promote")
+            let after = try cluster.waitForStatus("the first one decides again", seconds: 60) {
+                $0.term > ordered.term && $0.committed >= ordered.committed
+            }
+            #expect(after.learningRateChanges.count == 1)
+        }
+    }
+
     private func waitUntilInStep(_ cluster: LocalCluster) throws {
         try cluster.waitForStatus("the standby has every decision", seconds: 60) { $0.standby?.isInStep ?? false }
     }

@@ -79,6 +79,15 @@ extension CoordinatorService {
             deliver(ReplicationReply(session: replication.session), to: peer, request)
             return
         }
+        // It leaves the standby's question alone.
+        if let standby = replication.view.standby, standby.id != asked.question.standby.id {
+            let text =
+                "\(standby.endpoint) stands by already: end that one for good, and ask again when this coordinator goes on alone"
+            server.refuse(peer, request: request, Refusal(.busy, text))
+            return
+        }
+        // One that was asked before is answered: a peer has one question at a time.
+        if let old = poll { deliver(ReplicationReply(session: replication.session), to: old.peer, old.request) }
         poll = Poll(question: asked.question, peer: peer, request: request, until: .now + Self.pollPatience)
         answerPoll(isLate: false)
         releaseHeld()
@@ -174,6 +183,10 @@ extension CoordinatorService {
         case .isOutdated:
             guard let standby = replication.view.standby?.endpoint else { return }
             log.warning("the shards know of a later coordinator: this one stands by for \(standby)")
+            do { try store.follow(standby) } catch {
+                log.error("\(error)")
+                return
+            }
             sendAway("another coordinator has taken over")
             ending = .follows(standby)
         case .isolated:

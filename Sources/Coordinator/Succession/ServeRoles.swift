@@ -78,7 +78,8 @@ struct ServeRoles {
         let pair = try store.pair()
         if let known = pair.follows { return known }
         guard let wanted = options.standsByFor else { return nil }
-        guard try store.load() == nil else {
+        let record = try store.load()?.record
+        guard record == nil || record?.view.standby?.id == pair.identity else {
             log.warning(
                 "\(store.path) is of a coordinator that decides, and not of a standby: it goes on. To have it stand by for \(wanted), give it an empty --state directory"
             )
@@ -121,6 +122,11 @@ struct ServeRoles {
     private func decide(adopt: Bool, isTakenOver: Bool, _ end: Switch) throws -> CoordinatorService.Ending {
         var run = try open(adopt: adopt, end)
         if let standby = run.record.view.standby {
+            // What is here was decided by the other one.
+            guard standby.id != (try run.store.pair().identity) else {
+                throw StoredRunError(
+                    "\(state) is of a standby: start it with --standby and the endpoint of the coordinator")
+            }
             switch try understudy(run.store, standby.endpoint, isStandby: false, end) {
             case .stopped: return .stopped
             case .follows(let endpoint):

@@ -55,11 +55,14 @@ final class Understudy {
     private var asked: (request: UInt64, number: Int, at: ContinuousClock.Instant)?
     /// When something could not be written, until it can.
     private var failedAt: ContinuousClock.Instant?
+    private var failure: String?
     private var said = ""
     private var ending: Ending?
 
     /// How long an answer is waited for.
     private static let patience = Duration.seconds(1)
+    /// How long one that could not keep something waits before it asks again: the other one waits for it in vain each time.
+    private static let writePause = Duration.seconds(60)
 
     /// Where it listens.
     var address: Endpoint { server.address }
@@ -94,6 +97,9 @@ final class Understudy {
         if let warning = server.warning { log.warning("\(warning)") }
         let name = try advertise ?? (server.isEverywhere ? AdvertisedAddress(ProcessInfo.processInfo.hostName) : nil)
         ownEndpoint = name.map(server.advertised) ?? server.endpoint
+        guard ![server.endpoint, ownEndpoint, "\(server.address.fromThisMachine)"].contains(other) else {
+            throw StoredRunError("\(other) is this coordinator's own endpoint: name the other one's")
+        }
         self.other = try ClientConnection(
             connect: other, hello: .coordinator(cluster?.id ?? ""), security: security.coordinator,
             events: mailbox.sink { .other($0) })
@@ -180,12 +186,12 @@ final class Understudy {
     /// Whether what is decided can be kept here. A standby that cannot keep it is none: it does not ask.
     private func canWrite() -> Bool {
         guard let failedAt else { return true }
-        guard .now - failedAt > .seconds(2) else { return false }
+        guard .now - failedAt > Self.writePause else { return false }
         do { try store.follow(otherEndpoint, granted: granted) } catch {
             self.failedAt = .now
             return false
         }
-        self.failedAt = nil
+        (self.failedAt, failure) = (nil, nil)
         return true
     }
 
@@ -198,7 +204,7 @@ final class Understudy {
                 guard follower.takes(answerTo: asked.number) else { return }
                 do { try take(ReplicationReply(json: reply.json), &follower) } catch {
                     say("what \(otherEndpoint) has decided cannot be kept here: \(error)", .error)
-                    failedAt = .now
+                    (failedAt, failure) = (.now, "\(error)")
                 }
                 part = .follower(follower)
                 self.asked = nil
@@ -208,7 +214,7 @@ final class Understudy {
                 if answer.leads, answer.view > record.view.number {
                     log.warning(
                         "\(otherEndpoint) has taken over (view \(answer.view)): this coordinator stands by for it")
-                    ending = .follows(otherEndpoint)
+                    standBy()
                 }
             }
         case .refused(let refusal): say("\(otherEndpoint): \(refusal.message)", .warning)
@@ -279,11 +285,10 @@ final class Understudy {
             case .alone(let view): lead(in: view)
             case .superseded(let view):
                 log.warning("the shards have agreed that \(otherEndpoint) decides: this coordinator stands by for it")
-                do { try store.follow(otherEndpoint, granted: view) } catch { return say("\(error)", .error) }
-                ending = .follows(otherEndpoint)
+                standBy(granted: view)
             case .isOutdated:
                 log.warning("the shards know of a later coordinator: this one stands by for \(otherEndpoint)")
-                ending = .follows(otherEndpoint)
+                standBy()
             case .isolated:
                 // From the beginning, above every promise.
                 part = .contender(
@@ -292,6 +297,12 @@ final class Understudy {
                         patience: .seconds((try? Self.lease(cluster)) ?? 5), at: now))
             }
         }
+    }
+
+    /// The other one decides. That is on the disk first: from here on the record is a copy of that one's.
+    private func standBy(granted: CoordinatorView? = nil) {
+        do { try store.follow(otherEndpoint, granted: granted) } catch { return say("\(error): tried again", .error) }
+        ending = .follows(otherEndpoint)
     }
 
     private func lead(in view: CoordinatorView) {
@@ -393,6 +404,16 @@ final class Understudy {
         case .follower(let follower):
             if let (agreed, needed) = follower.progress {
                 return "it takes over from \(otherEndpoint) when \(needed) shard servers have agreed (\(agreed) have)"
+            }
+            if let failure {
+                return "it stands by for \(otherEndpoint) and cannot keep what that one decides: \(failure)"
+            }
+            let silence = follower.silence(at: now)
+            if silence > follower.patience {
+                return "\(otherEndpoint), which it stands by for, is silent for \(Int(silence / .seconds(1))) s: "
+                    + (follower.isInView
+                        ? "`coordinator promote` has this one take over"
+                        : "this one lacks decisions of it, and cannot take over")
             }
             return follower.isInView
                 ? "it stands by for \(otherEndpoint) and has every decision"
