@@ -49,6 +49,33 @@ struct FeatureTraining: ParsableArguments {
             + (bf16 ? ", storage: bf16, momentum_storage: int8" : "")
     }
 
+    /// Starts a training without an end on two shards and a worker, and removes its files afterwards.
+    ///
+    /// - Parameters:
+    ///   - name: of the directory for its files.
+    ///   - replaySeconds: `--replay-seconds` of the shards; nil: their default.
+    ///   - settings: keys of the configuration to override.
+    func withTwoShards(
+        _ name: String, replaySeconds: Double?, settings: [String] = [], _ body: (LocalCluster) throws -> Void
+    ) throws {
+        let directory = Experiments.directory(name)
+        let cluster = try LocalCluster(directory: directory)
+        defer {
+            cluster.stop()
+            try? FileManager.default.removeItem(at: directory)
+        }
+        cluster.shardArguments = replaySeconds.map { ["--replay-seconds", "\($0)"] } ?? []
+        try cluster.start(
+            configuration: configuration(steps: 1_000_000, in: directory), settings: settings,
+            world: .init(shards: 2, workers: 1))
+        try body(cluster)
+    }
+
+    /// Median seconds of the last steps.
+    static func stepSeconds(of cluster: LocalCluster) throws -> Double {
+        Experiments.median(try RecordedStep.all(in: cluster.directory).suffix(10).map(\.seconds))
+    }
+
     /// Trains a cluster of real processes.
     ///
     /// - Parameters:

@@ -84,18 +84,26 @@ final class Adopter {
 
     private func receive(_ message: WireMessage, _ peer: PeerID, _ request: UInt64) {
         switch message {
-        case .hello(let hello) where hello.protocolVersion != wireProtocolVersion:
-            let text =
-                "this coordinator speaks protocol version \(wireProtocolVersion), the peer \(hello.protocolVersion)"
-            server.refuse(peer, request: request, Refusal(.protocolVersion, text))
-        case .hello(let hello) where hello.role == .operator:
-            server.welcome(peer, request: request, Welcome(clusterID: hello.clusterID, member: MemberID(.operator, 0)))
-        case .hello(let hello) where hello.role == .shard: hear(hello)
+        case .hello(let hello):
+            if let refusal = hello.versionRefusal {
+                server.refuse(peer, request: request, refusal)
+            } else {
+                receive(hello, peer, request)
+            }
         case .operatorRequest:
-            let error = OperatorError(error: "the state is being made again from what the shards have: \(reason)")
-            let json = (try? StatusJSON.encode(error)).map { String(decoding: $0, as: UTF8.self) } ?? ""
-            server.send(.operatorReply(OperatorReply(exitCode: 75, json: json)), to: peer, request: request)
+            let reason = "the state is being made again from what the shards have: \(reason)"
+            server.send(
+                .operatorReply(OperatorReply(refusing: reason, exitCode: 75)), to: peer, request: request)
         default: break
+        }
+    }
+
+    private func receive(_ hello: Hello, _ peer: PeerID, _ request: UInt64) {
+        switch hello.role {
+        case .operator:
+            server.welcome(peer, request: request, Welcome(clusterID: hello.clusterID, member: MemberID(.operator, 0)))
+        case .shard: hear(hello)
+        case .worker: break
         }
     }
 

@@ -105,15 +105,10 @@ extension CoordinatorService {
         return answer?() ?? json(status)
     }
 
-    private func json(_ value: some Encodable) -> OperatorReply {
-        guard let data = try? StatusJSON.encode(value) else {
-            return OperatorReply(exitCode: 70, json: #"{"error":"the answer cannot be encoded"}"#)
-        }
-        return OperatorReply(exitCode: 0, json: String(decoding: data, as: UTF8.self))
-    }
+    private func json(_ value: some Encodable) -> OperatorReply { OperatorReply(value) }
 
     private func refusal(_ message: String, exitCode: Int = 65) -> OperatorReply {
-        OperatorReply(exitCode: exitCode, json: json(OperatorError(error: message)).json)
+        OperatorReply(refusing: message, exitCode: exitCode)
     }
 
     private func shard(_ name: String) -> MemberID? {

@@ -178,7 +178,11 @@ final class CoordinatorService: @unchecked Sendable {
         case .server(.received(let peer, let request, let message)):
             inHand = (peer, request)
             defer { inHand = nil }
-            if blocked == nil {
+            if case .operatorRequest(let command) = message,
+                command.command == OperatorCommandName.replicate.rawValue
+            {
+                hear(command, from: peer, request)
+            } else if blocked == nil {
                 receive(message, from: peer, request)
             } else {
                 receiveWhileBlocked(message, peer, request)
@@ -210,7 +214,6 @@ final class CoordinatorService: @unchecked Sendable {
         files.close()
         tensorBoard?.close()
         if isOver { endMetrics() }
-        store.close()
     }
 
     var now: Duration { ContinuousClock.now - origin }
@@ -283,8 +286,6 @@ final class CoordinatorService: @unchecked Sendable {
         case .resultsDone(let done): take(done, peer)
         case .readClasses:
             deliver(.classes(classList), to: peer, request: request)
-        case .operatorRequest(let command) where command.command == OperatorCommandName.replicate.rawValue:
-            hear(command, from: peer, request)
         case .operatorRequest(let command):
             let answer = answer(command)
             guard replication.mustWait, command.changes else { return reply(answer, to: peer, request) }
@@ -301,8 +302,6 @@ final class CoordinatorService: @unchecked Sendable {
     private func receiveWhileBlocked(_ message: WireMessage, _ peer: PeerID, _ request: UInt64) {
         switch message {
         case .hello(let hello) where hello.role == .operator: greet(hello, peer, request)
-        case .operatorRequest(let command) where command.command == OperatorCommandName.replicate.rawValue:
-            hear(command, from: peer, request)
         case .operatorRequest(let command): reply(answerWhileBlocked(command), to: peer, request)
         default: break
         }

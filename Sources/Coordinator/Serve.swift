@@ -175,8 +175,10 @@ struct Serve: ParsableCommand {
             }
             let error = LastError(stateDirectory: state)
             lastError = error
+            let store = try CoordinatorDatabase(directory: state)
+            defer { store.close() }
             try ServeRoles(
-                options: self, security: security, configuration: configuration, state: state, log: log,
+                options: self, security: security, configuration: configuration, store: store, log: log,
                 hasBegun: { error.remove() }
             ).run()
         } catch {

@@ -25,7 +25,7 @@ struct StoredRun {
     /// What is to be said of a run whose state was made again from what the shards have; nil for any other.
     var adopted: String?
 
-    /// Opens the run in `directory`, or begins one there.
+    /// Reads the run in `store`, or begins one there.
     ///
     /// - Parameters:
     ///   - resume: the directory of a checkpoint that a new run begins with.
@@ -34,10 +34,10 @@ struct StoredRun {
     /// - Throws: `StoredRunError` with a line for each key that differs from the stored run's; `CoordinatorStoreError` if the
     ///   database cannot be used; what reading the checkpoint throws.
     init(
-        directory: String, setup: RunSetup, resume: String?, accepted: [String],
+        store: CoordinatorDatabase, setup: RunSetup, resume: String?, accepted: [String],
         adopt: ((RunSetup) throws -> Adopter.Found)? = nil
     ) throws {
-        store = try CoordinatorDatabase(directory: directory)
+        self.store = store
         if let adopt, try store.load() == nil {
             let found = try adopt(setup)
             let stored = try RunConfiguration(stored: found.cluster.configuration)

@@ -95,8 +95,7 @@ final class ShardService: MemberService, @unchecked Sendable {
         hello = .thisProcess(
             role: .shard, name: options.name, threads: options.threads,
             kernels: "\(MatrixKernels.description), \(KernelChoice.head) \(MatrixKernels.ofHead)")
-        let name = try advertise ?? (server.isEverywhere ? AdvertisedAddress(ProcessInfo.processInfo.hostName) : nil)
-        hello.endpoint = if let name { server.advertised(as: name) } else { server.endpoint }
+        hello.endpoint = try server.endpoint(advertisedAs: advertise, host: ProcessInfo.processInfo.hostName)
         hello.configurationHash = store?.identity?.configurationHash ?? hello.configurationHash
         hello.introduce(session.introduction)
         hello.record = record.news() ?? ""

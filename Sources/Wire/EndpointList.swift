@@ -13,8 +13,7 @@ struct EndpointList {
     /// - Throws: `WireError` that says what to write instead.
     init(checked text: String) throws(WireError) {
         var endpoints: [Entry] = []
-        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-            let part = String(part)
+        for part in Endpoint.each(of: text) {
             endpoints.append(Entry(address: try Endpoint(checked: part, to: .connect), text: part))
         }
         self.endpoints = endpoints

@@ -1,4 +1,5 @@
 import Cluster
+import NetworkAddress
 
 /// A connection for commands: every call waits for its answer, with a deadline.
 public final class OperatorClient: Sendable {
@@ -17,7 +18,7 @@ public final class OperatorClient: Sendable {
         var options = options
         options.helloInterval = min(options.helloInterval, .milliseconds(500))
         // Each of several has its turn, twice.
-        let count = endpoints.split(separator: ",").count
+        let count = Endpoint.each(of: endpoints).count
         options.serverPatience = min(options.serverPatience, deadline / (2 * count))
         connection = try ClientConnection(
             connect: endpoints, hello: hello ?? Hello(role: .operator, incarnation: 0), options: options,

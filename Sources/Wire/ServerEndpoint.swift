@@ -75,6 +75,15 @@ public final class ServerEndpoint: Sendable {
     /// The endpoint under another host name or address, and perhaps another port, for peers on other machines.
     public func advertised(as name: AdvertisedAddress) -> String { "\(name.endpoint(of: address))" }
 
+    /// The endpoint for peers on other machines: under the name if there is one, under `host` if it listens at every address of this machine,
+    /// and as it is bound otherwise.
+    ///
+    /// - Throws: `AddressError` if `host` is needed and is none.
+    public func endpoint(advertisedAs name: AdvertisedAddress?, host: String) throws(AddressError) -> String {
+        if let name { return advertised(as: name) }
+        return isEverywhere ? advertised(as: try AdvertisedAddress(host)) : endpoint
+    }
+
     /// Accepts a peer: from now on its messages are delivered.
     @discardableResult
     public func welcome(_ peer: PeerID, request: UInt64, _ welcome: Welcome) -> SendResult {

@@ -115,6 +115,7 @@ final class ToyCoordinator {
         let now = Duration.milliseconds(simulation.now)
         switch (mode, message) {
         case (.leader(var leading)?, .poll(let number, let question, _)):
+            if leading.objection(to: question) != nil { return [] }
             let answer = answer(question, &leading, now, simulation)
             if case .leader? = mode { mode = .leader(leading) }
             return answer.map { [.answer(number, $0)] } ?? []
@@ -189,7 +190,6 @@ final class ToyCoordinator {
             simulation.count("handed over")
             handOver(view, simulation)
             return .handedOver(view)
-        case .refuse: return nil
         }
     }
 

@@ -80,10 +80,8 @@ extension CoordinatorService {
             return
         }
         // It leaves the standby's question alone.
-        if let standby = replication.view.standby, standby.id != asked.question.standby.id {
-            let text =
-                "\(standby.endpoint) stands by already: end that one for good, and ask again when this coordinator goes on alone"
-            server.refuse(peer, request: request, Refusal(.busy, text))
+        if let objection = replication.objection(to: asked.question) {
+            server.refuse(peer, request: request, Refusal(.busy, objection))
             return
         }
         // One that was asked before is answered: a peer has one question at a time.
@@ -119,10 +117,6 @@ extension CoordinatorService {
         case .handOver(let view):
             self.poll = nil
             return handOver(view, to: poll)
-        case .refuse(let reason):
-            self.poll = nil
-            server.refuse(poll.peer, request: poll.request, Refusal(.busy, reason))
-            return
         }
         self.poll = nil
         deliver(reply, to: poll.peer, poll.request)

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Cluster
-import Foundation
+import NetworkAddress
 import Wire
 
 /// `coordinator promote`.
@@ -26,7 +26,7 @@ struct Promote: OperatorCommand {
     func run() throws {
         let security = try connection.security().coordinator
         var refusals: [String] = []
-        for endpoint in connection.coordinator.split(separator: ",").map(String.init) {
+        for endpoint in Endpoint.each(of: connection.coordinator) {
             var hello = Hello(role: .operator, incarnation: 0)
             hello.name = Hello.promoterName
             do {

@@ -18,8 +18,8 @@ struct ServeRoles {
     let security: ClusterSecurity
     /// Nil of a standby: it has the other one's.
     let configuration: RunConfiguration?
-    /// The directory of its database.
-    let state: String
+    /// What this coordinator has decided, or has from the other one. Whoever makes this closes it.
+    let store: CoordinatorDatabase
     let log: Logger
     /// To be called when it works.
     let hasBegun: () -> Void
@@ -73,8 +73,6 @@ struct ServeRoles {
 
     /// The coordinator that this one stands by for when the process begins.
     private func firstFollowed() throws -> String? {
-        let store = try CoordinatorDatabase(directory: state)
-        defer { store.close() }
         let pair = try store.pair()
         if let known = pair.follows { return known }
         guard let wanted = options.standsByFor else { return nil }
@@ -91,9 +89,7 @@ struct ServeRoles {
 
     /// Stands by. Returns false when the process is to end.
     private func standBy(for endpoint: String, _ end: Switch, _ followed: inout String?) throws -> Bool {
-        let store = try CoordinatorDatabase(directory: state)
-        defer { store.close() }
-        switch try understudy(store, endpoint, isStandby: true, end) {
+        switch try understudy(endpoint, isStandby: true, end) {
         case .stopped: return false
         case .leads: followed = nil
         case .follows(let other): followed = other
@@ -101,9 +97,7 @@ struct ServeRoles {
         return true
     }
 
-    private func understudy(
-        _ store: CoordinatorDatabase, _ other: String, isStandby: Bool, _ end: Switch
-    ) throws -> Understudy.Ending {
+    private func understudy(_ other: String, isStandby: Bool, _ end: Switch) throws -> Understudy.Ending {
         let advertised = options.advertise ?? EnvironmentDefaults.text("PARTIALFC_ADVERTISE")
         let understudy = try Understudy(
             store: store, other: other, isStandby: isStandby, isAutomatic: options.isAutomatic, bind: options.bind,
@@ -123,18 +117,14 @@ struct ServeRoles {
         var run = try open(adopt: adopt, end)
         if let standby = run.record.view.standby {
             // What is here was decided by the other one.
-            guard standby.id != (try run.store.pair().identity) else {
+            guard standby.id != (try store.pair().identity) else {
                 throw StoredRunError(
-                    "\(state) is of a standby: start it with --standby and the endpoint of the coordinator")
+                    "\(store.path) is of a standby: start it with --standby and the endpoint of the coordinator")
             }
-            switch try understudy(run.store, standby.endpoint, isStandby: false, end) {
+            switch try understudy(standby.endpoint, isStandby: false, end) {
             case .stopped: return .stopped
-            case .follows(let endpoint):
-                run.store.close()
-                return .follows(endpoint)
-            case .leads:
-                run.store.close()
-                run = try open(adopt: false, end)
+            case .follows(let endpoint): return .follows(endpoint)
+            case .leads: run = try open(adopt: false, end)
             }
         }
         return try serve(run, isTakenOver: isTakenOver, end)
@@ -146,15 +136,13 @@ struct ServeRoles {
         if let known = self.configuration {
             configuration = known
         } else {
-            let store = try CoordinatorDatabase(directory: state)
-            defer { store.close() }
             guard let stored = try store.load() else {
                 throw StoredRunError("\(store.path) has nothing of a run: it cannot be taken over")
             }
             configuration = try RunConfiguration(stored: stored.cluster.configuration)
         }
         return try StoredRun(
-            directory: state, setup: RunSetup(configuration), resume: options.resume, accepted: options.accept,
+            store: store, setup: RunSetup(configuration), resume: options.resume, accepted: options.accept,
             adopt: adopt ? { try adoption($0, end) } : nil)
     }
 

@@ -38,18 +38,19 @@ final class Understudy {
 
     /// Whether its loop turns, and whether it could take over.
     let health = ProcessHealth()
-    private let log: Logger
-    private let store: CoordinatorDatabase
+    let log: Logger
+    let store: CoordinatorDatabase
     private let mailbox = Mailbox<Event>()
-    private let server: ServerEndpoint
+    let server: ServerEndpoint
     private let other: ClientConnection
-    private let otherEndpoint: String
+    let otherEndpoint: String
     private let ownEndpoint: String
-    private var part: Part
+    var part: Part
     private let identity: UInt64
-    private let granted: CoordinatorView?
-    private var cluster: CoordinatorDatabase.Cluster?
-    private var record: CoordinatorRecord
+    /// The view in which the other one was given the lead, until it has it.
+    private var granted: CoordinatorView?
+    var cluster: CoordinatorDatabase.Cluster?
+    var record: CoordinatorRecord
     private let origin = ContinuousClock.now
     /// The question to the other coordinator that an answer is waited for.
     private var asked: (request: UInt64, number: Int, at: ContinuousClock.Instant)?
@@ -57,7 +58,7 @@ final class Understudy {
     private var failedAt: ContinuousClock.Instant?
     private var failure: String?
     private var said = ""
-    private var ending: Ending?
+    var ending: Ending?
 
     /// How long an answer is waited for.
     private static let patience = Duration.seconds(1)
@@ -95,8 +96,7 @@ final class Understudy {
                     record.view, identity: pair.identity, session: process, patience: patience, at: .zero))
         server = try ServerEndpoint(bind: bind, security: security.server, events: mailbox.sink { .server($0) })
         if let warning = server.warning { log.warning("\(warning)") }
-        let name = try advertise ?? (server.isEverywhere ? AdvertisedAddress(ProcessInfo.processInfo.hostName) : nil)
-        ownEndpoint = name.map(server.advertised) ?? server.endpoint
+        ownEndpoint = try server.endpoint(advertisedAs: advertise, host: ProcessInfo.processInfo.hostName)
         guard ![server.endpoint, ownEndpoint, "\(server.address.fromThisMachine)"].contains(other) else {
             throw StoredRunError("\(other) is this coordinator's own endpoint: name the other one's")
         }
@@ -113,7 +113,7 @@ final class Understudy {
     /// Makes `run` return. From any thread.
     func stop(_ reason: String) { mailbox.post(.stop(reason)) }
 
-    private var now: Duration { ContinuousClock.now - origin }
+    var now: Duration { ContinuousClock.now - origin }
 
     /// Runs until it is clear who decides.
     func run() -> Ending {
@@ -230,7 +230,7 @@ final class Understudy {
                 )
             }
             try store.become(copy.cluster, deciding: copy.record.decisions)
-            (cluster, record) = (copy.cluster, copy.record)
+            (cluster, record, granted) = (copy.cluster, copy.record, nil)
             follower.patience = .seconds(try Self.lease(cluster))
             follower.wrote(upTo: reply.upTo, session: reply.session, view: record.view, at: now)
             other.update(.coordinator(copy.cluster.id))
@@ -311,95 +311,10 @@ final class Understudy {
         ending = .leads
     }
 
-    // MARK: Members and operators
-
-    private func receive(_ message: WireMessage, _ peer: PeerID, _ request: UInt64) {
-        switch message {
-        case .hello(let hello) where hello.protocolVersion != wireProtocolVersion:
-            let text =
-                "this coordinator speaks protocol version \(wireProtocolVersion), the peer \(hello.protocolVersion)"
-            server.refuse(peer, request: request, Refusal(.protocolVersion, text))
-        case .hello(let hello) where hello.isForStandbys:
-            server.welcome(
-                peer, request: request,
-                Welcome(clusterID: cluster?.id ?? hello.clusterID, member: MemberID(.operator, 0)))
-        case .hello(let hello):
-            server.send(
-                .standingBy(StandingBy(message: situation, question: question(for: hello))), to: peer,
-                request: request)
-        case .operatorRequest(let command): answer(command, peer, request)
-        default: break
-        }
-    }
-
-    /// Hears the vote of a shard; returns what it is asked.
-    private func question(for hello: Hello) -> BallotQuestion? {
-        guard hello.role == .shard else { return nil }
-        let number = record.voter(hello, of: cluster?.id ?? "")
-        switch part {
-        case .follower(var follower):
-            if let number, let vote = hello.vote { follower.hear(vote, from: number) }
-            part = .follower(follower)
-            return follower.question
-        case .contender(var replication):
-            if let number, let vote = hello.vote { replication.hear(vote, from: number) }
-            part = .contender(replication)
-            return replication.question
-        }
-    }
-
-    private func answer(_ command: OperatorRequest, _ peer: PeerID, _ request: UInt64) {
-        switch OperatorCommandName(rawValue: command.command) {
-        case .view: reply(ViewReply(view: record.view.number, leads: false), peer, request)
-        case .replicate: hearOther(command, peer, request)
-        case .promote: promote(isForced: command.arguments["force"] == "true", peer, request)
-        default: refuse(situation, exitCode: 75, peer, request)
-        }
-    }
-
-    /// The other coordinator asks this one: it stands by too, or goes on standing by.
-    private func hearOther(_ command: OperatorRequest, _ peer: PeerID, _ request: UInt64) {
-        guard let asked = ReplicationQuestion(command.arguments) else { return }
-        switch part {
-        case .follower(var follower):
-            if let granted = asked.granted { follower.handedOver(granted) }
-            part = .follower(follower)
-        case .contender:
-            guard asked.question.standby.id == record.view.standby?.id else { break }
-            log.info("\(asked.question.standby.endpoint) stands by: it has not taken over")
-            ending = .leads
-        }
-    }
-
-    private func promote(isForced: Bool, _ peer: PeerID, _ request: UInt64) {
-        guard case .follower(var follower) = part else {
-            return refuse(
-                "this coordinator is no standby: it asks whether its own has taken over", exitCode: 65, peer, request)
-        }
-        if let reason = isForced ? follower.force() : follower.order(at: now) {
-            return refuse(reason, exitCode: 65, peer, request)
-        }
-        part = .follower(follower)
-        log.warning("an operator orders this standby to take over\(isForced ? ", whoever else decides" : "")")
-        reply(PromotionReply(situation: situation), peer, request)
-    }
-
-    private func reply(_ answer: some Encodable, _ peer: PeerID, _ request: UInt64) {
-        guard let json = try? StatusJSON.encode(answer) else { return }
-        server.send(
-            .operatorReply(OperatorReply(exitCode: 0, json: String(decoding: json, as: UTF8.self))), to: peer,
-            request: request)
-    }
-
-    private func refuse(_ reason: String, exitCode: Int, _ peer: PeerID, _ request: UInt64) {
-        let json = (try? StatusJSON.encode(OperatorError(error: reason))).map { String(decoding: $0, as: UTF8.self) }
-        server.send(.operatorReply(OperatorReply(exitCode: exitCode, json: json ?? "")), to: peer, request: request)
-    }
-
     private var isInView: Bool { if case .follower(let follower) = part { follower.isInView } else { false } }
 
     /// What it does, for people.
-    private var situation: String {
+    var situation: String {
         switch part {
         case .follower(let follower):
             if let (agreed, needed) = follower.progress {
@@ -424,6 +339,3 @@ final class Understudy {
         }
     }
 }
-
-/// The answer to `promote`.
-struct PromotionReply: Codable { var situation: String }

@@ -9,13 +9,16 @@ extension Endpoint {
         } catch { throw AddressError("\(option) \(error.text)", error.problem) }
     }
 
+    /// The endpoints, as they are written, of a text that names one or several with commas between them.
+    public static func each(of list: String) -> [String] {
+        list.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    }
+
     /// Checks the text of an option that names one endpoint, or several with commas between them.
     ///
     /// - Throws: `AddressError` that names the option and says what to write instead.
     public static func check(_ option: String, eachOf text: String, to use: Use) throws(AddressError) {
-        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-            try check(option, String(part), to: use)
-        }
+        for endpoint in each(of: text) { try check(option, endpoint, to: use) }
     }
 
     /// What is wrong with the text of an option, nil if nothing is.

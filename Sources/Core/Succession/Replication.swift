@@ -34,7 +34,6 @@ public struct Replication<Decisions: Sendable, Held: Sendable>: Sendable {
         case nothing
         /// It has everything and is to lead: the shell is to decide this view, answer, and end.
         case handOver(CoordinatorView)
-        case refuse(String)
     }
 
     /// How the coordinator stands.
@@ -146,23 +145,25 @@ public struct Replication<Decisions: Sendable, Held: Sendable>: Sendable {
     /// How long the standby has been silent; nil if there is none.
     public func silence(at now: Duration) -> Duration? { view.standby == nil ? nil : now - lastHeard }
 
-    /// The standby asks for what is new. Afterwards more may be released.
+    /// Why a coordinator cannot stand by: another one does. Nil if it can. Its questions are not to be answered otherwise.
+    public func objection(to question: Question) -> String? {
+        guard let standby = view.standby, standby.id != question.standby.id else { return nil }
+        return
+            "\(standby.endpoint) stands by already: end that one for good, and ask again when this coordinator goes on alone"
+    }
+
+    /// The standby asks for what is new (`objection`). Afterwards more may be released.
     ///
     /// - Parameter shards: numbers of those with a directory: they vote if the standby joins now.
     public mutating func answer(_ question: Question, shards: Set<Int>, at now: Duration) -> Answer {
         if proposer != nil { return .nothing }
-        guard let standby = view.standby else {
+        guard view.standby != nil else {
             (lastHeard, joinedAt) = (now, now)
             return .attach(CoordinatorView(number: view.number + 1, standby: question.standby, voters: [shards]))
         }
         // One that answers and does not get on, because its disk is full for instance, is as good as none.
         let isGettingEverything = question.session != session && now - joinedAt < patience * 4
         let isUseful = !mustWait || isGettingEverything || question.session == session && question.have > acknowledged
-        guard standby.id == question.standby.id else {
-            return .refuse(
-                "\(standby.endpoint) stands by already; end that one for good, and ask again when this coordinator goes on alone"
-            )
-        }
         if isUseful { lastHeard = now }
         guard question.session == session, question.have >= acknowledged, question.have <= last else {
             return .everything(upTo: last)
