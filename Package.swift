@@ -168,7 +168,7 @@ let package = Package(
 
         // Sources/Run
         .target(
-            name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")],
+            name: "Configuration", dependencies: ["Cluster", .product(name: "Yams", package: "Yams")],
             path: "Sources/Run/Configuration", swiftSettings: settings),
         .target(
             name: "Setup",
@@ -272,7 +272,8 @@ let package = Package(
         .testTarget(
             name: "CoordinatorTests",
             dependencies: [
-                "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors", "TestSupport",
+                "Cluster", "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors",
+                "TestSupport",
             ],
             swiftSettings: testSettings),
         .testTarget(

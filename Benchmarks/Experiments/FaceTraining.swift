@@ -44,9 +44,12 @@ struct FaceTraining: ParsableArguments {
     }
 
     /// Trains to the end with nobody doing any harm, and says how fast that was.
-    func undisturbed(_ world: TrainingRun.World, seconds: Double) throws -> TrainingRun {
+    func undisturbed(
+        _ world: TrainingRun.World, settings: [String] = [], seconds: Double
+    ) throws -> TrainingRun {
         let run = try TrainingRun.run(
-            configuration: configuration(), world: world, in: Experiments.directory("undisturbed"), seconds: seconds)
+            configuration: configuration(), settings: settings, world: world, in: Experiments.directory("undisturbed"),
+            seconds: seconds)
         Experiments.say("undisturbed: \(run.losses.count) steps, \(Units.fixed(run.stepsPerSecond, 1)) steps/s")
         return run
     }

@@ -7,17 +7,17 @@ import Setup
 
 extension CheckpointManifest {
     /// The manifest of a run's checkpoint after `step`, with the class operations that were applied by then and the changes of the
-    /// learning rate that belong to a step.
+    /// learning rate and of the head's values that belong to a step.
     ///
     /// - Throws: `CenterStoreError` if the operations do not fit the run.
     init(
-        step: Int, operations: [ClassOperation], rates: [LearningRateChange] = [], setup: RunSetup, files: [File],
-        past: UInt64? = nil, jobFiles: [JobFile]? = nil
+        step: Int, operations: [ClassOperation], rates: [LearningRateChange] = [], head: [HeadChange] = [],
+        setup: RunSetup, files: [File], past: UInt64? = nil, jobFiles: [JobFile]? = nil
     ) throws {
         let registry = try setup.classes(after: operations)
         self.init(
             step: step, classVersion: registry.version, operations: registry.operationsJSON,
-            rates: rates.filter { $0.fromStep != nil },
+            rates: rates.filter { $0.fromStep != nil }, head: head.filter { $0.fromStep != nil },
             configuration: setup.configuration.canonicalText, fingerprint: setup.configuration.fingerprint,
             sliceCount: setup.head.sliceCount, denseSliceCount: setup.configuration.denseSliceCount,
             classCount: setup.head.classCount, embeddingSize: setup.head.embeddingSize,

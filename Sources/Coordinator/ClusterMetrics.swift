@@ -82,6 +82,12 @@ enum ClusterMetrics {
             "partialfc_learning_rate_changes", .gauge, "Changes of the learning rate by operators.",
             Double(status.learningRateChanges.count))
         text.add(
+            "partialfc_head", .gauge, "Values of the head in the step in progress or to come.",
+            (status.head?.values ?? []).map { Sample($0.value, ("value", $0.name)) })
+        text.add(
+            "partialfc_head_changes", .gauge, "Changes of the head's values by operators.",
+            Double(status.headChanges?.count ?? 0))
+        text.add(
             "partialfc_gradient_norm", .gauge, "Norm of the backbone's gradient before clipping.", status.gradientNorm)
         text.add(
             "partialfc_samples_per_second", .gauge, "Over the last committed steps.", status.samplesPerSecond)

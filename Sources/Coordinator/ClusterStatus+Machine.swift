@@ -84,6 +84,9 @@ extension ClusterStatus {
         checkpoints = machine.checkpoints.map(Checkpoint.init)
         nextLearningRate = machine.learningRate
         learningRateChanges = machine.rates.map { LearningRate(fromStep: $0.fromStep, rule: "\($0.rule)") }
+        head = Head(machine.head)
+        headVaries = !setup.headSchedule.isConstant || !machine.headChanges.isEmpty
+        headChanges = machine.headChanges.map { HeadChange(fromStep: $0.fromStep, order: "\($0.order)") }
         resultsProblem = machine.resultsProblem
         missedEvaluations = machine.missedEvaluations
         skippedSteps = machine.skippedSteps
@@ -121,6 +124,14 @@ extension ClusterStatus {
         isStale = stepAge > 2 + 3 / stepsPerSecond
         samplesPerSecond = stepsPerSecond * Double(batchSize)
         if totalSteps > 0 { secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond }
+    }
+}
+
+extension ClusterStatus.Head {
+    init(_ values: HeadValues) {
+        self.init(
+            sampleRate: values.sampleRate, m1: Float(values.m1), m2: Float(values.m2), m3: Float(values.m3),
+            scale: Float(values.scale), interclassFilter: Float(values.interclassFilter))
     }
 }
 

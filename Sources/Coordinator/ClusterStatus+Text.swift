@@ -47,6 +47,11 @@ extension ClusterStatus {
             let from = change.fromStep.map { "from step \($0) on" } ?? "from the next step on that begins"
             lines.append("rate set  \(change.rule) \(from)")
         }
+        if let head { lines.append("head      \(head.summary)") }
+        if let change = headChanges?.last {
+            let from = change.fromStep.map { "from step \($0) on" } ?? "from the next step on that begins"
+            lines.append("head set  \(change.order) \(from)")
+        }
         if let samplesPerSecond, let secondsLeft {
             let stale = isStale ? " (as of \(Units.duration(stepAge)) ago)" : ""
             lines.append(

@@ -8,13 +8,14 @@ extension CoordinatorConfiguration {
     /// What the state machine must know of a run that begins with the checkpoint `origin`, if there is one.
     init(_ setup: RunSetup, origin: CoordinatorRecord.CheckpointRecord?) {
         let configuration = setup.configuration
-        let schedule = setup.schedule
+        let (schedule, head) = (setup.schedule, setup.headSchedule)
         self.init(
             batchSize: configuration.batch.size, microBatchCount: configuration.microBatchCount,
             sliceCount: configuration.head.slices, denseSliceCount: configuration.denseSliceCount,
             expectedShards: configuration.cluster.shards, minimumWorkers: configuration.cluster.workers,
             totalSteps: configuration.totalSteps, exchange: setup.exchange,
-            lease: .seconds(configuration.cluster.leaseSeconds), learningRate: { Float(schedule.rate(at: $0)) })
+            lease: .seconds(configuration.cluster.leaseSeconds), learningRate: { Float(schedule.rate(at: $0)) },
+            head: { head.values(at: $0) })
         // Shards open it from their own working directories.
         checkpointDirectory = URL(fileURLWithPath: configuration.checkpointDirectory).standardizedFileURL.path
         checkpointEverySteps = configuration.checkpoint.everySteps

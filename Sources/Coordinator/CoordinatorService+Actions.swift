@@ -17,9 +17,10 @@ extension CoordinatorService {
         // The metrics first: a coordinator that dies before the commit is written drops the line again. One that has not heard of its standby
         // for long may have been taken over from, by one that writes to the same file.
         for case .committed(let report) in actions where !hasLostStandby {
-            write { noteGap(try metrics.append(report)) }
+            let headVaries = headVaries
+            write { noteGap(try metrics.append(report, headVaries: headVaries)) }
             monitor?.note(report)
-            tensorBoard?.append(StepFigures(report))
+            tensorBoard?.append(StepFigures(report), head: headVaries ? ClusterStatus.Head(report.head) : nil)
         }
         followCheckpoints(actions)
         carryOut(actions[...], answering: inHand)

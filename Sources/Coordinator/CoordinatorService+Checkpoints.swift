@@ -15,7 +15,7 @@ extension CoordinatorService {
         beingWritten[number] = checkpoint.partialDirectory
         let setup = setup
         let operations = machine.operations.prefix(checkpoint.classVersion).map(\.operation)
-        let rates = machine.rates
+        let (rates, head) = (machine.rates, machine.headChanges)
         let mailbox = mailbox
         files.submit {
             var problem: String?
@@ -26,7 +26,7 @@ extension CoordinatorService {
                 try CheckpointReader.checkFiles(jobFiles ?? [], in: checkpoint.partialDirectory)
                 // Every slice must be there, or it is refused.
                 try CheckpointManifest(
-                    step: checkpoint.step, operations: operations, rates: rates, setup: setup,
+                    step: checkpoint.step, operations: operations, rates: rates, head: head, setup: setup,
                     files: written, past: checkpoint.past, jobFiles: jobFiles
                 ).write(to: checkpoint.partialDirectory)
                 try CheckpointReader.publish(checkpoint.partialDirectory, as: checkpoint.directory)

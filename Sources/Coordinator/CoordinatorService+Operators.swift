@@ -22,12 +22,14 @@ extension CoordinatorService {
         case .resume: return order(.resume)
         case .stop: return order(.stop)
         case .set:
-            guard let text = arguments["lr"] else {
-                return refusal("what is to be set? lr is all that can be", exitCode: 64)
-            }
-            do { return order(.learningRate(try LearningRateRule(text))) } catch {
-                return refusal("\(error)", exitCode: 64)
-            }
+            do {
+                let assignments = try Assignments(arguments)
+                if let rate = assignments.rate {
+                    let reply = order(.learningRate(rate))
+                    if reply.exitCode != 0 || assignments.head == nil { return reply }
+                }
+                return assignments.head.map { order(.head($0)) } ?? json(status)
+            } catch { return refusal("\(error)", exitCode: 64) }
         case .checkpoint:
             checkpointProblem = ""
             return order(.checkpoint)

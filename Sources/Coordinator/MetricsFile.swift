@@ -75,13 +75,14 @@ package struct MetricsFile {
 
     /// Appends a committed step, over what an earlier try at it has left.
     ///
+    /// - Parameter headVaries: whether the values of the head are written.
     /// - Returns: the steps before it whose lines a power cut has taken.
     @discardableResult
-    package mutating func append(_ report: StepReport) throws -> Range<Int> {
+    package mutating func append(_ report: StepReport, headVaries: Bool = false) throws -> Range<Int> {
         let cut = Result { try self.cut(after: report.step - 1) }
         let gap = Result { try self.fill(upTo: report.step - 1) }
         lastStep = report.step
-        try append(line: StepLine(report))
+        try append(line: StepLine(report, headVaries: headVaries))
         try cut.get()
         return try gap.get()
     }

@@ -6,14 +6,20 @@ import OperatorStatus
 struct SetValue: OperatorCommand {
     static let configuration = CommandConfiguration(
         commandName: "set",
-        abstract: "Change the learning rate of the steps to come.",
+        abstract: "Change the learning rate, or values of the head, of the steps to come.",
         discussion: """
             lr=0.01 is the rate itself, lr=*0.1 a factor of what the schedule has (not of what was set before), lr=schedule takes \
-            changes back. It holds from the next step on that has not begun, and belongs to that step: whatever is done again, after a \
-            crash or from a checkpoint, is done with the same rates. A change after going back to a checkpoint replaces those that \
-            came later. Pause first to say exactly which step is the first.
+            changes back. Of the head sample_rate, m1, m2, m3, scale and interclass_filter can be set, each to a number, or to schedule \
+            for what the configuration has; those that are not named stay as they are. Everything that one command names holds from the \
+            same step on: the next one that has not begun. It belongs to that step: whatever is done again, after a crash or from a \
+            checkpoint, is done with the same values. A change after going back to a checkpoint replaces those that came later. Pause \
+            first to say exactly which step is the first.
             """)
-    @Argument(help: ArgumentHelp("What, and what it is to be.", valueName: "lr=value")) var assignment: Assignment
+    @Argument(
+        help: ArgumentHelp(
+            "What, and what it is to be: lr, sample_rate, m1, m2, m3, scale, interclass_filter.",
+            valueName: "name=value"))
+    var assignments: [Assignment]
     @OptionGroup var connection: Connection
 
     /// The text on both sides of the equals sign.
@@ -27,24 +33,36 @@ struct SetValue: OperatorCommand {
             (key, value) = (String(parts[0]), String(parts[1]))
         }
 
-        static var defaultCompletionKind: CompletionKind { .list(["lr=schedule", "lr=*0.1", "lr=0.01"]) }
+        static var defaultCompletionKind: CompletionKind {
+            .list(["lr=schedule", "lr=*0.1", "lr=0.01"] + HeadValues.Name.allCases.map { "\($0.rawValue)=schedule" })
+        }
     }
 
     func validate() throws {
-        guard assignment.key == "lr" else {
-            throw ValidationError("\(assignment.key) cannot be set; lr is all that can be")
+        if let twice = assignments.first(where: { one in assignments.count { $0.key == one.key } > 1 }) {
+            throw ValidationError("\(twice.key) is named twice")
         }
-        do { _ = try LearningRateRule(assignment.value) } catch { throw ValidationError("\(error)") }
+        do { _ = try Assignments(values) } catch { throw ValidationError("\(error)") }
     }
 
+    private var values: [String: String] { Dictionary(assignments.map { ($0.key, $0.value) }) { $1 } }
+
     func run() throws {
-        let status = try connection.ask("set", [assignment.key: assignment.value], as: ClusterStatus.self)
+        let status = try connection.ask("set", values, as: ClusterStatus.self)
         connection.print(status) {
-            guard let change = status.learningRateChanges.last else { return "nothing is changed" }
-            guard let step = change.fromStep else {
-                return "learning rate \(change.rule) from the next step on that has not begun"
+            let assignments = try? Assignments(values)
+            var lines: [String] = []
+            if assignments?.rate != nil, let change = status.learningRateChanges.last {
+                lines.append("learning rate \(change.rule) \(Self.since(change.fromStep))")
             }
-            return "learning rate \(change.rule) from step \(step) on"
+            if assignments?.head != nil, let change = status.headChanges?.last {
+                lines.append("\(change.order) \(Self.since(change.fromStep))")
+            }
+            return lines.isEmpty ? "nothing is changed" : lines.joined(separator: "\n")
         }
+    }
+
+    private static func since(_ step: Int?) -> String {
+        step.map { "from step \($0) on" } ?? "from the next step on that has not begun"
     }
 }

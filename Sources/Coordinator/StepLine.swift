@@ -1,3 +1,4 @@
+import OperatorStatus
 import StepProtocol
 
 /// The line of a step in `metrics.jsonl`. Of a skipped one the figures are missing.
@@ -8,14 +9,17 @@ struct StepLine: Encodable {
     var lossBits: String?
     var gradientNorm: Double?
     var learningRate: Float
+    /// The values of the head; missing in a run in which they are the same in every step.
+    var head: ClusterStatus.Head?
     var attempts: Int
     var workers: Int
     var seconds: Double
     /// Whether the step changed nothing because a value was not finite; missing if not.
     var skipped: Bool?
 
-    init(_ report: StepReport) {
+    init(_ report: StepReport, headVaries: Bool) {
         step = report.step
+        head = headVaries ? ClusterStatus.Head(report.head) : nil
         learningRate = report.learningRate
         attempts = report.attempts
         workers = report.worldSize

@@ -74,6 +74,7 @@ struct StoredRun {
             decisions.append(.operations(changes, classVersion: changes.count))
         }
         if let origin, !origin.rates.isEmpty { decisions.append(.rates(origin.rates)) }
+        if let origin, !origin.head.isEmpty { decisions.append(.head(origin.head)) }
         // At once: a run that began without its classes would not be the one that is resumed.
         try store.create(cluster, deciding: decisions)
         for decision in decisions { record.apply(decision) }
@@ -106,6 +107,8 @@ struct StoredRun {
         var operations: [ClassOperation]
         /// The operator's changes of the learning rate.
         var rates: [LearningRateChange]
+        /// Those of the head's values.
+        var head: [HeadChange]
     }
 
     /// A checkpoint that fits the configuration.
@@ -148,7 +151,9 @@ struct StoredRun {
             operationsJSON: manifest.operations)
         let record = CoordinatorRecord.CheckpointRecord(
             step: manifest.step, directory: directory, classVersion: registry.version)
-        return Origin(record: record, operations: registry.operations, rates: manifest.rates ?? [])
+        return Origin(
+            record: record, operations: registry.operations, rates: manifest.rates ?? [],
+            head: manifest.head ?? [])
     }
 
     private static func fits<Value: Equatable>(

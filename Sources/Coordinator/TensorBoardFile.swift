@@ -42,7 +42,8 @@ final class TensorBoardFile: @unchecked Sendable {
         write(TensorBoardRecord.start(time: now, step: committed + 1))
     }
 
-    func append(_ step: StepFigures) {
+    /// - Parameter head: the values of the head, in a run in which they change.
+    func append(_ step: StepFigures, head: ClusterStatus.Head? = nil) {
         let now = Date().timeIntervalSince1970
         if step.step <= lastStep { write(TensorBoardRecord.start(time: now, step: step.step)) }
         lastStep = step.step
@@ -54,9 +55,10 @@ final class TensorBoardFile: @unchecked Sendable {
             ("speed/exchange_seconds", step.exchangeSeconds.map { $0 - (step.updateSeconds ?? 0) }),
             ("speed/update_seconds", step.updateSeconds), ("speed/attempts", Double(step.attempts)),
         ]
+        let parts = (head?.values ?? []).map { ("head/\($0.name)", $0.value) }
         write(
             TensorBoardRecord.scalars(
-                time: now, step: step.step, values.compactMap { tag, value in value.map { (tag, $0) } }))
+                time: now, step: step.step, values.compactMap { tag, value in value.map { (tag, $0) } } + parts))
     }
 
     func append(_ evaluation: ClusterStatus.Evaluation) {

@@ -17,7 +17,7 @@ extension ShardEngine {
             try head.replay(
                 step: record.header.step, microBatchSize: setup.microBatchSize, inputs: StepInputs(record),
                 learningRate: record.header.learningRate, slices: centers, ahead: ahead.numbers(areDense: false),
-                sampled: sampled)
+                sampled: sampled, values: record.header.head)
         }
         let dense = slices.dense
         if dense.isEmpty { return }
@@ -33,7 +33,8 @@ extension ShardEngine {
         if record.isReplayed {
             try head.replayUpToPrepared(
                 step: record.header.step, microBatchSize: setup.microBatchSize,
-                inputs: StepInputs(record), learningRate: record.header.learningRate, sampled: sampled)
+                inputs: StepInputs(record), learningRate: record.header.learningRate, sampled: sampled,
+                values: record.header.head)
             let (gradient, recorded) = try record.gradients()
             try dense.replayUpToUpdated(
                 step: record.header.step, gradient: gradient, of: recorded,

@@ -69,6 +69,8 @@ package final class ShardEngine {
     private var exchange = Exchange.features
     /// That of the attempt that was begun last.
     private var learningRate: Float = 0
+    /// The values of the head in it; nil: those of the configuration.
+    private var values: HeadValues?
     private var ranges: [Range<Int>] = []
 
     /// How long it took to make the state again: at the start, or of second copies since.
@@ -133,12 +135,14 @@ package final class ShardEngine {
         _ id: StepID, _ computation: ShardComputation<[Tensor]>, _ plan: Plan?
     ) throws -> ShardResult<[Tensor]>? {
         switch computation {
-        case .sample(let ranks, let learningRate, let exchange):
+        case .sample(let ranks, let learningRate, let exchange, let values):
             replayCost.beginStep()
             (self.exchange, self.learningRate) = (exchange, learningRate)
+            // What a record does not say is what the configuration has.
+            self.values = values == setup.head.values ? nil : values
             try head.begin(
                 step: id.step, microBatchSize: setup.microBatchSize, labels: labels(of: ranks),
-                sampled: sampled)
+                sampled: sampled, values: values)
             return .sample(try head.beginReply())
         case .forward(let rank, let microBatches, let payload):
             if exchange == .rows { return .forward(rank: rank, try head.rowsReply()) }
@@ -205,7 +209,7 @@ package final class ShardEngine {
         keptGradient = nil
         let header = LogRecord.Header(
             term: id.term, step: id.step, attempt: id.attempt, kind: inputs.kind, learningRate: learningRate,
-            squaredNorm: squaredNorm, slices: slices, denseSlices: logged, classVersion: classVersion)
+            head: values, squaredNorm: squaredNorm, slices: slices, denseSlices: logged, classVersion: classVersion)
         try keep(LogRecord(header: header, tensors: inputs.tensors + [gradient]), of: id)
         prepared = id
         return reply

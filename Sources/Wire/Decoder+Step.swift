@@ -42,7 +42,14 @@ extension Decoder {
             learningRate: try Field.learningRate(c.learning_rate), ranks: ranks, shards: shards,
             moves: try moves(c.moves, c.n_moves), activity: activity, past: c.past, coordinator: c.coordinator,
             committedID: try committedID(c.committed_id, c.committed),
-            job: try c.job.map { try planJob($0.pointee) })
+            job: try c.job.map { try planJob($0.pointee) }, head: try c.head.map { try head($0.pointee) })
+    }
+
+    private static func head(_ c: Partialfc__HeadValues) throws -> HeadValues {
+        try Field.head(
+            HeadValues(
+                sampleRate: c.sample_rate, m1: c.m1, m2: c.m2, m3: c.m3, scale: c.scale,
+                interclassFilter: c.interclass_filter))
     }
 
     static func stepDone(_ c: Partialfc__StepDone) throws -> StepDone {

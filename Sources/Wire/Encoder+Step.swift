@@ -63,7 +63,20 @@ extension Encoder {
             $0.past = plan.past
             $0.coordinator = plan.coordinator
             if let job = plan.job { $0.job = try planJob(job) }
+            if let head = plan.head { $0.head = try self.head(head) }
             if let id = plan.committedID { $0.committed_id = try step(id) }
+        }
+    }
+
+    private func head(_ values: HeadValues) throws -> UnsafeMutablePointer<Partialfc__HeadValues> {
+        let values = try Field.head(values)
+        return arena.make(partialfc__head_values__init) {
+            $0.sample_rate = values.sampleRate
+            $0.m1 = values.m1
+            $0.m2 = values.m2
+            $0.m3 = values.m3
+            $0.scale = values.scale
+            $0.interclass_filter = values.interclassFilter
         }
     }
 

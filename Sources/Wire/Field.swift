@@ -1,3 +1,5 @@
+import Cluster
+
 /// Checks of single fields, used in both directions: nothing is sent that would be refused.
 enum Field {
     /// A number from 0 to `limit`, as it came from the wire.
@@ -53,6 +55,11 @@ enum Field {
             throw WireError(.field, "learning_rate is \(value); a finite number from 0 up is allowed")
         }
         return value
+    }
+
+    static func head(_ values: HeadValues) throws -> HeadValues {
+        if let problem = values.problem { throw WireError(.field, "head: \(problem)") }
+        return values
     }
 
     static func count(_ value: Int, _ field: String, limit: Int) throws -> Int {

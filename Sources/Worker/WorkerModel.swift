@@ -27,6 +27,8 @@ final class WorkerModel {
     // The attempt in hand.
     private var attempt: StepID?
     private var microBatches = 0..<0
+    /// The values of the head in it; nil: those of the configuration.
+    private var values: HeadValues?
     private var labels: Tensor?
     private var features: Tensor?
     /// Of a `rows` exchange, what has been computed while rows come in; nil before, and after something was wrong.
@@ -60,14 +62,14 @@ final class WorkerModel {
         } catch { throw Refusal(error) }
     }
 
-    /// Executes a computation of a step with these shards.
+    /// Executes a computation of the step that a plan announces.
     ///
     /// - Returns: its result, nil for `install`.
     /// - Throws: `Refusal` if it refuses its input.
     func perform(
-        _ id: StepID, _ computation: WorkerComputation<[Tensor]>, shards: [Plan.Shard]
+        _ id: StepID, _ computation: WorkerComputation<[Tensor]>, shards: [Plan.Shard], head values: HeadValues?
     ) throws(Refusal) -> WorkerResult<[Tensor]>? {
-        do { return try execute(id, computation, shards) } catch { throw Refusal(error) }
+        do { return try execute(id, computation, shards, values) } catch { throw Refusal(error) }
     }
 
     /// Forgets the results of an attempt that is over.
@@ -101,13 +103,13 @@ final class WorkerModel {
     }
 
     private func execute(
-        _ id: StepID, _ computation: WorkerComputation<[Tensor]>, _ shards: [Plan.Shard]
+        _ id: StepID, _ computation: WorkerComputation<[Tensor]>, _ shards: [Plan.Shard], _ values: HeadValues?
     ) throws -> WorkerResult<[Tensor]>? {
         switch computation {
         case .labels(let range):
             abandon()
             let tensor = try source.labels(step: id.step, microBatches: range)
-            (attempt, rowsAreRefused) = (id, false)
+            (attempt, rowsAreRefused, self.values) = (id, false, values)
             (microBatches, labels) = (range, tensor)
             return .labels([tensor])
         case .embed(let range):
@@ -174,7 +176,7 @@ final class WorkerModel {
         let batch = setup.configuration.batch
         return WorkerHead.Batch(
             globalBatchSize: batch.size, microBatchSize: batch.microBatch, microBatches: microBatches,
-            labels: labels.array(Int64.self), features: features, step: id.step)
+            labels: labels.array(Int64.self), features: features, step: id.step, values: values)
     }
 
     /// The elements of the flat vector that are in dense slices, ascending.

@@ -59,11 +59,12 @@ extension WorkerService {
     }
 
     func perform(_ id: StepID, _ computation: WorkerComputation<[Tensor]>) {
-        guard let model, let shards = machine?.plan?.shards else { return }
+        guard let model, let plan = machine?.plan else { return }
+        let (shards, head) = (plan.shards, plan.head)
         let mailbox = mailbox
         compute.submit {
             do throws(Refusal) {
-                if let result = try model.value.perform(id, computation, shards: shards) {
+                if let result = try model.value.perform(id, computation, shards: shards, head: head) {
                     mailbox.post(.computed(id, result))
                 } else if case .install(let committed, _, let after) = computation,
                     let parameters = model.value.parameters

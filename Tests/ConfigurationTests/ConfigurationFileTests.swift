@@ -60,6 +60,27 @@ import Testing
         ("checkpoint: {path: a}", "checkpoint.path"),
         ("cluster: {rebalance: sometimes}", "cluster.rebalance"),
         ("cluster: {moves_at_once: 0}", "cluster.moves_at_once"),
+        ("schedule: {stages: 3}", "schedule.stages"), ("schedule: {stages: {until: 0.5}}", "schedule.stages"),
+        ("schedule: {stages: [0.5]}", "schedule.stages[0]"),
+        ("schedule: {stages: [{m2: 0.5}, {m2: 1}]}", "schedule.stages[0]"),
+        ("schedule: {stages: [{until: 1}, {m2: 1}]}", "schedule.stages[1]"),
+        ("schedule: {stages: [{until: 0}]}", "schedule.stages[0].until"),
+        ("schedule: {stages: [{until: 1.5}]}", "schedule.stages[0].until"),
+        ("schedule: {stages: [{until: 0.6}, {until: 0.6}]}", "schedule.stages[1].until"),
+        ("schedule: {stages: [{until: often}]}", "schedule.stages[0].until"),
+        ("schedule: {stages: [{until: [1]}]}", "schedule.stages[0].until"),
+        ("schedule: {stages: [{}, {}]}", "schedule.stages[0]"),
+        ("schedule: {stages: [{sample_rat: 1}]}", "schedule.stages[0].sample_rat"),
+        ("schedule: {stages: [{sample_rate: 2}]}", "schedule.stages[0].sample_rate"),
+        ("schedule: {stages: [{sample_rate: -0.1 to 1}]}", "schedule.stages[0].sample_rate"),
+        ("schedule: {stages: [{m1: 0}]}", "schedule.stages[0].m1"),
+        ("schedule: {stages: [{m2: 0 to}]}", "schedule.stages[0].m2"),
+        ("schedule: {stages: [{m2: 0 to to}]}", "schedule.stages[0].m2"),
+        ("schedule: {stages: [{m2: 0 bis 1}]}", "schedule.stages[0].m2"),
+        ("schedule: {stages: [{m3: 0 to 1 to 2}]}", "schedule.stages[0].m3"),
+        ("schedule: {stages: [{scale: nan}]}", "schedule.stages[0].scale"),
+        ("schedule: {stages: [{scale: 0 to 64}]}", "schedule.stages[0].scale"),
+        ("schedule: {stages: [{interclass_filter: 1.1}]}", "schedule.stages[0].interclass_filter"),
         ("- 1\n- 2", ""),
         ("a: b: c", ""),
     ])
@@ -84,6 +105,66 @@ import Testing
         #expect(
             error?.problem
                 == "names blur; use crop, resized_crop, low_resolution, photometric, gray, erase")
+    }
+
+    @Test func stagesAreRead() throws {
+        let configuration = try RunConfiguration(
+            yaml: """
+                schedule:
+                  steps: 100
+                  stages:
+                  - {until: 0.6, sample_rate: 0.1, m2: 0 to 0.5}
+                  - sample_rate: 1
+                    scale: 32
+                """)
+        let stages = try #require(configuration.schedule.stages)
+        #expect(stages.count == 2 && stages[0].until == 0.6 && stages[1].until == nil)
+        #expect(stages[0].sampleRate == .init(from: 0.1, to: 0.1) && stages[0].m2 == .init(from: 0, to: 0.5))
+        #expect(stages[1].sampleRate == .init(from: 1, to: 1) && stages[1].m2 == nil)
+        let text = configuration.canonicalText
+        #expect(
+            text.contains(#"[{"m2":"0 to 0.5","sample_rate":0.1,"until":0.6},{"sample_rate":1,"scale":32}]"#), "\(text)"
+        )
+        #expect(try RunConfiguration(stored: text) == configuration)
+        let set = try RunConfiguration(
+            yaml: "schedule: {steps: 100}",
+            settings: ["schedule.stages=[{until: 0.6, sample_rate: 0.1, m2: 0 to 0.5}, {sample_rate: 1, scale: 32}]"])
+        #expect(set == configuration && set.fingerprint == configuration.fingerprint)
+        #expect(
+            try RunConfiguration(yaml: "", settings: ["schedule.stages=[{until: 0.1, m2: 0 to 0.5}]"]).schedule.stages?
+                .count == 1)
+    }
+
+    /// Without any, a run is stored as before there was the key.
+    @Test func stagesAreNotInOlderRuns() throws {
+        let plain = RunConfiguration()
+        #expect(!plain.canonicalText.contains("stages"))
+        #expect(try RunConfiguration(yaml: "schedule: {stages: []}").fingerprint == plain.fingerprint)
+        let some = try RunConfiguration(yaml: "schedule: {stages: [{until: 0.5, m2: 0}]}")
+        #expect(
+            some.differences(from: plain) == [#"schedule.stages: stored [], now [{"m2":0,"until":0.5}]"#],
+            "\(some.differences(from: plain))")
+        #expect(some.fingerprint != plain.fingerprint)
+    }
+
+    @Test func mistakesInStagesAreFound() {
+        let yaml = "schedule:\n  stages:\n  - until: 0.5\n    m2: 0.1\n  - sample_rate: 7\n"
+        let value = #expect(throws: ConfigurationError.self) { try RunConfiguration(yaml: yaml, name: "r.yaml") }
+        #expect(value?.description == "r.yaml:5: schedule.stages[1].sample_rate: is 7, not 0...1")
+        let key = #expect(throws: ConfigurationError.self) {
+            try RunConfiguration(yaml: "schedule:\n  stages: [{until: 0.5,\n  samplerate: 1}]", name: "r.yaml")
+        }
+        #expect(
+            key?.place == "r.yaml:3" && key?.problem.contains("did you mean schedule.stages[0].sample_rate?") == true)
+        let endless = #expect(throws: ConfigurationError.self) {
+            try RunConfiguration(
+                yaml: """
+                    data: {kind: external, classes: 10}
+                    backbone: {name: external}
+                    schedule: {rate: job, stages: [{until: 0.5, m2: 0}]}
+                    """)
+        }
+        #expect(endless?.key == "schedule.stages[0]" && endless?.problem.contains("schedule.steps is 0") == true)
     }
 
     /// Names are texts whatever they look like; without any, a run is stored as before there was the key.

@@ -17,7 +17,7 @@ import Testing
     private func decision(_ generator: inout some RandomNumberGenerator) -> Decision {
         func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &generator) }
         let slice: SliceName = number(2) == 0 ? .centers(number(8)) : .dense(number(4))
-        switch number(20) {
+        switch number(21) {
         case 0: return .term(number(100), committed: number(100) - 1)
         case 1: return .committed(StepID(term: number(3), step: number(20), attempt: number(3)))
         case 2:
@@ -60,6 +60,12 @@ import Testing
             let rules: [LearningRateRule] = [.schedule, .scaled(0.1), .fixed(.leastNormalMagnitude)]
             return .rates(
                 (0..<number(4)).map { .init(fromStep: number(3) == 0 ? nil : $0 * 7, rule: rules[number(3)]) })
+        case 20:
+            let orders = ["m2=0.2 sample_rate=0.29", "scale=schedule", "interclass_filter=0.4"].compactMap {
+                try? HeadOrder($0)
+            }
+            return .head(
+                (0..<number(4)).map { .init(fromStep: number(3) == 0 ? nil : $0 * 7, order: orders[number(3)]) })
         case 11: return number(2) == 0 ? .paused(number(2) == 0) : .stopping(number(2) == 0)
         case 12: return .pasts((0..<number(4)).map { Past(name: .max - UInt64(number(9)), since: $0 - 1) })
         case 13: return .safe(number(1000) - 1)

@@ -1,3 +1,4 @@
+import Cluster
 import Coordinator
 import Determinism
 import Foundation
@@ -30,7 +31,11 @@ import Testing
         }
     }
 
-    private func report(_ step: Int) -> StepReport { StepReport(step: step, loss: Double(step) / 7) }
+    private func report(_ step: Int) -> StepReport {
+        StepReport(
+            step: step, loss: Double(step) / 7,
+            head: HeadValues(sampleRate: 0.1, m1: 1, m2: 0.5, m3: 0, scale: 64))
+    }
 
     private func evaluation(_ step: Int) -> ClusterStatus.Evaluation {
         ClusterStatus.Evaluation(name: "pairs", step: step, values: ["accuracy": 0.5])

@@ -72,10 +72,12 @@ final class HeadRun {
 
     /// Computes a step up to *prepared*.
     func prepare(
-        step number: Int, features: Tensor, labels: [Int64], learningRate: Float, sampled: [Int64]? = nil
+        step number: Int, features: Tensor, labels: [Int64], learningRate: Float, sampled: [Int64]? = nil,
+        values: HeadValues? = nil
     ) throws -> StepOutcome {
         let batch = LocalStep.Batch(
-            number: number, features: features, labels: labels, microBatchSize: spread.microBatchSize, sampled: sampled)
+            number: number, features: features, labels: labels, microBatchSize: spread.microBatchSize, sampled: sampled,
+            values: values)
         try step.sample(batch)
         let outputs = try step.forward(batch)
         try step.backward(batch, outputs, learningRate: learningRate)

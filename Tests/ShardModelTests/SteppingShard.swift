@@ -65,7 +65,9 @@ struct SteppingShard {
     }
 
     /// Does the next step, whose numbers are a function of its number alone.
-    func step() throws {
+    ///
+    /// - Parameter head: the values of the head in it, as the plan has them.
+    func step(head: HeadValues? = nil) throws {
         let number = model.committed + 1
         let id = StepID(step: number, attempt: 0)
         var random = KeyedRandom(seed: UInt64(number), purpose: .centerInitialization, 1)
@@ -81,7 +83,9 @@ struct SteppingShard {
         // A run without a backbone has no dense phase, and nobody says a norm.
         let dense: [ShardComputation<[Tensor]>] = servesJob ? [] : [.dense([nothing])]
         let computations: [ShardComputation<[Tensor]>] = [
-            .sample(ranks: [.init(microBatches: 0..<1, payload: [labels])], learningRate: 0.1, exchange: .features),
+            .sample(
+                ranks: [.init(microBatches: 0..<1, payload: [labels])], learningRate: 0.1, exchange: .features,
+                head: head),
             .forward(rank: 0, microBatches: 0..<1, payload: forward),
             .backward(forward: [[forward]], backward: [backward]),
         ]

@@ -28,7 +28,10 @@ struct CoordinatorFixture {
         var configuration = CoordinatorConfiguration(
             batchSize: 8, microBatchCount: microBatches, sliceCount: 8, denseSliceCount: 4, expectedShards: 2,
             minimumWorkers: minimumWorkers, totalSteps: steps, exchange: .features, lease: .seconds(10),
-            unresponsiveLimit: 2, unresponsiveBackoff: .seconds(1), learningRate: { 1 / Float($0 + 1) })
+            unresponsiveLimit: 2, unresponsiveBackoff: .seconds(1), learningRate: { 1 / Float($0 + 1) },
+            head: {
+                HeadValues(sampleRate: $0 < 5 ? 0.1 : 1, m1: 1, m2: 0.5, m3: 0, scale: 64)
+            })
         change(&configuration)
         return configuration
     }

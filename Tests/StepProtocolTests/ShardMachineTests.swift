@@ -30,7 +30,7 @@ import Testing
 
     private static func words(_ computation: ShardComputation<String>) -> String {
         switch computation {
-        case .sample(let ranks, _, _):
+        case .sample(let ranks, _, _, _):
             "sample \(ranks.map { "\($0.microBatches)\($0.payload)" }.joined(separator: " "))"
         case .forward(let rank, _, let payload): "forward \(rank) \(payload)"
         case .backward(let forward, let backward): "backward \(forward.joined().joined()) \(backward.joined())"

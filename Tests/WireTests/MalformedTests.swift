@@ -45,6 +45,12 @@ import Wire
         Proto().message(23, Proto().message(1, id).number(8, 4).message(14, task))
     }
 
+    /// A plan with these values of the head, over possible ones.
+    private func plan(_ head: (Proto) -> Proto) -> Proto {
+        let values = Proto().double(1, 0.1).double(2, 1).double(3, 0.5).double(5, 64)
+        return Proto().message(23, Proto().message(1, id).message(26, head(values)))
+    }
+
     /// A plan of one shard with these ranges of slices.
     private func plan(slices: [Proto]) -> Proto {
         let shard = slices.reduce(Proto().message(1, member)) { $0.message(3, $1) }
@@ -156,6 +162,10 @@ import Wire
             ("class_version", Proto().message(23, Proto().message(1, id).number(11, 1 << 49))),
             ("safe", Proto().message(23, Proto().message(1, id).signed(12, -2))),
             ("slices", plan(slices: [range(2, 3), range(0, 1)])), ("slices", plan(slices: [range(0, 2), range(1, 3)])),
+            ("sample_rate", plan { $0.double(1, 1.5) }), ("sample_rate", plan { $0.double(1, .nan) }),
+            ("m1", plan { $0.double(2, 0) }), ("m2", plan { $0.double(3, .infinity) }),
+            ("m3", plan { $0.double(4, -101) }), ("scale", plan { $0.double(5, 0) }),
+            ("interclass_filter", plan { $0.double(6, 2) }),
             ("slices", plan(slices: [range(0, 2), range(2, 3)])), ("slices", plan(slices: [range(0, 0)])),
             ("slices", plan(slices: [range(3, 1)])),
             ("step of a task", plan(task: Proto().signed(2, -2).message(3, Proto()))),

@@ -171,7 +171,8 @@ enum Samples {
                     kept: SliceSet([0..<64, 66..<67]), keptDense: SliceSet(1..<8)),
             ],
             moves: moves, activity: activity, committedID: StepID(term: 3, step: 69_999, attempt: 2),
-            job: PlanJob(id: .max - 2, worldSize: 4, setsRate: true))
+            job: PlanJob(id: .max - 2, worldSize: 4, setsRate: true),
+            head: HeadValues(sampleRate: 0.1, m1: 0.9, m2: 0.4, m3: 0.15, scale: 64, interclassFilter: 0.5))
     }
 
     static func request(_ payload: [Tensor]) -> WireMessage {

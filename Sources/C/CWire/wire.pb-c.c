@@ -1387,6 +1387,51 @@ void   partialfc__plan__free_unpacked
   assert(message->base.descriptor == &partialfc__plan__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   partialfc__head_values__init
+                     (Partialfc__HeadValues         *message)
+{
+  static const Partialfc__HeadValues init_value = PARTIALFC__HEAD_VALUES__INIT;
+  *message = init_value;
+}
+size_t partialfc__head_values__get_packed_size
+                     (const Partialfc__HeadValues *message)
+{
+  assert(message->base.descriptor == &partialfc__head_values__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t partialfc__head_values__pack
+                     (const Partialfc__HeadValues *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &partialfc__head_values__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t partialfc__head_values__pack_to_buffer
+                     (const Partialfc__HeadValues *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &partialfc__head_values__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Partialfc__HeadValues *
+       partialfc__head_values__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Partialfc__HeadValues *)
+     protobuf_c_message_unpack (&partialfc__head_values__descriptor,
+                                allocator, len, data);
+}
+void   partialfc__head_values__free_unpacked
+                     (Partialfc__HeadValues *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &partialfc__head_values__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   partialfc__plan_job__init
                      (Partialfc__PlanJob         *message)
 {
@@ -5653,7 +5698,7 @@ const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor =
   (ProtobufCMessageInit) partialfc__plan__shard__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[19] =
+static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[20] =
 {
   {
     "id",
@@ -5883,6 +5928,18 @@ static const ProtobufCFieldDescriptor partialfc__plan__field_descriptors[19] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "head",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Plan, head),
+    &partialfc__head_values__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__plan__field_indices_by_name[] = {
   7,   /* field[7] = activity */
@@ -5892,6 +5949,7 @@ static const unsigned partialfc__plan__field_indices_by_name[] = {
   16,   /* field[16] = coordinator */
   3,   /* field[3] = exchange */
   14,   /* field[14] = finishing */
+  19,   /* field[19] = head */
   0,   /* field[0] = id */
   18,   /* field[18] = job */
   4,   /* field[4] = learning_rate */
@@ -5910,7 +5968,7 @@ static const ProtobufCIntRange partialfc__plan__number_ranges[3 + 1] =
   { 1, 0 },
   { 20, 15 },
   { 24, 17 },
-  { 0, 19 }
+  { 0, 20 }
 };
 const ProtobufCMessageDescriptor partialfc__plan__descriptor =
 {
@@ -5920,11 +5978,114 @@ const ProtobufCMessageDescriptor partialfc__plan__descriptor =
   "Partialfc__Plan",
   "partialfc",
   sizeof(Partialfc__Plan),
-  19,
+  20,
   partialfc__plan__field_descriptors,
   partialfc__plan__field_indices_by_name,
   3,  partialfc__plan__number_ranges,
   (ProtobufCMessageInit) partialfc__plan__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor partialfc__head_values__field_descriptors[6] =
+{
+  {
+    "sample_rate",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeadValues, sample_rate),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "m1",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeadValues, m1),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "m2",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeadValues, m2),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "m3",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeadValues, m3),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "scale",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeadValues, scale),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "interclass_filter",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__HeadValues, interclass_filter),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned partialfc__head_values__field_indices_by_name[] = {
+  5,   /* field[5] = interclass_filter */
+  1,   /* field[1] = m1 */
+  2,   /* field[2] = m2 */
+  3,   /* field[3] = m3 */
+  0,   /* field[0] = sample_rate */
+  4,   /* field[4] = scale */
+};
+static const ProtobufCIntRange partialfc__head_values__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor partialfc__head_values__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "partialfc.HeadValues",
+  "HeadValues",
+  "Partialfc__HeadValues",
+  "partialfc",
+  sizeof(Partialfc__HeadValues),
+  6,
+  partialfc__head_values__field_descriptors,
+  partialfc__head_values__field_indices_by_name,
+  1,  partialfc__head_values__number_ranges,
+  (ProtobufCMessageInit) partialfc__head_values__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor partialfc__plan_job__field_descriptors[3] =

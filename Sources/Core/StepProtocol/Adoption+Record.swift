@@ -70,7 +70,8 @@ extension CoordinatorRecord {
         }
         decisions += [
             .task(task), .moves(moves), .operations(operations, classVersion: classVersion), .checkpoints(checkpoints),
-            .keepers(keepers), .rates(rates), .paused(isPaused), .stopping(isStopping), .failed(failure),
+            .keepers(keepers), .rates(rates), .head(headChanges), .paused(isPaused), .stopping(isStopping),
+            .failed(failure),
             .results(step: resultsStep),
             .pasts(pasts), .safe(safe), .paces(paces), .jobs(jobs), .view(view),
         ]

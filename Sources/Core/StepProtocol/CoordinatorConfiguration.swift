@@ -83,13 +83,15 @@ public struct CoordinatorConfiguration: Sendable {
     public var sharesAreMeasured = false
     /// Learning rate of a step.
     public var learningRate: @Sendable (Int) -> Float
+    /// Values of the head in a step.
+    public var head: @Sendable (Int) -> HeadValues
 
     public init(
         batchSize: Int, microBatchCount: Int, sliceCount: Int, denseSliceCount: Int, expectedShards: Int,
         minimumWorkers: Int, maximumWorkers: Int = Plan.memberLimit, totalSteps: Int, exchange: Exchange,
         lease: Duration = .seconds(10),
         unresponsiveLimit: Int = 2, unresponsiveBackoff: Duration = .seconds(1), lossHistory: Int = 200,
-        learningRate: @escaping @Sendable (Int) -> Float
+        learningRate: @escaping @Sendable (Int) -> Float, head: @escaping @Sendable (Int) -> HeadValues
     ) {
         self.batchSize = batchSize
         self.microBatchCount = microBatchCount
@@ -105,5 +107,6 @@ public struct CoordinatorConfiguration: Sendable {
         self.unresponsiveBackoff = unresponsiveBackoff
         self.lossHistory = lossHistory
         self.learningRate = learningRate
+        self.head = head
     }
 }

@@ -30,13 +30,14 @@ extension CoordinatorMachine {
             + [.event(.info, "learning rate \(rule) is ordered for the next step that begins")]
     }
 
-    /// Lets a change that waits begin with the step that is about to; or lets everyone forget attempts of it first.
+    /// Lets changes that wait, of the rate and of the head, begin with the step that is about to; or lets everyone forget attempts of it first.
     ///
     /// - Returns: nil if there is nothing to do.
-    mutating func takeUpLearningRate() -> [Action]? {
-        guard let rule = waitingRule else { return nil }
+    mutating func takeUpOrders() -> [Action]? {
+        let (rule, order) = (waitingRule, record.headChanges.waiting)
+        if rule == nil, order == nil { return nil }
         switch attempts {
-        case .fresh: return change(to: rule)
+        case .fresh: return (rule.map { change(to: $0) } ?? []) + (order.map { change(to: $0) } ?? [])
         case .begun: return nil
         case .unknown: return goBack(to: committed)
         }

@@ -15,6 +15,7 @@ extension CoordinatorMachine {
         case .restore(let checkpoint, let step, let past, let version): restore(checkpoint, step, past, version)
         case .forget(let member): forget(member)
         case .learningRate(let rule): setLearningRate(rule)
+        case .head(let order): setHead(order)
         case .view(let view): decide(.view(view))
         case .cancel: cancel()
         default: []

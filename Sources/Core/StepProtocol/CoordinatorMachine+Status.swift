@@ -21,6 +21,7 @@ extension CoordinatorMachine {
             }, checkpoints: record.checkpoints, rates: record.rates,
             learningRate: configuration.job?.setsRate == true
                 ? nil : learningRate(min(id.step, max(0, configuration.totalSteps - 1))),
+            headChanges: record.headChanges, head: headValues(min(id.step, max(0, configuration.totalSteps - 1))),
             skippedSteps: skippedSteps,
             lastSkipped: lastSkipped, resultsProblem: ending.problem,
             missedEvaluations: evaluations.missed, straggler: straggler, waitingFor: waitingFor(now),

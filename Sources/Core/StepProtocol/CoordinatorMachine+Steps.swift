@@ -69,12 +69,12 @@ extension CoordinatorMachine {
                     return actions + end(now)
                 }
             }
-            if attempts == .fresh, let more = takeUpLearningRate() { actions += more }
+            if attempts == .fresh, let more = takeUpOrders() { actions += more }
             if let reason = reason ?? pause {
                 actions += wait(reason, instead: oldReason)
                 return actions
             }
-            if let more = takeUpLearningRate() {
+            if let more = takeUpOrders() {
                 actions += more
                 continue
             }
@@ -224,7 +224,7 @@ extension CoordinatorMachine {
                     // Of a job's network only the job knows.
                     step: id.step, loss: loss, gradientNorm: configuration.job == nil ? norm : nil,
                     learningRate: configuration.job?.setsRate == true
-                        ? results[0].learningRate ?? 0 : learningRate(id.step),
+                        ? results[0].learningRate ?? 0 : learningRate(id.step), head: headValues(id.step),
                     attempts: id.attempt + 1, worldSize: ranks.count,
                     seconds: (now - (stepStart ?? now)) / .seconds(1),
                     results: ranks.indices.map { StepReport.RankResult(worker: ranks[$0].worker, result: results[$0]) })
@@ -239,7 +239,7 @@ extension CoordinatorMachine {
         return finishStep(
             .skipped(step),
             StepReport(
-                step: step, loss: nil, gradientNorm: nil, learningRate: learningRate(step),
+                step: step, loss: nil, gradientNorm: nil, learningRate: learningRate(step), head: headValues(step),
                 attempts: id.attempt + 1, worldSize: 0, seconds: (now - (stepStart ?? now)) / .seconds(1), results: []))
     }
 

@@ -59,6 +59,8 @@ extension CoordinatorMachine {
         case cancel
         /// The rate of the steps that have not begun.
         case learningRate(LearningRateRule)
+        /// Values of the head in the steps that have not begun.
+        case head(HeadOrder)
         /// The view of the coordinators becomes this (`Replication`).
         case view(CoordinatorView)
         /// The manifest of the checkpoint of this task is written, or could not be.
@@ -113,6 +115,8 @@ public struct StepReport: Sendable, Hashable {
     /// Norm of the backbone gradient before clipping; nil if the step was skipped.
     public var gradientNorm: Double?
     public var learningRate: Float
+    /// The values of the head that it was computed with.
+    public var head: HeadValues
     /// How often the step was begun.
     public var attempts: Int
     public var worldSize: Int
@@ -239,6 +243,10 @@ public struct CoordinatorStatus: Sendable {
     public var rates: [LearningRateChange]
     /// The rate of `current`; nil if the job chooses it.
     public var learningRate: Float?
+    /// The operator's changes of the head's values, by step.
+    public var headChanges: [HeadChange]
+    /// The values of the head in `current`.
+    public var head: HeadValues
     /// Steps that were skipped since this coordinator started.
     public var skippedSteps: Int
     public var lastSkipped: Skipped?

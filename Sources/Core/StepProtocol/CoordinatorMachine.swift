@@ -154,6 +154,8 @@ public struct CoordinatorMachine: Sendable {
     public var classVersion: Int { record.classVersion }
     /// The operator's changes of the learning rate, by step.
     public var rates: [LearningRateChange] { record.rates }
+    /// The operator's changes of the head's values, by step.
+    public var headChanges: [HeadChange] { record.headChanges }
 
     /// When the machine wants a `.tick`.
     public var nextDeadline: Duration? {
@@ -252,7 +254,7 @@ public struct CoordinatorMachine: Sendable {
             classVersion: record.classVersion, safe: safe, exchange: configuration.exchange,
             learningRate: learningRate(min(id.step, lastStep)), ranks: ranks, shards: shardMap,
             moves: activeMoves, activity: activity, past: record.pasts.present, coordinator: incarnation,
-            committedID: record.attempt(of: committed), job: planJob)
+            committedID: record.attempt(of: committed), job: planJob, head: headValues(min(id.step, lastStep)))
     }
 
     /// The plan for everyone who can be reached, under a new revision.

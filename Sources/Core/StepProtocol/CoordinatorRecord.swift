@@ -27,6 +27,13 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
     public var checkpoints: [CheckpointRecord] = []
     /// The operator's changes of the learning rate by step, ascending; the last one may wait for its step.
     public var rates: [LearningRateChange] = []
+    /// The operator's changes of the head's values by step, ascending; the last one may wait for its step. Copies of earlier versions do not
+    /// say it: nobody could change them then.
+    public var headChanges: [HeadChange] {
+        get { knownHeadChanges ?? [] }
+        set { knownHeadChanges = newValue.isEmpty ? nil : newValue }
+    }
+    private var knownHeadChanges: [HeadChange]?
     public var isPaused = false
     public var isStopping = false
     /// Why the run failed, nil if it did not.
@@ -134,6 +141,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case operations([ClassChange], classVersion: Int)
         case checkpoints([CheckpointRecord])
         case rates([LearningRateChange])
+        case head([HeadChange])
         case paused(Bool)
         case stopping(Bool)
         case failed(String?)
@@ -191,6 +199,7 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         case .operations(let operations, let version): (self.operations, classVersion) = (operations, version)
         case .checkpoints(let checkpoints): self.checkpoints = checkpoints
         case .rates(let rates): self.rates = rates
+        case .head(let changes): headChanges = changes
         case .paused(let value): isPaused = value
         case .stopping(let value): isStopping = value
         case .failed(let reason): failure = reason

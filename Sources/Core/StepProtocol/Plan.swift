@@ -18,6 +18,8 @@ public struct Plan: Sendable, Hashable {
     public var safe: Int
     public var exchange: Exchange
     public var learningRate: Float
+    /// The values of the head in this step; nil: those of the configuration's `head:`.
+    public var head: HeadValues?
     /// The workers of this attempt, by rank.
     public var ranks: [Rank]
     /// The shards that own slices, in order of their number.
@@ -104,7 +106,8 @@ public struct Plan: Sendable, Hashable {
         revision: Int = 0, id: StepID, committed: Int, mapVersion: Int, classVersion: Int = 0, safe: Int = -1,
         exchange: Exchange,
         learningRate: Float, ranks: [Rank], shards: [Shard], moves: [SliceMove] = [], activity: Activity,
-        past: UInt64 = 0, coordinator: UInt64 = 0, committedID: StepID? = nil, job: PlanJob? = nil
+        past: UInt64 = 0, coordinator: UInt64 = 0, committedID: StepID? = nil, job: PlanJob? = nil,
+        head: HeadValues? = nil
     ) {
         self.revision = revision
         self.id = id
@@ -122,6 +125,7 @@ public struct Plan: Sendable, Hashable {
         self.coordinator = coordinator
         self.committedID = committedID
         self.job = job
+        self.head = head
     }
 
     /// What this plan names that a run of these sizes does not have, or nil.

@@ -21,7 +21,10 @@ extension ShardAttempt {
                 rank.microBatches.map { ShardRankInput(microBatches: $0, payload: labels) }
             }
         }
-        return [.compute(id, .sample(ranks: inputs, learningRate: learningRate, exchange: exchange))]
+        return [
+            .compute(
+                id, .sample(ranks: inputs, learningRate: learningRate, exchange: exchange, head: head))
+        ]
     }
 
     mutating func startBackward() -> [Action] {

@@ -28,6 +28,8 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     let id: StepID
     let exchange: Exchange
     let learningRate: Float
+    /// The values of the head in the step, as the plan that announces the attempt has them; nil: those of the configuration.
+    let head: HeadValues?
     /// Whether the workers' network is their own: there are no dense slices, and the step ends with `backward`.
     let isHeadOnly: Bool
     var ranks: [Rank]
@@ -43,12 +45,13 @@ struct ShardAttempt<Peer: Hashable & Sendable, Payload: Sendable>: Sendable {
     /// The time of the event in hand.
     var clock: Duration
 
-    init(_ request: StepRequest<Payload>, isHeadOnly: Bool, at now: Duration) {
+    init(_ request: StepRequest<Payload>, isHeadOnly: Bool, head: HeadValues?, at now: Duration) {
         self.isHeadOnly = isHeadOnly
         clock = now
         id = request.id
         exchange = request.exchange
         learningRate = request.learningRate
+        self.head = head
         ranks = Array(repeating: Rank(), count: request.worldSize)
     }
 

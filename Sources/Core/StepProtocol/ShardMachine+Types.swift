@@ -67,7 +67,7 @@ public struct ShardRankInput<Payload: Sendable>: Sendable {
 /// `rollback` and `own`, which answer nothing.
 public enum ShardComputation<Payload: Sendable>: Sendable {
     /// Sample the classes of the step and gather their rows; the copy is the undo record. `ranks` by rank.
-    case sample(ranks: [ShardRankInput<Payload>], learningRate: Float, exchange: Exchange)
+    case sample(ranks: [ShardRankInput<Payload>], learningRate: Float, exchange: Exchange, head: HeadValues? = nil)
     /// Partial softmax of the features of some of the rank's micro-batches, or the sampled rows.
     case forward(rank: Int, microBatches: Range<Int>, payload: Payload)
     /// Row gradients from every rank's forward and backward payload, by rank. The forward payloads of a rank are of consecutive parts of

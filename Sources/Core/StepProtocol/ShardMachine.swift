@@ -254,7 +254,7 @@ public struct ShardMachine<Peer: Hashable & Sendable, Payload: Sendable>: Sendab
         {
             return [notReady]
         }
-        var attempt = attempt ?? ShardAttempt(request, isHeadOnly: isHeadOnly, at: clock)
+        var attempt = attempt ?? ShardAttempt(request, isHeadOnly: isHeadOnly, head: plan.head, at: clock)
         if let failure = attempt.failure {
             return [reply(request, peer, .refused(code: failure.code, message: failure.message))]
         }

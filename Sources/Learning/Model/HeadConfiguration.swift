@@ -1,4 +1,5 @@
 package import CKernels
+public import Cluster
 public import ParameterStore
 
 /// Everything that the result of the head depends on, besides the data.
@@ -128,10 +129,27 @@ public struct HeadConfiguration: Sendable, Hashable, Codable {
         } catch let error as HeadError { throw error } catch { throw HeadError(.configuration, "\(error)") }
     }
 
-    /// The values the kernels read.
+    /// The values that may be others in another step: these hold where a step says none.
+    public var values: HeadValues {
+        get {
+            HeadValues(
+                sampleRate: sampleRate, m1: margins.m1, m2: margins.m2, m3: margins.m3, scale: scale,
+                interclassFilter: interclassFilter)
+        }
+        set {
+            (sampleRate, scale, interclassFilter) = (newValue.sampleRate, newValue.scale, newValue.interclassFilter)
+            margins = newValue.margins
+        }
+    }
+}
+
+extension HeadValues {
+    /// The margins of the target logit.
+    public var margins: HeadMargins { HeadMargins(m1: m1, m2: m2, m3: m3) }
+
+    /// What the kernels read.
     package var kernelMargin: pfc_head_margin {
         pfc_head_margin(
-            scale: scale, m1: margins.m1, m2: margins.m2, m3: margins.m3,
-            filter: interclassFilter > 0 ? Float(interclassFilter) : .infinity)
+            scale: scale, m1: m1, m2: m2, m3: m3, filter: interclassFilter > 0 ? Float(interclassFilter) : .infinity)
     }
 }

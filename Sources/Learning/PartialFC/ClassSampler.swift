@@ -12,7 +12,7 @@ public import ParameterStore
 public struct ClassSampler: Sendable {
     public let layout: SliceLayout
     public let seed: UInt64
-    public let sampleRate: Double
+    public private(set) var sampleRate: Double
     public let rule: SamplingRule
     /// The rows of retired classes in each slice that has some.
     private let retiredRows: [Int: SliceSet]
@@ -32,6 +32,13 @@ public struct ClassSampler: Sendable {
             for slice in 0..<layout.sliceCount { rows[slice] = layout.classes(of: slice).rows(of: retired) }
         }
         retiredRows = rows.filter { !$0.value.isEmpty }
+    }
+
+    /// One that chooses as many as another rate asks for.
+    public func with(sampleRate: Double) -> ClassSampler {
+        var copy = self
+        copy.sampleRate = sampleRate
+        return copy
     }
 
     /// The chosen classes of a slice.

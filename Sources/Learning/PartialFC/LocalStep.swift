@@ -26,14 +26,19 @@ public struct LocalStep {
             workers: [try WorkerHead(configuration: configuration, threads: threads)])
     }
 
-    /// The global batch of a step: x f32 [B, D] and y [B]; `sampled`, ascending, instead of a sample.
+    /// The global batch of a step: x f32 [B, D] and y [B]; `sampled`, ascending, instead of a sample; r, m₁ … m₃, s and τ in it.
     public struct Batch {
         public var (number, microBatchSize): (Int, Int)
         public var (features, labels, sampled): (Tensor, [Int64], [Int64]?)
+        public var values: HeadValues?
 
-        public init(number: Int, features: Tensor, labels: [Int64], microBatchSize: Int, sampled: [Int64]? = nil) {
+        public init(
+            number: Int, features: Tensor, labels: [Int64], microBatchSize: Int, sampled: [Int64]? = nil,
+            values: HeadValues? = nil
+        ) {
             (self.number, self.microBatchSize) = (number, microBatchSize)
             (self.features, self.labels, self.sampled) = (features, labels, sampled)
+            self.values = values
         }
     }
 
@@ -50,7 +55,9 @@ public struct LocalStep {
     /// P = every class of the batch, and uniform negatives up to ⌊rC⌋: a function of (seed, step, slice), drawn where the slice is.
     public func sample(_ batch: Batch) throws {
         let (g, y) = (batch.microBatchSize, batch.labels)
-        for w in shards { try w.begin(step: batch.number, microBatchSize: g, labels: y, sampled: batch.sampled) }
+        for w in shards {
+            try w.begin(step: batch.number, microBatchSize: g, labels: y, sampled: batch.sampled, values: batch.values)
+        }
     }
 
     /// z_ij = s·cos(x_i, w_j), z_iy = s·t(cos(x_i, w_y)); logZ_i = log Σ_{j∈P} exp z_ij, loss_i = logZ_i − z_iy, and ∂loss/∂x_i.
@@ -94,7 +101,7 @@ public struct LocalStep {
             let samples = part.lowerBound * g..<part.upperBound * g
             return WorkerHead.Batch(
                 globalBatchSize: b, microBatchSize: g, microBatches: part, labels: Array(batch.labels[samples]),
-                features: batch.features.rows(samples), step: batch.number)
+                features: batch.features.rows(samples), step: batch.number, values: batch.values)
         }
     }
 }

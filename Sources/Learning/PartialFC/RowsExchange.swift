@@ -97,8 +97,7 @@ public final class RowsExchange {
         if positions.isEmpty { return }
         try receive(source, positions, from: sender)
         rows.measure(positions, parallel: blocks.parallel)
-        try samples.findTargets(
-            in: rows, at: positions, margin: configuration.kernelMargin, parallel: blocks.parallel)
+        try samples.findTargets(in: rows, at: positions, parallel: blocks.parallel)
         blocks.forward(samples: samples, rows: rows, positions: positions, slots: slots)
     }
 

@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Cluster
 internal import Determinism
 internal import Model
 internal import ParameterStore
@@ -26,18 +27,20 @@ final class SampleSet: @unchecked Sendable {
     /// s·t and dt/dcos of the target.
     let targetLogit: Tensor
     let targetDerivative: Tensor
-    /// m1, m2 and m3 of each target logit [n, 3]; nil if all have those of the configuration.
+    /// Scale, margins and filter of the step.
+    let margin: pfc_head_margin
+    /// m1, m2 and m3 of each target logit [n, 3]; nil if all have those of the step.
     let margins: Tensor?
 
     /// Joins the features of consecutive ranks.
     ///
     /// - Parameters:
     ///   - margins: of each rank that sent some, f32 [n, 3].
-    ///   - usual: margins of the other ranks' samples.
+    ///   - values: of the step: scale and filter, and margins of the other ranks' samples.
     /// - Throws: `HeadError` if shapes do not fit, margins are impossible or a feature is not finite; the sample is named by its place in the batch.
     init(
         features parts: [Tensor], labels: ArraySlice<Int64>, microBatchSize: Int, microBatches: Range<Int>,
-        embeddingSize: Int, margins: [Tensor?] = [], usual: HeadMargins = .plain, parallel: ParallelBlocks
+        embeddingSize: Int, margins: [Tensor?] = [], values: HeadValues, parallel: ParallelBlocks
     ) throws(HeadError) {
         let first = microBatches.lowerBound * microBatchSize
         var sampleCount = 0
@@ -68,7 +71,8 @@ final class SampleSet: @unchecked Sendable {
             )
         }
         self.margins = try SampleTerms.margins(
-            margins, counts: parts.map { $0.shape[0] }, labels: labels, first: first, usual: usual)
+            margins, counts: parts.map { $0.shape[0] }, labels: labels, first: first, usual: values.margins)
+        margin = values.kernelMargin
         count = sampleCount
         self.embeddingSize = embeddingSize
         self.microBatchSize = microBatchSize
@@ -99,7 +103,7 @@ final class SampleSet: @unchecked Sendable {
     /// - Parameter range: positions of the slices to look in; all if nil.
     /// - Throws: `HeadError` if a label lies in one of these slices and is not among the sampled classes of it.
     func findTargets(
-        in rows: SampledRows, at range: Range<Int>? = nil, margin: pfc_head_margin, parallel: ParallelBlocks
+        in rows: SampledRows, at range: Range<Int>? = nil, parallel: ParallelBlocks
     ) throws(HeadError) {
         let range = range ?? rows.slices.indices
         let (slices, positions) = (targetSlice.mutable(Int32.self), targetRow.mutable(Int32.self))

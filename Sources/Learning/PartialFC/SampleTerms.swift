@@ -4,7 +4,7 @@ public import Tensors
 
 /// What a job from outside says of each sample of a batch beside its features and its class.
 public struct SampleTerms: Sendable {
-    /// m1, m2 and m3 of the target logit, f32 [B, 3]; nil: those of the configuration.
+    /// m1, m2 and m3 of the target logit, f32 [B, 3]; nil: those of the step.
     public var margins: Tensor?
     /// Factor of the gradient on the centers, f32 [B]; nil: 1.
     public var weights: Tensor?

@@ -10,7 +10,7 @@ extension ShardHead {
     /// - Parameters:
     ///   - features: f32 [n, D], n = micro-batch size × micro-batches.
     ///   - microBatches: of the rank.
-    ///   - margins: m1, m2 and m3 of each sample's target logit, f32 [n, 3]; nil for those of the configuration. Only in the run of
+    ///   - margins: m1, m2 and m3 of each sample's target logit, f32 [n, 3]; nil for those of the step. Only in the run of
     ///     a job.
     /// - Returns: slice nodes i32 [K, 2]; maximum f32 [K, n], sum f32 [K, n] and numerator f32 [K, n, D] over the classes
     ///   that are not the sample's label; target samples i32 [T], target logit f32 [T], target numerator f32 [T, D].
@@ -28,8 +28,8 @@ extension ShardHead {
         let samples = try SampleSet(
             features: [features], labels: step.labels[microBatches.lowerBound * g..<microBatches.upperBound * g],
             microBatchSize: g, microBatches: microBatches, embeddingSize: size, margins: [margins],
-            usual: configuration.margins, parallel: parallel)
-        try samples.findTargets(in: step.sampled, margin: configuration.kernelMargin, parallel: parallel)
+            values: step.values, parallel: parallel)
+        try samples.findTargets(in: step.sampled, parallel: parallel)
         let (nodes, n) = (sliceTree.subtrees(of: step.sliceSet), samples.count)
         let maximum = Tensor(uninitialized: Float.self, shape: [nodes.count, n])
         let sum = Tensor(uninitialized: Float.self, shape: [nodes.count, n])
@@ -128,7 +128,7 @@ extension ShardHead {
         let samples = try SampleSet(
             features: features, labels: step.labels[...], microBatchSize: step.microBatchSize,
             microBatches: 0..<tree.leafCount, embeddingSize: configuration.embeddingSize, margins: margins,
-            usual: configuration.margins, parallel: parallel)
+            values: step.values, parallel: parallel)
         let weights = try SampleTerms.weights(weights, counts: features.map { $0.shape[0] }, labels: step.labels[...])
         let normalizers = Tensor(uninitialized: Double.self, shape: [samples.count])
         var offset = 0
@@ -143,7 +143,7 @@ extension ShardHead {
                 offset += 1
             }
         }
-        try samples.findTargets(in: step.sampled, margin: configuration.kernelMargin, parallel: parallel)
+        try samples.findTargets(in: step.sampled, parallel: parallel)
         if let weights { samples.weighTargets(weights) }
         return FeatureGradients(
             samples: samples, logZ: Normalizers(normalizers, weights: weights, labels: step.labels),

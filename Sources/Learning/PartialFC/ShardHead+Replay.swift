@@ -15,12 +15,12 @@ extension ShardHead {
     ///   - ahead: how far the pieces of slices are that were not copied between the same steps: of each such slice, the step
     ///     after which each piece (`CenterTable.chunkRows` rows) was copied. Rows of pieces from this step or a later one keep
     ///     their values. Slices and pieces that are not named are not ahead.
-    ///   - sampled: as in `begin`.
+    ///   - sampled, values: as in `begin`.
     /// - Throws: `HeadError` if a slice is not held or takes part in a step that is under way, or the inputs do not fit. Nothing
     ///   has changed then.
     public func replay(
         step number: Int, microBatchSize: Int, inputs: StepInputs, learningRate: Float, slices: SliceSet,
-        ahead: [Int: [Int]] = [:], sampled: [Int64]? = nil
+        ahead: [Int: [Int]] = [:], sampled: [Int64]? = nil, values: HeadValues? = nil
     ) throws(HeadError) {
         if let step, !slices.isDisjoint(with: step.sliceSet) {
             throw HeadError(.phase, "replay of step \(number) while the step is \(phase.rawValue)")
@@ -33,7 +33,7 @@ extension ShardHead {
         remember(
             try repeated(
                 number, microBatchSize, inputs: inputs, learningRate: learningRate, slices: behind, ahead: ahead,
-                sampled: sampled))
+                sampled: sampled, values: values))
     }
 
     /// Does the last step of a log again up to *prepared*, over the active slices: `commit` and `rollback` end it, as they would
@@ -43,24 +43,24 @@ extension ShardHead {
     /// - Throws: as `replay` does.
     public func replayUpToPrepared(
         step number: Int, microBatchSize: Int, inputs: StepInputs, learningRate: Float, ahead: [Int: [Int]] = [:],
-        sampled: [Int64]? = nil
+        sampled: [Int64]? = nil, values: HeadValues? = nil
     ) throws(HeadError) {
         try expect([.idle], "replay")
         step = try repeated(
             number, microBatchSize, inputs: inputs, learningRate: learningRate, slices: activeSlices, ahead: ahead,
-            sampled: sampled)
+            sampled: sampled, values: values)
         phase = .prepared
     }
 
     /// A step up to the update of the table.
     private func repeated(
         _ number: Int, _ microBatchSize: Int, inputs: StepInputs, learningRate: Float, slices: SliceSet,
-        ahead: [Int: [Int]], sampled: [Int64]?
+        ahead: [Int: [Int]], sampled: [Int64]?, values: HeadValues?
     ) throws(HeadError) -> StepState {
         let labels = try logged(inputs.tensors[0], "labels", .i64)
         var state = try gather(
             step: number, microBatchSize: microBatchSize, labels: labels.array(Int64.self), slices: slices,
-            sampled: sampled)
+            sampled: sampled, values: values)
         state.ahead = rowsAhead(of: number, state, ahead)
         switch inputs {
         case .features(_, let features, let logZ, let terms):

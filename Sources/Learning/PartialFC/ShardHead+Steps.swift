@@ -9,6 +9,8 @@ extension ShardHead {
     /// What a step needs from begin to commit.
     struct StepState {
         var number: Int
+        /// The values of the head in the step.
+        var values: HeadValues
         var labels: [Int64]
         var microBatchSize: Int
         var microBatchTree: ReductionTree
@@ -68,7 +70,7 @@ extension ShardHead {
         return memory
     }
 
-    func scaleOverBatch(_ step: StepState) -> Double { configuration.scale / Double(step.labels.count) }
+    func scaleOverBatch(_ step: StepState) -> Double { step.values.scale / Double(step.labels.count) }
 
     func expect(_ phases: Set<Phase>, _ call: String) throws(HeadError) {
         guard phases.contains(phase) else { throw HeadError(.phase, "\(call) while the step is \(phase.rawValue)") }
@@ -83,8 +85,13 @@ extension ShardHead {
 
     /// Samples the classes of `slices` and gathers their rows.
     func gather(
-        step number: Int, microBatchSize: Int, labels: [Int64], slices: SliceSet, sampled: [Int64]?
+        step number: Int, microBatchSize: Int, labels: [Int64], slices: SliceSet, sampled: [Int64]?,
+        values: HeadValues?
     ) throws(HeadError) -> StepState {
+        let values = values ?? configuration.values
+        if let problem = values.problem {
+            throw HeadError(.malformed, "the values of the head in step \(number): \(problem)")
+        }
         guard number >= 0 else { throw HeadError(.malformed, "the step is \(number); steps count from 0") }
         guard microBatchSize > 0, !labels.isEmpty, labels.count % microBatchSize == 0, labels.count <= 1 << 24 else {
             throw HeadError(
@@ -99,7 +106,7 @@ extension ShardHead {
             if let sampled {
                 try explicitChoices(sampled, positives: positives, slices: slices)
             } else {
-                sample(step: number, positives: positives, slices: slices)
+                sample(step: number, rate: values.sampleRate, positives: positives, slices: slices)
             }
         let counts = choices.map(\.ids.count)
         let (total, size) = (counts.reduce(0, +), configuration.embeddingSize)
@@ -139,14 +146,14 @@ extension ShardHead {
             }
         }
         return StepState(
-            number: number, labels: labels, microBatchSize: microBatchSize,
+            number: number, values: values, labels: labels, microBatchSize: microBatchSize,
             microBatchTree: ReductionTree(leafCount: labels.count / microBatchSize), sliceSet: sliceSet, slices: slices,
             counts: counts,
             ids: ids, places: places, rows: rows, oldState: oldState, units: units, sampled: sampled)
     }
 
-    private func sample(step: Int, positives: [Int64], slices: [Int]) -> [ClassSampler.Choice] {
-        let sampler = sampler
+    private func sample(step: Int, rate: Double, positives: [Int64], slices: [Int]) -> [ClassSampler.Choice] {
+        let sampler = sampler.with(sampleRate: rate)
         var choices = [ClassSampler.Choice](
             repeating: .init(ids: [], rows: [], evaluations: 0), count: slices.count)
         choices.withUnsafeMutableBufferPointer { buffer in

@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Cluster
 internal import Determinism
 internal import Model
 internal import ParameterStore
@@ -80,7 +81,11 @@ extension ShardHead {
             )
         }
         // The rows of this step are needed no more, and in the exchange `features` the workers have the backbone before them.
-        if isSampling { prefetcher.start(sampler, table: table, slices: activeSlices, step: step.number + 1) }
+        if isSampling {
+            // At another rate the first ones are the same.
+            let likely = sampler.with(sampleRate: step.values.sampleRate)
+            prefetcher.start(likely, table: table, slices: activeSlices, step: step.number + 1)
+        }
     }
 
     /// The first of `rows` whose gradient is not finite. What comes out for rows that are ahead is of no use, and may be

@@ -238,14 +238,17 @@ public final class ShardHead {
     ///   - labels: of the whole global batch, in its order. In the run of a job −1 is a sample without class: it has no target and
     ///     gives no gradient.
     ///   - sampled: the class ids to use instead of sampling, ascending, over all slices. Retired ones are passed over.
+    ///   - values: of the head in this step, to its end; nil: those of the configuration.
     /// - Throws: `HeadError` if a step is under way, a label is not a class or a retired one, the batch is not a whole number
-    ///   of micro-batches, or `sampled` is not ascending or lacks a label.
-    public func begin(step number: Int, microBatchSize: Int, labels: [Int64], sampled: [Int64]? = nil) throws(HeadError)
-    {
+    ///   of micro-batches, a value is not possible, or `sampled` is not ascending or lacks a label.
+    public func begin(
+        step number: Int, microBatchSize: Int, labels: [Int64], sampled: [Int64]? = nil, values: HeadValues? = nil
+    ) throws(HeadError) {
         try expect([.idle], "begin")
         prefetcher.stop()
         step = try gather(
-            step: number, microBatchSize: microBatchSize, labels: labels, slices: activeSlices, sampled: sampled)
+            step: number, microBatchSize: microBatchSize, labels: labels, slices: activeSlices, sampled: sampled,
+            values: values)
         phase = .begun
         isSampling = sampled == nil
     }

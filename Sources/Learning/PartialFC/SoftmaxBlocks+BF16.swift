@@ -15,7 +15,7 @@ extension SoftmaxBlocks {
         samples: SampleSet, rows: SampledRows, positions: Range<Int>, slots: [PartialSlot], kept: KeptCosines?
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
-        let margin = configuration.kernelMargin
+        let margin = samples.margin
         let packed = PackedSamples(samples, order: .dimensions, pool: &packPool, parallel: parallel)
         let lanes = packed.lanes
         var layout = ScratchLayout()
@@ -77,7 +77,7 @@ extension SoftmaxBlocks {
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.gradientRows)
-        let margin = configuration.kernelMargin
+        let margin = samples.margin
         let packed = PackedSamples(samples, order: .samples, pool: &packPool, parallel: parallel)
         let lanes = packed.lanes
         let isKept = samples.microBatches.map { kept?.has($0, of: samples) ?? false }

@@ -16,7 +16,7 @@ extension SoftmaxBlocks {
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
         let microBatches = samples.microBatches
-        let margin = configuration.kernelMargin
+        let margin = samples.margin
         var layout = ScratchLayout()
         let theProducts = layout.piece(g * tile, of: Float.self)
         let theRow = layout.piece(tile, of: Float.self)
@@ -58,7 +58,7 @@ extension SoftmaxBlocks {
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
-        let margin = configuration.kernelMargin
+        let margin = samples.margin
         let levels = nodes.map(\.level).max() ?? 0
         let leafLimit = nodes.map { tree.leaves(of: $0).count }.max() ?? 0
         let isKept = samples.microBatches.map { kept?.has($0, of: samples) ?? false }

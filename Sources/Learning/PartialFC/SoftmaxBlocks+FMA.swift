@@ -22,7 +22,7 @@ extension SoftmaxBlocks {
         samples: SampleSet, rows: SampledRows, positions: Range<Int>, slots: [PartialSlot], kept: KeptCosines?
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.tileRows)
-        let margin = configuration.kernelMargin
+        let margin = samples.margin
         let directions = Directions(samples, order: .dimensions, pool: &packPool, parallel: parallel)
         let lanes = directions.lanes
         let count = samples.microBatches.count
@@ -102,7 +102,7 @@ extension SoftmaxBlocks {
         consume: @Sendable (_ tile: GradientTile, _ thread: Int) -> Void
     ) {
         let (g, size, tile) = (samples.microBatchSize, samples.embeddingSize, Self.gradientRows)
-        let margin = configuration.kernelMargin
+        let margin = samples.margin
         let directions = Directions(samples, order: .samples, pool: &packPool, parallel: parallel)
         let lanes = directions.lanes
         let isKept = samples.microBatches.map { kept?.has($0, of: samples) ?? false }

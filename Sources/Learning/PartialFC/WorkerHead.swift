@@ -1,4 +1,5 @@
 internal import CKernels
+public import Cluster
 internal import Determinism
 public import Model
 public import ParameterStore
@@ -53,10 +54,12 @@ public final class WorkerHead {
         public var features: Tensor
         /// Number of the step: rounding of gradients on their way is keyed by it.
         public var step: Int
+        /// The values of the head in the step; nil: those of the configuration.
+        public var values: HeadValues?
 
         public init(
             globalBatchSize: Int, microBatchSize: Int, microBatches: Range<Int>, labels: [Int64], features: Tensor,
-            step: Int
+            step: Int, values: HeadValues? = nil
         ) {
             self.globalBatchSize = globalBatchSize
             self.microBatchSize = microBatchSize
@@ -64,6 +67,7 @@ public final class WorkerHead {
             self.labels = labels
             self.features = features
             self.step = step
+            self.values = values
         }
     }
 
@@ -143,7 +147,8 @@ public final class WorkerHead {
         try registry.checkLabels(batch.labels[...], first: firstSample(batch))
         return try SampleSet(
             features: [batch.features], labels: batch.labels[...], microBatchSize: g, microBatches: batch.microBatches,
-            embeddingSize: configuration.embeddingSize, parallel: blocks.parallel)
+            embeddingSize: configuration.embeddingSize, values: batch.values ?? configuration.values,
+            parallel: blocks.parallel)
     }
 
     func firstSample(_ batch: Batch) -> Int { batch.microBatches.lowerBound * batch.microBatchSize }
@@ -156,7 +161,7 @@ public final class WorkerHead {
         let losses = Tensor(uninitialized: Double.self, shape: [n])
         let logZ = Tensor(uninitialized: Double.self, shape: [n])
         let gradient = Tensor(uninitialized: Float.self, shape: [n, size])
-        let scale = configuration.scale / Double(batch.globalBatchSize)
+        let scale = (batch.values ?? configuration.values).scale / Double(batch.globalBatchSize)
         blocks.parallel.forEach(samples.microBatches.count) { block, _ in
             let first = block * g
             let wide = first * size

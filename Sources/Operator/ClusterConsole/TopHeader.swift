@@ -8,6 +8,15 @@ enum TopHeader {
         lines.append(accuracy(view.status))
         lines.append(speed(view))
         if let split = split(view, columns) { lines.append(split) }
+        if let head = view.status.head, view.status.headVaries == true {
+            var line = ConsoleLine("head ", .faint)
+            line.add(head.summary)
+            if let change = view.status.headChanges?.last {
+                let from = change.fromStep.map { "since step \($0)" } ?? "from the next step on"
+                line.add(" (\(change.order) \(from))", .warning)
+            }
+            lines.append(line)
+        }
         if let job = view.status.job {
             var line = ConsoleLine("job ", .faint)
             line.add("\(job.id): \(job.summary)", job.missingRanks.isEmpty ? .plain : .warning)

@@ -43,6 +43,12 @@ public struct ClusterStatus: Codable, Sendable {
     public var nextLearningRate: Float?
     /// What operators have set it to, oldest first.
     public var learningRateChanges: [LearningRate]
+    /// The values of the head in the step in progress or to come; nil where an earlier version does not say.
+    public var head: Head?
+    /// Whether these may be others in another step: the configuration has stages, or an operator has set some.
+    public var headVaries: Bool?
+    /// What operators have set of the head, oldest first.
+    public var headChanges: [HeadChange]?
     public var gradientNorm: Double?
     /// Samples per second over the last committed steps; nil when the run is over.
     public var samplesPerSecond: Double?

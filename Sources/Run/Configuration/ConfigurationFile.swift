@@ -77,7 +77,8 @@ extension RunConfiguration {
             .merging([
                 "head.sampling": "1", "backbone.frozen": "[]", "backbone.dropout": "0",
                 "backbone.compute": "\"f32\"", "backbone.graph": "\"\"",
-                "data.augment": "[]", "schedule.rate": "\"plan\"", "cluster.job_goes_back": "\"ask\"",
+                "data.augment": "[]", "schedule.rate": "\"plan\"", "schedule.stages": "[]",
+                "cluster.job_goes_back": "\"ask\"",
                 "cluster.copies": "1", "cluster.promote_after": "30", "cluster.min_copies": "1",
             ]) { $1 }
     }()
@@ -92,6 +93,7 @@ extension RunConfiguration {
         if backbone.graph?.isEmpty == true { backbone.graph = nil }
         if data.augment?.isEmpty == true { data.augment = nil }
         if schedule.rate == "plan" { schedule.rate = nil }
+        if schedule.stages?.isEmpty == true { schedule.stages = nil }
         if cluster.jobGoesBack == "ask" { cluster.jobGoesBack = nil }
         if cluster.copies == 1 { cluster.copies = nil }
         if cluster.promoteAfter == 30 { cluster.promoteAfter = nil }
@@ -153,7 +155,7 @@ extension RunConfiguration {
             }
         }
         func text(_ value: Any) -> String {
-            let options: JSONSerialization.WritingOptions = [.fragmentsAllowed, .withoutEscapingSlashes]
+            let options: JSONSerialization.WritingOptions = [.fragmentsAllowed, .sortedKeys, .withoutEscapingSlashes]
             let data = (try? JSONSerialization.data(withJSONObject: value, options: options)) ?? .init()
             return String(decoding: data, as: UTF8.self)
         }

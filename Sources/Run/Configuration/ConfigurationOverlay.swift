@@ -58,7 +58,7 @@ struct ConfigurationOverlay {
             } else {
                 try set(ConfigurationScalar(text: value, isQuoted: false), shape, key: key, path: path, place: place)
             }
-        case .boolean, .integer, .number:
+        case .boolean, .integer, .number, .ramp:
             try set(ConfigurationScalar(text: trimmed, isQuoted: false), shape, key: key, path: path, place: place)
         }
     }
@@ -93,6 +93,13 @@ struct ConfigurationOverlay {
                 }
                 try set(value, inner, path: path + [name.string], place: place)
             }
+        case (.list(.section(let keys)), .sequence(let sequence)):
+            try checkTag(sequence.tag, key: key, place: place(sequence.mark?.line))
+            var items: [[String: any Sendable]] = []
+            for (index, item) in sequence.enumerated() {
+                items.append(try self.item(item, keys, key: "\(key)[\(index)]", place: place))
+            }
+            put(items, path, place(node.mark?.line))
         case (.list(let element), .sequence(let sequence)):
             try checkTag(sequence.tag, key: key, place: place(sequence.mark?.line))
             var values: [any Sendable] = []
@@ -118,6 +125,36 @@ struct ConfigurationOverlay {
         case (_, .sequence): throw failure("is a list; \(shape.description) is wanted", at: node)
         case (_, .alias): throw failure("is an alias of nothing", at: node)
         }
+    }
+
+    /// An item of a list that is a mapping of keys to plain values.
+    private mutating func item(
+        _ node: Node, _ keys: [String: ConfigurationShape], key: String, place: (Int?) -> String
+    ) throws(ConfigurationError) -> [String: any Sendable] {
+        let line = place(node.mark?.line)
+        guard case .mapping(let mapping) = node else {
+            throw ConfigurationError(
+                key: key, problem: "is no mapping; keys are wanted, of \(keys.keys.sorted().joined(separator: ", "))",
+                place: line)
+        }
+        try checkTag(mapping.tag, key: key, place: line)
+        places[key] = line
+        var budget = ConfigurationMapping.pairLimit
+        var values: [String: any Sendable] = [:]
+        for (name, value) in try ConfigurationMapping.pairs(mapping, key: key, budget: &budget, place: place) {
+            let full = "\(key).\(name.string)"
+            let line = place((value.mark ?? name.mark)?.line)
+            guard let shape = keys[name.string] else {
+                throw unknown(full, within: .section(keys), place: place(name.mark?.line))
+            }
+            guard case .scalar(let scalar) = value else {
+                throw ConfigurationError(
+                    key: full, problem: "is a list or a mapping; \(shape.description) is wanted", place: line)
+            }
+            values[name.string] = try self.value(scalar, shape, key: full, place: line)
+            places[full] = line
+        }
+        return values
     }
 
     private mutating func set(
@@ -176,8 +213,11 @@ struct ConfigurationOverlay {
                 place: place)
         }
         let sections = RunConfiguration.keys.compactMap { $0.split(separator: ".").dropLast().first.map(String.init) }
+        // Of an item of a list only its own keys are near.
+        let item = key.lastIndex(of: ".").map { key[..<$0] }.flatMap { $0.hasSuffix("]") ? $0 : nil }
+        let known = item.map { item in keys.keys.map { "\(item).\($0)" } } ?? RunConfiguration.keys + Set(sections)
         let hint =
-            ConfigurationKey.nearest(to: key, among: RunConfiguration.keys + Set(sections)).map {
+            ConfigurationKey.nearest(to: key, among: known).map {
                 "; did you mean \($0)?"
             } ?? ";"
         return ConfigurationError(

@@ -31,6 +31,11 @@ struct ConfigurationScalar {
             return value
         case .number(let isSingle):
             do { return try DecimalText(text).double(isSingle: isSingle) } catch { throw mismatch(shape, error.hint) }
+        case .ramp:
+            do {
+                let value = try RunConfiguration.StageValue(text)
+                return value.isRamp ? value.description : value.from
+            } catch { throw mismatch(shape, error.hint) }
         case .text:
             guard !text.hasControlCharacter else {
                 throw ConfigurationValueError(problem: "is \"\(text.shown)\", which has a control character in it")

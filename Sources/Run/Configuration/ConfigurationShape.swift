@@ -10,6 +10,8 @@ indirect enum ConfigurationShape: Sendable {
     /// Text that names a file or directory.
     case path
     case list(ConfigurationShape)
+    /// A number, or two that a value goes between: `0 to 0.5`.
+    case ramp
 
     /// The shape of a whole configuration: that of the structures, so that a new property is a new key.
     static let configuration = ConfigurationShape(of: RunConfiguration.withEveryKey, key: "") ?? .section([:])
@@ -27,11 +29,15 @@ indirect enum ConfigurationShape: Sendable {
         case is UInt64: self = .integer(isNatural: true)
         case is Float: self = .number(isSingle: true)
         case is Double: self = .number(isSingle: false)
+        case is RunConfiguration.StageValue: self = .ramp
         case is String: self = Self.paths.contains(key) ? .path : .text
         // An empty list could be cast to either.
         case let list where type(of: list) == [Int].self: self = .list(.integer(isNatural: false))
         case let list where type(of: list) == [Double]?.self: self = .list(.number(isSingle: false))
         case let list where type(of: list) == [String]?.self: self = .list(.text)
+        case let list where type(of: list) == [RunConfiguration.Stage]?.self:
+            guard let stage = ConfigurationShape(of: RunConfiguration.Stage.withEveryKey, key: "") else { return nil }
+            self = .list(stage)
         case let list where type(of: list) == [String].self: self = .list(Self.paths.contains(key) ? .path : .text)
         default:
             var section: [String: ConfigurationShape] = [:]
@@ -53,6 +59,8 @@ indirect enum ConfigurationShape: Sendable {
         case .number: "a number"
         case .text: "text"
         case .path: "a path"
+        case .ramp: "a number, or two as 0 to 0.5,"
+        case .list(.section): "a list such as [{until: 0.6, sample_rate: 0.1}, {sample_rate: 1}]"
         case .list(.integer): "a list such as [1, 2, 3]"
         case .list(.number): "a list such as [0.9, 0.999]"
         case .list: "a list such as [a, b]"

@@ -131,6 +131,7 @@ extension RunConfiguration {
         try require(
             schedule.decayPower >= 0 && schedule.decayPower <= 100, "schedule.decay_power",
             "is \(schedule.decayPower), not in 0...100")
+        try validateStages()
         try require(evaluation.every >= 0 && evaluation.heldOutPairs >= 0, "evaluation", "has a negative count")
         try require(
             (0...Self.countLimit).contains(checkpoint.everySteps), "checkpoint.every_steps",

@@ -177,7 +177,7 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var notFiniteLimit = 10
     }
 
-    /// Number of steps and the learning rate.
+    /// Number of steps, the learning rate, and values of the head that change.
     public struct Schedule: Codable, Sendable, Hashable {
         /// Passes over the data; used if `steps` is 0.
         public var epochs: Double = 2
@@ -190,6 +190,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var warmup: Double = 0.05
         /// Power of the polynomial decay to zero.
         public var decayPower: Double = 2
+        /// Values of the head in parts of the run, one after the other; nil for none.
+        public var stages: [Stage]? = []
     }
 
     /// Verification during and after training.

@@ -14,6 +14,8 @@ public struct RunSetup: Sendable {
     public let layout: ParameterLayout
     public let optimizer: DenseOptimizer
     public let schedule: LearningRateSchedule
+    /// Values of the head by step.
+    public let headSchedule: HeadSchedule
     public let exchange: Exchange
     /// Why this exchange was chosen.
     public let exchangeReason: String
@@ -40,6 +42,7 @@ public struct RunSetup: Sendable {
             exchangedRows: try head.exchangedRows, exchangedGradients: try head.exchangedGradients,
             servesJob: configuration.isExternal)
         _ = try self.head.validate()
+        headSchedule = HeadSchedule(configuration, usual: self.head.values)
         if configuration.importsNetwork {
             let network = try ImportedNetwork(configuration)
             layout = network.layout
@@ -83,7 +86,9 @@ public struct RunSetup: Sendable {
         case "rows": (exchange, exchangeReason) = (.rows, "rows: as configured")
         case "features": (exchange, exchangeReason) = (.features, "features: as configured")
         default:
-            let sampled = max(Int(head.sampleRate * Double(configuration.data.classes)), configuration.batch.size)
+            // What the busiest step moves: the exchange is chosen once.
+            let sampled = max(
+                Int(headSchedule.largestSampleRate * Double(configuration.data.classes)), configuration.batch.size)
             (exchange, exchangeReason) = ExchangeChoice.automatic(
                 batch: configuration.batch.size, embeddingSize: configuration.backbone.embeddingSize,
                 sampledRows: sampled, workers: configuration.cluster.workers, shards: configuration.cluster.shards,

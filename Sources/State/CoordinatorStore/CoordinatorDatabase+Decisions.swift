@@ -77,6 +77,13 @@ extension CoordinatorDatabase {
                     sql: "INSERT INTO learning_rate (position, from_step, rule) VALUES (?, ?, ?)",
                     arguments: [position, change.fromStep, change.rule.description])
             }
+        case .head(let changes):
+            try db.execute(sql: "DELETE FROM head_change")
+            for (position, change) in changes.enumerated() {
+                try db.execute(
+                    sql: "INSERT INTO head_change (position, from_step, head_order) VALUES (?, ?, ?)",
+                    arguments: [position, change.fromStep, change.order.description])
+            }
         case .paused(let value): try update(db, "is_paused = ?", [value])
         case .stopping(let value): try update(db, "is_stopping = ?", [value])
         case .failed(let reason): try update(db, "failure = ?", [reason])

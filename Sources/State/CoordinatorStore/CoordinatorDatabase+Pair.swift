@@ -65,8 +65,8 @@ extension CoordinatorDatabase {
     }
 
     private static let tablesOfDecisions = [
-        "cluster", "slice", "keeper", "member", "move", "task", "operation", "checkpoint", "learning_rate", "past",
-        "attempt", "pace",
+        "cluster", "slice", "keeper", "member", "move", "task", "operation", "checkpoint", "learning_rate",
+        "head_change", "past", "attempt", "pace",
     ]
 
     /// Has what is fixed when a cluster is made, as another coordinator has changed it.

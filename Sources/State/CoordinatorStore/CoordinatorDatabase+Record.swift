@@ -78,6 +78,12 @@ extension CoordinatorDatabase {
                     .damaged, "the learning rate of step \(row["from_step"] as Int? ?? -1): \(error)")
             }
         }
+        record.headChanges = try Row.fetchAll(db, sql: "SELECT * FROM head_change ORDER BY position").map { row in
+            do { return HeadChange(fromStep: row["from_step"], order: try HeadOrder(row["head_order"])) } catch {
+                throw CoordinatorStoreError(
+                    .damaged, "the values of the head of step \(row["from_step"] as Int? ?? -1): \(error)")
+            }
+        }
         return (cluster, record)
     }
 }

@@ -155,6 +155,16 @@ extension CoordinatorDatabase {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("head values") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE head_change (
+                        position INTEGER PRIMARY KEY,
+                        from_step INTEGER,
+                        head_order TEXT NOT NULL
+                    ) STRICT;
+                    """)
+        }
         return migrator
     }
 }

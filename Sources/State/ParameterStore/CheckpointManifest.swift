@@ -56,6 +56,8 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     public var operations: String
     /// The operator's changes of the learning rate, by step; missing if there were none.
     public var rates: [LearningRateChange]?
+    /// The operator's changes of the head's values, by step; missing if there were none.
+    public var head: [HeadChange]?
     /// The run's configuration, as YAML.
     public var configuration: String
     public var fingerprint: String
@@ -77,8 +79,8 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     public var jobFiles: [JobFile]?
 
     public init(
-        step: Int, classVersion: Int, operations: String, rates: [LearningRateChange] = [], configuration: String,
-        fingerprint: String, sliceCount: Int,
+        step: Int, classVersion: Int, operations: String, rates: [LearningRateChange] = [], head: [HeadChange] = [],
+        configuration: String, fingerprint: String, sliceCount: Int,
         denseSliceCount: Int, classCount: Int, embeddingSize: Int, format: TableFormat = .f32,
         denseFormat: TableFormat = .f32, created: String,
         files: [File], past: UInt64? = nil, jobFiles: [JobFile]? = nil
@@ -88,6 +90,7 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
         self.classVersion = classVersion
         self.operations = operations
         self.rates = rates.isEmpty ? nil : rates
+        self.head = head.isEmpty ? nil : head
         self.configuration = configuration
         self.fingerprint = fingerprint
         self.sliceCount = sliceCount

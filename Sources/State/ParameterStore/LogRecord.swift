@@ -14,6 +14,8 @@ public struct LogRecord: Sendable {
         public var attempt: Int
         public var kind: Kind
         public var learningRate: Float
+        /// The values of the head that the step was computed with; nil: those of the configuration's `head:`.
+        public var head: HeadValues?
         /// Squared norm of the whole backbone gradient, which decides how it is clipped.
         public var squaredNorm: Double
         /// The slices of class centers and of the backbone's parameters that the record is about.
@@ -24,14 +26,16 @@ public struct LogRecord: Sendable {
         public var classVersion: Int
 
         public init(
-            term: Int, step: Int, attempt: Int, kind: Kind, learningRate: Float = 0, squaredNorm: Double = 0,
-            slices: SliceSet = [], denseSlices: SliceSet = [], operation: String = "", classVersion: Int = 0
+            term: Int, step: Int, attempt: Int, kind: Kind, learningRate: Float = 0, head: HeadValues? = nil,
+            squaredNorm: Double = 0, slices: SliceSet = [], denseSlices: SliceSet = [], operation: String = "",
+            classVersion: Int = 0
         ) {
             self.term = term
             self.step = step
             self.attempt = attempt
             self.kind = kind
             self.learningRate = learningRate
+            self.head = head
             self.squaredNorm = squaredNorm
             self.slices = slices
             self.denseSlices = denseSlices

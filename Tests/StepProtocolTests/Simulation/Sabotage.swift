@@ -58,6 +58,8 @@ enum Sabotage: String, CaseIterable, Sendable {
     case losesGradientsOfCopies
     /// A shard comes with an empty disk and the number that was its own.
     case comesBackEmpty
+    /// A log is replayed with the values of the head that were told last, or those that the configuration begins with.
+    case replaysWithValuesOfNow
     /// The coordinator announces what it has not written.
     case announcesBeforeWriting
 }

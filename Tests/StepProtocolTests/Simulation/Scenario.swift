@@ -221,7 +221,7 @@ struct Scenario {
             denseSliceCount: hasJobs ? 0 : Toy.denseSlices, expectedShards: shards, minimumWorkers: workers,
             totalSteps: steps,
             exchange: exchange, lease: .milliseconds(Self.lease), unresponsiveLimit: 2,
-            unresponsiveBackoff: .milliseconds(200), learningRate: Toy.learningRate)
+            unresponsiveBackoff: .milliseconds(200), learningRate: Toy.learningRate, head: Toy.head)
         configuration.checkpointDirectory = "checkpoints"
         configuration.checkpointEverySteps = checkpointEverySteps
         configuration.checkpointsKept = 2

@@ -57,7 +57,8 @@ extension Simulation {
 
     /// Orders of the last moment are lost with the database: this is about everything else.
     private func hasEveryOrder(_ copy: CoordinatorRecord, _ record: CoordinatorRecord) -> Bool {
-        copy.rates == record.rates && copy.operations.count == record.operations.count && copy.pasts == record.pasts
+        copy.rates == record.rates && copy.headChanges == record.headChanges
+            && copy.operations.count == record.operations.count && copy.pasts == record.pasts
     }
 
     /// Only a shard's hello is of interest; it is not answered.

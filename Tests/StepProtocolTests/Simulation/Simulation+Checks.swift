@@ -22,6 +22,7 @@ extension Simulation {
         }
         check(step < scenario.steps, "step \(step) of \(scenario.steps) is committed")
         check(report.learningRate == world.oracle.learningRate(step), "wrong learning rate at step \(step)")
+        check(report.head == world.oracle.head(step), "wrong values of the head at step \(step)")
         check(report.loss == world.oracle.loss(step), "the loss of step \(step) is not that of the run")
         if report.loss == nil {
             floor = max(floor, trained)

@@ -222,6 +222,16 @@ extension Simulation {
             }
             setOracle()
         }
+        if case .head = decision {
+            feats["values of the head set", default: 0] += 1
+            let (old, new) = (previousDatabase.record?.headChanges ?? [], database.record?.headChanges ?? [])
+            for step in 0..<max(0, (database.record?.committed ?? -1) + 1) {
+                check(
+                    old.values(of: step, scheduled: Toy.head(step)) == new.values(of: step, scheduled: Toy.head(step)),
+                    "the values of the head of step \(step) are changed, which is committed")
+            }
+            setOracle()
+        }
         if case .operations = decision {
             feats["classes changed", default: 0] += 1
             setOracle()
@@ -239,5 +249,6 @@ extension Simulation {
                 if case .scaled(let factor) = change.rule { return (step, factor) }
                 return (step, 1)
             })
+        world.oracle.set(heads: record.headChanges.filter { $0.fromStep != nil })
     }
 }

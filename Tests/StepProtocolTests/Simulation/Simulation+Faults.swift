@@ -4,6 +4,15 @@ internal import StepProtocol
 
 /// What happens to the processes, hosts and links until calm is restored.
 extension Simulation {
+    /// One value of the head, or two.
+    private func setHead() {
+        happen("the operator sets values of the head", nil)
+        let orders = [
+            "sample_rate=0.5", "sample_rate=schedule", "m2=0.25", "m2=schedule scale=32", "scale=schedule m1=2",
+        ]
+        if let order = try? HeadOrder(orders[Int(random.below(UInt64(orders.count)))]) { tellCoordinator(.head(order)) }
+    }
+
     func misfortune() {
         if isCalm { return }
         queue.insert(.misfortune, at: now + 1 + Int64(random.below(UInt64(2 * scenario.faultInterval))))
@@ -114,6 +123,7 @@ extension Simulation {
             tellCoordinator(.classes(operations[Int(random.below(6))]))
         case 25, 26:
             guard scenario.changesRates else { return }
+            if random.below(2) == 0 { return setHead() }
             happen("the operator sets the learning rate", nil)
             let factor = Float(random.below(8)) / 4
             tellCoordinator(.learningRate(factor == 1 ? .schedule : .scaled(factor)))

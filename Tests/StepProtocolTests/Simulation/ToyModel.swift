@@ -40,9 +40,11 @@ enum Toy {
     static func inputs(of id: StepID) -> UInt64 { mix(12, UInt64(id.term), UInt64(id.attempt)) }
     static func feature(parameters: Words, label: UInt64) -> UInt64 { mix(2, fold(parameters), label) }
     /// What a row gives to a step: the row itself, chosen by the step and the labels of the batch.
-    static func sampled(row: UInt64, step: Int, labels: UInt64) -> UInt64 { mix(3, row, UInt64(step), labels) }
+    static func sampled(row: UInt64, step: Int, labels: UInt64, head: HeadValues) -> UInt64 {
+        mix(3, row, UInt64(step), mix(labels, word(head)))
+    }
     static func partial(sampled: ArraySlice<UInt64>, feature: UInt64) -> UInt64 { mix(4, fold(sampled), feature) }
-    static func normalizer(partials: Words) -> UInt64 { mix(5, fold(partials)) }
+    static func normalizer(partials: Words, head: HeadValues) -> UInt64 { mix(5, fold(partials), word(head)) }
     static func loss(normalizer: UInt64) -> Double { Double(normalizer >> 44) / 8 }
     static func rowGradient(normalizer: UInt64, feature: UInt64, sampled: UInt64) -> UInt64 {
         mix(6, normalizer, mix(feature, sampled))
@@ -54,8 +56,16 @@ enum Toy {
     static func gradientNorm(_ norm: UInt64) -> Double { Double(norm >> 11) }
     static func learningRate(_ step: Int) -> Float { 1 / Float(step + 1) }
 
-    static func updated(row: UInt64, gradient: UInt64, step: Int, learningRate: Float) -> UInt64 {
-        mix(row, gradient, UInt64(step), UInt64(learningRate.bitPattern))
+    /// The configuration's values of the head, in stages of three steps.
+    static func head(_ step: Int) -> HeadValues {
+        HeadValues(sampleRate: step < 3 ? 0.1 : 1, m1: 1, m2: Double(step / 3), m3: 0, scale: 64)
+    }
+    static func word(_ head: HeadValues) -> UInt64 { fold(HeadValues.Name.allCases.map { head[$0].bitPattern }) }
+
+    static func updated(
+        row: UInt64, gradient: UInt64, step: Int, learningRate: Float, head: HeadValues
+    ) -> UInt64 {
+        mix(row, gradient, mix(UInt64(step), word(head)), UInt64(learningRate.bitPattern))
     }
     static func updated(parameter: UInt64, row: Int, gradient: UInt64, norm: UInt64) -> UInt64 {
         mix(parameter, gradient, norm, UInt64(row))
@@ -78,6 +88,7 @@ struct ToyRecord: Sendable, Hashable {
     var id: StepID
     var kind: Kind
     var learningRate: Float = 0
+    var head = Toy.head(0)
     var norm: UInt64 = 0
     /// Of all labels, and of `features` what each micro-batch had.
     var labels: UInt64 = 0
@@ -116,13 +127,13 @@ struct ToyRecord: Sendable, Hashable {
                 }
                 gradient = found
             } else {
-                let sampled = Toy.sampled(row: word, step: step, labels: labels)
+                let sampled = Toy.sampled(row: word, step: step, labels: labels, head: head)
                 gradient = Toy.fold(
                     zip(normalizers, features).lazy.map {
                         Toy.rowGradient(normalizer: $0, feature: $1, sampled: sampled)
                     })
             }
-            return Toy.updated(row: word, gradient: gradient, step: step, learningRate: learningRate)
+            return Toy.updated(row: word, gradient: gradient, step: step, learningRate: learningRate, head: head)
         }
     }
 }
@@ -139,6 +150,8 @@ struct ToyRun {
     private(set) var changes: [(afterStep: Int, operation: ClassOperation)] = []
     /// The rates that an operator has set, by the first step that they hold for, ascending.
     private(set) var rates: [(step: Int, factor: Float)] = []
+    /// The orders about the head that an operator has given, likewise.
+    private(set) var heads: [HeadChange] = []
     /// What made the data of the attempt of each step that counts, if attempts differ.
     private var inputs: [Int: UInt64] = [:]
     /// After each step, before the class changes that follow it.
@@ -174,6 +187,16 @@ struct ToyRun {
         forget(from: first)
     }
 
+    /// Sets the values of the head, likewise.
+    mutating func set(heads new: [HeadChange]) {
+        let old = heads
+        heads = new
+        forget(
+            from: states.indices.first {
+                old.values(of: $0, scheduled: Toy.head($0)) != new.values(of: $0, scheduled: Toy.head($0))
+            } ?? .max)
+    }
+
     /// Notes which attempt of a step counts; steps that it affects are computed anew.
     mutating func set(inputs new: UInt64, of step: Int) {
         if inputs.updateValue(new, forKey: step) != new { forget(from: step) }
@@ -190,6 +213,8 @@ struct ToyRun {
     func learningRate(_ step: Int) -> Float {
         Toy.learningRate(step) * (rates.last { $0.step <= step }?.factor ?? 1)
     }
+
+    func head(_ step: Int) -> HeadValues { heads.values(of: step, scheduled: Toy.head(step)) }
 
     private mutating func forget(from count: Int) {
         guard count < states.count else { return }
@@ -252,12 +277,14 @@ struct ToyRun {
         }
         let fold = Toy.fold(labels)
         let centers = Toy.slices * Toy.rowsPerSlice
-        let sampled = state[..<centers].map { Toy.sampled(row: $0, step: step, labels: fold) }
+        let head = head(step)
+        let sampled = state[..<centers].map { Toy.sampled(row: $0, step: step, labels: fold, head: head) }
         let parameters = Words(state[centers...])
         let features = labels.map { Toy.feature(parameters: parameters, label: $0) }
         let normalizers = features.map { feature in
             Toy.normalizer(
-                partials: (0..<Toy.slices).map { Toy.partial(sampled: sampled[Toy.rows($0)], feature: feature) })
+                partials: (0..<Toy.slices).map { Toy.partial(sampled: sampled[Toy.rows($0)], feature: feature) },
+                head: head)
         }
         let dense = (0..<Toy.denseSlices).map { slice in
             Toy.fold(zip(normalizers, features).map { Toy.denseGradient(normalizer: $0, feature: $1, slice: slice) })
@@ -269,7 +296,7 @@ struct ToyRun {
                 zip(normalizers, features).map {
                     Toy.rowGradient(normalizer: $0, feature: $1, sampled: sampled[row])
                 })
-            state[row] = Toy.updated(row: state[row], gradient: gradient, step: step, learningRate: rate)
+            state[row] = Toy.updated(row: state[row], gradient: gradient, step: step, learningRate: rate, head: head)
         }
         for row in centers..<Toy.rowCount {
             let gradient = dense[row / Toy.rowsPerSlice - Toy.slices]

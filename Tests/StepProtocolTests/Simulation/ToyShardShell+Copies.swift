@@ -59,7 +59,7 @@ extension ToyShardShell {
                 if record.step != steps[index] + 1 {
                     throw Violation("\(name) has no record of step \(steps[index] + 1) for its copy of row \(row)")
                 }
-                words[index] = try record.apply(to: words[index], row: row)
+                words[index] = try again(record).apply(to: words[index], row: row)
                 steps[index] = record.step
             }
         }

@@ -36,6 +36,8 @@ struct ToyShardShell {
     private var labels: UInt64 = 0
     private var exchange = Exchange.rows
     private var record: ToyRecord?
+    /// The values of the head that it was told last.
+    private var headOfNow: HeadValues?
 
     /// Slices that are being received: the words and the step that each is as of.
     private var copies: [Int: ToyDisk.Snapshot] = [:]
@@ -148,7 +150,7 @@ struct ToyShardShell {
                     }
                     steps[row] = record.step
                 }
-                words[row] = try record.apply(to: words[row], row: row)
+                words[row] = try again(record).apply(to: words[row], row: row)
                 if record.isTorn { words[row] &+= 1 }
             }
             classVersion = max(classVersion, record.classVersion)
@@ -224,7 +226,7 @@ struct ToyShardShell {
         _ computation: ShardComputation<Words>, _ id: StepID, plan: Plan, _ world: inout ToyWorld
     ) throws -> ShardResult<Words>? {
         switch computation {
-        case .sample(let ranks, let learningRate, let exchange):
+        case .sample(let ranks, let learningRate, let exchange, let head):
             if undo != nil { throw Violation("\(name) samples \(id) while an update is not committed") }
             self.exchange = exchange
             ranges = ranks.map(\.microBatches)
@@ -232,13 +234,15 @@ struct ToyShardShell {
             labels = Toy.fold(try assemble(ranks.map(\.payload)))
             record = ToyRecord(id: id, kind: exchange == .features ? .features : .rows, labels: labels)
             record?.learningRate = learningRate
+            if let head { record?.head = head }
+            headOfNow = head
             record?.classVersion = classVersion
-            return .sample(sampled(id.step))
+            return .sample(sampled(id.step, head))
         case .forward(let rank, let microBatches, let features):
             if scenario.poisonsShards && scenario.poisoned.contains(id.step) {
                 throw ToyRefusal(message: "a feature is nan")
             }
-            let sampled = sampled(id.step)
+            let sampled = sampled(id.step, record?.head)
             guard exchange == .features else { return .forward(rank: rank, sampled) }
             guard features.count == microBatches.count else {
                 throw Violation("\(name): \(features.count) features of micro-batches \(microBatches)")
@@ -309,8 +313,16 @@ struct ToyShardShell {
         }
     }
 
-    private func sampled(_ step: Int) -> Words {
-        words(centers).map { Toy.sampled(row: $0, step: step, labels: labels) }
+    private func sampled(_ step: Int, _ head: HeadValues?) -> Words {
+        words(centers).map { Toy.sampled(row: $0, step: step, labels: labels, head: head ?? Toy.head(0)) }
+    }
+
+    /// A record as it is done again.
+    func again(_ record: ToyRecord) -> ToyRecord {
+        guard sabotage == .replaysWithValuesOfNow else { return record }
+        var changed = record
+        changed.head = headOfNow ?? Toy.head(0)
+        return changed
     }
 
     /// The state is that of the undisturbed run, unless a plan of a past that does not count any more is followed.
@@ -530,7 +542,7 @@ struct ToyShardShell {
         guard var copy = copies[slice] else { return }
         for (index, row) in Toy.rows(slice).enumerated() {
             guard copy.steps[index] < record.step || sabotage == .replaysOnRowsAhead else { continue }
-            copy.words[index] = try record.apply(to: copy.words[index], row: row)
+            copy.words[index] = try again(record).apply(to: copy.words[index], row: row)
             copy.steps[index] = record.step
         }
         copies[slice] = copy

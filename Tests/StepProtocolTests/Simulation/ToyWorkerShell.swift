@@ -96,7 +96,8 @@ struct ToyWorkerShell {
                 }
             }
         }
-        normalizers = partials.map { Toy.normalizer(partials: $0) }
+        let head = plan.head ?? Toy.head(0)
+        normalizers = partials.map { Toy.normalizer(partials: $0, head: head) }
         let backward = replies.map { rows in
             exchange == .features
                 ? normalizers

@@ -119,6 +119,32 @@ def test_all_classes_sampled_is_plain_pytorch(setup: Callable[..., Setup]) -> No
     assert error < 1e-4
 
 
+@pytest.mark.parametrize("exchange", ["features", "rows"])
+def test_values_of_the_head_change_from_step_to_step(setup: Callable[..., Setup], exchange: str) -> None:
+    stages = [{"until": 0.25, "scale": 8, "m2": 0}, {"until": 0.5, "m2": "0 to 0.3", "interclass_filter": 0}]
+    ours = setup(head={"exchange": exchange}, schedule={"steps": 40, "stages": stages})
+    plain = ours.plain()
+    with partialfc.Client(ours.cluster.endpoint) as client:
+        for step in range(30):
+            warm = 0.3 * max(0, step - 10) / 9 if step < 20 else 0.3
+            plain.head.scale = 8.0 if step < 10 else 32.0 if step >= 25 else 16.0
+            plain.head.margins = torch.tensor([1, warm, 0.1], dtype=torch.float64)
+            x, labels = ours.batch(step)
+            loss = ours.step(x, labels)
+            expected = plain.step(x, labels)
+            assert abs(loss - expected) < 1e-4 * abs(expected), f"step {step}"
+            if step == 24:
+                client.pause()
+                # Between two steps everybody is done with the last one.
+                wait_until(lambda: client.status()["state"] == "paused", "the pause")
+                assert client.set_head(scale=32)["headChanges"] == [{"fromStep": 25, "order": "scale=32"}]
+                with pytest.raises(partialfc.CommandRefused, match="above 0 and at most 300"):
+                    client.set_head(scale=0)
+                client.resume()
+        assert client.status()["head"]["scale"] == 32
+    ours.assert_centers(plain)
+
+
 @pytest.mark.slow
 def test_a_killed_shard_and_coordinator_change_no_bit(setup: Callable[..., Setup]) -> None:
     def run(disturbed: bool) -> tuple[list[float], np.ndarray, Tensor]:

@@ -50,6 +50,7 @@ typedef struct Partialfc__Finishing Partialfc__Finishing;
 typedef struct Partialfc__Plan Partialfc__Plan;
 typedef struct Partialfc__Plan__Rank Partialfc__Plan__Rank;
 typedef struct Partialfc__Plan__Shard Partialfc__Plan__Shard;
+typedef struct Partialfc__HeadValues Partialfc__HeadValues;
 typedef struct Partialfc__PlanJob Partialfc__PlanJob;
 typedef struct Partialfc__BoundaryTask Partialfc__BoundaryTask;
 typedef struct Partialfc__BoundaryTask__Restore Partialfc__BoundaryTask__Restore;
@@ -881,10 +882,32 @@ struct  Partialfc__Plan
    * whose processes the ranks are; absent: none trains, or the network is the shards'
    */
   Partialfc__PlanJob *job;
+  /*
+   * of this step; absent: those of the configuration's `head:`
+   */
+  Partialfc__HeadValues *head;
 };
 #define PARTIALFC__PLAN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&partialfc__plan__descriptor) \
-    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL }
+    , NULL, 0, 0, 0, 0, 0,NULL, 0,NULL, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL, NULL }
+
+
+/*
+ * Values of the head that may be others in another step.
+ */
+struct  Partialfc__HeadValues
+{
+  ProtobufCMessage base;
+  double sample_rate;
+  double m1;
+  double m2;
+  double m3;
+  double scale;
+  double interclass_filter;
+};
+#define PARTIALFC__HEAD_VALUES__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&partialfc__head_values__descriptor) \
+    , 0, 0, 0, 0, 0, 0 }
 
 
 struct  Partialfc__PlanJob
@@ -2060,6 +2083,25 @@ Partialfc__Plan *
 void   partialfc__plan__free_unpacked
                      (Partialfc__Plan *message,
                       ProtobufCAllocator *allocator);
+/* Partialfc__HeadValues methods */
+void   partialfc__head_values__init
+                     (Partialfc__HeadValues         *message);
+size_t partialfc__head_values__get_packed_size
+                     (const Partialfc__HeadValues   *message);
+size_t partialfc__head_values__pack
+                     (const Partialfc__HeadValues   *message,
+                      uint8_t             *out);
+size_t partialfc__head_values__pack_to_buffer
+                     (const Partialfc__HeadValues   *message,
+                      ProtobufCBuffer     *buffer);
+Partialfc__HeadValues *
+       partialfc__head_values__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   partialfc__head_values__free_unpacked
+                     (Partialfc__HeadValues *message,
+                      ProtobufCAllocator *allocator);
 /* Partialfc__PlanJob methods */
 void   partialfc__plan_job__init
                      (Partialfc__PlanJob         *message);
@@ -2618,6 +2660,9 @@ typedef void (*Partialfc__Plan__Shard_Closure)
 typedef void (*Partialfc__Plan_Closure)
                  (const Partialfc__Plan *message,
                   void *closure_data);
+typedef void (*Partialfc__HeadValues_Closure)
+                 (const Partialfc__HeadValues *message,
+                  void *closure_data);
 typedef void (*Partialfc__PlanJob_Closure)
                  (const Partialfc__PlanJob *message,
                   void *closure_data);
@@ -2758,6 +2803,7 @@ extern const ProtobufCMessageDescriptor partialfc__finishing__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__rank__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan__shard__descriptor;
+extern const ProtobufCMessageDescriptor partialfc__head_values__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__plan_job__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__boundary_task__descriptor;
 extern const ProtobufCMessageDescriptor partialfc__boundary_task__restore__descriptor;

@@ -6,7 +6,7 @@ A value that takes replies and times, and says what is to be sent; it does no in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from .errors import ABANDONED, UNRESPONSIVE, MalformedMessage
 from .exact import F32
 from .frames import Tensor
-from .messages import BACKWARD, BEGIN, FORWARD, ROWS, Member, Plan, Range, StepReply
+from .messages import BACKWARD, BEGIN, FORWARD, ROWS, HeadValues, Member, Plan, Range, StepReply
 from .rows import RowsExchange, RowsSettings
 from .softmax import FeaturesExchange, Result, joined
 from .turn import I64, Turn
@@ -78,6 +78,12 @@ class StepSetup:
         """s."""
         return float(self.head["scale"])
 
+    def at(self, values: HeadValues | None) -> StepSetup:
+        """With the values of the head of a step; None: those of the configuration."""
+        if values is None:
+            return self
+        return replace(self, head={**self.head, **{one.name: getattr(values, one.name) for one in fields(values)}})
+
     def rows(self, device: torch.device) -> RowsSettings:
         """For the exchange `rows`."""
         margins = float(self.head["m1"]), float(self.head["m2"]), float(self.head["m3"])
@@ -100,7 +106,7 @@ class Attempt:
     def __init__(self, plan: Plan, rank: int, turn: Turn, labels: I64, setup: StepSetup, now: float) -> None:
         assert plan.id is not None
         self.plan, self.id, self.rank, self.turn, self.labels = plan, plan.id, rank, turn, labels
-        self._setup, self._has_rows = setup, plan.exchange == ROWS
+        self._setup, self._has_rows = setup.at(plan.head), plan.exchange == ROWS
         self._pushes: dict[int, list[Tensor]] = {}
         self._rows: RowsExchange | None = None
         self.results: list[Result] = []

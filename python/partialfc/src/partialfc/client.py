@@ -144,6 +144,11 @@ class Client:
         """Changes the rate from the next step on: a number, or `*factor`. Without effect where the job sets it."""
         return dict(self.command("set", lr=rule))
 
+    def set_head(self, **values: str | float) -> dict[str, Any]:
+        """Changes values of the head from the next step on: `sample_rate`, `m1`, `m2`, `m3`, `scale`, `interclass_filter`, each a number, or
+        "schedule" for what the configuration has; the status."""
+        return dict(self.command("set", **values))
+
     def checkpoints(self) -> list[dict[str, Any]]:
         """The checkpoints that there are, oldest first."""
         return list(self.command("checkpoints"))

@@ -174,6 +174,18 @@ class PlanJob:
 
 
 @dataclass(slots=True)
+class HeadValues:
+    """Values of the head that may be others in another step."""
+
+    sample_rate: float = wire(1, DOUBLE)
+    m1: float = wire(2, DOUBLE)
+    m2: float = wire(3, DOUBLE)
+    m3: float = wire(4, DOUBLE)
+    scale: float = wire(5, DOUBLE)
+    interclass_filter: float = wire(6, DOUBLE)
+
+
+@dataclass(slots=True)
 class Task:
     """A boundary task; of its kinds only the checkpoint concerns a job."""
 
@@ -201,6 +213,7 @@ class Plan:
     coordinator: int = wire(21, FIXED64)
     committed_id: StepID | None = wire(24, StepID)
     job: PlanJob | None = wire(25, PlanJob)
+    head: HeadValues | None = wire(26, HeadValues)
 
 
 @dataclass(slots=True)

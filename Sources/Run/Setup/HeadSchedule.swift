@@ -1,0 +1,59 @@
+public import Cluster
+public import Configuration
+
+/// The values of the head in every step, as the configuration has them: stages, and `head` where there is none.
+public struct HeadSchedule: Sendable, Hashable {
+    /// What `head` says.
+    public let usual: HeadValues
+    private let stages: [Part]
+    private let totalSteps: Int
+
+    /// A stage, and its steps; none if it is shorter than half of one.
+    private struct Part: Sendable, Hashable {
+        var steps: Range<Int>
+        var stage: RunConfiguration.Stage
+    }
+
+    /// A stage ends before the step that is `until` times the number of steps, rounded to the nearest whole one: a fraction that is
+    /// written as a decimal counts as that decimal.
+    ///
+    /// - Parameter configuration: valid, with a known number of steps.
+    public init(_ configuration: RunConfiguration, usual: HeadValues) {
+        self.usual = usual
+        totalSteps = configuration.totalSteps
+        var first = 0
+        stages = (configuration.schedule.stages ?? []).map { [totalSteps] stage in
+            let end = stage.until.map { Int((Double(totalSteps) * $0).rounded()) } ?? totalSteps
+            defer { first = end }
+            return Part(steps: first..<max(first, end), stage: stage)
+        }
+    }
+
+    /// The values of a step. What goes from a to b is a in the first step of its stage, b in the last, and
+    /// a + (b − a)·k/(n − 1) in step k of n; all but the rate are rounded to single precision, as a number in the file is.
+    public func values(at step: Int) -> HeadValues {
+        var values = usual
+        guard let part = stages.first(where: { $0.steps.contains(step) }) else { return values }
+        for name in HeadValues.Name.allCases {
+            guard let value = part.stage[name] else { continue }
+            let (index, last) = (step - part.steps.lowerBound, part.steps.count - 1)
+            let number =
+                index == last
+                ? value.to : value.from + (value.to - value.from) * (Double(index) / Double(last))
+            values[name] = name.rounded(number)
+        }
+        return values
+    }
+
+    /// The largest fraction of the classes that takes part in any step.
+    public var largestSampleRate: Double {
+        let isCovered = stages.last.map { $0.steps.upperBound >= totalSteps } ?? false
+        return stages.filter { !$0.steps.isEmpty }.reduce(isCovered ? 0 : usual.sampleRate) { largest, part in
+            let value = part.stage.sampleRate
+            return max(largest, value.map { max($0.from, $0.to) } ?? usual.sampleRate)
+        }
+    }
+
+    /// Whether every step has the values of `head`.
+    public var isConstant: Bool { stages.isEmpty }
+}
