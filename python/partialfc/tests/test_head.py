@@ -127,20 +127,18 @@ def test_values_of_the_head_change_from_step_to_step(setup: Callable[..., Setup]
     with partialfc.Client(ours.cluster.endpoint) as client:
         for step in range(30):
             warm = 0.3 * max(0, step - 10) / 9 if step < 20 else 0.3
-            plain.head.scale = 8.0 if step < 10 else 32.0 if step >= 25 else 16.0
+            plain.head.scale = 8.0 if step < 10 else 32.0 if step > 25 else 16.0
             plain.head.margins = torch.tensor([1, warm, 0.1], dtype=torch.float64)
             x, labels = ours.batch(step)
             loss = ours.step(x, labels)
             expected = plain.step(x, labels)
             assert abs(loss - expected) < 1e-4 * abs(expected), f"step {step}"
             if step == 24:
-                client.pause()
-                # Between two steps everybody is done with the last one.
-                wait_until(lambda: client.status()["state"] == "paused", "the pause")
-                assert client.set_head(scale=32)["headChanges"] == [{"fromStep": 25, "order": "scale=32"}]
+                wait_until(lambda: client.status()["committed"] == 24, "the end of the step")
+                # The next one has begun: it waits for this job alone.
+                assert client.set_head(scale=32)["headChanges"] == [{"order": "scale=32"}]
                 with pytest.raises(partialfc.CommandRefused, match="above 0 and at most 300"):
                     client.set_head(scale=0)
-                client.resume()
         assert client.status()["head"]["scale"] == 32
     ours.assert_centers(plain)
 
