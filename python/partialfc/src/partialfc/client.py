@@ -145,8 +145,12 @@ class Client:
         return dict(self.command("set", lr=rule))
 
     def set_head(self, **values: str | float) -> dict[str, Any]:
-        """Changes values of the head from the next step on: `sample_rate`, `m1`, `m2`, `m3`, `scale`, `interclass_filter`, each a number, or
-        "schedule" for what the configuration has; the status."""
+        """Changes values of the head from the next step on; the status.
+
+        Args:
+            values: `sample_rate`, `m1`, `m2`, `m3`, `scale`, `interclass_filter`, each a number, or "schedule" for what the
+                configuration has.
+        """
         return dict(self.command("set", **values))
 
     def checkpoints(self) -> list[dict[str, Any]]:
