@@ -272,7 +272,8 @@ let package = Package(
         .testTarget(
             name: "CoordinatorTests",
             dependencies: [
-                "Cluster", "Coordinator", "Determinism", "Monitoring", "OperatorStatus", "StepProtocol", "Tensors",
+                "Cluster", "Coordinator", "Determinism", "Model", "Monitoring", "OperatorStatus", "StepProtocol",
+                "Tensors",
                 "TestSupport",
             ],
             swiftSettings: testSettings),

@@ -24,6 +24,11 @@ extension CoordinatorService {
         case .set:
             do {
                 let assignments = try Assignments(arguments)
+                if setup.exchange == .rows, case .fixed(let rate)? = assignments.head?.rules[.sampleRate],
+                    let excess = rowMessage.excess(sampleRate: rate)
+                {
+                    return refusal(excess)
+                }
                 if let rate = assignments.rate {
                     let reply = order(.learningRate(rate))
                     if reply.exitCode != 0 || assignments.head == nil { return reply }

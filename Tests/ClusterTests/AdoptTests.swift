@@ -98,7 +98,7 @@ import Testing
                 settings: ["checkpoint.directory=\(directory.appending(path: "checkpoints").path)"],
                 world: .init(shards: 2, workers: 1))
             try cluster.waitUntilCommitted(5)
-            #expect(try cluster.run("set", ["lr=0.02"]).code == 0)
+            #expect(try cluster.run("set", ["lr=0.02", "m3=0.2"]).code == 0)
             #expect(try cluster.run("classes", ["retire", "3"]).code == 0)
             #expect(try cluster.run("checkpoint").code == 0)
             #expect(try cluster.run("pause").code == 0)
@@ -116,6 +116,7 @@ import Testing
             #expect(after.checkpoints.map(\.directory) == before.checkpoints.map(\.directory))
             #expect(try cluster.run("hashes").text == hashes)
             #expect(try cluster.run("status").text.contains("0.02"))
+            #expect(after.headChanges?.map(\.order) == ["m3=0.2"] && after.head?.m3 == 0.2)
             #expect(try cluster.run("resume").code == 0)
             try cluster.waitForStatus("training goes on", seconds: 60) { $0.committed > before.committed + 5 }
             // Another configuration is not that of the shards.

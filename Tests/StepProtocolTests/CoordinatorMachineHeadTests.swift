@@ -1,4 +1,5 @@
 internal import Cluster
+internal import Foundation
 internal import StepProtocol
 import TestSupport
 import Testing
@@ -125,6 +126,18 @@ import Testing
         #expect(steps == [1])
         cluster.commit(through: 8)
         #expect(head?.m2 == 0.25 && head?.scale == 64)
+    }
+
+    @Test mutating func copiesOfTheRecordHaveIt() throws {
+        cluster.start()
+        let before = try JSONEncoder().encode(cluster.database)
+        #expect(!String(decoding: before, as: UTF8.self).contains("ead"), "as those of earlier versions")
+        cluster.tell(.pause)
+        cluster.commit()
+        cluster.tell(try order("m2=0.25 scale=schedule"))
+        let copy = try JSONDecoder().decode(CoordinatorRecord.self, from: JSONEncoder().encode(cluster.database))
+        #expect(copy == cluster.database && copy.headChanges.map(\.fromStep) == [1])
+        #expect(try JSONDecoder().decode(CoordinatorRecord.self, from: before).headChanges.isEmpty)
     }
 
     @Test mutating func aFinishedRunHasNoStepLeft() throws {
