@@ -20,7 +20,7 @@ final class Evaluator: @unchecked Sendable {
         let configuration = setup.configuration
         let shape = ImageShape(
             channels: configuration.data.channels, height: configuration.data.imageSize,
-            width: configuration.data.imageSize)
+            width: configuration.data.width)
         var sets: [VerificationSet] = []
         if let heldOut = data.heldOut, configuration.evaluation.heldOutPairs > 0 {
             sets.append(

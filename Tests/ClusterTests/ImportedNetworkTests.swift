@@ -44,7 +44,7 @@ import Testing
             }
             // What it ends with can be used, and trained on, where the names alone would not tell what the network is.
             let result = directory.appending(path: "imported0/backbone.onnx").path
-            let (graph, trained) = try ONNXFile.read(result, openExtent: 16)
+            let (graph, trained) = try ONNXFile.read(result, openHeight: 16)
             #expect(graph.outputShape == [16] && trained.array(Float.self) != values.array(Float.self))
             let names = try BackboneFile.read(
                 directory.appending(path: "imported0/backbone.safetensors").path, layout: ParameterLayout(graph))

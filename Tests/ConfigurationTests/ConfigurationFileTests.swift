@@ -192,6 +192,25 @@ import Testing
         }
     }
 
+    @Test func imagesAreSquareUnlessAWidthIsGiven() throws {
+        let plain = RunConfiguration()
+        #expect(!plain.canonicalText.contains("imageWidth") && plain.data.width == 32)
+        #expect(try RunConfiguration(yaml: "data: {image_width: 0}").fingerprint == plain.fingerprint)
+        let wide = try RunConfiguration(yaml: "data: {image_size: 48, image_width: 96}")
+        #expect(wide.data.imageSize == 48 && wide.data.width == 96)
+        #expect(
+            wide.differences(from: try RunConfiguration(yaml: "data: {image_size: 48}")) == [
+                "data.image_width: stored 0, now 96"
+            ])
+        #expect(try RunConfiguration(stored: wide.canonicalText).data.width == 96)
+        for wrong in ["7", "-1", "1025"] {
+            let error = #expect(throws: ConfigurationError.self) {
+                try RunConfiguration(yaml: "data: {image_width: \(wrong)}")
+            }
+            #expect(error?.key == "data.image_width")
+        }
+    }
+
     @Test func frozenParametersAreNamedInAList() throws {
         let plain = try RunConfiguration(yaml: "")
         #expect(!plain.canonicalText.contains("frozen"))

@@ -5,7 +5,7 @@ public final class GlyphCache: Sendable {
     public let path: String
     /// What the file was made from.
     public let record: GlyphRecord
-    let imageSize: Int
+    let imageShape: ImageShape
     let sampleCount: Int
     let fingerprint: UInt64
     private let data: Data
@@ -30,13 +30,15 @@ public final class GlyphCache: Sendable {
             throw DatasetError(.damagedCache, path: path, "is not a glyph cache; \(hint)")
         }
         let version = field(8, UInt32.self)
-        guard version == GlyphCacheFile.version else {
-            throw fail("is a glyph cache of version \(version), not \(GlyphCacheFile.version)")
+        guard GlyphCacheFile.versions.contains(version) else {
+            throw fail("is a glyph cache of version \(version); this program reads 1 and 2")
         }
         let json = Int(clamping: field(24, UInt64.self))
+        let height = Int(field(12, UInt32.self))
+        let width = version == 1 ? height : Int(field(40, UInt32.self))
         guard
             let layout = GlyphCacheFile.Layout(
-                json: json, samples: Int(clamping: field(16, UInt64.self)), imageSize: Int(field(12, UInt32.self))),
+                json: json, samples: Int(clamping: field(16, UInt64.self)), height: height, width: width),
             layout.end == data.count
         else { throw fail("is \(data.count) bytes long, which its header contradicts: truncated") }
         let stored = field(32, UInt64.self)
@@ -51,11 +53,11 @@ public final class GlyphCache: Sendable {
         self.record = record
         self.data = data
         self.layout = layout
-        imageSize = Int(field(12, UInt32.self))
+        imageShape = ImageShape(channels: 1, height: height, width: width)
         sampleCount = Int(field(16, UInt64.self))
         fingerprint = stored
-        let classCount = record.characters.count
-        guard record.heldOutCount >= 0, record.heldOutCount < classCount, record.recipe.imageSize == imageSize else {
+        let classCount = record.classCount
+        guard record.heldOutCount >= 0, record.heldOutCount < classCount, record.recipe.imageShape == imageShape else {
             throw fail("has a record that contradicts its header")
         }
         var previous = 0
@@ -70,7 +72,7 @@ public final class GlyphCache: Sendable {
 
     /// The classes to train on.
     public var training: GlyphDataset {
-        GlyphDataset(cache: self, classes: 0..<record.characters.count - record.heldOutCount)
+        GlyphDataset(cache: self, classes: 0..<record.classCount - record.heldOutCount)
     }
 
     /// The classes never trained on, or nil if the recipe holds out none.
@@ -78,7 +80,7 @@ public final class GlyphCache: Sendable {
         record.heldOutCount == 0
             ? nil
             : GlyphDataset(
-                cache: self, classes: record.characters.count - record.heldOutCount..<record.characters.count)
+                cache: self, classes: record.classCount - record.heldOutCount..<record.classCount)
     }
 
     func label(of index: Int) -> Int { int32(layout.labels, index) }
@@ -86,8 +88,8 @@ public final class GlyphCache: Sendable {
 
     func copyImage(at index: Int, into pixels: UnsafeMutableBufferPointer<UInt8>) {
         precondition(index >= 0 && index < sampleCount, "sample \(index) of \(sampleCount)")
-        let start = layout.images + index * imageSize * imageSize
-        data.copyBytes(to: pixels, from: start..<start + imageSize * imageSize)
+        let start = layout.images + index * imageShape.count
+        data.copyBytes(to: pixels, from: start..<start + imageShape.count)
     }
 
     private func int32(_ part: Int, _ index: Int) -> Int {

@@ -1,4 +1,4 @@
-/// Glyph images of some characters of a cache: gray, ink 255 on paper 0, one image per face.
+/// Glyph images of some classes of a cache: gray, ink 255 on paper 0, one image per face.
 public struct GlyphDataset: ImageDataset {
     public let cache: GlyphCache
     public let sampleCount: Int
@@ -22,18 +22,18 @@ public struct GlyphDataset: ImageDataset {
     }
 
     public var classCount: Int { classes.count }
-    public var imageShape: ImageShape { ImageShape(channels: 1, height: cache.imageSize, width: cache.imageSize) }
+    public var imageShape: ImageShape { cache.imageShape }
     public var problems: [DatasetError] { [] }
     public var fingerprint: UInt64 { cache.fingerprint &+ UInt64(classes.lowerBound) }
 
-    /// The character of class `label`.
-    public func character(of label: Int) -> UInt32 { cache.record.characters[classes.lowerBound + label] }
+    /// What class `label` shows: a word, or a character's number in Unicode.
+    public func name(of label: Int) -> String { cache.record.name(of: classes.lowerBound + label) }
 
     public func label(of index: Int) -> Int { cache.label(of: firstSample + index) - classes.lowerBound }
 
     public func origin(of index: Int) -> String {
         let face = cache.record.fonts[cache.face(of: firstSample + index)]
-        return "U+\(String(character(of: label(of: index)), radix: 16, uppercase: true)) in \(face.description)"
+        return "\(name(of: label(of: index))) in \(face.description)"
     }
 
     public func image(at index: Int, into pixels: UnsafeMutableBufferPointer<UInt8>) throws(DatasetError) {

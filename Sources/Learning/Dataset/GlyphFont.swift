@@ -45,7 +45,7 @@ public struct GlyphFont: Sendable, Hashable, Codable {
         + font("fonts-yozvox-yozfont-standard-kana", "truetype/yozvox-yozfont/YOzRS_.ttf")
         + font("fonts-dejima-mincho", "truetype/dejima-mincho/dejima-mincho-r227.ttf")
 
-    private static func font(_ package: String, _ path: String, _ faces: Int...) -> [GlyphFont] {
+    static func font(_ package: String, _ path: String, _ faces: Int...) -> [GlyphFont] {
         (faces.isEmpty ? [0] : faces).map { GlyphFont(package: package, path: "/usr/share/fonts/" + path, face: $0) }
     }
 }

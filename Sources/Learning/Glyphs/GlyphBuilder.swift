@@ -1,8 +1,9 @@
+internal import CFreeType
 internal import Dataset
 internal import Determinism
 internal import Foundation
 
-/// Renders the images of a recipe and chooses its characters.
+/// Chooses the characters of a recipe and renders their images.
 struct GlyphBuilder {
     let recipe: GlyphRecipe
     let fonts: [GlyphFont]
@@ -14,14 +15,17 @@ struct GlyphBuilder {
         var images: [UInt8] = []
     }
 
-    /// - Throws: `DatasetError` if a face cannot be opened or too few characters are covered.
-    func build() throws(DatasetError) -> GlyphImages {
-        let coverage = try forEachFace { renderer in (renderer.characters(in: recipe.codePoints), renderer.description)
+    /// Writes the file at `path`.
+    ///
+    /// - Throws: `DatasetError` if a face cannot be opened, too few characters are covered, or the file cannot be written.
+    func build(path: String) throws(DatasetError) {
+        let coverage = try forEachFace { renderer in
+            (recipe.allCodePoints.flatMap(renderer.characters), renderer.description)
         }
         var counts: [UInt32: Int] = [:]
         for (characters, _) in coverage { for character in characters { counts[character, default: 0] += 1 } }
         let candidates = candidates(counts)
-        let pixels = recipe.imageSize * recipe.imageSize
+        let pixels = recipe.imageShape.count
         let rendered = try forEachFace { renderer in
             var result = Rendered(present: [], images: [UInt8](repeating: 0, count: candidates.count * pixels))
             for (index, character) in candidates.enumerated() {
@@ -33,18 +37,24 @@ struct GlyphBuilder {
         }
         let distinct = candidates.indices.map { distinctFaces(of: $0, in: rendered, pixels: pixels) }
         let chosen = try choose(candidates, distinct.map(\.count))
-        var glyphs = GlyphImages()
-        glyphs.characters = chosen.training.map { candidates[$0] } + chosen.heldOut.map { candidates[$0] }
-        glyphs.heldOutCount = chosen.heldOut.count
-        glyphs.descriptions = coverage.map { $0.1 }
-        for (label, candidate) in (chosen.training + chosen.heldOut).enumerated() {
-            for face in distinct[candidate] {
-                glyphs.labels.append(Int32(label))
-                glyphs.faces.append(Int32(face))
-                glyphs.images.append(contentsOf: rendered[face].images[candidate * pixels..<(candidate + 1) * pixels])
+        var plan = GlyphPlan(training: chosen.training, heldOut: chosen.heldOut) { distinct[$0] }
+        plan.splitClasses(recipe.splitClasses ?? 0, seed: recipe.seed)
+        plan.swapLabels(recipe.swappedLabels ?? 0, seed: recipe.seed)
+        let record = GlyphRecord(
+            recipe: recipe, fonts: GlyphRecord.Font.installed(fonts, coverage.map { $0.1 }),
+            freeTypeVersion: Int(pfc_freetype_version()), characters: plan.classes.map { candidates[$0] },
+            heldOutCount: plan.heldOutCount)
+        let writer = try GlyphCacheWriter(
+            path: path, record: record, labels: plan.samples.map(\.label), faces: plan.samples.map(\.face))
+        for start in stride(from: 0, to: plan.samples.count, by: 4096) {
+            var images = Data()
+            for sample in plan.samples[start..<min(start + 4096, plan.samples.count)] {
+                let range = sample.source * pixels..<(sample.source + 1) * pixels
+                images.append(contentsOf: rendered[Int(sample.face)].images[range])
             }
+            try writer.append(images)
         }
-        return glyphs
+        try writer.finish()
     }
 
     /// Characters worth rendering: the listed ones, and the best covered ones with a tenth to spare.
@@ -109,33 +119,9 @@ struct GlyphBuilder {
     private func forEachFace<Value: Sendable>(
         _ body: @Sendable (GlyphRenderer) -> Value
     ) throws(DatasetError) -> [Value] {
-        let results = FaceResults<Value>()
-        let (fonts, recipe) = (fonts, recipe)
-        parallel.forEach(fonts.count) { block, _ in
-            let result: Result<Value, DatasetError>
-            do throws(DatasetError) {
-                let renderer = try GlyphRenderer(font: fonts[block], imageSize: recipe.imageSize, emSize: recipe.emSize)
-                result = .success(body(renderer))
-            } catch { result = .failure(error) }
-            results.set(block, result)
+        let recipe = recipe
+        return try Faces(fonts, parallel).map { (font) throws(DatasetError) in
+            body(try GlyphRenderer(font: font, recipe: recipe))
         }
-        var values: [Value] = []
-        for block in fonts.indices {
-            switch results[block] {
-            case .success(let value): values.append(value)
-            case .failure(let error): throw error
-            case nil: throw DatasetError(.missingFonts, path: fonts[block].path, "was not rendered")
-            }
-        }
-        return values
     }
-}
-
-/// Results of blocks that finish in any order.
-private final class FaceResults<Value: Sendable>: @unchecked Sendable {
-    private let lock = NSLock()
-    private var values: [Int: Result<Value, DatasetError>] = [:]
-
-    func set(_ block: Int, _ value: Result<Value, DatasetError>) { lock.withLock { values[block] = value } }
-    subscript(block: Int) -> Result<Value, DatasetError>? { lock.withLock { values[block] } }
 }

@@ -12,15 +12,20 @@ extension GlyphCache {
     /// The file is written under another name and renamed. Processes that want it at the same time wait for one to build it.
     ///
     /// - Parameters:
+    ///   - words: the list that the recipe names, if it names one.
     ///   - parallel: the threads that render.
     ///   - report: receives a line about what is built and which packages would add faces.
     /// - Throws: `DatasetError` (`missingFonts`, with the packages to install) if fewer than `recipe.minimumImages` faces are
     ///   there; `otherRecipe` if the file is of another recipe; other codes if characters do not suffice or the file cannot be
     ///   written.
     public static func open(
-        path: String, recipe: GlyphRecipe, parallel: ParallelBlocks, report: (String) -> Void = { _ in }
+        path: String, recipe: GlyphRecipe, words: WordList? = nil, parallel: ParallelBlocks,
+        report: (String) -> Void = { _ in }
     ) throws(DatasetError) -> GlyphCache {
         try recipe.validate()
+        guard recipe.words == words?.recipe else {
+            throw DatasetError(.invalidOption, "glyph recipe: the list of words is not the one that the recipe names")
+        }
         // Before half a minute of rendering is lost.
         var isDirectory: ObjCBool = false
         if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
@@ -40,7 +45,7 @@ extension GlyphCache {
             }
             let drawnAlike =
                 cache.record.freeTypeVersion == version && cache.record.fonts.map(\.font) == fonts
-                && cache.record.fonts.map(\.byteCount) == fonts.map({ fileByteCount($0.path) })
+                && cache.record.fonts.map(\.byteCount) == fonts.map({ GlyphRecord.Font.byteCount($0) })
             if !drawnAlike {
                 report(
                     "\(path) was drawn with other fonts or another FreeType than are installed here. It is used as it is; delete it to have it drawn again"
@@ -57,23 +62,23 @@ extension GlyphCache {
                     + "are needed: \(advice)")
         }
         report("rendering glyphs with \(fonts.count) font faces" + (missing.isEmpty ? "" : "; for more: \(advice)"))
-        let glyphs = try GlyphBuilder(recipe: recipe, fonts: fonts, parallel: parallel).build()
-        let record = GlyphRecord(
-            recipe: recipe,
-            fonts: zip(fonts, glyphs.descriptions).map {
-                GlyphRecord.Font(font: $0, description: $1, byteCount: fileByteCount($0.path))
-            },
-            freeTypeVersion: version, characters: glyphs.characters, heldOutCount: glyphs.heldOutCount)
-        do {
-            try GlyphCacheFile.bytes(record: record, glyphs: glyphs).write(
-                to: URL(fileURLWithPath: path), options: .atomic)
-        } catch {
-            throw DatasetError(.unwritableFile, path: path, "cannot be written: \(SystemProblem.reason(error))")
+        if let words {
+            try WordBuilder(recipe: recipe, list: words, fonts: fonts, parallel: parallel).build(
+                path: path, report: report)
+        } else {
+            try GlyphBuilder(recipe: recipe, fonts: fonts, parallel: parallel).build(path: path)
         }
         return try GlyphCache(path: path)
     }
+}
 
-    private static func fileByteCount(_ path: String) -> Int {
-        (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int ?? -1
+extension GlyphRecord.Font {
+    /// Faces that are installed, as a record names them.
+    static func installed(_ fonts: [GlyphFont], _ descriptions: [String]) -> [Self] {
+        zip(fonts, descriptions).map { Self(font: $0, description: $1, byteCount: byteCount($0)) }
+    }
+
+    static func byteCount(_ font: GlyphFont) -> Int {
+        (try? FileManager.default.attributesOfItem(atPath: font.path))?[.size] as? Int ?? -1
     }
 }

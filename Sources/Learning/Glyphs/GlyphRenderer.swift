@@ -1,19 +1,23 @@
 internal import CFreeType
 internal import Dataset
 
-/// Renders characters of one face. For one thread.
+/// Renders characters of one face. For one thread at a time.
 final class GlyphRenderer {
     private var library: FT_Library?
-    private var face: FT_Face?
-    private let imageSize: Int
-    private let emSize: Int
+    private(set) var face: FT_Face?
+    let shape: ImageShape
+    let emSize: Int
+    /// What words are laid out on.
+    var canvas: [UInt8] = []
+    /// How far letters move the pen, in the face's own units.
+    var advances: [FT_UInt: Int] = [:]
     /// What the face draws for characters it does not have.
     private var missing: [UInt8]?
 
     /// - Throws: `DatasetError` if FreeType cannot open the face or it has no outlines or no Unicode map.
-    init(font: GlyphFont, imageSize: Int, emSize: Int) throws(DatasetError) {
-        self.imageSize = imageSize
-        self.emSize = emSize
+    init(font: GlyphFont, recipe: GlyphRecipe) throws(DatasetError) {
+        shape = recipe.imageShape
+        emSize = recipe.emSize
         func fail(_ problem: String) -> DatasetError {
             DatasetError(.unreadableFile, path: font.path, "face \(font.face) \(problem); reinstall \(font.package)")
         }
@@ -43,7 +47,7 @@ final class GlyphRenderer {
         return range.filter { FT_Get_Char_Index(face, FT_ULong($0)) != 0 }
     }
 
-    /// The image of `character`, imageSize² bytes, 0 = paper, 255 = ink; nil if the face does not have it, or draws nothing
+    /// The image of `character`, height × width bytes, 0 = paper, 255 = ink; nil if the face does not have it, or draws nothing
     /// or the picture for missing characters.
     func image(of character: UInt32) -> [UInt8]? {
         guard let face else { return nil }
@@ -63,17 +67,17 @@ final class GlyphRenderer {
             let bitmap = slot.pointee.bitmap
             let (rows, columns) = (Int(bitmap.rows), Int(bitmap.width))
             guard rows > 0, columns > 0, let buffer = bitmap.buffer, bitmap.pitch >= Int32(columns) else { return nil }
-            if max(rows, columns) > imageSize {
-                size = min(size - 1, size * imageSize / max(rows, columns))
+            if rows > shape.height || columns > shape.width {
+                size = min(size - 1, size * shape.height / rows, size * shape.width / columns)
                 continue
             }
-            var image = [UInt8](repeating: 0, count: imageSize * imageSize)
-            let (top, left) = ((imageSize - rows) / 2, (imageSize - columns) / 2)
+            var image = [UInt8](repeating: 0, count: shape.count)
+            let (top, left) = ((shape.height - rows) / 2, (shape.width - columns) / 2)
             var ink = 0
             for y in 0..<rows {
                 for x in 0..<columns {
                     let value = buffer[y * Int(bitmap.pitch) + x]
-                    image[(top + y) * imageSize + left + x] = value
+                    image[(top + y) * shape.width + left + x] = value
                     ink += Int(value)
                 }
             }

@@ -60,7 +60,7 @@ struct Importer {
         let integers: [String: IntegerNode]
     }
 
-    static func read(_ message: ModelMessage, openExtent: Int) throws -> Result {
+    static func read(_ message: ModelMessage, openHeight: Int, openWidth: Int) throws -> Result {
         let proto = message.graph
         var opset: Int?
         for entry in array(message.model.pointee.opset_import, message.model.pointee.n_opset_import) {
@@ -89,7 +89,7 @@ struct Importer {
         guard inputs.count == 1, let input = inputs.first, proto.n_output == 1, let output = proto.output?[0] else {
             throw Problem("has \(inputs.count) inputs and \(proto.n_output) outputs; a backbone has one of each")
         }
-        let (shape, batch) = try inputShape(input, openExtent: openExtent)
+        let (shape, batch) = try inputShape(input, openHeight: openHeight, openWidth: openWidth)
         let title = string(proto.name).printable
         var importer = Importer(
             message: message, opset: opset,
@@ -129,7 +129,7 @@ struct Importer {
 
     /// The shape of a sample, and the batch if it is fixed.
     private static func inputShape(
-        _ input: Onnx__ValueInfoProto, openExtent: Int
+        _ input: Onnx__ValueInfoProto, openHeight: Int, openWidth: Int
     ) throws -> (shape: [Int], batch: Int?) {
         let name = string(input.name)
         guard let type = input.type?.pointee.tensor_type?.pointee, let proto = type.shape?.pointee else {
@@ -145,7 +145,7 @@ struct Importer {
         var shape = Array(extents.dropFirst())
         for axis in shape.indices where shape[axis] <= 0 {
             guard shape.count == 3, axis > 0 else { throw Problem("its input \(name) leaves axis \(axis + 1) open") }
-            shape[axis] = openExtent
+            shape[axis] = axis == 1 ? openHeight : openWidth
         }
         return (shape, extents[0] > 0 ? extents[0] : nil)
     }

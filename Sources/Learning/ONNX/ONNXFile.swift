@@ -18,15 +18,17 @@ public enum ONNXFile {
 
     /// Reads a network and its parameters, f32 [P] in the order of the graph.
     ///
-    /// Height and width that a file leaves open are taken as `openExtent`; a fixed batch is read as open. Weights may lie in other
+    /// Height and width that a file leaves open are `openHeight` and `openWidth`, which is the height unless given; a fixed batch is read as open. Weights may lie in other
     /// files of the model's folder. Nothing in a file is trusted.
     ///
     /// - Throws: `ONNXError` that names the operator, the node and the operator set if the network cannot be a `Graph`, or if it is
     ///   quantised.
     public static func read(
-        _ path: String, openExtent: Int = 112
+        _ path: String, openHeight: Int = 112, openWidth: Int? = nil
     ) throws(ONNXError) -> (graph: Graph, parameters: Tensor) {
-        guard case .graph(let graph, let parameters) = try readNetwork(path, openExtent: openExtent) else {
+        guard
+            case .graph(let graph, let parameters) = try readNetwork(path, openHeight: openHeight, openWidth: openWidth)
+        else {
             throw ONNXError(path: path, problem: "is quantised; a network in single precision is needed")
         }
         return (graph, parameters)
@@ -35,10 +37,12 @@ public enum ONNXFile {
     /// Reads a network as `read` does, or one in integers.
     ///
     /// - Throws: `ONNXError` that names the node if the network cannot be read, or not in integers where it has codes.
-    public static func readNetwork(_ path: String, openExtent: Int = 112) throws(ONNXError) -> Network {
+    public static func readNetwork(
+        _ path: String, openHeight: Int = 112, openWidth: Int? = nil
+    ) throws(ONNXError) -> Network {
         try naming(path) {
             let message = try ModelMessage(path)
-            let result = try Importer.read(message, openExtent: openExtent)
+            let result = try Importer.read(message, openHeight: openHeight, openWidth: openWidth ?? openHeight)
             if result.integers.isEmpty { return .graph(result.graph, parameters: result.parameters) }
             let (network, integers) = try Importer.folded(result.graph, result.parameters, result.integers)
             return .quantized(network, integers: integers)

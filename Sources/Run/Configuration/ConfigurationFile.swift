@@ -77,7 +77,7 @@ extension RunConfiguration {
             .merging([
                 "head.sampling": "1", "backbone.frozen": "[]", "backbone.dropout": "0",
                 "backbone.compute": "\"f32\"", "backbone.graph": "\"\"",
-                "data.augment": "[]", "schedule.rate": "\"plan\"", "schedule.stages": "[]",
+                "data.augment": "[]", "data.image_width": "0", "schedule.rate": "\"plan\"", "schedule.stages": "[]",
                 "cluster.job_goes_back": "\"ask\"",
                 "cluster.copies": "1", "cluster.promote_after": "30", "cluster.min_copies": "1",
             ]) { $1 }
@@ -91,6 +91,7 @@ extension RunConfiguration {
         if backbone.compute == "f32" { backbone.compute = nil }
         if backbone.dropout == 0 { backbone.dropout = nil }
         if backbone.graph?.isEmpty == true { backbone.graph = nil }
+        if data.imageWidth == 0 { data.imageWidth = nil }
         if data.augment?.isEmpty == true { data.augment = nil }
         if schedule.rate == "plan" { schedule.rate = nil }
         if schedule.stages?.isEmpty == true { schedule.stages = nil }

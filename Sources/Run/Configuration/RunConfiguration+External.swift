@@ -72,6 +72,7 @@ extension RunConfiguration {
         func isInitial<Value: Equatable>(_ value: (RunConfiguration) -> Value) -> Bool { value(self) == value(initial) }
         let keys: [(String, Bool)] = [
             ("data.path", data.path.isEmpty), ("data.image_size", isInitial(\.data.imageSize)),
+            ("data.image_width", (data.imageWidth ?? 0) == 0),
             ("data.channels", isInitial(\.data.channels)), ("data.maximum_classes", isInitial(\.data.maximumClasses)),
             ("data.minimum_images", isInitial(\.data.minimumImages)),
             ("data.held_out_classes", isInitial(\.data.heldOutClasses)), ("data.flip", !data.flip),

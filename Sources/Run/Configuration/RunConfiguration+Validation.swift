@@ -42,6 +42,9 @@ extension RunConfiguration {
             ["skip", "fail"].contains(data.corruptImages), "data.corrupt_images",
             "is \(data.corruptImages); use skip or fail")
         try require((8...1024).contains(data.imageSize), "data.image_size", "is \(data.imageSize), not in 8...1024")
+        try require(
+            data.imageWidth == 0 || (8...1024).contains(data.width), "data.image_width",
+            "is \(data.width), not in 8...1024; 0 is the same as data.image_size")
         try require([1, 3].contains(data.channels), "data.channels", "is \(data.channels), neither 1 nor 3")
         try require(
             data.maximumClasses >= 0 && data.minimumImages >= 1 && data.heldOutClasses >= 0 && data.classes >= 0

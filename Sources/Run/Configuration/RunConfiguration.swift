@@ -55,8 +55,10 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var kind = "glyphs"
         /// The folder of `train.rec`, the folder of identities, the glyph cache, or the safetensors file.
         public var path = ""
-        /// Height and width of the images that the backbone sees, in pixels.
+        /// Height of the images that the backbone sees, in pixels.
         public var imageSize = 32
+        /// Their width; 0, or nil, for the same as the height.
+        public var imageWidth: Int? = 0
         /// 1 for gray, 3 for colour.
         public var channels = 1
         /// Uses the first so many identities only; 0 for all.
@@ -80,6 +82,9 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var samples = 0
         /// Fingerprint of the samples that workers must find; empty to read it from the data.
         public var fingerprint = ""
+
+        /// Width of the images that the backbone sees, in pixels.
+        public var width: Int { imageWidth.flatMap { $0 == 0 ? nil : $0 } ?? imageSize }
     }
 
     /// The network that makes embeddings.

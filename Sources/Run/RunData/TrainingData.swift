@@ -34,7 +34,7 @@ public struct TrainingData: Sendable {
         }
         guard !data.path.isEmpty else { throw ConfigurationError(key: "data.path", problem: "is not set") }
         let options = DatasetOptions(
-            imageShape: ImageShape(channels: data.channels, height: data.imageSize, width: data.imageSize),
+            imageShape: ImageShape(channels: data.channels, height: data.imageSize, width: data.width),
             badSamples: data.corruptImages == "fail" ? .fatal : .skip)
         switch data.kind {
         case "features":
@@ -54,7 +54,7 @@ public struct TrainingData: Sendable {
                 throw ConfigurationError(
                     key: "data.image_size",
                     problem:
-                        "with data.channels asks for \(options.imageShape?.description ?? ""); \(data.path) has \(cache.training.imageShape)"
+                        "with data.image_width and data.channels asks for \(options.imageShape?.description ?? ""); \(data.path) has \(cache.training.imageShape)"
                 )
             }
             samples = .images(try Self.select(cache.training, data))

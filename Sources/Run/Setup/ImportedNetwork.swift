@@ -30,11 +30,11 @@ struct ImportedNetwork {
             throw fail("backbone.depths", "and widths do not go with the network of a file, \(path)")
         }
         let data = configuration.data
-        let (graph, values) = try ONNXFile.read(path, openExtent: data.imageSize)
-        guard graph.inputShape == [data.channels, data.imageSize, data.imageSize] else {
+        let (graph, values) = try ONNXFile.read(path, openHeight: data.imageSize, openWidth: data.width)
+        guard graph.inputShape == [data.channels, data.imageSize, data.width] else {
             throw fail(
                 "data.image_size",
-                "is \(data.imageSize) with \(data.channels) channels, but \(path) takes \(graph.inputShape): channels, height, width"
+                "is \(data.imageSize), with a width of \(data.width) and \(data.channels) channels, but \(path) takes \(graph.inputShape): channels, height, width"
             )
         }
         guard graph.outputShape == [configuration.backbone.embeddingSize] else {

@@ -141,7 +141,7 @@ extension RunConfiguration {
     func backboneShape() throws -> BackboneConfiguration {
         if backbone.name == "none" || isExternal { return .identity(embeddingSize: backbone.embeddingSize) }
         var shape = try BackboneConfiguration.named(
-            backbone.name, channels: data.channels, height: data.imageSize, width: data.imageSize,
+            backbone.name, channels: data.channels, height: data.imageSize, width: data.width,
             embeddingSize: backbone.embeddingSize)
         if !backbone.depths.isEmpty { shape.depths = backbone.depths }
         if !backbone.widths.isEmpty {
