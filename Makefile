@@ -6,7 +6,7 @@ GOLDEN_DIR ?= $(abspath ../shared/golden)
 DATA_DIR ?= $(abspath ../shared/data)
 export GOLDEN_DIR DATA_DIR
 
-.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos chaos-loss partitions power-cut elastic durability restart loss move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-docker-loss test-swarm test-monitoring validate-kubernetes validate-monitoring wheel test-python man format lint proto clean
+.PHONY: all build demo test test-fast test-neon bench bench-peers bench-backbone bench-int8 table-file ten-million quality equivalence golden recovery shares chaos chaos-loss partitions power-cut elastic durability restart loss move fuzz fuzz-onnx hostile dashboard serving security simulate test-docker test-docker-loss test-swarm test-monitoring validate-kubernetes validate-monitoring science science-page wheel test-python man format lint proto clean
 
 all: build
 
@@ -69,6 +69,16 @@ quality: build
 	@scripts/install-dependencies demo
 	@$(BIN)/experiments quality $(if $(STEPS),--steps $(STEPS))
 	@$(BIN)/experiments small-updates
+
+# The experiments of docs/science.md, one after the other, as far as they have no result yet; goes on after any interruption. RUN=the
+# beginning of names: those alone; RUN=a whole name: that one again. `python3 scripts/science list` shows all, with hours.
+science: build
+	@scripts/install-dependencies science
+	@nice -n 10 python3 scripts/science --binaries $(BIN) run $(RUN)
+
+# docs/science.md and its plots again, from the results in docs/science.
+science-page:
+	@python3 scripts/science page
 
 # The kernels of inference for AArch64 against a plain loop, under qemu.
 test-neon:
@@ -225,6 +235,7 @@ lint:
 	swift format lint --strict --recursive Sources Tests Benchmarks Package.swift
 	scripts/check-architecture
 	scripts/suites --check
+	python3 -m unittest discover --quiet -s scripts/science
 
 # Regenerates the protobuf-c code from Sources/C/CWire/wire.proto and Sources/C/COnnx/onnx.proto.
 proto:
