@@ -136,7 +136,7 @@ private let installedFaces = GlyphFont.latin.filter { FileManager.default.isRead
         let right = try cache("right") { _ in }
         let truth = try images(right.training)
         let split = try cache("split") { $0.splitClasses = 0.25 }
-        #expect(split.training.classCount == 50 && split.heldOut?.fingerprint != right.heldOut?.fingerprint)
+        try #require(split.training.classCount == 50)
         #expect(try images(split.training) == truth)
         #expect(try images(try #require(split.heldOut)) == images(try #require(right.heldOut)))
         let sizes = split.training.samplesPerClass()

@@ -39,8 +39,10 @@ def chosen(names):
 
 
 def run(arguments):
-    # `make` may have been told to stop: the processes end too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # As Ctrl-C does, so that no process is left: somebody ends the session, or closes the terminal.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     os.chdir(ROOT)
     work = (ROOT / arguments.directory).resolve()
     if ROOT not in work.parents:

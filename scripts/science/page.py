@@ -245,7 +245,7 @@ def render():
         if left:
             hours = sum(run.hours for run in left)
             body += [
-                f"**Open**: {len(left)} of {len(names)} runs, about {hours:.1f} hours on two cores with nothing else to do. "
+                f"**Open**: {len(left)} of {len(names)} runs, about {hours:.1f} hours on two cores with nothing else to do, by estimate. "
                 f"`make science RUN={experiment.name}` runs them, and one of these one:", "",
                 ", ".join(f"`{run.name}`" for run in left), ""]
     body += list(repeated(results))
