@@ -11,14 +11,6 @@ extension WorkerService {
         var waiting = 0
         /// Whether the shard answers questions about requests.
         var answersQueries = false
-        /// When it was last asked for a sign of life, and since when it owes one.
-        var asked: ContinuousClock.Instant?
-        var owes = false
-
-        mutating func welcomed(_ welcome: Welcome) {
-            answersQueries = welcome.answersQueries
-            owes = false
-        }
     }
 
     /// Less than this is no payload on its way.
@@ -49,23 +41,16 @@ extension WorkerService {
         }
     }
 
-    /// While it takes no part in a step, a worker asks the shards every few seconds for a sign of life, by saying hello again.
+    /// Asks the shards for signs of life by saying hello again, while this worker takes no part in a step.
     ///
-    /// - Returns: the shards that owe one for seconds. The coordinator lets nobody in who does not reach them.
-    func probe() -> [MemberID] {
+    /// - Returns: the shards that have not answered for seconds.
+    func unreachedShards() -> [MemberID] {
         guard machine?.current == nil else {
-            for shard in links.keys { links[shard]?.asked = nil }
+            probe.stop()
             return []
         }
-        var silent: [MemberID] = []
-        for (shard, connection) in shards {
-            let asked = links[shard]?.asked
-            if links[shard]?.owes == true, let asked, asked + .seconds(2) < .now { silent.append(shard) }
-            guard links[shard]?.owes != true, asked.map({ $0 + .seconds(5) <= .now }) ?? true else { continue }
-            links[shard, default: Link()].asked = .now
-            links[shard]?.owes = true
-            connection.greet()
-        }
-        return silent.sorted()
+        let (ask, silent) = probe.look(at: shards.keys.sorted(), now)
+        for shard in ask { shards[shard]?.greet() }
+        return silent
     }
 }

@@ -76,6 +76,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
     var unsent: [MemberID: [StepPhase: StepRequest<[Tensor]>]] = [:]
     /// What is known of the connections to the shards.
     var links: [MemberID: Link] = [:]
+    var probe = ShardProbe()
     /// What this process leaves for the one that takes its place; nil if it has no place to leave it.
     let trace: WorkerTrace?
     var progress = ProgressLine(totalSteps: 0, batchSize: 0)
@@ -188,7 +189,8 @@ final class WorkerService: MemberService, @unchecked Sendable {
         case .shard(let shard, .unanswered(let endpoint)):
             log.warning("no answer from \(shard) at \(endpoint); trying on")
         case .shard(let shard, .welcomed(let welcome)):
-            links[shard, default: Link()].welcomed(welcome)
+            links[shard, default: Link()].answersQueries = welcome.answersQueries
+            probe.answered(shard)
             flush(shard)
         case .shard: break
         case .computed(let id, let result):
@@ -269,7 +271,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
             "left_out_identities": Double(leftOutIdentities),
         ]
         noteTraffic()
-        let activity = machine?.activity(unreached: probe())
+        let activity = machine?.activity(unreached: unreachedShards())
         coordinator.send(
             .heartbeat(
                 Heartbeat(

@@ -228,7 +228,8 @@ struct Scenario {
         configuration.rebalancesAutomatically = rebalancesAutomatically
         configuration.onNotFinite = .skip(limit: 100)
         configuration.movesAtOnce = movesAtOnce
-        configuration.stuckAfter = .seconds(4)
+        // A worker that is let in again soon has not yet said which shards it does not reach.
+        configuration.stuckAfter = .seconds(isolatesShards ? [1, 2, 4][Int(seed % 3)] : 4)
         configuration.writesResults = !hasJobs
         if hasJobs { configuration.job = JobPolicy(setsRate: false, goesBackFreely: true) }
         configuration.sharesAreMeasured = sharesAreMeasured

@@ -29,6 +29,9 @@ final class WorkerProcess {
     /// What it is in a job.
     var jobRank: JobRank?
     private var parts = ToyParts()
+    /// The shards that it is connected to, and where.
+    private var connections: [MemberID: String] = [:]
+    private var probe = ShardProbe()
     var job: ToyJob? {
         get { shell.job }
         set { shell.job = newValue }
@@ -101,9 +104,15 @@ final class WorkerProcess {
         case .disconnect:
             generation += 1
             if sabotage != .keepsOldConnections { numbers = [:] }
+            connections = [:]
         case .follow(let plan):
             guard let member = session.member else { return }
             for shard in plan.shards where numbers[shard.shard] == nil { numbers[shard.shard] = member }
+            switch plan.activity {
+            case .train, .finishing:
+                connections = Dictionary(plan.shards.map { ($0.shard, $0.endpoint) }) { $1 }
+            case .wait, .task, .finished, .failed: break
+            }
         case .askForClasses: simulation.send(.readClasses, from: node, to: 0)
         case .adoptClasses(let version, let id):
             if sabotage == .keepsOldClasses { return }
@@ -204,14 +213,21 @@ final class WorkerProcess {
         simulation.send(beat, from: node, to: 0)
     }
 
-    /// A real worker asks the shards for a sign of life while it has nothing to do.
+    /// The shards that it does not reach while it has nothing to do. Those that it has asked answer once they are reached: its question
+    /// is repeated until then.
     private func unreached(_ simulation: Simulation) -> [MemberID] {
-        (machine?.plan?.shards ?? []).filter { shard in
-            simulation.endpoints[shard.endpoint].map {
-                simulation.isCutForGood(node, $0) || simulation.isCutForGood($0, node)
-                    || simulation.isIsolated(node, $0) || simulation.isIsolated($0, node)
-            } ?? true
-        }.map(\.shard)
+        guard machine?.current == nil else {
+            probe.stop()
+            return []
+        }
+        for (shard, endpoint) in connections {
+            guard let peer = simulation.endpoints[endpoint] else { continue }
+            let isCut =
+                simulation.isCutForGood(node, peer) || simulation.isCutForGood(peer, node)
+                || simulation.isIsolated(node, peer) || simulation.isIsolated(peer, node)
+            if !isCut { probe.answered(shard) }
+        }
+        return probe.look(at: connections.keys.sorted(), simulation.instant).silent
     }
 
     /// The first computation of the queue has taken its time.
