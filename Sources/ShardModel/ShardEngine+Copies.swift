@@ -9,7 +9,6 @@ package import Tensors
 extension ShardEngine {
     /// A copy that is being made: nothing of it is in memory.
     struct CopyInProgress {
-        var slice: SliceName
         var writer: SnapshotWriter
         /// The step that a slice without pieces is as of.
         var emptyStep = -1
@@ -49,19 +48,15 @@ extension ShardEngine {
         }
         let shape = shape(of: slice)
         try check(payload, slice, index, of: count)
-        if making?.slice != slice {
-            try discardCopy()
-            let writer = try store.beginSnapshot(slice, shape: shape, classVersion: classVersion)
-            making = CopyInProgress(slice: slice, writer: writer)
-        }
-        let oldest = min(making?.oldest ?? step, step)
-        making?.oldest = oldest
-        if shape.chunkCount == 0 {
-            making?.emptyStep = step
-            return
-        }
+        var copy =
+            try making[slice]
+            ?? CopyInProgress(writer: store.beginSnapshot(slice, shape: shape, classVersion: classVersion))
+        copy.oldest = min(copy.oldest, step)
+        if shape.chunkCount == 0 { copy.emptyStep = step }
+        making[slice] = copy
+        if shape.chunkCount == 0 { return }
         try withExtendedLifetime(payload) {
-            try making?.writer.write(chunk: index, step: step, planes: payload.map(\.bytes))
+            try copy.writer.write(chunk: index, step: step, planes: payload.map(\.bytes))
         }
     }
 
@@ -69,24 +64,21 @@ extension ShardEngine {
     ///
     /// - Throws: `HeadError` or `CenterStoreError` if it cannot be: the copy begins anew.
     package func installCopy(of slice: SliceName) throws {
-        guard let store, let making, making.slice == slice else {
+        guard let store, let copy = making.removeValue(forKey: slice) else {
             throw HeadError(.centers, "there is no copy of \(slice) to keep")
         }
-        self.making = nil
         // A piece may have been on its way for long.
-        guard making.oldest >= store.newestStep || store.oldestLoggedStep ?? .max <= making.oldest + 1 else {
+        guard copy.oldest >= store.newestStep || store.oldestLoggedStep ?? .max <= copy.oldest + 1 else {
             throw HeadError(
-                .phase, "the log begins after step \(making.oldest), which a piece of the copy of \(slice) is of")
+                .phase, "the log begins after step \(copy.oldest), which a piece of the copy of \(slice) is of")
         }
-        try store.keepCopy(making.writer.finish(emptyStep: making.emptyStep), of: slice)
+        try store.keepCopy(copy.writer.finish(emptyStep: copy.emptyStep), of: slice)
         dropLog(store)
     }
 
-    /// Gives up the copy that is being made.
-    package func discardCopy(of slice: SliceName? = nil) throws {
-        guard let making, making.slice == slice ?? making.slice else { return }
-        self.making = nil
-        try making.writer.discard()
+    /// Gives up the copy of a slice that is being made.
+    package func discardCopy(of slice: SliceName) throws {
+        try making.removeValue(forKey: slice)?.writer.discard()
     }
 
     /// Removes a copy that is not this shard's to keep any more.

@@ -52,7 +52,7 @@ extension ShardEngine {
         dense = try Self.emptyDense(setup)
         (committed, prepared, copies, recent, snapshots) = (-1, nil, [:], [], nil)
         (attempts, promoted) = ([], [:])
-        try? discardCopy()
+        for slice in making.keys { try? discardCopy(of: slice) }
     }
 
     // MARK: Sources

@@ -105,7 +105,7 @@ extension ShardEngine {
     func dropLog(_ store: ShardStore) {
         do {
             // A copy that is being made needs the log from its oldest piece on.
-            let needed = min(store.oldestNeededStep - 1, making?.oldest ?? .max) + 1
+            let needed = min(store.oldestNeededStep - 1, making.values.map(\.oldest).min() ?? .max) + 1
             try store.dropLog(before: needed)
             if isLogToBeDropped { snapshotProblem = "" }
             isLogToBeDropped = false

@@ -42,8 +42,8 @@ package final class ShardEngine {
 
     /// Slices on their way here.
     var copies: [SliceName: IncomingSlice] = [:]
-    /// The second copy of another shard's slice that is being made.
-    var making: CopyInProgress?
+    /// Second copies of other shards' slices that are being made.
+    var making: [SliceName: CopyInProgress] = [:]
     /// Copies that are loaded and not owned yet, and the step that each is as of.
     var promoted: [SliceName: Int] = [:]
     /// The sum of the gradients of dense slices that this shard keeps copies of, and which they are.

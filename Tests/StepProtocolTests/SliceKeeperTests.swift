@@ -31,6 +31,8 @@ import Testing
         var plan = Plan.test(
             id: committed + 1, shards: 2, activity: task.map { .task($0) } ?? .train, term: term,
             revision: 10 * committed + map, mapVersion: map)
+        plan.shards[0].slices = SliceSet(0..<10)
+        plan.shards[1].slices = []
         plan.shards[1].kept = kept
         (plan.safe, plan.classVersion) = (safe, classes)
         return .plan(plan)
@@ -98,6 +100,39 @@ import Testing
         #expect(machine.inFlightCount == 0, "it waits before it begins anew")
         now = .seconds(2)
         #expect(tell(.tick) == ["ask shard-0 slice 0 chunk(0) term 0"])
+    }
+
+    @Test mutating func theNextSliceIsCopiedWhileACompleteCopyWaits() {
+        tell(plan(committed: 3, kept: [0, 1]))
+        tell(chunk(0, 3))
+        tell(.stored(.centers(0), index: 0))
+        tell(chunk(1, 5))
+        #expect(tell(.stored(.centers(0), index: 1)) == ["ask shard-0 slice 1 chunk(0) term 0"])
+        tell(chunk(0, 6, slice: 1))
+        tell(.stored(.centers(1), index: 0))
+        tell(chunk(1, 6, slice: 1))
+        #expect(tell(.stored(.centers(1), index: 1)) == [])
+        #expect(tell(plan(committed: 6, safe: 5, kept: [0, 1])) == ["install slice 0"])
+        tell(.installed(.centers(0)))
+        #expect(tell(plan(committed: 7, safe: 6, kept: [0, 1])) == ["install slice 1"])
+        #expect(tell(.failed(.centers(1))) == ["discard slice 1"])
+        #expect(machine.reported == [.centers(0): 3])
+    }
+
+    @Test mutating func onlySoManyCopiesWait() {
+        let slices = SliceSet(0..<10)
+        tell(plan(committed: 3, kept: slices))
+        for slice in 0..<9 {
+            for index in 0..<2 {
+                tell(chunk(index, 5, slice: slice))
+                tell(.stored(.centers(slice), index: index))
+            }
+        }
+        #expect(machine.inFlightCount == 0, "eight copies wait")
+        #expect(tell(plan(committed: 6, safe: 5, kept: slices)).count { $0.hasPrefix("install") } == 8)
+        #expect(tell(.installed(.centers(0))) == ["ask shard-0 slice 8 chunk(0) term 0"])
+        // Nothing of it outlives a new term.
+        #expect(tell(plan(committed: 6, term: 1, kept: slices)).count { $0.hasPrefix("discard") } == 8)
     }
 
     @Test mutating func anAnswerThatIsLostIsAskedForAgain() {

@@ -7,7 +7,8 @@ public import Cluster
 /// does not go back behind its newest piece any more. When the shard's own slices have newer snapshots, copies are made anew, so that the
 /// log can be dropped.
 ///
-/// One slice is copied at a time. A value without I/O or clock; it never looks into a payload.
+/// One slice is copied at a time. The next ones are begun while the copies before them wait until they may count. A value without I/O or
+/// clock; it never looks into a payload.
 public struct SliceKeeper<Payload: Sendable>: Sendable {
     public let member: MemberID
     private let window: Int
@@ -17,8 +18,10 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
     private var wanted: [(slice: SliceName, owner: MemberID)] = []
     /// The copies that count.
     public private(set) var kept: [SliceName: KeptCopy]
-    /// What is being copied: its pieces, then the wait until it may count.
-    private var current: (slice: SliceName, copy: SliceCopy, state: Progress)?
+    /// The slice whose pieces are being fetched.
+    private var current: (slice: SliceName, copy: SliceCopy)?
+    /// Copies with all of their pieces, oldest first, that wait until they may count or are being installed.
+    private var complete: [(slice: SliceName, copy: SliceCopy, isInstalling: Bool)] = []
     /// The oldest step that the snapshots of the shard's own slices are of.
     private var oldestOwn = -1
     /// The last return to a checkpoint that was seen.
@@ -26,7 +29,8 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
     /// No copy is begun before this, after one failed.
     private var pausedUntil: Duration?
 
-    private enum Progress { case copying, waiting, installing }
+    /// Complete copies that may wait: each takes as much of the disk as the one that it replaces.
+    private static var waitingLimit: Int { 8 }
 
     /// - Parameters:
     ///   - kept: what the directory holds.
@@ -70,16 +74,17 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
         case .stored(let slice, let index):
             guard current?.slice == slice, current?.copy.outstanding[.chunk(index)] == .storing else { break }
             current?.copy.stored(.chunk(index))
-            if current?.copy.hasEveryChunk == true { current?.state = .waiting }
+            if let copy = current?.copy, copy.hasEveryChunk {
+                complete.append((slice, copy, false))
+                current = nil
+            }
         case .installed(let slice):
-            guard let current, current.slice == slice, current.state == .installing else { break }
-            kept[slice] = KeptCopy(
-                oldest: current.copy.oldest, newest: current.copy.newest, classVersion: current.copy.classVersion)
-            self.current = nil
+            guard let index = complete.firstIndex(where: { $0.slice == slice && $0.isInstalling }) else { break }
+            let copy = complete.remove(at: index).copy
+            kept[slice] = KeptCopy(oldest: copy.oldest, newest: copy.newest, classVersion: copy.classVersion)
         case .failed(let slice):
-            guard current?.slice == slice else { break }
-            actions = discard()
-            pausedUntil = now + retryInterval
+            actions = discard { name, _ in name == slice }
+            if !actions.isEmpty { pausedUntil = now + retryInterval }
         case .unreachable(let owner):
             if current?.copy.owner == owner { current?.copy.repeatAll(at: now + retryInterval) }
         case .moving(let owner):
@@ -103,7 +108,7 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
         var actions: [Action] = []
         if case .task(let task) = new.activity, case .restore(let checkpoint) = task.kind, task.number > restoredTask {
             restoredTask = task.number
-            actions += discard()
+            actions += discard { _, _ in true }
             // Loading a checkpoint leaves nothing of what was before.
             if checkpoint != nil { kept = [:] }
         }
@@ -111,16 +116,16 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
         guard isOther else { return actions }
         let mine = new.shards.first { $0.shard == member }
         let names = mine?.keptNames ?? []
-        wanted = names.sorted().compactMap { slice in
-            new.owner(of: slice).flatMap { $0 == member ? nil : (slice, $0) }
+        let wanted = names.sorted().compactMap { slice in
+            new.owner(of: slice).flatMap { $0 == member ? nil : (slice: slice, owner: $0) }
         }
-        if let current {
-            let isCurrent =
-                wanted.contains { $0 == (current.slice, current.copy.owner) } && current.copy.term == new.id.term
-                && current.copy.classVersion == new.classVersion
-            // In a new term the cluster may have gone back behind what was copied.
-            if !isCurrent { actions += discard() } else if isNewMap { self.current?.copy.repeatAll(at: .zero) }
+        self.wanted = wanted
+        // In a new term the cluster may have gone back behind what was copied.
+        actions += discard { slice, copy in
+            !wanted.contains { $0 == (slice, copy.owner) } || copy.term != new.id.term
+                || copy.classVersion != new.classVersion
         }
+        if isNewMap { current?.copy.repeatAll(at: .zero) }
         for (slice, copy) in kept.sorted(by: { $0.key < $1.key }) {
             // What the map gives to this shard is taken over when it adopts the map (`holds`).
             if mine?.names.contains(slice) == true { continue }
@@ -132,22 +137,28 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
         return actions
     }
 
-    private mutating func discard() -> [Action] {
-        guard let current else { return [] }
-        self.current = nil
-        return [.discard(current.slice)]
+    /// Gives up the copies that are being made and that `isLost` names.
+    private mutating func discard(_ isLost: (SliceName, SliceCopy) -> Bool) -> [Action] {
+        var lost = complete.filter { isLost($0.slice, $0.copy) }.map(\.slice)
+        complete.removeAll { isLost($0.slice, $0.copy) }
+        if let (slice, copy) = current, isLost(slice, copy) {
+            current = nil
+            lost.append(slice)
+        }
+        return lost.map { .discard($0) }
     }
 
     /// The slice to copy next: one without a copy, or else the oldest copy that keeps the log from being dropped.
     private var next: (slice: SliceName, owner: MemberID)? {
-        guard current == nil, let plan else { return nil }
+        guard current == nil, complete.count < Self.waitingLimit, let plan else { return nil }
         switch plan.activity {
         case .failed: return nil
         case .task(let task): if case .restore = task.kind { return nil }
         case .train, .wait, .finishing, .finished: break
         }
-        if let missing = wanted.first(where: { kept[$0.slice] == nil }) { return missing }
-        let oldest = wanted.min { (kept[$0.slice]?.oldest ?? 0, $0.slice) < (kept[$1.slice]?.oldest ?? 0, $1.slice) }
+        let rest = wanted.filter { wanted in !complete.contains { $0.slice == wanted.slice } }
+        if let missing = rest.first(where: { kept[$0.slice] == nil }) { return missing }
+        let oldest = rest.min { (kept[$0.slice]?.oldest ?? 0, $0.slice) < (kept[$1.slice]?.oldest ?? 0, $1.slice) }
         return oldest.flatMap { kept[$0.slice]?.oldest ?? 0 < oldestOwn ? $0 : nil }
     }
 
@@ -155,25 +166,19 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
 
     private mutating func goOn(_ now: Duration) -> [Action] {
         guard let plan else { return [] }
-        if pausedUntil == nil, let (slice, owner) = next {
-            current = (slice, SliceCopy(owner: owner, plan), .copying)
+        var actions: [Action] = []
+        // Nobody goes back behind them any more.
+        for index in complete.indices where !complete[index].isInstalling && complete[index].copy.newest <= plan.safe {
+            complete[index].isInstalling = true
+            actions.append(.install(complete[index].slice))
         }
-        guard var copy = current?.copy, let (slice, _, state) = current else { return [] }
-        switch state {
-        case .installing: return []
-        case .waiting:
-            // Nobody goes back behind it any more.
-            guard copy.newest <= plan.safe else { return [] }
-            current?.state = .installing
-            return [.install(slice)]
-        case .copying: break
-        }
+        if pausedUntil == nil, let (slice, owner) = next { current = (slice, SliceCopy(owner: owner, plan)) }
+        guard let (slice, _) = current, var copy = current?.copy else { return actions }
         var parts = copy.overdue(now)
         while copy.outstanding.count < window, let part = copy.nextPart(committed: plan.committed) {
             copy.outstanding[part] = .asked(next: now)
             parts.append(part)
         }
-        var actions: [Action] = []
         for part in parts {
             copy.outstanding[part] = .asked(next: now + retryInterval)
             let request = TransferRequest(slice: slice, term: plan.id.term, mapVersion: plan.mapVersion, part: part)
@@ -186,7 +191,7 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
     private mutating func receive(
         _ reply: TransferReply<Payload>, to request: TransferRequest, _ now: Duration
     ) -> [Action] {
-        guard let (slice, copy, state) = current, state == .copying, request.slice == slice, request.term == copy.term,
+        guard let (slice, copy) = current, request.slice == slice, request.term == copy.term,
             request.mapVersion >= copy.firstMap, reply.slice == slice, reply.part == request.part,
             case .chunk(let index) = reply.part, case .asked? = copy.outstanding[reply.part]
         else { return [] }
@@ -194,7 +199,7 @@ public struct SliceKeeper<Payload: Sendable>: Sendable {
             current?.copy.take(count: count, step: step) == true
         else {
             pausedUntil = now + retryInterval
-            return discard()
+            return discard { name, _ in name == slice }
         }
         current?.copy.outstanding[reply.part] = .storing
         return [.storeChunk(slice, index: index, count: count, step: step, payload)]

@@ -364,16 +364,16 @@ final class ShardProcess {
             tell(.keep(.stored(slice, index: index)), simulation)
         case .install(let slice):
             // It may have been given up meanwhile.
-            guard shell.making?.slice == Toy.index(slice) else { break }
-            guard shell.reachesBackToCopy else {
-                shell.making = nil
+            guard shell.making[Toy.index(slice)] != nil else { break }
+            guard shell.reachesBackToCopy(of: Toy.index(slice)) else {
+                shell.making[Toy.index(slice)] = nil
                 return tell(.keep(.failed(slice)), simulation)
             }
             try shell.install(Toy.index(slice))
             simulation.feats["copy kept", default: 0] += 1
             save()
             tell(.keep(.installed(slice)), simulation)
-        case .discard(let slice): if shell.making?.slice == Toy.index(slice) { shell.making = nil }
+        case .discard(let slice): shell.making[Toy.index(slice)] = nil
         case .drop(let slice): shell.disk.kept[Toy.index(slice)] = nil
         default: simulation.check(false, "\(name) was given a parcel of the wrong kind")
         }

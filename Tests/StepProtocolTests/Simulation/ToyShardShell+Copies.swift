@@ -4,13 +4,10 @@ internal import StepProtocol
 /// Second copies of the slices of other shards.
 extension ToyShardShell {
     mutating func keepChunk(_ slice: Int, index: Int, step: Int, _ word: UInt64, classVersion: Int) {
-        if making?.slice != slice {
-            making = (
-                slice, .init(words: repeatElement(0, count: Toy.rowsPerSlice), step: -1, classVersion: classVersion)
-            )
-        }
-        making?.snapshot.words[index] = word
-        making?.snapshot.steps[index] = step
+        let empty = ToyDisk.Snapshot(
+            words: repeatElement(0, count: Toy.rowsPerSlice), step: -1, classVersion: classVersion)
+        making[slice, default: empty].words[index] = word
+        making[slice]?.steps[index] = step
     }
 
     /// Slices of the backbone whose gradients it gets for the copies that it keeps.
@@ -20,18 +17,18 @@ extension ToyShardShell {
     }
 
     mutating func install(_ slice: Int) throws(Violation) {
-        guard let made = making, made.slice == slice else {
+        guard let made = making[slice] else {
             throw Violation("\(name) is to keep a copy of \(Toy.name(slice)) and has made none")
         }
-        disk.kept[slice] = made.snapshot
+        disk.kept[slice] = made
         if scenario.sabotage == .dropsLogBehindCopies { return disk.dropLog(forCopies: false) }
-        making = nil
+        making[slice] = nil
         disk.dropLog()
     }
 
-    /// Whether the log has every step since the pieces of the copy that is being made.
-    var reachesBackToCopy: Bool {
-        guard let oldest = making?.snapshot.steps.min() else { return false }
+    /// Whether the log has every step since the pieces of a copy that is being made.
+    func reachesBackToCopy(of slice: Int) -> Bool {
+        guard let oldest = making[slice]?.steps.min() else { return false }
         let first = disk.effective.first { $0.kind != .classes }?.step ?? disk.newest + 1
         return scenario.sabotage == .dropsLogBehindCopies || first <= oldest + 1
     }

@@ -28,8 +28,8 @@ struct ToyShardShell {
     private(set) var past: UInt64 = 0
     private var mapVersion = 0
 
-    /// The copy of another shard's slice that is being made.
-    var making: (slice: Int, snapshot: ToyDisk.Snapshot)?
+    /// Copies of other shards' slices that are being made.
+    var making: [Int: ToyDisk.Snapshot] = [:]
 
     // Of the attempt that is computed.
     private var ranges: [Range<Int>] = []
