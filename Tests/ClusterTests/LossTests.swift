@@ -63,7 +63,7 @@ import Testing
             let waiting = try cluster.waitForStatus("the copies are refused", seconds: 60) {
                 $0.reason.contains("no other shard")
             }
-            #expect(waiting.reason.contains("forget \(name)"), "\(waiting.reason)")
+            #expect(waiting.reason.contains("no checkpoint"), "\(waiting.reason)")
             #expect(waiting.owners.contains(name))
             try cluster.shards[0].start()
             try cluster.waitForStatus("copies are made anew", seconds: 60) { status in
@@ -81,8 +81,8 @@ import Testing
                 configuration: folderTraining(writeFolderDataset(to: directory), steps: 100_000),
                 settings: Self.copies + [
                     "checkpoint.directory=\(directory.appending(path: "checkpoints").path)",
-                    // Seldom: a loss during a checkpoint is another case.
-                    "checkpoint.every_steps=150",
+                    // Often: both are sometimes lost during one.
+                    "checkpoint.every_steps=20",
                 ], world: .init(shards: 2, workers: 1))
             try cluster.waitForStatus("every slice has two copies", seconds: 60) { status in
                 status.copies.map { $0.complete == $0.slices && $0.slices > 0 } ?? false && !status.checkpoints.isEmpty

@@ -94,7 +94,7 @@ import Testing
         #expect(
             cluster.waits?.contains("no other shard that is there has a complete copy of slice 1") == true,
             "\(cluster.waits ?? "")")
-        #expect(cluster.waits?.contains("coordinator forget shard-0") == true)
+        #expect(cluster.waits?.contains("start the run anew: there is no checkpoint to go back to") == true)
     }
 
     /// The record has lost the only commit: what shards have prepared is not nothing.

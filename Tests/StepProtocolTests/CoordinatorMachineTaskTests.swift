@@ -142,6 +142,27 @@ import Testing
         #expect(cluster.machine.checkpoints.count == 1)
     }
 
+    /// A shard that is lost for good would hold it up for ever: it is said what to do.
+    @Test mutating func aTaskThatLacksAShardSaysForWhomItWaits() {
+        cluster.start()
+        cluster.commit()
+        cluster.tell(.checkpoint)
+        cluster.commit()
+        _ = write()
+        cluster.commit()
+        cluster.tell(.checkpoint)
+        cluster.commit()
+        let number = cluster.task?.number
+        #expect(number != nil)
+        cluster.acknowledge("s1")
+        cluster.pass(20, alive: ["w0", "s1"])
+        #expect(cluster.waits?.contains("coordinator forget shard-0") == true, "\(cluster.machine.activity)")
+        #expect(cluster.machine.record.task?.number == number)
+        cluster.join("s0", previous: 0, state: CoordinatorFixture.holding(3))
+        #expect(number != nil && cluster.task?.number == number, "\(cluster.machine.activity)")
+        #expect(cluster.acknowledge("s0") == ["write \(number ?? 0) /c/step-00000004 [\"\", \"\"]"])
+    }
+
     @Test mutating func checkpointsComeEveryNStepsAndOldOnesGo() {
         cluster = CoordinatorFixture(
             Self.configuration {

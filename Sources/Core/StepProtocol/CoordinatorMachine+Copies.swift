@@ -123,16 +123,30 @@ extension CoordinatorMachine {
 
     /// What comes of the silence of these owners, for the operator.
     func remedy(_ silent: [MemberID]) -> String {
-        guard keepsCopies, !isStateElsewhere else { return "" }
-        let them = silent.count == 1 ? "it" : "them"
-        guard let why = mayPromote(silent) else {
-            let its = silent.count == 1 ? "its" : "their"
-            return
-                "; \(its) slices go to those who keep copies of them when nothing was heard for \(configuration.lease + configuration.promoteAfter)"
+        let (them, their) = silent.count == 1 ? ("it", "its") : ("them", "their")
+        var why = ""
+        if keepsCopies {
+            if isStateElsewhere {
+                return newOwners.isEmpty ? "; start another shard server, which gets \(their) slices" : ""
+            }
+            guard let lack = mayPromote(silent) else {
+                let time = configuration.lease + configuration.promoteAfter
+                return "; \(their) slices go to those who keep copies of them when nothing was heard for \(time)"
+            }
+            why = ", and \(lack)"
+        } else if newestCheckpoint == nil {
+            return ""
         }
-        let checkpoint = newestCheckpoint.map { "the checkpoint \($0.directory) of step \($0.step)" } ?? "a checkpoint"
-        return
-            ", and \(why): bring \(them) back with what was in the directory, or give \(them) up with `coordinator forget \(silent[0])`, which goes back to \(checkpoint)"
+        let forget = "give \(them) up with `coordinator forget \(silent[0])`"
+        let wayOut =
+            if let checkpoint = newestCheckpoint {
+                newOwners.isEmpty
+                    ? "start another shard server, and then \(forget)"
+                    : "\(forget), which goes back to the checkpoint \(checkpoint.directory) of step \(checkpoint.step)"
+            } else {
+                "start the run anew: there is no checkpoint to go back to"
+            }
+        return "\(why); if \(their) directory is lost, \(wayOut)"
     }
 
     /// Whether owners are lost, and everything of theirs can be had without them.
@@ -155,11 +169,10 @@ extension CoordinatorMachine {
     /// Whether lost owners hold something up that does not end by itself.
     var isHeldUp: Bool {
         switch activity {
-        case .task(let task): !task.isPromotion
         case .finishing: true
         // Shards go when the run is over: only one that the operator gives up is lost then.
         case .finished: silentOwners.contains { copies.givenUp.contains($0) }
-        case .train, .wait, .failed: false
+        case .train, .wait, .task, .failed: false
         }
     }
 
@@ -186,11 +199,13 @@ extension CoordinatorMachine {
             + turn(to: .task(task))
     }
 
+    /// The numbers of the shards that could own slices.
+    private var newOwners: [Int] { shards.filter { isAlive($0) && !isDraining($0) }.map(\.number) }
+
     /// Everyone loads a checkpoint, or nothing has happened yet: it does not matter who had which slices.
     private mutating func reassign(_ lost: [MemberID]) -> [Action]? {
-        let others = shards.filter { isAlive($0) && !isDraining($0) }.map(\.number)
-        if others.isEmpty { return nil }
-        let actions = disown(lost, owners(without: lost, dividedAmong: others))
+        if newOwners.isEmpty { return nil }
+        let actions = disown(lost, owners(without: lost, dividedAmong: newOwners))
         guard let task = record.task else { return actions + broadcast() }
         // Under a new number: who is doing it has begun with the slices of the old map. By its log nobody gets a slice that it had not.
         return actions

@@ -195,6 +195,7 @@ extension CoordinatorMachine {
     /// For whom the attempt waits, in words, once that takes long.
     public func waitingFor(_ now: Duration) -> String {
         if let unreachedShard = unreachedShard(now) { return unreachedShard }
+        if case .finishing = activity { return obstacle ?? "" }
         guard activity == .train else { return "" }
         if let (shard, refused) = refusedByShards.first {
             return "\(shard) has refused \(id): \(refused.message); no worker has reported it yet"

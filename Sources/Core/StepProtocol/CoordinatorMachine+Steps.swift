@@ -12,8 +12,10 @@ extension CoordinatorMachine {
         if activity == .train { actions += leaveOutWhoIsStuck(now) }
         actions += judgeReach(now)
         if isPromotionOver || isHeldUp && canReplaceLostOwners(now) { state = .waiting(reason: "") }
-        if case .task(let task) = activity, !task.isPromotion, owners.contains(where: { live[$0]?.unchecked != nil }) {
-            state = .waiting(reason: "")  // whoever lost its state cannot do the task
+        if case .task(let task) = activity, !task.isPromotion,
+            owners.contains(where: { !isAlive($0) || live[$0]?.unchecked != nil })
+        {
+            state = .waiting(reason: "")  // whoever is gone or has lost its state cannot do the task
         }
         if isAtEnd, let loser = shardBehindTheEnd {
             // The last steps were lost: the run is not over yet, or not any more.
@@ -116,7 +118,7 @@ extension CoordinatorMachine {
     }
 
     /// Why nothing can be done now, or nil.
-    private var obstacle: String? {
+    var obstacle: String? {
         if record.owners.isEmpty {
             let missing = configuration.expectedShards - shards.count(where: isAlive)
             return "waiting for \(missing) of \(configuration.expectedShards) shards"
@@ -127,11 +129,11 @@ extension CoordinatorMachine {
             let endpoint = record.members[first]?.endpoint ?? ""
             if let goodbye = live[first]?.goodbye, !goodbye.isEmpty {
                 return
-                    "\(first) at \(endpoint) \(goodbye); step \(id.step) waits for it to return\(remedy(silent))"
+                    "\(first) at \(endpoint) \(goodbye); \(whatWaits) waits for it to return\(remedy(silent))"
                     + refusal(of: first)
             }
             return
-                "\(first) at \(endpoint) does not answer; step \(id.step) waits for it to return\(remedy(silent))"
+                "\(first) at \(endpoint) does not answer; \(whatWaits) waits for it to return\(remedy(silent))"
                 + refusal(of: first)
         }
         let names = silent.map { member in
@@ -139,8 +141,10 @@ extension CoordinatorMachine {
             return goodbye.isEmpty ? "\(member)" : "\(member) (\(goodbye))"
         }.joined(separator: ", ")
         let refused = silent.map(refusal).joined()
-        return "\(names) do not answer; step \(id.step) waits for them to return\(remedy(silent))\(refused)"
+        return "\(names) do not answer; \(whatWaits) waits for them to return\(remedy(silent))\(refused)"
     }
+
+    private var whatWaits: String { isAtEnd ? "the end of the run" : "step \(id.step)" }
 
     /// Why no attempt can begin now, or nil.
     private var pause: String? {

@@ -272,7 +272,7 @@ extension Simulation {
         }
         for member in lostForEver.sorted()
         where database.record?.owners.values.contains(member.number) == true
-            && !shards.values.contains(where: { $0.member == member && isMember($0) })
+            && !shards.values.contains(where: { $0.member == member && isMember($0) }) && isToldToForget
         {
             hasLostSteps = true
             // Without a checkpoint the run begins anew.
@@ -282,11 +282,22 @@ extension Simulation {
                 orderBack(.forget(member), of: coordinator?.machine.checkpoints.map(\.step).max() ?? -1)
             }
         }
-        if scenario.putsDatabaseBack || isOwnerPassedOver || hosts.values.contains(where: \.isReplaced),
+        if scenario.putsDatabaseBack || scenario.losesDatabase || isOwnerPassedOver
+            || hosts.values.contains(where: \.isReplaced),
             let machine = coordinator?.machine
         {
             restore(machine)
         }
+    }
+
+    /// Whether the cluster says what to do about a shard that is lost. Where it says so, the operator starts another one.
+    private var isToldToForget: Bool {
+        guard let machine = coordinator?.machine else { return false }
+        var reason = machine.waitingFor(instant)
+        if case .wait(let text) = machine.activity { reason = text }
+        if reason.contains("start another shard server") { addHost() }
+        // There is nothing to be told without a checkpoint.
+        return reason.contains("coordinator forget") || machine.checkpoints.isEmpty
     }
 
     /// The operator goes back to a checkpoint where the cluster asks for that: to the newest that it knows, or, if that is gone, as one
