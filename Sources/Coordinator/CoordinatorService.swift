@@ -350,7 +350,7 @@ final class CoordinatorService: @unchecked Sendable {
                     peer, role: hello.role, incarnation: hello.incarnation, endpoint: hello.endpoint,
                     previousNumber: hello.previousNumber >= 0 ? hello.previousNumber : nil, state: hello.state,
                     place: hello.place, replaces: hello.replaces == 0 ? nil : hello.replaces,
-                    writesResults: hello.writesResults, job: hello.job),
+                    writesResults: hello.writesResults, job: hello.job, zone: hello.zone),
                 at: now))
     }
 

@@ -36,15 +36,28 @@ public struct ShardServerCommand: ParsableCommand {
             """)
     var advertise: String?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            What fails together with this shard, as a rack or the machine of several containers: second copies of its slices are kept in \
+            another zone if there is one. At most 255 bytes; by default the host that others reach it at (environment: PARTIALFC_ZONE).
+            """, valueName: "name"))
+    var zone: String?
+
     public init() {}
 
     public func run() throws {
         try member.run("shard-server", version: Self.configuration.version) {
             try Endpoint.check("--bind", bind, to: .listen)
+            let zone = zone ?? EnvironmentDefaults.text("PARTIALFC_ZONE") ?? ""
+            guard zone.utf8.count <= 255 else {
+                throw ValidationError("--zone: \(zone.utf8.count) bytes; at most 255 are allowed")
+            }
             let advertised = advertise ?? EnvironmentDefaults.text("PARTIALFC_ADVERTISE")
             return try ShardService(
                 options: member, storage: storage, bind: bind,
-                advertise: advertised.map { try AdvertisedAddress(option: "--advertise", $0) }, log: $0)
+                advertise: advertised.map { try AdvertisedAddress(option: "--advertise", $0) }, zone: zone,
+                log: $0)
         }
     }
 }

@@ -76,10 +76,12 @@ final class ShardService: MemberService, @unchecked Sendable {
     /// Holds the model for the compute thread.
     final class ModelBox: @unchecked Sendable { var model: ShardEngine? }
 
+    /// - Parameter zone: the name of what fails together with this process; empty for its host.
     /// - Throws: `CenterStoreError` if the directory cannot be used, `WireError` if the endpoint cannot be bound.
-    init(options: MemberOptions, storage: StorageOptions, bind: String, advertise: AdvertisedAddress?, log: Logger)
-        throws
-    {
+    init(
+        options: MemberOptions, storage: StorageOptions, bind: String, advertise: AdvertisedAddress?, zone: String,
+        log: Logger
+    ) throws {
         self.log = log
         self.storage = storage
         threads = options.threads
@@ -96,6 +98,7 @@ final class ShardService: MemberService, @unchecked Sendable {
             role: .shard, name: options.name, threads: options.threads,
             kernels: "\(MatrixKernels.description), \(KernelChoice.head) \(MatrixKernels.ofHead)")
         hello.endpoint = try server.endpoint(advertisedAs: advertise, host: ProcessInfo.processInfo.hostName)
+        hello.zone = zone
         hello.configurationHash = store?.identity?.configurationHash ?? hello.configurationHash
         hello.introduce(session.introduction)
         hello.record = record.news() ?? ""

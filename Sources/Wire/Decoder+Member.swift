@@ -31,6 +31,7 @@ extension Decoder {
         hello.job = try c.job.map { try job($0.pointee) }
         hello.record = try text(c.record, "record", limit: Bound.recordBytes)
         hello.vote = try c.vote.map { try ballotVote($0.pointee) }
+        hello.zone = try text(c.zone, "zone")
         return hello
     }
 

@@ -27,6 +27,7 @@ extension Encoder {
             if let job = hello.job { $0.job = try self.job(job) }
             $0.record = try arena.text(hello.record, "record", limit: Bound.recordBytes)
             if let vote = hello.vote { $0.vote = try ballotVote(vote) }
+            $0.zone = try arena.text(hello.zone, "zone")
         }
     }
 

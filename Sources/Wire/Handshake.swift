@@ -44,6 +44,8 @@ public struct Hello: Sendable, Equatable {
     public var record = ""
     /// Of a shard: what it has promised to coordinators; nil for nothing.
     public var vote: BallotVote?
+    /// Of a shard: the name of what fails together with it (a host, a rack), at most 255 bytes; empty for the host of `endpoint`.
+    public var zone = ""
 
     public init(role: MemberRole, incarnation: UInt64) {
         self.role = role

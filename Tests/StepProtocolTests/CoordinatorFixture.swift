@@ -100,13 +100,13 @@ struct CoordinatorFixture {
     @discardableResult
     mutating func join(
         _ peer: String, incarnation: UInt64? = nil, previous: Int? = nil, state: ShardState? = nil,
-        writesResults: Bool = false
+        writesResults: Bool = false, zone: String = ""
     ) -> [String] {
         tell(
             .joined(
                 PeerID(name: peer), role: peer.hasPrefix("s") ? .shard : .worker,
                 incarnation: incarnation ?? Self.identity(peer).incarnation, endpoint: "at \(peer)",
-                previousNumber: previous, state: state, writesResults: writesResults))
+                previousNumber: previous, state: state, writesResults: writesResults, zone: zone))
     }
 
     /// Shards s0 and s1 and `workers` w0…; the run has started.

@@ -48,6 +48,19 @@ import Testing
         #expect(cluster.machine.activity == .train)
     }
 
+    @Test mutating func copiesAreKeptInAnotherZone() {
+        cluster = CoordinatorFixture(Self.configuration { $0.expectedShards = 3 })
+        for (peer, zone) in [("s0", "rack a"), ("s1", "rack a"), ("s2", "rack b")] { cluster.join(peer, zone: zone) }
+        cluster.join("w0")
+        let record = cluster.machine.record
+        #expect(record.owners.count == 12 && Set(record.owners.values) == [0, 1, 2])
+        for (slice, owner) in record.owners {
+            #expect(owner == 2 || record.keepers[slice] == 2, "\(slice) of \(owner)")
+        }
+        cluster.restart()
+        #expect(cluster.machine.record.members[MemberID(.shard, 2)]?.zone == "rack b")
+    }
+
     @Test mutating func oneCopyIsWhatEveryRunHadBefore() {
         cluster = CoordinatorFixture()
         cluster.start()

@@ -16,6 +16,7 @@ enum Samples {
 
     static var hello: Hello {
         var hello = Hello(role: .shard, incarnation: .max)
+        hello.zone = "rack ü"
         hello.clusterID = "glyphs"
         hello.writesResults = true
         hello.name = "shard on the left"

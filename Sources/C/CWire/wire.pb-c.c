@@ -3429,7 +3429,7 @@ const ProtobufCMessageDescriptor partialfc__named_text__descriptor =
   (ProtobufCMessageInit) partialfc__named_text__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[22] =
+static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[23] =
 {
   {
     "role",
@@ -3695,6 +3695,18 @@ static const ProtobufCFieldDescriptor partialfc__hello__field_descriptors[22] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "zone",
+    42,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Partialfc__Hello, zone),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned partialfc__hello__field_indices_by_name[] = {
   7,   /* field[7] = class_count */
@@ -3719,6 +3731,7 @@ static const unsigned partialfc__hello__field_indices_by_name[] = {
   10,   /* field[10] = threads */
   21,   /* field[21] = vote */
   15,   /* field[15] = writes_results */
+  22,   /* field[22] = zone */
 };
 static const ProtobufCIntRange partialfc__hello__number_ranges[5 + 1] =
 {
@@ -3727,7 +3740,7 @@ static const ProtobufCIntRange partialfc__hello__number_ranges[5 + 1] =
   { 20, 16 },
   { 24, 18 },
   { 40, 20 },
-  { 0, 22 }
+  { 0, 23 }
 };
 const ProtobufCMessageDescriptor partialfc__hello__descriptor =
 {
@@ -3737,7 +3750,7 @@ const ProtobufCMessageDescriptor partialfc__hello__descriptor =
   "Partialfc__Hello",
   "partialfc",
   sizeof(Partialfc__Hello),
-  22,
+  23,
   partialfc__hello__field_descriptors,
   partialfc__hello__field_indices_by_name,
   5,  partialfc__hello__number_ranges,

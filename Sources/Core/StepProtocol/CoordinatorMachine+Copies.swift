@@ -41,7 +41,7 @@ extension CoordinatorMachine {
         if let chosen = copies.chosen, chosen == (record.mapVersion, candidates) { return nil }
         copies.chosen = (record.mapVersion, candidates)
         let hosts = candidates.map { number in
-            (number, record.members[MemberID(.shard, number)].map { Self.host($0.endpoint) } ?? "")
+            (number, record.members[MemberID(.shard, number)].map { $0.zone ?? Self.host($0.endpoint) } ?? "")
         }
         let keepers = Rebalance.keepers(
             current: record.keepers, owners: record.owners,

@@ -13,6 +13,7 @@ extension CoordinatorMachine {
         var replaces: UInt64?
         var writesResults = false
         var job: JobRank?
+        var zone = ""
     }
 
     /// Gives a number to a process that passed the handshake. Repeating it gives the same number again.
@@ -106,7 +107,8 @@ extension CoordinatorMachine {
                 member,
                 .init(
                     incarnation: newcomer.incarnation, endpoint: newcomer.endpoint, isDraining: isDraining,
-                    place: newcomer.state.holdings?.place ?? "", directory: newcomer.state.holdings?.identity ?? 0)))
+                    place: newcomer.state.holdings?.place ?? "", directory: newcomer.state.holdings?.identity ?? 0,
+                    zone: newcomer.zone.isEmpty ? nil : newcomer.zone)))
     }
 
     private mutating func joinShard(_ newcomer: Newcomer, _ now: Duration) -> [Action] {

@@ -9,10 +9,11 @@ extension CoordinatorMachine {
         /// `incarnation` is drawn at random when a process starts. `previousNumber` is what the process was before, `state` what a
         /// shard holds durably. `place` is where a worker runs, and `replaces` the incarnation of the process that it was there
         /// before, which is dead. `writesResults`: of a worker, whether it can write the results of the run. `job`: of a worker with a
-        /// network of its own.
+        /// network of its own. `zone`: of a shard, what fails together with it; empty for the host of `endpoint`.
         case joined(
             PeerID, role: MemberRole, incarnation: UInt64, endpoint: String, previousNumber: Int?, state: ShardState?,
-            place: String = "", replaces: UInt64? = nil, writesResults: Bool = false, job: JobRank? = nil)
+            place: String = "", replaces: UInt64? = nil, writesResults: Bool = false, job: JobRank? = nil,
+            zone: String = "")
         /// A process says, besides something else, the newest term that it knows and the coordinator process that began it (0: not
         /// known). To be told before the rest of its message. Only of a member's process it counts: any other is given a new number, with
         /// which it begins anew.

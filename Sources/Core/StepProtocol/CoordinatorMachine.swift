@@ -178,10 +178,11 @@ public struct CoordinatorMachine: Sendable {
         switch event {
         case .joined(
             let peer, let role, let incarnation, let endpoint, let previousNumber, let state, let place, let replaces,
-            let writesResults, let job):
+            let writesResults, let job, let zone):
             let newcomer = Newcomer(
                 peer: peer, incarnation: incarnation, endpoint: endpoint, previousNumber: previousNumber,
-                state: state ?? ShardState(), place: place, replaces: replaces, writesResults: writesResults, job: job)
+                state: state ?? ShardState(), place: place, replaces: replaces, writesResults: writesResults, job: job,
+                zone: zone)
             actions = join(newcomer, role, now)
         case .heartbeat(let peer, let member, let incarnation, let report, let activity):
             actions = heard(peer, member, incarnation, now) { machine in

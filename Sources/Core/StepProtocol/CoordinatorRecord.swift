@@ -77,15 +77,19 @@ public struct CoordinatorRecord: Sendable, Hashable, Codable {
         /// Of a shard: where its directory is, for people, and what names the directory itself (`ShardHoldings`).
         public var place = ""
         public var directory: UInt64 = 0
+        /// Of a shard: the name of what fails together with it; nil for the host of its endpoint.
+        public var zone: String?
 
         public init(
-            incarnation: UInt64, endpoint: String, isDraining: Bool = false, place: String = "", directory: UInt64 = 0
+            incarnation: UInt64, endpoint: String, isDraining: Bool = false, place: String = "", directory: UInt64 = 0,
+            zone: String? = nil
         ) {
             self.incarnation = incarnation
             self.endpoint = endpoint
             self.isDraining = isDraining
             self.place = place
             self.directory = directory
+            self.zone = zone
         }
     }
 

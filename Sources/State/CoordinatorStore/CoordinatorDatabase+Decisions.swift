@@ -25,12 +25,12 @@ extension CoordinatorDatabase {
         case .member(let member, let record):
             try db.execute(
                 sql: """
-                    INSERT OR REPLACE INTO member (role, number, incarnation, endpoint, is_draining, place, directory)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    INSERT OR REPLACE INTO member (role, number, incarnation, endpoint, is_draining, place, directory, zone)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
                     member.role.name, member.number, Int64(bitPattern: record.incarnation), record.endpoint,
-                    record.isDraining, record.place, Int64(bitPattern: record.directory),
+                    record.isDraining, record.place, Int64(bitPattern: record.directory), record.zone,
                 ])
             let column = member.role == .shard ? "next_shard" : "next_worker"
             try update(db, "\(column) = max(\(column), ?)", [member.number + 1])

@@ -43,7 +43,7 @@ extension CoordinatorDatabase {
             let directory: Int64 = row["directory"]
             record.members[MemberID(role == "shard" ? .shard : .worker, row["number"])] = .init(
                 incarnation: UInt64(bitPattern: incarnation), endpoint: row["endpoint"], isDraining: row["is_draining"],
-                place: row["place"], directory: UInt64(bitPattern: directory))
+                place: row["place"], directory: UInt64(bitPattern: directory), zone: row["zone"])
         }
         record.moves = try Row.fetchAll(db, sql: "SELECT * FROM move ORDER BY position").map { row in
             SliceMove(

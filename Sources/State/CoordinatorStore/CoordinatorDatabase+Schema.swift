@@ -165,6 +165,9 @@ extension CoordinatorDatabase {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("zones") { db in
+            try db.execute(sql: "ALTER TABLE member ADD COLUMN zone TEXT;")
+        }
         return migrator
     }
 }
