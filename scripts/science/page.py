@@ -95,16 +95,19 @@ def quality(variants, references):
 
 
 def taken(variants):
-    """What a step takes. CPU time is of all processes of a run, its start and evaluations included."""
+    """What a step takes, without intervals: what else the machine does decides them."""
+    def mean(values, digits=0):
+        return f"{interval(values)[0]:.{digits}f}"
+
     rows = []
     for name, results in variants.items():
         found = [results[seed] for seed in sorted(results)]
         rows.append([
             name,
-            *(spread([1000 * one["secondsPerStep"][kind] for one in found], 0) for kind in ("median", "fast")),
-            *(spread([1000 * one["cpuSecondsPerStep"][role] for one in found], 0) for role in ("shard", "worker")),
-            *(spread([one["peakBytes"][role] / 1e6 for one in found], 0) for role in ("shard", "worker")),
-            spread([one["machine"]["load"] for one in found], 1), spread([one["hours"] for one in found]),
+            *(mean([1000 * one["secondsPerStep"][kind] for one in found]) for kind in ("median", "fast")),
+            *(mean([1000 * one["cpuSecondsPerStep"][role] for one in found]) for role in ("shard", "worker")),
+            *(mean([one["peakBytes"][role] / 1e6 for one in found]) for role in ("shard", "worker")),
+            mean([one["machine"]["load"] for one in found], 1), mean([one["hours"] for one in found], 2),
         ])
     head = [
         "", "step, ms", "fastest tenth", "CPU of the shard, ms", "of the worker", "memory of the shard, MB", "of the worker",
@@ -134,7 +137,9 @@ def training(experiment, results, plots):
             yield f"### {group.split(',')[0]}"
             yield ""
         yield from quality(variants, dict.fromkeys(variants, group))
-        yield "What a step takes:"
+        yield (
+            "What a step takes, means over seeds. The middle step and the fastest tenth are as long as they took beside what the machine did "
+            "else; CPU time is that of the whole run, its start and evaluations included, divided by its steps:")
         yield ""
         yield from taken(variants)
         slug = experiment.name if len(groups) == 1 else f"{experiment.name}-{group.split(',')[0].lower()}"
@@ -153,6 +158,11 @@ def training(experiment, results, plots):
         yield ""
 
 
+def shard_milliseconds(result):
+    seconds = result["shardSecondsPerStep"]
+    return None if seconds is None else 1000 * seconds
+
+
 def cost(results, plots):
     """Time and memory against the number of classes, and what PyTorch's dense head would need."""
     modes, counts = {}, sorted({result["configuration"]["data"]["classes"] for result in results})
@@ -168,22 +178,26 @@ def cost(results, plots):
             yield [mode, *(form(measure(found[count])) if count in found else "" for count in counts)]
 
     head = ["", *(plot.shown(count) for count in counts)]
-    yield "A step, the fastest tenth of them, ms:"
+    yield "CPU time of the shard server in a step, ms (it computes the head; divide by the number of threads for what a step takes at best):"
     yield ""
-    yield from table(head, rows(lambda result: 1000 * result["secondsPerStep"]["fast"], lambda value: f"{value:.1f}"))
+    yield from table(head, rows(shard_milliseconds, lambda value: "" if value is None else f"{value:.0f}"))
+    yield "A step as it took, the fastest tenth of them, ms. Where a machine does other work too, this says more of that work:"
+    yield ""
+    yield from table(head, rows(lambda result: 1000 * result["secondsPerStep"]["fast"], lambda value: f"{value:.0f}"))
     yield "Largest memory of the shard server, GB; in the last row what weights, momentum, gradient and logits of a dense head take in PyTorch, by count (4 · (3·C·D + 3·B·C) bytes). [Measurements](measurements.md) has PyTorch's head as measured."
     yield ""
     yield from table(
         head, [*rows(lambda result: result["peakBytes"]["shard"] / 1e9, lambda value: f"{value:.2f}"),
         ["PyTorch, dense", *(f"{dense[count] / 1e9:.2f}" for count in counts)]])
     series = [
-        (mode, [(count, 1000 * found[count]["secondsPerStep"]["fast"]) for count in sorted(found)])
+        (mode, [(count, shard_milliseconds(found[count])) for count in sorted(found) if shard_milliseconds(found[count])])
         for mode, found in modes.items()]
-    plots["cost-time.svg"] = plot.curves("Time of a step", "classes", "ms", series, logarithmic=True)
+    series = [(mode, points) for mode, points in series if points]
+    plots["cost-time.svg"] = plot.curves("CPU time of the shard server in a step", "classes", "ms", series, logarithmic=True)
     series = [(mode, [(count, found[count]["peakBytes"]["shard"] / 1e9) for count in sorted(found)]) for mode, found in modes.items()]
     series.append(("PyTorch, dense", [(count, dense[count] / 1e9) for count in counts]))
     plots["cost-memory.svg"] = plot.curves("Memory of the shard server", "classes", "GB", series, logarithmic=True)
-    yield "![Time of a step against the number of classes](science/cost-time.svg)"
+    yield "![CPU time of a step against the number of classes](science/cost-time.svg)"
     yield ""
     yield "![Memory against the number of classes](science/cost-memory.svg)"
     yield ""

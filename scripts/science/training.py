@@ -44,7 +44,7 @@ def perform(run, work, binaries, say):
     write_configuration(directory, configuration)
     metrics = directory / "output" / "metrics.jsonl"
     if not (directory / "trained").exists():
-        train(directory, binaries, (), metrics, steps, progress, say)
+        train(directory, binaries, metrics, steps, progress, say, timed=run.classes > 0)
         (directory / "trained").touch()
     fixed = None if run.classes else fixed_loss(directory, configuration, steps, binaries, progress, say)
     result = summary(run, directory, data, metrics, progress, binaries, fixed)
@@ -56,13 +56,15 @@ def perform(run, work, binaries, say):
     (directory / "whole").touch()
 
 
-def train(directory, binaries, arguments, metrics, steps, progress, say):
+def train(directory, binaries, metrics, steps, progress, say, timed):
     """Runs the processes until the worker is done. What a killed driver has left in `directory` goes on."""
     progress.begin()
-    with Cluster(binaries, directory, arguments) as cluster:
+    with Cluster(binaries, directory) as cluster:
         shown = [time.monotonic()]
 
         def tick():
+            if timed:
+                progress.samples.append((last_step(metrics), cluster.cpu.get("shard", 0)))
             progress.update(cluster)
             if time.monotonic() > shown[0] + 30:
                 shown[0] = time.monotonic()
@@ -123,6 +125,8 @@ class Progress:
 
     def __init__(self, directory):
         self.path = directory / "progress.json"
+        # Of a timed run: steps and CPU seconds of the shard server, twice a second.
+        self.samples = []
         self.parts = json.loads(self.path.read_text()) if self.path.exists() else []
 
     def begin(self):
@@ -133,6 +137,14 @@ class Progress:
         self.parts[-1] = {
             "seconds": time.monotonic() - self.started, "cpu": cluster.cpu, "peak": cluster.peak, "load": os.getloadavg()[0]}
         write(self.path, json.dumps(self.parts))
+
+    def shard_seconds_per_step(self):
+        """CPU time of a step on the shard server, without its start: between the first and the last sample of step 5 on."""
+        samples = [sample for sample in self.samples if sample[0] >= 5]
+        if not samples or samples[-1][0] == samples[0][0]:
+            return None
+        (first, before), (last, after) = samples[0], samples[-1]
+        return significant((after - before) / (last - first), 3)
 
 
 def summary(run, directory, data, metrics, progress, binaries, fixed):
@@ -166,6 +178,7 @@ def summary(run, directory, data, metrics, progress, binaries, fixed):
         "date": time.strftime("%Y-%m-%d"),
     }
     if run.classes:
+        result["shardSecondsPerStep"] = progress.shard_seconds_per_step()
         return result
     with open(directory / "output" / "backbone.safetensors", "rb") as file:
         backbone = hashlib.sha256(file.read()).hexdigest()
