@@ -84,7 +84,7 @@ class _Link:
             self.will = content
 
     def send(self, header: bytes) -> None:
-        self.connection.socket.send(header)
+        self.connection.post([header])
 
     def pass_on(self) -> None:
         while True:

@@ -131,8 +131,16 @@ class Connection:
             request = self._request
         self._series += 1
         for parts in frames(Header(request=request, body=body), tensors, self._series):
-            self.socket.send_multipart(parts, copy=False)
+            self.post(parts)
         return request
+
+    def post(self, parts: Sequence[Any]) -> None:
+        """Sends a message as it is, without waiting. It is lost if the server has ended the connection, which is opened again in a moment."""
+        try:
+            self.socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            # The socket has no connection left, and would wait for one for ever.
+            self.trouble = self.trouble or "has ended the connection"
 
     def receive(self) -> tuple[Header, list[Tensor]] | None:
         """The next whole message, None if there is none yet. Never waits.
