@@ -63,7 +63,7 @@ public struct GlyphRecord: Sendable, Hashable, Codable {
 /// | 32 | checksum u64 of the header with this field zero, then of everything after it |
 /// | 40 | version 2: width of an image in pixels u32 |
 package enum GlyphCacheFile {
-    static let magic = Array("PFCGLYPH".utf8)
+    package static let magic = Array("PFCGLYPH".utf8)
     static let versions: ClosedRange<UInt32> = 1...2
     static let headerByteCount = 64
     package static let checksumOffset = 32

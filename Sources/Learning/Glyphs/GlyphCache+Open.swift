@@ -53,6 +53,7 @@ extension GlyphCache {
             }
             return cache
         }
+        try expectNothingElse(at: path)
         let missing = recipe.missingPackages()
         let advice = "apt-get install \(missing.joined(separator: " "))"
         guard fonts.count >= recipe.minimumImages else {
@@ -69,6 +70,21 @@ extension GlyphCache {
             try GlyphBuilder(recipe: recipe, fonts: fonts, parallel: parallel).build(path: path)
         }
         return try GlyphCache(path: path)
+    }
+}
+
+extension GlyphCache {
+    /// Whatever is no cache, damaged or not, is somebody else's and stays.
+    private static func expectNothingElse(at path: String) throws(DatasetError) {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        guard let attributes else { return }
+        let isFile = attributes[.type] as? FileAttributeType == .typeRegular
+        let start = isFile ? try? FileHandle(forReadingAtPath: path)?.read(upToCount: GlyphCacheFile.magic.count) : nil
+        guard start.map(Array.init) == GlyphCacheFile.magic else {
+            throw DatasetError(
+                .otherRecipe, path: path,
+                "is there and is no glyph cache. It is kept: write to another file, or delete this one")
+        }
     }
 }
 
