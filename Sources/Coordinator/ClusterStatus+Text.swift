@@ -48,7 +48,7 @@ extension ClusterStatus {
             lines.append("rate set  \(change.rule) \(from)")
         }
         if let head { lines.append("head      \(head.summary)") }
-        if let change = headChanges?.last {
+        for change in (headChanges ?? []).suffix(5) {
             let from = change.fromStep.map { "from step \($0) on" } ?? "from the next step on that begins"
             lines.append("head set  \(change.order) \(from)")
         }

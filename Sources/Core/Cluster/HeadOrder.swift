@@ -41,11 +41,11 @@ public struct HeadOrder: Sendable, Hashable {
             rules = [name: .schedule]
             return
         }
-        guard let number = Double(text) else {
+        guard let number = Double(text), text.utf8.allSatisfy({ "0123456789+-.eE".utf8.contains($0) }) else {
             throw Invalid(
                 description: "\"\(text)\" is no \(name.rawValue): give a number, \(name.allowed), or schedule")
         }
-        let value = name.rounded(number)
+        let value = name.rounded(number) + 0  // of -0 too
         guard name.allows(value) else {
             throw Invalid(description: "\(name.rawValue)=\(text) cannot be used: \(name.allowed) is allowed")
         }
@@ -57,6 +57,13 @@ public struct HeadOrder: Sendable, Hashable {
         var merged = self
         merged.rules.merge(later.rules) { $1 }
         return merged
+    }
+
+    /// What this order says of values that the other one does not name; nil if that is nothing.
+    public func without(_ other: HeadOrder) -> HeadOrder? {
+        var rest = self
+        rest.rules = rules.filter { other.rules[$0.key] == nil }
+        return rest.rules.isEmpty ? nil : rest
     }
 }
 

@@ -17,14 +17,18 @@ extension CoordinatorMachine {
             + [.event(.info, "\(order) is ordered for the next step that begins")]
     }
 
-    /// The order holds from the step on that is about to begin. Changes of later steps are of a past that the cluster went back behind:
-    /// this one takes their place, and adds to one of the same step.
+    /// The order holds from the step on that is about to begin, and adds to one of the same step. Changes of later steps are of a past that
+    /// the cluster went back behind: they do not change again what this one names.
     mutating func change(to order: HeadOrder) -> [Action] {
         let step = id.step
         let earlier = record.headChanges.filter { change in change.fromStep.map { $0 < step } ?? false }
         let same = record.headChanges.last { $0.fromStep == step }?.order
         let whole = same?.merging(order) ?? order
-        let actions = decide(.head(earlier + [HeadChange(fromStep: step, order: whole)]))
+        let later = record.headChanges.compactMap { change -> HeadChange? in
+            guard let from = change.fromStep, from > step else { return nil }
+            return change.order.without(order).map { HeadChange(fromStep: from, order: $0) }
+        }
+        let actions = decide(.head(earlier + [HeadChange(fromStep: step, order: whole)] + later))
         let (values, scheduled) = (headValues(step), configuration.head(step))
         let texts = order.rules.sorted { $0.key < $1.key }.map { name, rule in
             let (now, usual) = (name.text(values[name]), name.text(scheduled[name]))
