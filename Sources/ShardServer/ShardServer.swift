@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Foundation
 import MemberSupport
 import NetworkAddress
 import ParameterStore
@@ -46,17 +47,25 @@ public struct ShardServerCommand: ParsableCommand {
 
     public init() {}
 
+    private var zoneName: String {
+        (zone ?? EnvironmentDefaults.text("PARTIALFC_ZONE") ?? "").trimmingCharacters(in: .whitespaces)
+    }
+
+    public func validate() throws {
+        guard zoneName.utf8.count <= 255,
+            !zoneName.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+        else {
+            throw ValidationError("--zone (PARTIALFC_ZONE) is a name of at most 255 bytes without control characters")
+        }
+    }
+
     public func run() throws {
         try member.run("shard-server", version: Self.configuration.version) {
             try Endpoint.check("--bind", bind, to: .listen)
-            let zone = zone ?? EnvironmentDefaults.text("PARTIALFC_ZONE") ?? ""
-            guard zone.utf8.count <= 255 else {
-                throw ValidationError("--zone: \(zone.utf8.count) bytes; at most 255 are allowed")
-            }
             let advertised = advertise ?? EnvironmentDefaults.text("PARTIALFC_ADVERTISE")
             return try ShardService(
                 options: member, storage: storage, bind: bind,
-                advertise: advertised.map { try AdvertisedAddress(option: "--advertise", $0) }, zone: zone,
+                advertise: advertised.map { try AdvertisedAddress(option: "--advertise", $0) }, zone: zoneName,
                 log: $0)
         }
     }

@@ -6,8 +6,8 @@ extension CoordinatorMachine {
     struct Copies: Sendable {
         /// Owners that the operator has given up: they are not waited for.
         var givenUp: Set<MemberID> = []
-        /// The map and the shards that keepers were last chosen for.
-        var chosen: (map: Int, candidates: [Int])?
+        /// The map and the shards, with the zone or host of each, that keepers were last chosen for.
+        var chosen: (map: Int, candidates: [Int: String])?
         /// A copy could not be used: it is not tried again before this.
         var retryAt: Duration?
     }
@@ -37,16 +37,15 @@ extension CoordinatorMachine {
     /// Only owners can: whoever owns nothing takes no part in the steps, and has no log of them.
     mutating func appointKeepers() -> [Action]? {
         guard keepsCopies || !record.keepers.isEmpty, !record.owners.isEmpty else { return nil }
-        let candidates = keepsCopies ? ableKeepers : []
-        if let chosen = copies.chosen, chosen == (record.mapVersion, candidates) { return nil }
-        copies.chosen = (record.mapVersion, candidates)
-        let hosts = candidates.map { number in
+        let places = (keepsCopies ? ableKeepers : []).map { number in
             (number, record.members[MemberID(.shard, number)].map { $0.zone ?? Self.host($0.endpoint) } ?? "")
         }
+        let candidates = [Int: String](uniqueKeysWithValues: places)
+        if let chosen = copies.chosen, chosen == (record.mapVersion, candidates) { return nil }
+        copies.chosen = (record.mapVersion, candidates)
         let keepers = Rebalance.keepers(
-            current: record.keepers, owners: record.owners,
-            candidates: [Int: String](uniqueKeysWithValues: hosts),
-            leaving: Set(candidates.filter { isDraining(MemberID(.shard, $0)) }))
+            current: record.keepers, owners: record.owners, candidates: candidates,
+            leaving: Set(candidates.keys.filter { isDraining(MemberID(.shard, $0)) }))
         guard keepers != record.keepers else { return nil }
         var actions = decide(.map(version: record.mapVersion + 1, owners: record.owners)) + decide(.keepers(keepers))
         copies.chosen?.map = record.mapVersion
@@ -134,8 +133,6 @@ extension CoordinatorMachine {
                 return "; \(their) slices go to those who keep copies of them when nothing was heard for \(time)"
             }
             why = ", and \(lack)"
-        } else if newestCheckpoint == nil {
-            return ""
         }
         let forget = "give \(them) up with `coordinator forget \(silent[0])`"
         let wayOut =

@@ -171,7 +171,8 @@ extension CoordinatorMachine {
             }
             let member = MemberID(.shard, record.nextShard)
             var actions = admit(newcomer, member, now)
-            actions += [.event(.info, "\(member) joined at \(newcomer.endpoint)")]
+            let zone = newcomer.zone.isEmpty ? "" : ", in zone \(newcomer.zone)"
+            actions += [.event(.info, "\(member) joined at \(newcomer.endpoint)\(zone)")]
             if !record.owners.isEmpty && configuration.rebalancesAutomatically { actions += replan() }
             return actions + welcome(newcomer, member)
         }
