@@ -135,7 +135,7 @@ class Connection:
         return request
 
     def post(self, parts: Sequence[Any]) -> None:
-        """Sends a message as it is, without waiting. It is lost if the server has ended the connection, which is opened again in a moment."""
+        """Sends a message without waiting. It is lost if the server has ended the connection, which is opened again in a moment."""
         try:
             self.socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
         except zmq.Again:
