@@ -96,7 +96,8 @@ def characters():
         "characters", "30,000 characters",
         "30,000 characters of Han and Hangul, 4 to 28 fonts each; 2,000 further characters are held out. Every run sees "
         "192,000 images, six or seven of every character and less than half of all, so no run is trained to the end: the question "
-        "is what a sample of the classes costs, not how far this network gets. CosFace has m3 = 0.2, ArcFace m2 = 0.3, and s is 32.",
+        "is what a sample of the classes costs, not how far this network gets. Whether differences stay what they are in a training of "
+        "many epochs is not known. CosFace has m3 = 0.2, ArcFace m2 = 0.3, and s is 32.",
         runs)
 
 
