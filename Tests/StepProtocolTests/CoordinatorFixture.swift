@@ -159,6 +159,15 @@ struct CoordinatorFixture {
         while machine.committed < step && machine.activity == .train { commit() }
     }
 
+    /// A checkpoint of s0 and s1, after the next step.
+    mutating func takeCheckpoint() {
+        tell(.checkpoint)
+        commit()
+        let number = task?.number ?? 0
+        acknowledge("s0", "s1")
+        tell(.checkpointWritten(number: number, problem: nil))
+    }
+
     @discardableResult
     mutating func acknowledge(_ peers: String..., outcome: TaskOutcome = .done(detail: "")) -> [String] {
         guard let number = task?.number else { return ["there is no task"] }

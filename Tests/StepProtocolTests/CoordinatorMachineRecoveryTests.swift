@@ -17,14 +17,6 @@ import Testing
         }
     }
 
-    private mutating func takeCheckpoint() {
-        cluster.tell(.checkpoint)
-        cluster.commit()
-        let number = cluster.task?.number ?? 0
-        cluster.acknowledge("s0", "s1")
-        cluster.tell(.checkpointWritten(number: number, problem: nil))
-    }
-
     // MARK: The coordinator
 
     @Test mutating func aRestartBeginsATermAndKeepsEveryone() {
@@ -194,7 +186,7 @@ import Testing
 
     @Test mutating func aLostDirectoryWaitsForTheOperator() {
         cluster.start()
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.commit(through: 3)
         cluster.tell(.left(MemberID(.shard, 1), incarnation: 101))
         cluster.join("s1", incarnation: 300)
@@ -223,7 +215,7 @@ import Testing
             cluster.tell(.forget(MemberID(.shard, 1)))
                 == ["no: there is no checkpoint: the state of shard-1 is nowhere else"])
         cluster.join("s1", incarnation: 101, previous: 1, state: CoordinatorFixture.holding(0))
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.commit(through: 4)
         cluster.tell(.left(MemberID(.shard, 1), incarnation: 101))
         cluster.tell(.forget(MemberID(.shard, 1)))
@@ -241,7 +233,7 @@ import Testing
         let memory = ShardState(newest: -1, oldest: 0, logsSteps: false)
         for shard in 0..<2 { cluster.join("s\(shard)", state: memory) }
         cluster.join("w0")
-        if hasCheckpoint { takeCheckpoint() }
+        if hasCheckpoint { cluster.takeCheckpoint() }
         cluster.commit(through: 3)
         cluster.join("s1", incarnation: 300, state: memory)
         #expect(cluster.task?.kind == .restore(checkpoint: hasCheckpoint ? "/c/step-00000001" : ""))
@@ -252,7 +244,7 @@ import Testing
         let memory = ShardState(newest: -1, oldest: 0, logsSteps: false)
         for shard in 0..<2 { cluster.join("s\(shard)", state: memory) }
         cluster.join("w0")
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.commit()
         cluster.tell(.checkpoint)
         cluster.commit()
@@ -280,7 +272,7 @@ import Testing
 
     @Test mutating func goingBackIsOneDecisionWithEverythingThatBelongsToIt() {
         cluster.start()
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.tell(.classes(.retire([3])))
         cluster.commit()
         cluster.acknowledge("s0", "s1")
@@ -297,7 +289,7 @@ import Testing
 
     @Test mutating func aRunThatFailedGoesOnFromACheckpoint() {
         cluster.start()
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.tell(cluster.failed(.labelOutOfRange, "label 99"))
         #expect(cluster.database.failure != nil)
         cluster.tell(.restore(checkpoint: nil, step: nil))
@@ -308,7 +300,7 @@ import Testing
 
     @Test mutating func whatIsSafeIsNotClaimedAnewAfterGoingBack() {
         cluster.start()
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.commit(through: 5)
         cluster.beat("s0", "s1")
         #expect(cluster.machine.plan.safe == 5)
