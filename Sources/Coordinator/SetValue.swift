@@ -12,8 +12,8 @@ struct SetValue: OperatorCommand {
             changes back. Of the head sample_rate, m1, m2, m3, scale and interclass_filter can be set, each to a number, or to schedule \
             for what the configuration has; those that are not named stay as they are. Everything that one command names holds from the \
             same step on: the next one that has not begun. It belongs to that step: whatever is done again, after a crash or from a \
-            checkpoint, is done with the same values. A change after going back to a checkpoint replaces those that came later. Pause \
-            first to say exactly which step is the first.
+            checkpoint, is done with the same values. A change after going back to a checkpoint replaces those of the same values that \
+            came later. Pause first to say exactly which step is the first.
             """)
     @Argument(
         help: ArgumentHelp(
@@ -55,7 +55,10 @@ struct SetValue: OperatorCommand {
             if assignments?.rate != nil, let change = status.learningRateChanges.last {
                 lines.append("learning rate \(change.rule) \(Self.since(change.fromStep))")
             }
-            if assignments?.head != nil, let change = status.headChanges?.last {
+            // Changes of later steps, from before the run went back, say nothing of what was set now.
+            if let order = assignments?.head,
+                let change = status.headChanges?.last(where: { (try? HeadOrder($0.order))?.contains(order) == true })
+            {
                 lines.append("\(change.order) \(Self.since(change.fromStep))")
             }
             return lines.isEmpty ? "nothing is changed" : lines.joined(separator: "\n")

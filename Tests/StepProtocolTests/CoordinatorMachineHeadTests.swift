@@ -15,14 +15,6 @@ import Testing
 
     private func order(_ text: String) throws -> CoordinatorMachine.Event { .head(try HeadOrder(text)) }
 
-    private mutating func takeCheckpoint() {
-        cluster.tell(.checkpoint)
-        cluster.commit()
-        let number = cluster.task?.number ?? 0
-        cluster.acknowledge("s0", "s1")
-        cluster.tell(.checkpointWritten(number: number, problem: nil))
-    }
-
     @Test mutating func plansSayWhatTheScheduleHas() {
         cluster.start()
         #expect(head?.sampleRate == 0.1 && head?.scale == 64)
@@ -94,7 +86,7 @@ import Testing
 
     @Test mutating func stepsThatAreDoneAgainHaveTheSameValues() throws {
         cluster.start()
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.tell(try order("m2=0.25"))
         cluster.commit(through: 4)
         cluster.tell(try order("m2=0.125"))
@@ -114,7 +106,7 @@ import Testing
     /// Of what was set for later steps the rest stays: who sets one value does not lose another.
     @Test mutating func whatIsSetAfterGoingBackReplacesThatOfLaterSteps() throws {
         cluster.start()
-        takeCheckpoint()
+        cluster.takeCheckpoint()
         cluster.commit(through: 4)
         cluster.tell(try order("scale=16 m2=0.125"))
         cluster.commit(through: 6)
@@ -158,6 +150,13 @@ import Testing
         let order = try HeadOrder(text)
         #expect(order.description == written)
         #expect(try HeadOrder(order.description) == order)
+    }
+
+    @Test func anOrderContainsWhatItSays() throws {
+        let order = try HeadOrder("m2=0.25 scale=schedule")
+        #expect(try order.contains(HeadOrder("m2=0.25")) && order.contains(order))
+        #expect(try !order.contains(HeadOrder("m2=0.5")) && !order.contains(HeadOrder("m2=0.25 m3=0")))
+        #expect(try order.without(HeadOrder("m2=0.5")) == HeadOrder("scale=schedule") && order.without(order) == nil)
     }
 
     /// As a configuration does: 0.2 in single precision is another number than in double.

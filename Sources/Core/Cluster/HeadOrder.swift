@@ -59,6 +59,9 @@ public struct HeadOrder: Sendable, Hashable {
         return merged
     }
 
+    /// Whether it says of everything in the other one the same.
+    public func contains(_ other: HeadOrder) -> Bool { other.rules.allSatisfy { rules[$0.key] == $0.value } }
+
     /// What this order says of values that the other one does not name; nil if that is nothing.
     public func without(_ other: HeadOrder) -> HeadOrder? {
         var rest = self
