@@ -38,23 +38,19 @@ struct GlyphBuilder {
         let distinct = candidates.indices.map { distinctFaces(of: $0, in: rendered, pixels: pixels) }
         let chosen = try choose(candidates, distinct.map(\.count))
         var plan = GlyphPlan(training: chosen.training, heldOut: chosen.heldOut) { distinct[$0] }
-        plan.splitClasses(recipe.splitClasses ?? 0, seed: recipe.seed)
-        plan.swapLabels(recipe.swappedLabels ?? 0, seed: recipe.seed)
+        plan.makeWrong(by: recipe)
         let record = GlyphRecord(
             recipe: recipe, fonts: GlyphRecord.Font.installed(fonts, coverage.map { $0.1 }),
             freeTypeVersion: Int(pfc_freetype_version()), characters: plan.classes.map { candidates[$0] },
             heldOutCount: plan.heldOutCount)
-        let writer = try GlyphCacheWriter(
-            path: path, record: record, labels: plan.samples.map(\.label), faces: plan.samples.map(\.face))
-        for start in stride(from: 0, to: plan.samples.count, by: 4096) {
+        try GlyphCacheWriter.write(plan, as: record, to: path) { samples in
             var images = Data()
-            for sample in plan.samples[start..<min(start + 4096, plan.samples.count)] {
+            for sample in samples {
                 let range = sample.source * pixels..<(sample.source + 1) * pixels
                 images.append(contentsOf: rendered[Int(sample.face)].images[range])
             }
-            try writer.append(images)
+            return images
         }
-        try writer.finish()
     }
 
     /// Characters worth rendering: the listed ones, and the best covered ones with a tenth to spare.

@@ -4,6 +4,12 @@ internal import Determinism
 /// Labels that are wrong on purpose, as in sets of faces from the web: two people in one folder, and one person in two (An et al.,
 /// arXiv 2203.15565, section 3). Held-out classes stay as they are.
 extension GlyphPlan {
+    /// Makes the labels wrong that a recipe wants to be wrong.
+    mutating func makeWrong(by recipe: GlyphRecipe) {
+        splitClasses(recipe.splitClasses ?? 0, seed: recipe.seed)
+        swapLabels(recipe.swappedLabels ?? 0, seed: recipe.seed)
+    }
+
     /// Splits a fraction of the classes to train on in two. Every second image goes to a new class, after all others to train on.
     mutating func splitClasses(_ fraction: Double, seed: UInt64) {
         let training = classes.count - heldOutCount

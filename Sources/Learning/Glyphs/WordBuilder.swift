@@ -10,9 +10,6 @@ struct WordBuilder {
     let fonts: [GlyphFont]
     let parallel: ParallelBlocks
 
-    /// Images that are drawn before they are written.
-    private static let blockCount = 16_384
-
     /// One renderer per face. Each is used by one thread at a time.
     private final class Renderers: @unchecked Sendable {
         let faces: [GlyphRenderer]
@@ -48,13 +45,7 @@ struct WordBuilder {
             recipe: recipe, fonts: GlyphRecord.Font.installed(fonts, renderers.faces.map(\.description)),
             freeTypeVersion: Int(pfc_freetype_version()), characters: [],
             words: plan.classes.map { list.words[$0] }, heldOutCount: plan.heldOutCount)
-        let writer = try GlyphCacheWriter(
-            path: path, record: record, labels: plan.samples.map(\.label), faces: plan.samples.map(\.face))
-        for start in stride(from: 0, to: plan.samples.count, by: Self.blockCount) {
-            let samples = plan.samples[start..<min(start + Self.blockCount, plan.samples.count)]
-            try writer.append(images(of: Array(samples), words, renderers))
-        }
-        try writer.finish()
+        try GlyphCacheWriter.write(plan, as: record, to: path) { images(of: Array($0), words, renderers) }
     }
 
     /// Which words are classes: held-out ones are chosen first, so that they are the same for any number of others.
@@ -73,8 +64,7 @@ struct WordBuilder {
         var plan = GlyphPlan(
             training: chosen[recipe.heldOutCount...].sorted(), heldOut: chosen[..<recipe.heldOutCount].sorted(),
             faces: faces)
-        plan.splitClasses(recipe.splitClasses ?? 0, seed: recipe.seed)
-        plan.swapLabels(recipe.swappedLabels ?? 0, seed: recipe.seed)
+        plan.makeWrong(by: recipe)
         return plan
     }
 
