@@ -126,7 +126,7 @@ extension CoordinatorMachine {
         var why = ""
         if keepsCopies {
             if isStateElsewhere {
-                return newOwners.isEmpty ? "; start another shard server, which gets \(their) slices" : ""
+                return newOwners().isEmpty ? "; start another shard server, which gets \(their) slices" : ""
             }
             guard let lack = mayPromote(silent) else {
                 let time = configuration.lease + configuration.promoteAfter
@@ -137,7 +137,7 @@ extension CoordinatorMachine {
         let forget = "give \(them) up with `coordinator forget \(silent[0])`"
         let wayOut =
             if let checkpoint = newestCheckpoint {
-                newOwners.isEmpty
+                newOwners().isEmpty
                     ? "start another shard server, and then \(forget)"
                     : "\(forget), which goes back to the checkpoint \(checkpoint.directory) of step \(checkpoint.step)"
             } else {
@@ -196,13 +196,16 @@ extension CoordinatorMachine {
             + turn(to: .task(task))
     }
 
-    /// The numbers of the shards that could own slices.
-    private var newOwners: [Int] { shards.filter { isAlive($0) && !isDraining($0) }.map(\.number) }
+    /// The numbers of the shards that could own slices, or those of another one.
+    func newOwners(besides member: MemberID? = nil) -> [Int] {
+        shards.filter { $0 != member && isAlive($0) && !isDraining($0) }.map(\.number)
+    }
 
     /// Everyone loads a checkpoint, or nothing has happened yet: it does not matter who had which slices.
     private mutating func reassign(_ lost: [MemberID]) -> [Action]? {
-        if newOwners.isEmpty { return nil }
-        let actions = disown(lost, owners(without: lost, dividedAmong: newOwners))
+        let others = newOwners()
+        if others.isEmpty { return nil }
+        let actions = disown(lost, owners(without: lost, dividedAmong: others))
         guard let task = record.task else { return actions + broadcast() }
         // Under a new number: who is doing it has begun with the slices of the old map. By its log nobody gets a slice that it had not.
         return actions

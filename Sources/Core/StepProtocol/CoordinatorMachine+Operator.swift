@@ -61,7 +61,7 @@ extension CoordinatorMachine {
         if known.isDraining { return [] }
         if isOver { return [.refuseOperator("the run is over; \(member) may simply be ended")] }
         if record.owners.isEmpty { return [.refuseOperator("\(member) owns nothing yet; it may simply be ended")] }
-        guard shards.contains(where: { $0 != member && isAlive($0) && !isDraining($0) }) else {
+        if newOwners(besides: member).isEmpty {
             return [.refuseOperator("no other shard could take the slices of \(member)")]
         }
         var changed = known
@@ -131,7 +131,7 @@ extension CoordinatorMachine {
             live[member] = nil
             return decide(.gone(member)) + [.event(.info, "\(member) is given up; it owned nothing")]
         }
-        let others = shards.filter { $0 != member && isAlive($0) && !isDraining($0) }.map(\.number)
+        let others = newOwners(besides: member)
         if others.isEmpty { return [.refuseOperator("no other shard could take the slices of \(member)")] }
         guard let checkpoint = newestCheckpoint else {
             return [.refuseOperator("there is no checkpoint: the state of \(member) is nowhere else")]

@@ -90,8 +90,7 @@ extension CoordinatorMachine {
     /// Why the slices of a shard cannot be had from others; nil if they can.
     private func lackOfReplacement(_ shard: MemberID) -> String? {
         guard keepsCopies, isStateElsewhere else { return mayPromote([shard]) }
-        let others = shards.contains { $0 != shard && isAlive($0) && !isDraining($0) }
-        return others ? nil : "there is no other shard"
+        return newOwners(besides: shard).isEmpty ? "there is no other shard" : nil
     }
 
     /// Owners that cannot be replaced after all are tried again; nil if there are none.
