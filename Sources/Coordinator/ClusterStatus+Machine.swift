@@ -85,7 +85,7 @@ extension ClusterStatus {
         nextLearningRate = machine.learningRate
         learningRateChanges = machine.rates.map { LearningRate(fromStep: $0.fromStep, rule: "\($0.rule)") }
         head = Head(machine.head)
-        headVaries = !setup.headSchedule.isConstant || !machine.headChanges.isEmpty
+        headVaries = setup.headVaries(machine.headChanges)
         headChanges = machine.headChanges.map { HeadChange(fromStep: $0.fromStep, order: "\($0.order)") }
         resultsProblem = machine.resultsProblem
         missedEvaluations = machine.missedEvaluations

@@ -44,13 +44,11 @@ extension ClusterStatus {
                 "loss      \(Units.fixed(loss, 4))   learning rate \(Units.fixed(Double(learningRate), 5))\(norm)")
         }
         if let change = learningRateChanges.last {
-            let from = change.fromStep.map { "from step \($0) on" } ?? "from the next step on that begins"
-            lines.append("rate set  \(change.rule) \(from)")
+            lines.append("rate set  \(change.rule) \(Self.since(change.fromStep))")
         }
         if let head { lines.append("head      \(head.summary)") }
         for change in (headChanges ?? []).suffix(5) {
-            let from = change.fromStep.map { "from step \($0) on" } ?? "from the next step on that begins"
-            lines.append("head set  \(change.order) \(from)")
+            lines.append("head set  \(change.order) \(Self.since(change.fromStep))")
         }
         if let samplesPerSecond, let secondsLeft {
             let stale = isStale ? " (as of \(Units.duration(stepAge)) ago)" : ""
@@ -177,6 +175,11 @@ extension ClusterStatus {
         let parts = ranges.filter { $0.count == 2 && $0[0] < $0[1] }
         return parts.isEmpty
             ? "–" : parts.map { $0[1] - $0[0] == 1 ? "\($0[0])" : "\($0[0])–\($0[1] - 1)" }.joined(separator: ", ")
+    }
+
+    /// From when on a change holds.
+    private static func since(_ step: Int?) -> String {
+        step.map { "from step \($0) on" } ?? "from the next step on that begins"
     }
 }
 

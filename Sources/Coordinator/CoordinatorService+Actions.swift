@@ -17,7 +17,7 @@ extension CoordinatorService {
         // The metrics first: a coordinator that dies before the commit is written drops the line again. One that has not heard of its standby
         // for long may have been taken over from, by one that writes to the same file.
         for case .committed(let report) in actions where !hasLostStandby {
-            let headVaries = headVaries
+            let headVaries = setup.headVaries(machine.headChanges)
             write { noteGap(try metrics.append(report, headVaries: headVaries)) }
             monitor?.note(report)
             tensorBoard?.append(StepFigures(report), head: headVaries ? ClusterStatus.Head(report.head) : nil)

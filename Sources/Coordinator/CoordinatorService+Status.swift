@@ -19,9 +19,6 @@ extension CoordinatorService {
         return waiting.isEmpty ? stateName : "\(stateName): \(waiting)"
     }
 
-    /// Whether the values of the head may be others in another step.
-    var headVaries: Bool { !setup.headSchedule.isConstant || !machine.headChanges.isEmpty }
-
     var status: ClusterStatus {
         var status = ClusterStatus(
             machine.status(at: now), setup: setup, registry: registry, clusterID: cluster.id, notes: members)

@@ -64,8 +64,8 @@ public struct HeadValues: Sendable, Hashable, Codable {
 
         /// A value as text that gives the same one when it is read.
         public func text(_ value: Double) -> String {
-            let text = self != .sampleRate && Double(Float(value)) == value ? "\(Float(value))" : "\(value)"
-            return text.hasSuffix(".0") ? String(text.dropLast(2)) : text
+            self != .sampleRate && Double(Float(value)) == value
+                ? ShortNumber.text(Float(value)) : ShortNumber.text(value)
         }
     }
 

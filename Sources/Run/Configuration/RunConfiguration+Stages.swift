@@ -101,11 +101,7 @@ extension RunConfiguration.StageValue {
 
 extension RunConfiguration.StageValue: CustomStringConvertible {
     public var description: String {
-        func text(_ value: Double) -> String {
-            let text = "\(value)"
-            return text.hasSuffix(".0") ? String(text.dropLast(2)) : text
-        }
-        return isRamp ? "\(text(from)) to \(text(to))" : text(from)
+        isRamp ? "\(ShortNumber.text(from)) to \(ShortNumber.text(to))" : ShortNumber.text(from)
     }
 }
 

@@ -57,3 +57,8 @@ public struct HeadSchedule: Sendable, Hashable {
     /// Whether every step has the values of `head`.
     public var isConstant: Bool { stages.isEmpty }
 }
+
+extension RunSetup {
+    /// Whether the values of the head may be others in another step, with these changes by operators.
+    package func headVaries(_ changes: [HeadChange]) -> Bool { !headSchedule.isConstant || !changes.isEmpty }
+}
