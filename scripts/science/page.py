@@ -18,11 +18,11 @@ QUALITY = {
 INTRODUCTION = f"""# What a sample of the classes costs
 
 A step of Partial FC computes the softmax over the classes of the batch and a random sample of the others. The
-[paper](https://arxiv.org/abs/2010.05222) says that 10 % of the classes are as good as all of them. This page tries that claim
-with this system, and shows what was not tried yet. `make science` trains, and leaves a small JSON of every run in
+[paper](https://arxiv.org/abs/2010.05222) says that 10 % of the classes are as good as all of them. This page tests that claim
+with PartialFC and says what has not been tested yet. `make science` trains, and leaves a small JSON of every run in
 [science/](science/); `make science-page` makes this page again from them, without training. Do not edit it by hand.
 
-- **No faces.** Nobody here has a public set of 10,000 identities. Characters and words, drawn in many fonts, stand for people and
+- **No faces.** These experiments use no face images, so that everybody can repeat them. Characters and words, drawn in many fonts, stand for people and
   their photographs. They are real classes, tens of thousands of them, and many differ in one stroke or one letter, but they are
   not faces: what holds for them need not hold for faces.
 - **Held out.** Figures are of pairs of images of characters or words that no run has seen: 100,000 pairs of the same one and
@@ -138,8 +138,8 @@ def training(experiment, results, plots):
             yield ""
         yield from quality(variants, dict.fromkeys(variants, group))
         yield (
-            "What a step takes, means over seeds. The middle step and the fastest tenth are as long as they took beside what the machine did "
-            "else; CPU time is that of the whole run, its start and evaluations included, divided by its steps:")
+            "What a step takes, means over seeds. The middle step and the fastest tenth include what other programs took from the machine; "
+            "CPU time is that of the whole run, its start and evaluations included, divided by its steps:")
         yield ""
         yield from taken(variants)
         slug = experiment.name if len(groups) == 1 else f"{experiment.name}-{group.split(',')[0].lower()}"
@@ -260,7 +260,7 @@ def render():
             hours = sum(run.hours for run in left)
             body += [
                 f"**Open**: {len(left)} of {len(names)} runs, about {hours:.1f} hours on two cores with nothing else to do, by estimate. "
-                f"`make science RUN={experiment.name}` runs them, and one of these one:", "",
+                f"`make science RUN={experiment.name}` runs all of them; with one of these names it runs that one:", "",
                 ", ".join(f"`{run.name}`" for run in left), ""]
     body += list(repeated(results))
     body += list(machines(results))
