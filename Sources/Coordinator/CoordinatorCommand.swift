@@ -7,8 +7,9 @@ public struct CoordinatorCommand: ParsableCommand {
         commandName: "coordinator",
         abstract: "Plans the steps of a training cluster, and tells what it does.",
         discussion: """
-            `serve` runs the coordinator; the other commands ask or tell a running one. They exit with 0 on success, 1 \
-            if the run has failed, and 69 if no coordinator answers.
+            `serve` runs the coordinator. `keys`, `verify`, `backup`, `restore-backup` and `import` work on files, and `health` asks a \
+            process over HTTP. The other commands ask or tell a running coordinator: they take --coordinator, --timeout, --json and \
+            keys, and exit with 0 on success, 1 if the run has failed, and 69 if no coordinator answers.
             """,
         version: programVersion,
         subcommands: [
