@@ -30,6 +30,8 @@ extension Connection {
         defer { client.close() }
         var status = try ask("checkpoint", as: ClusterStatus.self, of: client)
         let ordered = status.committed
+        // A checkpoint waits for whoever is away, which may be for ever: the operator learns for whom.
+        var (quiet, told) = (ContinuousClock.now, "")
         while true {
             if let checkpoint = status.checkpoints.last(where: { $0.step >= ordered }) { return checkpoint }
             if !status.checkpointProblem.isEmpty {
@@ -39,6 +41,11 @@ extension Connection {
             if status.state == "failed" {
                 complain("the run failed: \(status.reason)")
                 throw ExitCode(1)
+            }
+            if status.state != "waiting", status.state != "paused" { quiet = .now }
+            if .now - quiet > .seconds(2), status.reason != told {
+                told = status.reason
+                complain("the checkpoint waits: \(told)")
             }
             Thread.sleep(forTimeInterval: 0.05)
             status = try ask("status", as: ClusterStatus.self, of: client)
@@ -68,8 +75,8 @@ struct Restore: OperatorCommand {
     static let configuration = CommandConfiguration(
         abstract: "Let the whole cluster go back to a checkpoint.",
         discussion: """
-            For shards that have lost their state, or to undo what was trained since. Steps after the checkpoint are \
-            done again, with the same bits.
+            Undoes what was trained since; the steps after the checkpoint are done again, with the same bits. It needs every shard \
+            that owns slices: one that is lost for ever is given up with `coordinator forget`, which goes back by itself.
             """)
     @Argument(help: "The checkpoint's directory, or its step; the newest if left out.") var checkpoint: String?
     @OptionGroup var connection: Connection

@@ -107,7 +107,7 @@ struct GlyphsCommand: ParsableCommand {
             Shown.failure("glyphs", error)
             let codes: [DatasetError.Code: Int32] = [
                 .missingFonts: 69, .otherRecipe: 73, .unwritableFile: 73, .missingFile: 66, .unreadableFile: 66,
-                .malformedFile: 66, .noSamples: 66,
+                .malformedFile: 66, .noSamples: 66, .invalidOption: 64,
             ]
             throw ExitCode(codes[error.code] ?? 70)
         }

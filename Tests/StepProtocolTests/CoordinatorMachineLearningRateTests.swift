@@ -175,7 +175,7 @@ import Testing
         #expect(try LearningRateRule(rule.description) == rule)
     }
 
-    @Test(arguments: ["", "-0.1", "nan", "inf", "*nan", "*-1", "*", "0,1", "fast", "1e99", " 0.1"])
+    @Test(arguments: ["", "-0.1", "nan", "inf", "*nan", "*-1", "*", "0,1", "fast", "1e99", " 0.1", "0x1p-2", "*0x10"])
     func whatIsNoRateIsRefused(_ text: String) {
         #expect(throws: LearningRateRule.Invalid.self) { try LearningRateRule(text) }
     }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Cluster
+import Foundation
 import NetworkAddress
+import OperatorStatus
 import Wire
 
 /// `coordinator promote`.
@@ -11,7 +13,8 @@ struct Promote: OperatorCommand {
             The coordinator is asked to hand over. If it does not answer, a majority of the shard servers must agree that it is gone; with \
             --force nobody is asked.
 
-            --coordinator names the standby, or both.
+            --coordinator names the standby, or both. Waits until the standby decides, and says what it waits for; ending the command \
+            takes nothing back.
             """)
 
     @Flag(
@@ -21,20 +24,17 @@ struct Promote: OperatorCommand {
             """)
     var force = false
 
+    @Flag(help: "Give the order and do not wait.")
+    var noWait = false
+
     @OptionGroup var connection: Connection
 
     func run() throws {
-        let security = try connection.security().coordinator
         var refusals: [String] = []
         for endpoint in Endpoint.each(of: connection.coordinator) {
-            var hello = Hello(role: .operator, incarnation: 0)
-            hello.name = Hello.promoterName
             do {
-                let client = try OperatorClient(
-                    connect: endpoint, hello: hello, security: security, deadline: .seconds(connection.timeout))
-                defer { client.close() }
-                let answer = try connection.exchange(
-                    "promote", force ? ["force": "true"] : [:], as: PromotionReply.self, with: client)
+                var answer = try ask("promote", force ? ["force": "true"] : [:], as: PromotionReply.self, endpoint)
+                if !noWait { answer.situation = try wait(for: endpoint) }
                 connection.print(answer) { "\(endpoint): \(answer.situation)" }
                 return
             } catch let error as OperatorRefusal {
@@ -43,5 +43,40 @@ struct Promote: OperatorCommand {
         }
         for refusal in refusals { connection.complain(refusal) }
         throw ExitCode(65)
+    }
+
+    /// Asks the standby until it decides.
+    ///
+    /// - Returns: what it does then.
+    private func wait(for endpoint: String) throws -> String {
+        var (told, begun) = ("", ContinuousClock.now)
+        while true {
+            var situation: String
+            do {
+                let status = try ask("status", as: ClusterStatus.self, endpoint)
+                return "it decides since step \(status.committed + 1) (term \(status.term))"
+            } catch let error as OperatorRefusal {
+                situation = error.description
+            } catch let error as WireError { situation = "\(error)" }
+            // An order that goes through at once needs no words.
+            if situation != told, .now - begun > .seconds(told.isEmpty ? 1 : 5) {
+                (told, begun) = (situation, .now)
+                connection.complain("\(endpoint): \(situation)")
+            }
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+    }
+
+    /// Asks one of the two, whatever the other one is.
+    private func ask<Answer: Decodable>(
+        _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type, _ endpoint: String
+    ) throws -> Answer {
+        var hello = Hello(role: .operator, incarnation: 0)
+        hello.name = Hello.promoterName
+        let client = try OperatorClient(
+            connect: endpoint, hello: hello, security: connection.security().coordinator,
+            deadline: .seconds(connection.timeout))
+        defer { client.close() }
+        return try connection.exchange(command, arguments, as: type, with: client)
     }
 }

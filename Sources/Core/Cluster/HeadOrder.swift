@@ -41,7 +41,7 @@ public struct HeadOrder: Sendable, Hashable {
             rules = [name: .schedule]
             return
         }
-        guard let number = Double(text), text.utf8.allSatisfy({ "0123456789+-.eE".utf8.contains($0) }) else {
+        guard let number: Double = ShortNumber.number(text) else {
             throw Invalid(
                 description: "\"\(text)\" is no \(name.rawValue): give a number, \(name.allowed), or schedule")
         }

@@ -22,7 +22,7 @@ public enum LearningRateRule: Sendable, Hashable, Codable {
         }
         let isFactor = text.hasPrefix("*")
         let digits = isFactor ? text.dropFirst() : text[...]
-        guard let value = Float(digits) else {
+        guard let value: Float = ShortNumber.number(digits) else {
             throw Invalid(
                 description:
                     "\"\(text)\" is no learning rate: give a number, a factor of the schedule as *0.1, or schedule")

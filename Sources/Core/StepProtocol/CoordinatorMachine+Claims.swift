@@ -103,8 +103,8 @@ extension CoordinatorMachine {
         }
         if !isHeard(member) {
             message +=
-                ". If that is lost, start an empty directory and let `coordinator restore` load a checkpoint, or give it up with "
-                + "`coordinator forget \(member)`"
+                ". If that is lost, `coordinator restore` goes back to a checkpoint with what is here, and `coordinator forget "
+                + "\(member)` gives the shard up"
         }
         var actions: [Action] = []
         if refusals[member] != message { actions = [.event(.warning, message)] }

@@ -12,7 +12,9 @@ enum TopHeader {
             var line = ConsoleLine("head ", .faint)
             line.add(head.summary)
             if let change = view.status.headChanges?.last {
-                let from = change.fromStep.map { "since step \($0)" } ?? "from the next step on"
+                let from =
+                    change.fromStep.map { "\($0 > view.status.committed + 1 ? "from" : "since") step \($0)" }
+                    ?? "from the next step on"
                 line.add(" (\(change.order) \(from))", .warning)
             }
             lines.append(line)

@@ -91,7 +91,7 @@ enum ConfigurationText {
             }
             let problem =
                 brackets > bracketLimit || indicators > indicatorLimit
-                ? "is nested deeper than a configuration can be"
+                ? "is nested deeper than a configuration can be, or has more than \(bracketLimit) brackets ([, {)"
                 : aliases > aliasLimit ? "has more than \(aliasLimit) aliases (*name)" : nil
             if let problem { throw ConfigurationError(key: "", problem: problem, place: "\(name):\(index + 1)") }
         }
