@@ -170,10 +170,10 @@ package final class ShardEngine {
             return .backward
         case .dense(let pushed):
             let kept = keptDense(in: plan)
-            if kept.isEmpty { return .dense(try dense.dense(pushed: pushed)) }
+            if kept.isEmpty { return .dense(try dense.dense(pushed: pushed, step: id.step)) }
             let (own, others) = try divide(pushed)
-            keptGradient = (try dense.sum(of: kept, pushed: others), kept)
-            return .dense(try dense.dense(pushed: own))
+            keptGradient = (try dense.sum(of: kept, pushed: others, step: id.step), kept)
+            return .dense(try dense.dense(pushed: own, step: id.step))
         case .update(let payload, let learningRate):
             return .update(try update(id, squaredNorm: try squaredNorm(payload), learningRate: learningRate))
         case .parameters(let rank): return .parameters(rank: rank, [dense.parameters])
@@ -210,7 +210,7 @@ package final class ShardEngine {
         let header = LogRecord.Header(
             term: id.term, step: id.step, attempt: id.attempt, kind: inputs.kind, learningRate: learningRate,
             head: values, squaredNorm: squaredNorm, slices: slices, denseSlices: logged, classVersion: classVersion)
-        try keep(LogRecord(header: header, tensors: inputs.tensors + [gradient]), of: id)
+        try keep(LogRecord(header: header, tensors: inputs.tensors + [dense.logged(gradient)]), of: id)
         prepared = id
         return reply
     }
@@ -353,6 +353,7 @@ package final class ShardEngine {
     static func emptyDense(_ setup: ShardSetup) throws -> DenseShard {
         try DenseShard(
             layout: setup.layout, slices: [], of: setup.denseSliceCount, seed: setup.head.seed,
-            optimizer: setup.optimizer, microBatchCount: setup.microBatchCount)
+            optimizer: setup.optimizer, microBatchCount: setup.microBatchCount,
+            exchangedGradients: setup.exchangedDenseGradients)
     }
 }

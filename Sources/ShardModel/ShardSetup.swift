@@ -1,4 +1,5 @@
 package import Model
+package import ParameterStore
 
 /// What a shard must know of a run to compute its part of it.
 package struct ShardSetup: Sendable {
@@ -8,6 +9,8 @@ package struct ShardSetup: Sendable {
     package var layout: ParameterLayout
     /// How these change.
     package var optimizer: DenseOptimizer
+    /// What the gradients of these are sent and logged in: f32 or bf16.
+    package var exchangedDenseGradients: NumberFormat
     /// Dense slices that the flat vector is cut into.
     package var denseSliceCount: Int
     /// Samples of a micro-batch.
@@ -23,12 +26,13 @@ package struct ShardSetup: Sendable {
 
     package init(
         head: HeadConfiguration, layout: ParameterLayout, optimizer: DenseOptimizer, denseSliceCount: Int,
-        microBatchSize: Int, microBatchCount: Int, initialCenters: String = "", initialBackbone: String = "",
-        sampledClasses: String = ""
+        microBatchSize: Int, microBatchCount: Int, exchangedDenseGradients: NumberFormat = .f32,
+        initialCenters: String = "", initialBackbone: String = "", sampledClasses: String = ""
     ) {
         self.head = head
         self.layout = layout
         self.optimizer = optimizer
+        self.exchangedDenseGradients = exchangedDenseGradients
         self.denseSliceCount = denseSliceCount
         self.microBatchSize = microBatchSize
         self.microBatchCount = microBatchCount

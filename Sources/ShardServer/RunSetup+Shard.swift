@@ -8,6 +8,7 @@ extension RunSetup {
         ShardSetup(
             head: head, layout: layout, optimizer: optimizer, denseSliceCount: configuration.denseSliceCount,
             microBatchSize: configuration.batch.microBatch, microBatchCount: configuration.microBatchCount,
+            exchangedDenseGradients: exchangedDenseGradients,
             initialCenters: configuration.head.initial, initialBackbone: initialBackbone,
             sampledClasses: configuration.head.sampled)
     }

@@ -120,7 +120,8 @@ final class WorkerModel {
         case .backpropagate:
             guard let output else { throw HeadError(.phase, "there is no gradient to propagate") }
             let (nodes, gradients) = try backbone.backward(
-                output.featureGradient, microBatches: microBatches, of: setup.configuration.microBatchCount)
+                output.featureGradient, microBatches: microBatches, of: setup.configuration.microBatchCount,
+                rounding: setup.denseGradientRounding(step: id.step))
             return .backpropagate(
                 shards.map { shard in
                     let own = [nodes, columns(of: gradients, shard.denseSlices)]
@@ -184,8 +185,13 @@ final class WorkerModel {
         setup.layout.ranges(ofSlices: slices, of: setup.configuration.denseSliceCount)
     }
 
-    /// The part of the gradients f32 [K, P] that is in dense slices, f32 [K, L].
+    /// The part of the gradients f32 [K, P] that is in dense slices: [K, L], in the format that it is sent in.
     private func columns(of gradients: Tensor, _ slices: SliceSet) -> Tensor {
+        let part = floats(of: gradients, slices)
+        return setup.exchangedDenseGradients == .bf16 ? part.narrowed : part
+    }
+
+    private func floats(of gradients: Tensor, _ slices: SliceSet) -> Tensor {
         let ranges = elements(slices)
         let (rows, width) = (gradients.shape[0], gradients.shape[1])
         if rows == 1, ranges.count == 1 {

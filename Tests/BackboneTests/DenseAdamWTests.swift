@@ -23,7 +23,7 @@ import Testing
     }
 
     private func step(_ shard: DenseShard, _ number: Int, _ gradient: [Float], rate: Double) throws {
-        _ = try shard.dense(pushed: pushed(shard, gradient))
+        _ = try shard.dense(pushed: pushed(shard, gradient), step: 0)
         _ = try shard.update(step: number, totalSquaredNorm: 1, learningRate: rate)
         shard.commit()
     }
@@ -65,7 +65,7 @@ import Testing
         for number in 0..<4 {
             let gradient = AdamWGolden.numbers(layout.count, kind: number)
             for part in parts { try step(part, number, gradient, rate: 0.01) }
-            _ = try whole.dense(pushed: pushed(whole, gradient))
+            _ = try whole.dense(pushed: pushed(whole, gradient), step: 0)
             let kept = try #require(whole.gradient)
             _ = try whole.update(step: number, totalSquaredNorm: 1, learningRate: 0.01)
             whole.commit()

@@ -50,7 +50,8 @@ import Training
             for segment in layout.segments where segment.kind == .parameter {
                 for i in segment.range { squared += sum[i] * sum[i] }
             }
-            let norms = try shard.dense(pushed: pushed(0..<layout.count, scale: Float(step + 1)))[0].array(Double.self)
+            let norms = try shard.dense(pushed: pushed(0..<layout.count, scale: Float(step + 1)), step: 0)[0].array(
+                Double.self)
             #expect(norms.count == 1 && abs(norms[0] / squared - 1) < 1e-6)
             let clip = min(1, 5 / (squared.squareRoot() + 1e-6))
             #expect(clip < 1)
@@ -80,7 +81,7 @@ import Training
             for step in 1...3 {
                 var squared = [Double](repeating: .nan, count: 8)
                 for i in shards.indices {
-                    let norms = try shards[i].dense(pushed: pushed(shards[i].ranges, scale: Float(step)))[0]
+                    let norms = try shards[i].dense(pushed: pushed(shards[i].ranges, scale: Float(step)), step: 0)[0]
                     for (slice, norm) in zip(shards[i].slices.numbers, norms.array(Double.self)) {
                         squared[slice] = norm
                     }
@@ -117,18 +118,18 @@ import Training
     @Test func rollbackIsExactAndARepeatGivesTheSame() throws {
         let shard = try shard(optimizer: DenseOptimizer(clipNorm: .infinity))
         let all = 0..<layout.count
-        _ = try shard.dense(pushed: pushed(all))
+        _ = try shard.dense(pushed: pushed(all), step: 0)
         _ = try shard.update(step: 0, totalSquaredNorm: 4, learningRate: 0.1)
         shard.commit()
         let before = (bits(shard.parameters), bits(shard.planes.momentum), shard.contentHashes())
-        _ = try shard.dense(pushed: pushed(all, scale: 2))
+        _ = try shard.dense(pushed: pushed(all, scale: 2), step: 0)
         let first = bits(try shard.update(step: 0, totalSquaredNorm: 4, learningRate: 0.1)[0])
         #expect(first != before.0)
         shard.rollback()
         #expect(
             bits(shard.parameters) == before.0 && bits(shard.planes.momentum) == before.1
                 && shard.contentHashes() == before.2)
-        _ = try shard.dense(pushed: pushed(all, scale: 2))
+        _ = try shard.dense(pushed: pushed(all, scale: 2), step: 0)
         #expect(bits(try shard.update(step: 0, totalSquaredNorm: 4, learningRate: 0.1)[0]) == first)
         shard.commit()
         #expect(bits(shard.parameters) == first && shard.contentHashes() != before.2)
@@ -139,7 +140,7 @@ import Training
         let handedOut = shard.parameters
         let before = bits(handedOut)
         for step in 1...4 {
-            _ = try shard.dense(pushed: pushed(0..<layout.count, scale: Float(step)))
+            _ = try shard.dense(pushed: pushed(0..<layout.count, scale: Float(step)), step: 0)
             _ = try shard.update(step: 0, totalSquaredNorm: 1, learningRate: 0.1)
             if step == 2 { shard.rollback() } else { shard.commit() }
         }
@@ -153,14 +154,14 @@ import Training
                 [Float](repeating: Float.leastNormalMagnitude / 64, count: layout.count), shape: [1, layout.count])
             return [Tensor([0, Int32(leaf)], shape: [1, 2]), gradient]
         }
-        #expect(try shard.dense(pushed: tiny)[0].array(Double.self) == [0])
+        #expect(try shard.dense(pushed: tiny, step: 0)[0].array(Double.self) == [0])
         _ = try shard.update(step: 0, totalSquaredNorm: 0, learningRate: 1)
         #expect(shard.planes.momentum.array(Float.self).allSatisfy { $0 == 0 })
     }
 
     @Test func stateRestoresAShard() throws {
         let original = try shard(SliceSet(0..<4), of: 4)
-        _ = try original.dense(pushed: pushed(0..<layout.count))
+        _ = try original.dense(pushed: pushed(0..<layout.count), step: 0)
         _ = try original.update(step: 0, totalSquaredNorm: 9, learningRate: 0.2)
         original.commit()
         let state = original.state(ofSlice: 2)
@@ -181,7 +182,7 @@ import Training
         let hashes = shard.contentHashes()
         func code(_ payload: [[Tensor]]) -> BackboneError.Code? {
             do throws(BackboneError) {
-                _ = try shard.dense(pushed: payload)
+                _ = try shard.dense(pushed: payload, step: 0)
                 return nil
             } catch { return error.code }
         }
@@ -200,7 +201,7 @@ import Training
         let layer = try #require(layout["layer2.0.conv1.weight"])
         spoiled.mutable(Float.self)[layer.range.lowerBound + 17] = .nan
         do {
-            _ = try shard.dense(pushed: [good[0], [good[1][0], spoiled], good[2]])
+            _ = try shard.dense(pushed: [good[0], [good[1][0], spoiled], good[2]], step: 0)
             Issue.record("a gradient with a NaN was taken")
         } catch {
             #expect(error.code == .nonFinite && error.message.contains("layer2.0.conv1.weight"))
@@ -233,7 +234,7 @@ import Training
         #expect(nodes.array(Int32.self) == [1, 0, 0, 2] && gradients.shape == [2, 0])
         let shard = try DenseShard(layout: layout, slices: [0, 1], of: 2, seed: 1, microBatchCount: 4)
         let last = [Tensor([Int32(0), 3], shape: [1, 2]), Tensor(zeros: Float.self, shape: [1, 0])]
-        #expect(try shard.dense(pushed: [[nodes, gradients], last])[0].array(Double.self) == [0, 0])
+        #expect(try shard.dense(pushed: [[nodes, gradients], last], step: 0)[0].array(Double.self) == [0, 0])
         #expect(try shard.update(step: 0, totalSquaredNorm: 0, learningRate: 0.1)[0].shape == [0])
         shard.commit()
         #expect(shard.contentHashes().count == 2)

@@ -34,7 +34,7 @@ import Testing
     private static func norm(_ step: Int) -> Double { Double(step * step + 3) }
 
     private func step(_ shard: DenseShard, _ number: Int, commit: Bool = true) throws {
-        _ = try shard.dense(pushed: pushed(shard, step: number))
+        _ = try shard.dense(pushed: pushed(shard, step: number), step: 0)
         _ = try shard.update(step: 0, totalSquaredNorm: Self.norm(number), learningRate: 0.1)
         if commit { shard.commit() }
     }
@@ -79,7 +79,7 @@ import Testing
         var log: [Tensor] = []
         var wanted: [[Int: String]] = []
         for number in 0..<4 {
-            _ = try original.dense(pushed: pushed(original, step: number))
+            _ = try original.dense(pushed: pushed(original, step: number), step: 0)
             log.append(try #require(original.gradient))
             _ = try original.update(step: 0, totalSquaredNorm: Self.norm(number), learningRate: 0.1)
             original.commit()
@@ -141,7 +141,7 @@ import Testing
         var parts: [[Tensor]] = []
         for number in 0..<pieces * 2 {
             let gradient = randomTensor([1, layout.count], seed: UInt64(number))
-            _ = try owner.dense(pushed: [[Tensor([1, 0] as [Int32], shape: [1, 2]), gradient]])
+            _ = try owner.dense(pushed: [[Tensor([1, 0] as [Int32], shape: [1, 2]), gradient]], step: 0)
             log.append(try #require(owner.gradient))
             _ = try owner.update(step: 0, totalSquaredNorm: 4, learningRate: 0.1)
             owner.commit()
@@ -197,7 +197,7 @@ import Testing
     @Test func valuesThatWouldNotBeFiniteNameTheirLayer() throws {
         let shard = try shard(SliceSet(0..<8))
         let before = shard.contentHashes()
-        _ = try shard.dense(pushed: pushed(shard, step: 0))
+        _ = try shard.dense(pushed: pushed(shard, step: 0), step: 0)
         #expect { try shard.update(step: 0, totalSquaredNorm: 1, learningRate: 1e39) } throws: {
             ($0 as? BackboneError)?.code == .nonFinite && "\($0)".contains("conv1.weight")
         }

@@ -27,7 +27,7 @@ import Training
         }
         let layout = try ParameterLayout(smallConfiguration())
         let shard = try DenseShard(layout: layout, slices: SliceSet(0..<4), of: 4, seed: 1, microBatchCount: count)
-        let norms = try shard.dense(pushed: pushed)[0].array(Double.self)
+        let norms = try shard.dense(pushed: pushed, step: 0)[0].array(Double.self)
         result += bits(try shard.update(step: 0, totalSquaredNorm: norms.reduce(0, +), learningRate: 0.1)[0])
         return result
     }

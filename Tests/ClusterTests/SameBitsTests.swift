@@ -65,6 +65,23 @@ import Testing
         }
     }
 
+    /// Gradients of the backbone that are rounded on their way and in the log, with a shard that does steps of its log again.
+    @Test func theBackbonesGradientsInHalfTheBytes() throws {
+        try withDirectory { directory in
+            let data = try writeFolderDataset(to: directory)
+            let backbone = "exchange_gradients: bf16, "
+            let reference = try train(data, directory, .init(shards: 1, workers: 1), steps: 120, backbone: backbone)
+            let world = TrainingRun.World(shards: 3, workers: 3, threads: 2)
+            let run = try train(data, directory, world, steps: 120, backbone: backbone) { cluster in
+                try cluster.waitUntil("some steps are committed", seconds: 60) { try cluster.committedStep() >= 20 }
+                try cluster.restartShard(0)
+            }
+            #expect(run.difference(from: reference) == nil)
+            let exact = try train(data, directory, .init(shards: 1, workers: 1), steps: 120)
+            #expect(exact.difference(from: reference) != nil)
+        }
+    }
+
     @Test func aKilledWorkerLeavesNoTrace() throws {
         try withDirectory { directory in
             let data = try writeFolderDataset(to: directory)

@@ -64,6 +64,7 @@ import Testing
         ("schedule: {stages: [0.5]}", "schedule.stages[0]"),
         ("schedule: {stages: [{m2: 0.5}, {m2: 1}]}", "schedule.stages[0]"),
         ("schedule: {stages: [{until: 1}, {m2: 1}]}", "schedule.stages[1]"),
+        ("schedule: {stages: [{until: 0.5}, {}]}", "schedule.stages"),
         ("schedule: {stages: [{until: 0}]}", "schedule.stages[0].until"),
         ("schedule: {stages: [{until: 1.5}]}", "schedule.stages[0].until"),
         ("schedule: {stages: [{until: 0.6}, {until: 0.6}]}", "schedule.stages[1].until"),
@@ -168,6 +169,17 @@ import Testing
     }
 
     /// Names are texts whatever they look like; without any, a run is stored as before there was the key.
+    @Test func gradientsOfTheBackboneAreSentInSinglePrecisionAsBefore() throws {
+        let plain = try RunConfiguration(yaml: "")
+        #expect(try RunConfiguration(yaml: "backbone: {exchange_gradients: f32}").fingerprint == plain.fingerprint)
+        let half = try RunConfiguration(yaml: "backbone: {exchange_gradients: bf16}")
+        #expect(half.differences(from: plain) == [#"backbone.exchange_gradients: stored "f32", now "bf16""#])
+        let error = #expect(throws: ConfigurationError.self) {
+            try RunConfiguration(yaml: "backbone: {exchange_gradients: int8}")
+        }
+        #expect(error?.key == "backbone.exchange_gradients")
+    }
+
     @Test func computeOfTheBackboneIsNotInOlderRuns() throws {
         let plain = RunConfiguration()
         #expect(!plain.canonicalText.contains(#""backbone":{"compute"#))

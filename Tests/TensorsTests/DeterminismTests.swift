@@ -11,14 +11,17 @@ import Testing
             let tree = ReductionTree(leafCount: leafCount)
             let leaves = Dictionary(
                 uniqueKeysWithValues: (0..<leafCount).map { (ReductionTree.Node(level: 0, index: $0), "\($0),") })
-            let whole = tree.combine(leaves, at: tree.root, with: bracket)
+            let whole = tree.combine(leaves, at: tree.root, with: { bracket($1, $2) })
             for owners in 1...leafCount + 2 {
                 var parts: [ReductionTree.Node: String] = [:]
                 for range in tree.evenRanges(owners) {
-                    for node in tree.subtrees(of: range) { parts[node] = tree.combine(leaves, at: node, with: bracket) }
+                    for node in tree.subtrees(of: range) {
+                        parts[node] = tree.combine(leaves, at: node, with: { bracket($1, $2) })
+                    }
                 }
                 #expect(
-                    tree.combine(parts, at: tree.root, with: bracket) == whole, "\(leafCount) leaves, \(owners) owners")
+                    tree.combine(parts, at: tree.root, with: { bracket($1, $2) }) == whole,
+                    "\(leafCount) leaves, \(owners) owners")
             }
         }
     }
@@ -34,7 +37,7 @@ import Testing
 
     @Test func aMissingLeafGivesNothing() {
         let tree = ReductionTree(leafCount: 4)
-        #expect(tree.combine([.init(level: 1, index: 0): "x"], at: tree.root, with: bracket) == nil)
+        #expect(tree.combine([.init(level: 1, index: 0): "x"], at: tree.root, with: { bracket($1, $2) }) == nil)
         #expect(!tree.contains(.init(level: 0, index: 4)))
         #expect(!tree.contains(.init(level: 3, index: 0)))
         #expect(!tree.contains(.init(level: -1, index: 0)))

@@ -56,5 +56,6 @@ public enum RandomPurpose: UInt64, Sendable {
     case sampleShares = 10
     case calibration = 12
     case dropout = 13
+    case denseGradientRounding = 14
     case test = 99
 }

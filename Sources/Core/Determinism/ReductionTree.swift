@@ -68,11 +68,12 @@ public struct ReductionTree: Sendable, Hashable {
     /// The largest subtrees that lie wholly inside `slices`, in order of their leaves.
     public func subtrees(of slices: SliceSet) -> [Node] { slices.ranges.flatMap(subtrees) }
 
-    /// The value at `node`, by combining `parts` (values of disjoint subtrees) bottom-up, left before right.
+    /// The value at `node`, by combining `parts` (values of disjoint subtrees) bottom-up, left before right. `merge` learns whose
+    /// value it makes; a node with one child has that one's.
     ///
     /// - Returns: nil if a leaf below `node` is covered by no part.
     public func combine<Value>(
-        _ parts: [Node: Value], at node: Node, with merge: (Value, Value) throws -> Value
+        _ parts: [Node: Value], at node: Node, with merge: (_ node: Node, Value, Value) throws -> Value
     ) rethrows -> Value? {
         if let value = parts[node] { return value }
         if node.level == 0 { return nil }
@@ -81,7 +82,7 @@ public struct ReductionTree: Sendable, Hashable {
         guard let a = try combine(parts, at: left, with: merge) else { return nil }
         if leaves(of: right).isEmpty { return a }
         guard let b = try combine(parts, at: right, with: merge) else { return nil }
-        return try merge(a, b)
+        return try merge(node, a, b)
     }
 
     /// Splits the leaves into `count` contiguous ranges whose sizes differ by at most one.

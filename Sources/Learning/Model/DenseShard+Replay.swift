@@ -40,7 +40,7 @@ extension DenseShard {
     ///
     /// - Parameters:
     ///   - number: the step.
-    ///   - kept: the summed gradient f32 of dense slices `recorded`, ascending, among which `wanted` must be.
+    ///   - kept: the summed gradient of dense slices `recorded`, as `logged` gave it, ascending, among which `wanted` must be.
     ///   - ahead: how far the pieces of slices are that were not copied between the same steps: of each such slice, the step
     ///     after which each piece (`chunkElements`) was copied. Pieces from this step or a later one keep their values.
     /// - Throws: `BackboneError` if a slice is not held, the gradient does not fit, or a number is not finite.
@@ -54,8 +54,8 @@ extension DenseShard {
                 throw BackboneError(.invalidPayload, "dense slice \(slice) is not held here")
             }
             let next = try replayed(
-                number, planes, slice, restricted(kept, of: recorded, to: [slice]), totalSquaredNorm, learningRate,
-                ahead: ahead[slice] ?? [])
+                number, planes, slice, restricted(kept, of: recorded, to: [slice]).widened, totalSquaredNorm,
+                learningRate, ahead: ahead[slice] ?? [])
             setHeld(slice, next)
         }
     }
@@ -70,7 +70,7 @@ extension DenseShard {
         guard before == nil else {
             throw BackboneError(.wrongPhase, "replay before the last update was committed or rolled back")
         }
-        let part = try restricted(kept, of: recorded, to: slices)
+        let part = try restricted(kept, of: recorded, to: slices).widened
         let next = try updated(
             planes, slices, step: number, gradient: part, totalSquaredNorm: totalSquaredNorm,
             learningRate: learningRate)
@@ -98,7 +98,7 @@ extension DenseShard {
         return next
     }
 
-    /// The part of a kept gradient f32 that is about `wanted`, sharing memory where it is in one piece.
+    /// The part of a logged gradient that is about `wanted`, sharing memory where it is in one piece.
     ///
     /// - Throws: `BackboneError` if it is not about all of these slices, or of another size.
     public func restricted(
@@ -107,7 +107,7 @@ extension DenseShard {
         guard recorded.bounds.lowerBound >= 0, recorded.bounds.upperBound <= sliceCount else {
             throw BackboneError(.invalidPayload, "dense slices \(recorded) are not within 0..<\(sliceCount)")
         }
-        try checkShape(kept, "gradients", of: recorded)
+        try checkShape(kept, "gradients", exchangedGradients.dtype, of: recorded)
         guard wanted.subtracting(recorded).isEmpty else {
             throw BackboneError(
                 .invalidPayload, "gradients of dense slices \(recorded) were kept, and \(wanted) are asked for")
@@ -118,6 +118,6 @@ extension DenseShard {
                 let first = localRange(of: range.lowerBound, in: recorded)
                 let last = localRange(of: range.upperBound - 1, in: recorded)
                 return kept.rows(first.lowerBound..<last.upperBound)
-            }, .f32, sharing: true)
+            }, kept.dtype, sharing: true)
     }
 }

@@ -26,6 +26,8 @@ public final class DenseShard {
     public private(set) var ranges: [Range<Int>]
     /// Key of initial values and of stochastic rounding.
     let seed: UInt64
+    /// What gradients are sent and logged in: f32 or bf16.
+    public let exchangedGradients: NumberFormat
 
     /// What is kept of the active slices, plane by plane: the values f32 [L], then the optimiser's planes [L]. Never written again: the
     /// next update makes new ones.
@@ -33,7 +35,7 @@ public final class DenseShard {
     /// Slices that are not active.
     private var held: [Int: [Tensor]] = [:]
 
-    /// The gradient of the step in hand, summed over the micro-batches: f32 [L], what a log keeps. Nil until `dense` made it.
+    /// The gradient of the step in hand, summed over the micro-batches: f32 [L]. Nil until `dense` made it.
     public internal(set) var gradient: Tensor?
     /// The planes before an update that is not committed yet.
     var before: [Tensor]?
@@ -46,7 +48,7 @@ public final class DenseShard {
     /// - Throws: `BackboneError` if the slices or the optimiser are invalid, or the file does not fit.
     public convenience init(
         layout: ParameterLayout, slices: SliceSet, of sliceCount: Int, seed: UInt64, initial: String = "",
-        optimizer: DenseOptimizer = DenseOptimizer(), microBatchCount: Int
+        optimizer: DenseOptimizer = DenseOptimizer(), microBatchCount: Int, exchangedGradients: NumberFormat = .f32
     ) throws(BackboneError) {
         try Self.check(slices, sliceCount, optimizer, microBatchCount)
         let planes = try Self.initialPlanes(
@@ -54,7 +56,7 @@ public final class DenseShard {
             optimizer.rule.denseFormat)
         try self.init(
             layout: layout, slices: slices, of: sliceCount, seed: seed, planes: planes, optimizer: optimizer,
-            microBatchCount: microBatchCount)
+            microBatchCount: microBatchCount, exchangedGradients: exchangedGradients)
     }
 
     /// Dense slices `slices` of `sliceCount` at given values: each plane [L], in the format that the optimiser keeps it in.
@@ -62,7 +64,7 @@ public final class DenseShard {
     /// - Throws: `BackboneError` if a size does not fit.
     public init(
         layout: ParameterLayout, slices: SliceSet, of sliceCount: Int, seed: UInt64 = 0, planes: [Tensor],
-        optimizer: DenseOptimizer = DenseOptimizer(), microBatchCount: Int
+        optimizer: DenseOptimizer = DenseOptimizer(), microBatchCount: Int, exchangedGradients: NumberFormat = .f32
     ) throws(BackboneError) {
         try Self.check(slices, sliceCount, optimizer, microBatchCount)
         ranges = layout.ranges(ofSlices: slices, of: sliceCount)
@@ -72,6 +74,7 @@ public final class DenseShard {
         self.optimizer = optimizer
         self.microBatchCount = microBatchCount
         self.seed = seed
+        self.exchangedGradients = exchangedGradients
         self.planes = planes
         format = optimizer.rule.denseFormat
         try checkShapes(planes, of: slices)
@@ -148,18 +151,20 @@ public final class DenseShard {
 
     /// The dense phase: sums the pushed gradients over the micro-batch tree.
     ///
-    /// - Parameter pushed: for each rank, its nodes i32 [K,2] and gradients f32 [K,L]. Together they cover every
-    ///   micro-batch once. Calling it again before `update` replaces the gradient.
+    /// - Parameters:
+    ///   - pushed: for each rank, its nodes i32 [K,2] and gradients [K,L], in the format that they are sent in. Together they
+    ///     cover every micro-batch once. Calling it again before `update` replaces the gradient.
+    ///   - step: its number, from 0.
     /// - Returns: the squared norm of the gradient on each owned dense slice, trained parameters only: f64 [slices].
     /// - Throws: `BackboneError`: `invalidPayload` for wrong tensors or nodes, `nonFinite` naming the layer,
     ///   `wrongPhase` if an update is neither committed nor rolled back. Nothing is changed then.
-    public func dense(pushed: [[Tensor]]) throws(BackboneError) -> [Tensor] {
+    public func dense(pushed: [[Tensor]], step: Int) throws(BackboneError) -> [Tensor] {
         guard before == nil else {
             throw BackboneError(.wrongPhase, "gradients arrived before the last update was committed or rolled back")
         }
         let previous = pfc_flush_denormals_enter()
         defer { pfc_flush_denormals_leave(previous) }
-        let total = try GradientSum(elements: count, microBatchCount: microBatchCount).total(pushed)
+        let total = try sum(in: ranges, step).total(pushed)
         let norms = try squaredNorms(total)
         gradient = total
         return [Tensor(norms)]
@@ -167,14 +172,25 @@ public final class DenseShard {
 
     /// Sums the pushed gradients of slices that are others', as `dense` does: nothing here changes.
     ///
-    /// - Parameter pushed: for each rank, its nodes i32 [K,2] and gradients f32 [K, elements of `slices`].
+    /// - Parameters:
+    ///   - pushed: for each rank, its nodes i32 [K,2] and gradients [K, elements of `slices`].
+    ///   - step: its number, from 0.
     /// - Returns: f32, over the elements of `slices`, ascending.
     /// - Throws: `BackboneError` `invalidPayload` for wrong tensors or nodes.
-    public func sum(of slices: SliceSet, pushed: [[Tensor]]) throws(BackboneError) -> Tensor {
+    public func sum(of slices: SliceSet, pushed: [[Tensor]], step: Int) throws(BackboneError) -> Tensor {
         let previous = pfc_flush_denormals_enter()
         defer { pfc_flush_denormals_leave(previous) }
-        return try GradientSum(elements: elementCount(of: slices), microBatchCount: microBatchCount).total(pushed)
+        return try sum(in: layout.ranges(ofSlices: slices, of: sliceCount), step).total(pushed)
     }
+
+    private func sum(in ranges: [Range<Int>], _ step: Int) -> GradientSum {
+        GradientSum(
+            ranges: ranges, microBatchCount: microBatchCount,
+            rounding: exchangedGradients == .bf16 ? DenseGradientRounding(seed: seed, step: step) : nil)
+    }
+
+    /// What a log keeps of a summed gradient: in the format that its parts were sent in, which has all its bits.
+    public func logged(_ gradient: Tensor) -> Tensor { exchangedGradients == .bf16 ? gradient.narrowed : gradient }
 
     /// Vectors over the elements of two disjoint sets of slices as one over both, ascending.
     public func merged(_ a: Tensor, of first: SliceSet, _ b: Tensor, of second: SliceSet) -> Tensor {

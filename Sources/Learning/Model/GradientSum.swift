@@ -4,15 +4,20 @@ internal import Tensors
 
 /// Finishes the micro-batch tree over what the ranks pushed.
 struct GradientSum {
-    /// Floats of each part.
-    let elements: Int
+    /// The elements of the flat vector that are summed, ascending.
+    let ranges: [Range<Int>]
     let microBatchCount: Int
+    /// How sums are rounded; then the parts are bf16.
+    var rounding: DenseGradientRounding?
 
-    /// The sum over all micro-batches of nodes i32 [K,2] and gradients f32 [K, elements] per rank.
+    private var elements: Int { ranges.reduce(0) { $0 + $1.count } }
+
+    /// The sum f32 [elements] over all micro-batches of nodes i32 [K,2] and gradients f32 or bf16 [K, elements] per rank.
     ///
     /// - Throws: `BackboneError` unless the nodes cover every micro-batch exactly once.
     func total(_ pushed: [[Tensor]]) throws(BackboneError) -> Tensor {
-        let tree = ReductionTree(leafCount: microBatchCount)
+        let (tree, elements) = (ReductionTree(leafCount: microBatchCount), elements)
+        let dtype: DType = rounding == nil ? .f32 : .bf16
         var parts: [ReductionTree.Node: Part] = [:]
         var covered = [Bool](repeating: false, count: microBatchCount)
         for (rank, tensors) in pushed.enumerated() {
@@ -24,9 +29,10 @@ struct GradientSum {
             guard nodes.dtype == .i32, nodes.shape.count == 2, nodes.shape[1] == 2 else {
                 throw fail("nodes are \(nodes.dtype) \(nodes.shape); expected i32 [K,2]")
             }
-            guard gradients.dtype == .f32, gradients.shape == [nodes.shape[0], elements] else {
+            guard gradients.dtype == dtype, gradients.shape == [nodes.shape[0], elements] else {
                 throw fail(
-                    "gradients are \(gradients.dtype) \(gradients.shape); expected f32 [\(nodes.shape[0]),\(elements)]")
+                    "gradients are \(gradients.dtype) \(gradients.shape); expected \(dtype) [\(nodes.shape[0]),\(elements)]"
+                )
             }
             let numbers = nodes.buffer(Int32.self)
             for row in 0..<nodes.shape[0] {
@@ -39,13 +45,22 @@ struct GradientSum {
                     guard !covered[leaf] else { throw fail("micro-batch \(leaf) was pushed twice") }
                     covered[leaf] = true
                 }
-                parts[node] = Part(tensor: gradients.rows(row..<row + 1).reshaped([elements]), isOurs: false)
+                let part = gradients.rows(row..<row + 1).reshaped([elements])
+                parts[node] =
+                    rounding == nil ? Part(tensor: part, isOurs: false) : Part(tensor: part.widened, isOurs: true)
             }
         }
         if let missing = covered.firstIndex(of: false) {
             throw BackboneError(.invalidPayload, "dense gradients: no rank pushed micro-batch \(missing)")
         }
-        guard let total = tree.combine(parts, at: tree.root, with: Part.merge) else {
+        let sum = tree.combine(parts, at: tree.root) { node, a, b in
+            let sum = Part.merge(a, b)
+            if elements > 0 {
+                rounding?.round(sum.tensor.mutable(Float.self).baseAddress!, of: node, elements: ranges)
+            }
+            return sum
+        }
+        guard let total = sum else {
             throw BackboneError(
                 .invalidPayload, "dense gradients do not cover the tree of \(microBatchCount) micro-batches")
         }

@@ -43,7 +43,7 @@ struct PartialSoftmax {
         steps: inout [MergeStep], newSlot: () -> Int
     ) -> Int? {
         var made: Set<Int> = []
-        return tree.combine(parts, at: node) { left, right in
+        return tree.combine(parts, at: node) { _, left, right in
             let out: Int
             if left < writable || made.contains(left) {
                 out = left

@@ -139,12 +139,14 @@ public final class BackboneWorker: @unchecked Sendable {
     /// The dense payload of the rank's micro-batches `microBatches` of `microBatchCount` in the global batch, after
     /// `forward` on their samples.
     ///
-    /// - Parameter gradient: ∂loss/∂embeddings f32 [n,D].
+    /// - Parameters:
+    ///   - gradient: ∂loss/∂embeddings f32 [n,D].
+    ///   - rounding: how the sums are rounded, if they are: then they are bf16 numbers, as floats.
     /// - Returns: the nodes i32 [K,2] of the rank's subtrees, and for each the sum f32 [K,P] of gradients (of statistics:
     ///   the sum of the micro-batches' means and unbiased variances).
     /// - Throws: `BackboneError` if shapes do not fit, or `forward` was not called; `nonFinite` naming the layer.
     public func backward(
-        _ gradient: Tensor, microBatches: Range<Int>, of microBatchCount: Int
+        _ gradient: Tensor, microBatches: Range<Int>, of microBatchCount: Int, rounding: DenseGradientRounding? = nil
     ) throws(BackboneError) -> (nodes: Tensor, gradients: Tensor) {
         guard let (images, order, place, kept) = lastImages else {
             throw BackboneError(
@@ -166,7 +168,7 @@ public final class BackboneWorker: @unchecked Sendable {
         }
         let sums = TreeAccumulator(
             tree: ReductionTree(leafCount: microBatchCount), microBatches: microBatches, elements: layout.count,
-            spare: spareGradients)
+            spare: spareGradients, rounding: rounding)
         if let network {
             let parameters = try loaded()
             let failure = FirstFailure()

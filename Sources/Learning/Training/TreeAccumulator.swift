@@ -1,5 +1,6 @@
 internal import CKernels
 internal import Determinism
+internal import Model
 internal import Synchronization
 internal import Tensors
 
@@ -15,6 +16,7 @@ final class TreeAccumulator: Sendable {
     /// The sums: f32 [K, elements].
     let result: Tensor
     private let elements: Int
+    private let rounding: DenseGradientRounding?
     private let waiting: Mutex<Waiting>
 
     private struct Waiting {
@@ -22,8 +24,14 @@ final class TreeAccumulator: Sendable {
         var free: [FloatMemory] = []
     }
 
-    /// `spare` is memory of `elements` floats each, to use before any is allocated.
-    init(tree: ReductionTree, microBatches: Range<Int>, elements: Int, spare: [FloatMemory]) {
+    /// - Parameters:
+    ///   - spare: memory of `elements` floats each, to use before any is allocated.
+    ///   - rounding: how the sums are rounded, the micro-batches' own included.
+    init(
+        tree: ReductionTree, microBatches: Range<Int>, elements: Int, spare: [FloatMemory],
+        rounding: DenseGradientRounding? = nil
+    ) {
+        self.rounding = rounding
         self.tree = tree
         self.microBatches = microBatches
         self.elements = elements
@@ -57,8 +65,10 @@ final class TreeAccumulator: Sendable {
     func finish(_ slot: Slot) {
         var node = ReductionTree.Node(level: 0, index: slot.microBatch)
         var sum = slot
+        rounding?.round(sum.pointer, of: node, elements: [0..<elements])
         while !nodes.contains(node) {
             let sibling = ReductionTree.Node(level: node.level, index: node.index ^ 1)
+            let parent = ReductionTree.Node(level: node.level + 1, index: node.index >> 1)
             if !tree.leaves(of: sibling).isEmpty {
                 let (mine, here) = (sum, node)
                 let ready: Slot? = waiting.withLock { state in
@@ -69,10 +79,11 @@ final class TreeAccumulator: Sendable {
                 guard let ready else { return }
                 let (left, right) = node < sibling ? (sum, ready) : (ready, sum)
                 pfc_add(left.pointer, right.pointer, elements)
+                rounding?.round(left.pointer, of: parent, elements: [0..<elements])
                 if let memory = right.memory { waiting.withLock { $0.free.append(memory) } }
                 sum = left
             }
-            node = ReductionTree.Node(level: node.level + 1, index: node.index >> 1)
+            node = parent
         }
     }
 }

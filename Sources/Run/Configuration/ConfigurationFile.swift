@@ -76,7 +76,7 @@ extension RunConfiguration {
         return Dictionary(uniqueKeysWithValues: keys.map { ($0, defaults[$0] ?? "") })
             .merging([
                 "head.sampling": "1", "backbone.frozen": "[]", "backbone.dropout": "0",
-                "backbone.compute": "\"f32\"", "backbone.graph": "\"\"",
+                "backbone.compute": "\"f32\"", "backbone.exchange_gradients": "\"f32\"", "backbone.graph": "\"\"",
                 "data.augment": "[]", "data.image_width": "0", "schedule.rate": "\"plan\"", "schedule.stages": "[]",
                 "cluster.job_goes_back": "\"ask\"",
                 "cluster.copies": "1", "cluster.promote_after": "30", "cluster.min_copies": "1",
@@ -89,6 +89,7 @@ extension RunConfiguration {
         if head.sampling == 1 { head.sampling = nil }
         if backbone.frozen?.isEmpty == true { backbone.frozen = nil }
         if backbone.compute == "f32" { backbone.compute = nil }
+        if backbone.exchangeGradients == "f32" { backbone.exchangeGradients = nil }
         if backbone.dropout == 0 { backbone.dropout = nil }
         if backbone.graph?.isEmpty == true { backbone.graph = nil }
         if data.imageWidth == 0 { data.imageWidth = nil }

@@ -82,6 +82,8 @@ extension RunConfiguration {
             ("backbone.widths", backbone.widths.isEmpty), ("backbone.dense_slices", isInitial(\.backbone.denseSlices)),
             ("backbone.initial", backbone.initial.isEmpty), ("backbone.graph", (backbone.graph ?? "").isEmpty),
             ("backbone.frozen", (backbone.frozen ?? []).isEmpty),
+            ("backbone.compute", (backbone.compute ?? "f32") == "f32"),
+            ("backbone.exchange_gradients", (backbone.exchangeGradients ?? "f32") == "f32"),
             ("optimizer.decay", (optimizer.decay ?? "all") == "all"),
             ("optimizer.clip_norm", isInitial(\.optimizer.clipNorm)), ("schedule.epochs", isInitial(\.schedule.epochs)),
             ("evaluation.every", evaluation.every == 0),

@@ -62,6 +62,9 @@ extension RunConfiguration {
             ["auto", "f32", "bf16", Head.openCompute].contains(backbone.compute ?? "f32"), "backbone.compute",
             "is \(backbone.compute ?? ""); use auto, f32 or bf16")
         try require(
+            ["f32", "bf16"].contains(backbone.exchangeGradients ?? "f32"), "backbone.exchange_gradients",
+            "is \(backbone.exchangeGradients ?? ""); use f32 or bf16")
+        try require(
             (0..<1).contains(backbone.dropout ?? 0), "backbone.dropout",
             "is \(backbone.dropout ?? 0), not in 0..<1: a probability below 1")
         try require(

@@ -108,6 +108,8 @@ public struct RunConfiguration: Codable, Sendable, Hashable {
         public var frozen: [String]? = []
         /// What convolutions and linear layers are trained in: `f32`, `bf16`, or `auto`; nil for `f32`.
         public var compute: String? = "f32"
+        /// How gradients of the parameters are sent and logged: `f32` or `bf16`; nil for `f32`.
+        public var exchangeGradients: String? = "f32"
         /// The probability with which a dropout layer makes a number 0 in training; nil for 0.
         public var dropout: Double? = 0
     }

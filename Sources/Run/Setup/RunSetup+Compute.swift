@@ -1,5 +1,6 @@
 internal import Configuration
 public import Model
+public import ParameterStore
 
 /// What `head.compute: auto` and `backbone.compute: auto` leave to the run's first member.
 extension RunSetup {
@@ -11,6 +12,16 @@ extension RunSetup {
     /// What the backbone is trained in; f32 while it is open.
     public var backboneCompute: BackboneCompute {
         configuration.backbone.compute.flatMap(BackboneCompute.init) ?? .f32
+    }
+
+    /// `backbone.exchange_gradients`.
+    public var exchangedDenseGradients: NumberFormat {
+        configuration.backbone.exchangeGradients.flatMap(NumberFormat.init) ?? .f32
+    }
+
+    /// How gradients of the backbone are rounded in a step, if they are.
+    public func denseGradientRounding(step: Int) -> DenseGradientRounding? {
+        exchangedDenseGradients == .bf16 ? DenseGradientRounding(seed: configuration.seed, step: step) : nil
     }
 
     /// The least kernels of members that can compute what `open` had left to the first of them; nil for any.

@@ -67,6 +67,10 @@ void pfc_adamw_bf16(
     const pfc_optimizer *optimizer, uint32_t age, const float *p, const uint16_t *m, const uint16_t *v, const float *g,
     size_t count, float clip, uint64_t key, uint64_t first_element, float *p_next, uint16_t *m_next, uint16_t *v_next);
 
+/// Rounds numbers to bf16, stochastically: the random bits of an element are a function of `key` and its place `first_element` + i in
+/// the flat vector. The numbers stay floats. What is a bf16 already, or not finite, stays as it is.
+void pfc_round_bf16(float *values, size_t count, uint64_t key, uint64_t first_element);
+
 /// Whether every bf16 number is finite.
 int pfc_all_finite_bf16(const uint16_t *a, size_t count);
 
