@@ -86,7 +86,8 @@ extension ClusterStatus {
         learningRateChanges = machine.rates.map { LearningRate(fromStep: $0.fromStep, rule: "\($0.rule)") }
         head = Head(machine.head)
         headVaries = setup.headVaries(machine.headChanges)
-        headChanges = machine.headChanges.map { HeadChange(fromStep: $0.fromStep, order: "\($0.order)") }
+        headChanges = machine.headChanges.map(HeadChange.init)
+        headInForce = machine.headChanges.inForce(at: machine.committed + 1).map(HeadChange.init)
         resultsProblem = machine.resultsProblem
         missedEvaluations = machine.missedEvaluations
         skippedSteps = machine.skippedSteps
@@ -125,6 +126,10 @@ extension ClusterStatus {
         samplesPerSecond = stepsPerSecond * Double(batchSize)
         if totalSteps > 0 { secondsLeft = Double(totalSteps - 1 - committed) / stepsPerSecond }
     }
+}
+
+extension ClusterStatus.HeadChange {
+    init(_ change: Cluster.HeadChange) { self.init(fromStep: change.fromStep, order: "\(change.order)") }
 }
 
 extension ClusterStatus.Head {

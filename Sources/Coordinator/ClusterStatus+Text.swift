@@ -47,7 +47,7 @@ extension ClusterStatus {
             lines.append("rate set  \(change.rule) \(Self.since(change.fromStep))")
         }
         if let head { lines.append("head      \(head.summary)") }
-        for change in (headChanges ?? []).suffix(5) {
+        for change in headInForce ?? [] {
             lines.append("head set  \(change.order) \(Self.since(change.fromStep))")
         }
         if let samplesPerSecond, let secondsLeft {

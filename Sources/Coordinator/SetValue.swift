@@ -59,7 +59,7 @@ struct SetValue: OperatorCommand {
             if let order = assignments?.head,
                 let change = status.headChanges?.last(where: { (try? HeadOrder($0.order))?.contains(order) == true })
             {
-                lines.append("\(change.order) \(Self.since(change.fromStep))")
+                lines.append("\(order) \(Self.since(change.fromStep))")
             }
             return lines.isEmpty ? "nothing is changed" : lines.joined(separator: "\n")
         }

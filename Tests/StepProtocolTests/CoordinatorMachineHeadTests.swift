@@ -15,6 +15,24 @@ import Testing
 
     private func order(_ text: String) throws -> CoordinatorMachine.Event { .head(try HeadOrder(text)) }
 
+    /// What holds now of what operators have set, and since when.
+    @Test func whatIsInForce() throws {
+        let changes = try [
+            (2, "m2=0.25 sample_rate=0.5"), (5, "m2=0.3 scale=32"), (7, "scale=schedule"), (9, "m3=0.1"),
+        ].map {
+            HeadChange(fromStep: $0.0, order: try HeadOrder($0.1))
+        }
+        func texts(at step: Int, _ changes: [HeadChange]) -> [String] {
+            changes.inForce(at: step).map { "\($0.order) \($0.fromStep.map { "\($0)" } ?? "-")" }
+        }
+        #expect(texts(at: 1, changes) == [])
+        #expect(texts(at: 4, changes) == ["sample_rate=0.5 m2=0.25 2"])
+        #expect(texts(at: 6, changes) == ["sample_rate=0.5 2", "m2=0.3 scale=32 5"])
+        #expect(texts(at: 8, changes) == ["sample_rate=0.5 2", "m2=0.3 5"])
+        let waiting = changes + [HeadChange(fromStep: nil, order: try HeadOrder("m2=schedule"))]
+        #expect(texts(at: 9, waiting) == ["sample_rate=0.5 2", "m2=0.3 5", "m3=0.1 9", "m2=schedule -"])
+    }
+
     @Test mutating func plansSayWhatTheScheduleHas() {
         cluster.start()
         #expect(head?.sampleRate == 0.1 && head?.scale == 64)

@@ -63,9 +63,12 @@ public struct HeadOrder: Sendable, Hashable {
     public func contains(_ other: HeadOrder) -> Bool { other.rules.allSatisfy { rules[$0.key] == $0.value } }
 
     /// What this order says of values that the other one does not name; nil if that is nothing.
-    public func without(_ other: HeadOrder) -> HeadOrder? {
+    public func without(_ other: HeadOrder) -> HeadOrder? { filter { name, _ in other.rules[name] == nil } }
+
+    /// Some of its values; nil if there are none.
+    func filter(_ isKept: (HeadValues.Name, Rule) -> Bool) -> HeadOrder? {
         var rest = self
-        rest.rules = rules.filter { other.rules[$0.key] == nil }
+        rest.rules = rules.filter { isKept($0.key, $0.value) }
         return rest.rules.isEmpty ? nil : rest
     }
 }
@@ -118,6 +121,19 @@ extension [HeadChange] {
             }
         }
         return values
+    }
+
+    /// What operators have set that holds in a step, or waits for one that has not begun: the values that were set in one step
+    /// together, and none that is set to something else, or left to the configuration again, by then.
+    public func inForce(at step: Int) -> [HeadChange] {
+        var since: [HeadValues.Name: Int] = [:]
+        let begun = filter { $0.fromStep.map { $0 <= step } ?? false }
+        for change in begun { for name in change.order.rules.keys { since[name] = change.fromStep } }
+        let present = begun.compactMap { change -> HeadChange? in
+            let order = change.order.filter { name, rule in since[name] == change.fromStep && rule != .schedule }
+            return order.map { HeadChange(fromStep: change.fromStep, order: $0) }
+        }
+        return present + filter { $0.fromStep == nil }
     }
 
     /// The change that waits for its step.

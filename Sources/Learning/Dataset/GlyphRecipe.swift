@@ -74,6 +74,12 @@ public struct GlyphRecipe: Sendable, Hashable, Codable {
         return Set(fonts.filter { !installed.contains($0) }.map(\.package)).sorted()
     }
 
+    /// `, or install more fonts (fonts-a fonts-b)`, if there are any; else nothing.
+    package var moreFonts: String {
+        let packages = missingPackages()
+        return packages.isEmpty ? "" : ", or install more fonts (\(packages.joined(separator: " ")))"
+    }
+
     /// What `other` has that this recipe has not, in words; nil if both are the same.
     package func difference(from other: GlyphRecipe) -> String? {
         guard self != other else { return nil }

@@ -96,8 +96,8 @@ struct GlyphBuilder {
         guard usable.count >= needed else {
             throw DatasetError(
                 .invalidOption,
-                "only \(usable.count) characters have \(recipe.minimumImages) different images or more, but \(needed) are wanted: "
-                    + "install more fonts (\(recipe.missingPackages().joined(separator: " "))) or ask for fewer characters"
+                "only \(usable.count) characters have \(recipe.minimumImages) different images or more, but \(needed) are wanted, "
+                    + "\(recipe.heldOutCount) of them held out: ask for fewer (--classes, --held-out)\(recipe.moreFonts)"
             )
         }
         let pool = Array(usable.prefix(needed))

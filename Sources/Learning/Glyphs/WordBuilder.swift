@@ -54,8 +54,8 @@ struct WordBuilder {
         guard usable.count >= needed else {
             throw DatasetError(
                 .noSamples,
-                "only \(usable.count) words can be drawn by \(recipe.minimumImages) fonts or more, but \(needed) are wanted: "
-                    + "use a longer list, hold out fewer, or install more fonts (\(recipe.missingPackages().joined(separator: " ")))"
+                "only \(usable.count) words can be drawn by \(recipe.minimumImages) fonts or more, but \(needed) are wanted, "
+                    + "\(recipe.heldOutCount) of them held out: use a longer list, hold out fewer (--held-out)\(recipe.moreFonts)"
             )
         }
         let permutation = IndexPermutation(count: usable.count, seed: recipe.seed, purpose: .heldOutSplit, word: 3)

@@ -11,11 +11,10 @@ enum TopHeader {
         if let head = view.status.head, view.status.headVaries == true {
             var line = ConsoleLine("head ", .faint)
             line.add(head.summary)
-            if let change = view.status.headChanges?.last {
-                let from =
-                    change.fromStep.map { "\($0 > view.status.committed + 1 ? "from" : "since") step \($0)" }
-                    ?? "from the next step on"
-                line.add(" (\(change.order) \(from))", .warning)
+            for change in view.status.headInForce ?? [] {
+                line.add(
+                    " (\(change.order) \(change.fromStep.map { "since step \($0)" } ?? "from the next step on"))",
+                    .warning)
             }
             lines.append(line)
         }

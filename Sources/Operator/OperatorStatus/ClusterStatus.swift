@@ -49,6 +49,8 @@ public struct ClusterStatus: Codable, Sendable {
     public var headVaries: Bool?
     /// What operators have set of the head, oldest first.
     public var headChanges: [HeadChange]?
+    /// Those of them that hold now, or wait for a step that has not begun.
+    public var headInForce: [HeadChange]?
     public var gradientNorm: Double?
     /// Samples per second over the last committed steps; nil when the run is over.
     public var samplesPerSecond: Double?

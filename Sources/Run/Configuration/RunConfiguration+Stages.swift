@@ -71,7 +71,11 @@ extension RunConfiguration {
             if let until = stage.until {
                 try require(
                     until > end && until <= 1, "\(key).until",
-                    "is \(until), not above \(end) and at most 1: it is a fraction of the run's steps, and stages follow each other"
+                    until > 1
+                        ? "is \(until), above 1: it is a fraction of the run's steps, as 0.5 for the first half"
+                        : index == 0
+                            ? "is \(until), not above 0: it is a fraction of the run's steps"
+                            : "is \(until), not above the \(end) at which the stage before it ends: stages follow each other"
                 )
                 end = until
             } else {
@@ -91,6 +95,9 @@ extension RunConfiguration {
                     "is \(value), not \(name.allowed)")
             }
         }
+        try require(
+            stages.isEmpty || stages.contains { stage in HeadValues.Name.allCases.contains { stage[$0] != nil } },
+            "schedule.stages", "name no value of the head: sample_rate, m1, m2, m3, scale or interclass_filter")
     }
 }
 
