@@ -42,6 +42,7 @@ final class Adopter {
     private var adoption: Adoption
     /// What the newest copy says of the cluster.
     private var cluster: CoordinatorDatabase.Cluster?
+    private let (sliceCount, denseSliceCount): (Int, Int)
     private var reason = ""
     private let start = ContinuousClock.now
 
@@ -55,6 +56,7 @@ final class Adopter {
     init(setup: RunSetup, bind: String, security: ServerSecurity, log: Logger) throws {
         self.log = log
         let configuration = CoordinatorConfiguration(setup, origin: nil)
+        (sliceCount, denseSliceCount) = (configuration.sliceCount, configuration.denseSliceCount)
         adoption = Adoption(
             sliceCount: configuration.sliceCount, denseSliceCount: configuration.denseSliceCount,
             patience: configuration.copies > 1 ? configuration.lease + configuration.promoteAfter : nil)
@@ -117,6 +119,11 @@ final class Adopter {
         if let kept = try? JSONDecoder().decode(KeptRecord.self, from: Data(hello.record.utf8)), let copy = kept.copy,
             let found = try? StoredCopy(text: copy.text), found.id == hello.clusterID
         {
+            if let problem = found.problem(sliceCount: sliceCount, denseSliceCount: denseSliceCount) {
+                return log.warning(
+                    "the copy of the record that shard-\(hello.previousNumber) at \(hello.endpoint) keeps cannot be one: \(problem)"
+                )
+            }
             claim.copy = .init(number: found.number, record: found.record)
             claim.applied = kept.applied
             stored = found

@@ -141,6 +141,11 @@ extension CoordinatorService {
         }
         let registry = try ClassRegistry(
             classCount: setup.head.classCount, sliceCount: setup.head.sliceCount, operationsJSON: manifest.operations)
+        guard registry.version == manifest.classVersion, manifest.step < setup.configuration.totalSteps else {
+            throw OfflineError(
+                "\(directory) is of step \(manifest.step) of \(setup.configuration.totalSteps) and \(manifest.classVersion) operations on the classes, of which it has \(registry.version): it is not what a run wrote"
+            )
+        }
         guard machine.operations.map(\.operation).starts(with: registry.operations) else {
             throw OfflineError(
                 "\(directory) has other operations on the classes than this run; start a run from it with `serve --resume`"

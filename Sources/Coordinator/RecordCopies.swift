@@ -1,6 +1,7 @@
 import Cluster
 import CoordinatorStore
 import Foundation
+import ParameterStore
 import StepProtocol
 import Wire
 
@@ -97,6 +98,23 @@ struct StoredCopy: Codable {
         var cluster = CoordinatorDatabase.Cluster(id: id, configuration: configuration, origin: origin)
         (cluster.instructionSet, cluster.leastHeadKernels) = (instructionSet, leastHeadKernels)
         return cluster
+    }
+
+    /// Why this cannot be what a coordinator has decided; nil if it can. To be asked of copies from elsewhere before anything else.
+    ///
+    /// - Parameters:
+    ///   - sliceCount: of the class centers, at most.
+    ///   - denseSliceCount: of the backbone, at most.
+    func problem(
+        sliceCount: Int = SliceLayout.sliceLimit, denseSliceCount: Int = SliceLayout.sliceLimit
+    ) -> String? {
+        for owner in owners + keepers {
+            for (set, limit) in [(owner.slices, sliceCount), (owner.denseSlices, denseSliceCount)]
+            where set.bounds.lowerBound < 0 || set.bounds.upperBound > limit {
+                return "it has slices \(set) of \(limit)"
+            }
+        }
+        return record.problem(sliceCount: sliceCount, denseSliceCount: denseSliceCount)
     }
 
     var record: CoordinatorRecord {

@@ -17,7 +17,11 @@ public struct StepHistory: Sendable {
 
         static func + (a: Mean, b: Mean) -> Mean { Mean(sum: a.sum + b.sum, count: a.count + b.count) }
 
-        var value: Float? { count > 0 ? Float(sum / Double(count)) : nil }
+        /// Nil also where it is more than a float can be: JSON has no infinity.
+        var value: Float? {
+            let mean = Float(sum / Double(max(1, count)))
+            return count > 0 && mean.isFinite ? mean : nil
+        }
     }
 
     private struct Point: Sendable {
@@ -130,7 +134,7 @@ public struct StepHistory: Sendable {
         history.gradientNorm = points.map(\.gradientNorm.value)
         history.seconds = points.map(\.seconds.value)
         history.samplesPerSecond = history.seconds.map { seconds in
-            seconds.flatMap { $0 > 0 ? Float(batchSize) / $0 : nil }
+            seconds.map { Float(batchSize) / $0 }.flatMap { $0.isFinite ? $0 : nil }
         }
         history.backboneSeconds = points.map(\.backbone.value)
         history.exchangeSeconds = points.map(\.exchange.value)

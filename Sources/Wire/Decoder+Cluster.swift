@@ -128,12 +128,19 @@ extension Decoder {
         guard set.ranges == ranges else {
             throw WireError(.field, "the ranges of \(field) do not ascend, touch each other, or are empty")
         }
+        // Whoever reads it may list the slices.
+        guard set.bounds.upperBound <= Bound.slices else {
+            throw WireError(.field, "\(field) has slice \(set.bounds.upperBound - 1), of at most \(Bound.slices)")
+        }
         return set
     }
 
     static func sliceName(_ pointer: UnsafeMutablePointer<Partialfc__SliceName>?) throws -> SliceName {
         let c = try Field.required(pointer, "slice")
         let number: Int = try Field.number(c.number, "number of a slice")
+        guard number < Bound.slices else {
+            throw WireError(.field, "number of a slice is \(number), of at most \(Bound.slices)")
+        }
         switch c.kind {
         case 0: return .centers(number)
         case 1: return .dense(number)

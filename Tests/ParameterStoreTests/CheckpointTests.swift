@@ -124,6 +124,27 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/manifest.json"))
     }
 
+    /// Whoever reads a manifest counts on its numbers.
+    @Test func aManifestHasNoNumberThatCannotBe() throws {
+        let folder = try TemporaryFolder()
+        let whole = try write(folder.path)
+        for change in [
+            { $0.step = .max }, { $0.step = -2 }, { $0.classVersion = -1 }, { $0.classCount = 0 },
+            { $0.embeddingSize = 0 }, { $0.embeddingSize = 1 << 62 }, { $0.files[0].bytes = .max },
+            { $0.files[1].bytes = -1 }, { $0.jobFiles = [.init(name: "job/a", bytes: 1 << 60)] },
+            { $0.rates = [.init(fromStep: .max, rule: .schedule)] },
+            { $0.format = TableFormat(state: [Plane("../../evil", .f32)]) },
+            { $0.denseFormat = TableFormat(rows: .int8, state: []) },
+        ] as [(inout CheckpointManifest) -> Void] {
+            var manifest = whole
+            change(&manifest)
+            #expect(Fixture.code { try manifest.write(to: folder.path) } == .layout)
+            // Also one that somebody else has written.
+            try ChecksummedJSON.write(manifest, to: folder.path + "/manifest.json")
+            #expect(Fixture.code { _ = try CheckpointReader(directory: folder.path) } == .damaged)
+        }
+    }
+
     @Test func checkpointsAreListedAndRemoved() throws {
         let folder = try TemporaryFolder()
         for step in [9, 4] {

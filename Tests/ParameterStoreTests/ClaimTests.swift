@@ -67,9 +67,19 @@ import Testing
 
     @Test func whatIsNoShardsDirectoryIsLeftAlone() throws {
         let folder = try TemporaryFolder()
-        for other in ["lost+found", "shard-", "shard-x", "shard-07", "shard--1"] {
+        for other in ["lost+found", "shard-", "shard-x", "shard-07", "shard--1", "shard-9223372036854775807"] {
             try FileManager.default.createDirectory(
                 atPath: folder.path + "/" + other, withIntermediateDirectories: false)
+        }
+        #expect(try name(claim(folder.path)) == "shard-0")
+    }
+
+    /// Numbers in names are counted on.
+    @Test func filesWithNumbersThatNobodyReachesAreNoFilesOfAShard() throws {
+        let folder = try TemporaryFolder()
+        do { try fill(try claim(folder.path)) }
+        for name in ["steps.9223372036854775807.log", "steps.-00000000001.log"] {
+            try StoreFixture.overwrite("\(folder.path)/shard-0/log/\(name)", [1, 2, 3])
         }
         #expect(try name(claim(folder.path)) == "shard-0")
     }

@@ -1,4 +1,5 @@
 import Cluster
+import Foundation
 import StepProtocol
 import TestSupport
 import Testing
@@ -45,6 +46,62 @@ import Testing
         case .waiting(let reason): return (nil, reason)
         case .complete(let newest, let record, _): return (record, "\(newest)")
         }
+    }
+
+    /// A copy may come from anybody: what nobody can have decided is found before anyone counts on it.
+    @Test func recordsThatCannotBe() {
+        #expect(record(classVersion: 2).problem(sliceCount: 4, denseSliceCount: 2) == nil)
+        let changes: [(String, (inout CoordinatorRecord) -> Void)] = [
+            ("term", { $0.term = .max }), ("term", { $0.term = -1 }), ("step", { $0.committed = .max }),
+            ("step", { $0.committed = -2 }), ("step", { $0.safe = 1 << 50 }), ("number", { $0.nextTask = .max }),
+            ("number", { $0.nextShard = .min }), ("number", { $0.mapVersion = -1 }),
+            ("operations", { $0.classVersion = 3 }), ("operations", { $0.classVersion = -1 }),
+            ("slice 4", { $0.owners[.centers(4)] = 0 }), ("dense", { $0.keepers[.dense(2)] = 0 }),
+            ("number", { $0.owners[.centers(0)] = -1 }),
+            ("step", { $0.task = BoundaryTask(number: 1, step: .max, kind: .skip) }),
+            ("number", { $0.task = BoundaryTask(number: .max, step: 1, kind: .skip) }),
+            ("step", { $0.rates = [.init(fromStep: .min, rule: .schedule)] }),
+            ("step", { $0.checkpoints = [.init(step: .max, directory: "d", classVersion: 0)] }),
+            ("number", { $0.checkpoints = [.init(step: 1, directory: "d", classVersion: -4)] }),
+            ("term", { $0.attempts = [StepID(term: .max, step: 1, attempt: 0)] }),
+            ("number", { $0.members[MemberID(.shard, .max)] = .init(incarnation: 1, endpoint: "e") }),
+            (
+                "slice 9",
+                {
+                    let move = SliceMove(slice: .centers(9), from: MemberID(.shard, 0), to: MemberID(.shard, 1))
+                    $0.task = BoundaryTask(number: 1, step: 1, kind: .promote([move]))
+                }
+            ),
+        ]
+        for (word, change) in changes {
+            var record = record(classVersion: 2)
+            change(&record)
+            let problem = record.problem(sliceCount: 4, denseSliceCount: 2)
+            #expect(problem?.contains(word) == true, "\(word): \(problem ?? "nothing is wrong")")
+        }
+    }
+
+    /// Log records and copies of the coordinator's record have them as JSON, which may say anything.
+    @Test func setsOfFilesHaveOneForm() throws {
+        let set = SliceSet([0..<3, 5..<9])
+        #expect(try JSONDecoder().decode(SliceSet.self, from: JSONEncoder().encode(set)) == set)
+        #expect(String(decoding: try JSONEncoder().encode(set), as: UTF8.self) == #"{"ranges":[[0,3],[5,9]]}"#)
+        for ranges in ["[[5,9],[0,2]]", "[[0,2],[2,3]]", "[[1,1]]", "[[-1,2]]", "[[0,9223372036854775807]]", "[[3,1]]"]
+        {
+            #expect(throws: DecodingError.self) {
+                try JSONDecoder().decode(SliceSet.self, from: Data(#"{"ranges":\#(ranges)}"#.utf8))
+            }
+        }
+    }
+
+    @Test func shardsThatNameWhatCannotBeAreNotBelieved() throws {
+        var liar = claim(1, record())
+        liar.term = 1 << 40
+        #expect(outcome(claim(0, record()), liar).text.contains("shard-1 is missing"))
+        let applied = Adoption.Applied(version: 1, step: .max, operation: .retire([1]))
+        let text = outcome(
+            claim(0, record(), classVersion: 1, applied: [applied]), claim(1, record(), classVersion: 1))
+        #expect(try #require(text.record).committed < 1 << 40)
     }
 
     @Test func whatIsMissingIsSaid() {

@@ -1,4 +1,5 @@
 internal import Cluster
+import Foundation
 internal import StepProtocol
 import TestSupport
 import Testing
@@ -178,6 +179,20 @@ import Testing
     @Test(arguments: ["", "-0.1", "nan", "inf", "*nan", "*-1", "*", "0,1", "fast", "1e99", " 0.1", "0x1p-2", "*0x10"])
     func whatIsNoRateIsRefused(_ text: String) {
         #expect(throws: LearningRateRule.Invalid.self) { try LearningRateRule(text) }
+    }
+
+    /// Checkpoints and copies of the record have them as JSON, which may say anything.
+    @Test func rulesOfFilesAreChecked() throws {
+        for rule in [LearningRateRule.schedule, .scaled(0.5), .fixed(0.25)] {
+            #expect(try JSONDecoder().decode(LearningRateRule.self, from: JSONEncoder().encode(rule)) == rule)
+        }
+        let written = String(decoding: try JSONEncoder().encode(LearningRateRule.fixed(0.25)), as: UTF8.self)
+        #expect(written == #"{"fixed":{"_0":0.25}}"#, "as earlier versions wrote it")
+        for text in [#"{"fixed":{"_0":-1}}"#, #"{"scaled":{"_0":-0.5}}"#, #"{"other":{}}"#] {
+            #expect(throws: DecodingError.self) {
+                try JSONDecoder().decode(LearningRateRule.self, from: Data(text.utf8))
+            }
+        }
     }
 
     @Test func aFactorNeverGivesInfinity() {

@@ -54,6 +54,21 @@ private func load(_ pickle: [UInt8]) throws -> VerificationSet {
         for index in 0..<set.images.sampleCount { _ = try set.pixels(of: index) }
     }
 
+    /// An array of Python's values takes its list: each array that shared one would be another copy of it.
+    @Test func aListIsTheContentsOfOneArray() throws {
+        let start =
+            Array([0x80, 2]) + Op.global("numpy.core.multiarray", "_reconstruct") + Array("q\u{0}0".utf8)
+            + Op.global("numpy", "dtype") + Array("(X\u{2}\u{0}\u{0}\u{0}O8tRq\u{3}0]q\u{2}0(K\u{1})h\u{3}".utf8)
+        let state = start + [0x89] + Array("h\u{2}tq\u{1}0".utf8)
+        let array = Array("h\u{0})Rh\u{1}b0".utf8)
+        #expect { try load(state + array + array + Array("N.".utf8)) } throws: {
+            "\($0)".contains("only arrays of integers and bools are read")
+        }
+        #expect { try load(state + array + Array("h\u{2}Na0N.".utf8)) } throws: {
+            "\($0)".contains("only a list can be appended to")
+        }
+    }
+
     @Test(arguments: KnownPickles.all.keys.sorted()) func everyProtocolAndKindOfListIsRead(name: String) throws {
         let set = try load(KnownPickles.bytes(name))
         #expect(set.pairs.map(\.same) == [true, false])

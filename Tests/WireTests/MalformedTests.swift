@@ -162,6 +162,7 @@ import Wire
             ("class_version", Proto().message(23, Proto().message(1, id).number(11, 1 << 49))),
             ("safe", Proto().message(23, Proto().message(1, id).signed(12, -2))),
             ("slices", plan(slices: [range(2, 3), range(0, 1)])), ("slices", plan(slices: [range(0, 2), range(1, 3)])),
+            ("slices", plan(slices: [range(0, 1 << 17)])), ("slices", plan(slices: [range(1 << 20, 1 << 20 + 1)])),
             ("sample_rate", plan { $0.double(1, 1.5) }), ("sample_rate", plan { $0.double(1, .nan) }),
             ("m1", plan { $0.double(2, 0) }), ("m2", plan { $0.double(3, .infinity) }),
             ("m3", plan { $0.double(4, -101) }), ("scale", plan { $0.double(5, 0) }),
@@ -180,6 +181,7 @@ import Wire
             ("received", report([Proto().message(1, slice).signed(2, -2)])),
             ("kind of a slice", report([Proto().message(1, Proto().number(1, 2))])),
             ("number of a slice", report([Proto().message(1, Proto().number(2, 1 << 25))])),
+            ("number of a slice", report([Proto().message(1, Proto().number(2, 1 << 17))])),
             (
                 "shard_seconds",
                 Proto().message(

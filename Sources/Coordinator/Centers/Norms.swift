@@ -13,6 +13,8 @@ struct Norms: OperatorCommand {
     /// The JSON that it prints.
     private struct Answer: Encodable {
         var count: Int
+        /// Centers that are left out because a number of theirs is not finite.
+        var notFinite: Int
         var least: Double
         var median: Double
         var mean: Double
@@ -28,17 +30,22 @@ struct Norms: OperatorCommand {
 
     func run() throws {
         let reader = try CenterReader(connection)
-        var all: [Float] = []
-        try reader.readAll { _, rows in all += norms(of: rows).map { Float($0) } }
+        // Numbers of single precision have norms below 10⁵⁰ in double precision, if they are finite.
+        var (all, notFinite): ([Double], Int) = ([], 0)
+        try reader.readAll { _, rows in
+            let norms = norms(of: rows)
+            all += norms.filter(\.isFinite)
+            notFinite += norms.count { !$0.isFinite }
+        }
         all.sort()
-        guard let first = all.first, let last = all.last else { return }
-        let (least, largest) = (Double(first), Double(last))
+        if notFinite > 0 { connection.complain("\(notFinite) centers are not finite and are left out") }
+        guard let least = all.first, let largest = all.last else { return }
         let width = (largest - least) / Double(bins)
         var counts = [Int](repeating: 0, count: bins)
-        for norm in all { counts[width > 0 ? min(bins - 1, Int((Double(norm) - least) / width)) : 0] += 1 }
+        for norm in all { counts[width > 0 ? min(bins - 1, Int((norm - least) / width)) : 0] += 1 }
         let answer = Answer(
-            count: all.count, least: least, median: Double(all[all.count / 2]),
-            mean: all.reduce(0.0) { $0 + Double($1) } / Double(all.count), largest: largest,
+            count: all.count, notFinite: notFinite, least: least, median: all[all.count / 2],
+            mean: all.reduce(0, +) / Double(all.count), largest: largest,
             bounds: (0...bins).map { least + width * Double($0) }, counts: counts)
         connection.print(answer) { Self.text(answer) }
     }

@@ -229,6 +229,9 @@ final class Understudy {
                     "\(store.path) is of cluster \(cluster.id), \(otherEndpoint) coordinates \(copy.cluster.id): stand by with an empty --state directory"
                 )
             }
+            if let problem = copy.problem() {
+                throw StoredRunError("what \(otherEndpoint) sends as its record cannot be one: \(problem)")
+            }
             try store.become(copy.cluster, deciding: copy.record.decisions)
             (cluster, record, granted) = (copy.cluster, copy.record, nil)
             follower.patience = .seconds(try Self.lease(cluster))

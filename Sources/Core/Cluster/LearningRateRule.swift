@@ -1,7 +1,7 @@
 /// What an operator wants the learning rate to be, from some step on.
 ///
 /// In text: `schedule`, a factor of the schedule as `*0.1`, or the rate itself as `0.05`.
-public enum LearningRateRule: Sendable, Hashable, Codable {
+public enum LearningRateRule: Sendable, Hashable {
     /// What the configuration's schedule says.
     case schedule
     /// So many times what the schedule says.
@@ -27,11 +27,20 @@ public enum LearningRateRule: Sendable, Hashable, Codable {
                 description:
                     "\"\(text)\" is no learning rate: give a number, a factor of the schedule as *0.1, or schedule")
         }
-        guard value.isFinite, value >= 0 else {
-            let name = isFactor ? "a factor" : "a learning rate"
-            throw Invalid(description: "\(name) of \(digits) cannot be used: it must be a finite number from 0 up")
-        }
         self = isFactor ? .scaled(value) : .fixed(value)
+        try check()
+    }
+
+    private func check() throws(Invalid) {
+        let (name, value): (String, Float) =
+            switch self {
+            case .schedule: ("", 0)
+            case .scaled(let factor): ("a factor", factor)
+            case .fixed(let rate): ("a learning rate", rate)
+            }
+        guard value.isFinite, value >= 0 else {
+            throw Invalid(description: "\(name) of \(value) cannot be used: it must be a finite number from 0 up")
+        }
     }
 
     /// The rate of a step whose rate in the schedule is `scheduled`: finite, as the product of finite numbers need not be.
@@ -41,6 +50,36 @@ public enum LearningRateRule: Sendable, Hashable, Codable {
         case .scaled(let factor): min(scheduled * factor, .greatestFiniteMagnitude)
         case .fixed(let rate): rate
         }
+    }
+}
+
+/// As Swift writes an enumeration: `{"scaled":{"_0":0.1}}`. What is read is checked as a text is.
+extension LearningRateRule: Codable {
+    private enum Written: Codable {
+        case schedule
+        case scaled(Float)
+        case fixed(Float)
+    }
+
+    public init(from decoder: any Decoder) throws {
+        switch try Written(from: decoder) {
+        case .schedule: self = .schedule
+        case .scaled(let factor): self = .scaled(factor)
+        case .fixed(let rate): self = .fixed(rate)
+        }
+        do { try check() } catch {
+            throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "\(error)"))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        let written: Written =
+            switch self {
+            case .schedule: .schedule
+            case .scaled(let factor): .scaled(factor)
+            case .fixed(let rate): .fixed(rate)
+            }
+        try written.encode(to: encoder)
     }
 }
 

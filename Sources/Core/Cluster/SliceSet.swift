@@ -1,5 +1,5 @@
 /// A set of slices or classes, as ascending ranges that do not touch: what one shard owns, what an operation names.
-public struct SliceSet: Sendable, Hashable, Codable, ExpressibleByArrayLiteral, CustomStringConvertible {
+public struct SliceSet: Sendable, Hashable, ExpressibleByArrayLiteral, CustomStringConvertible {
     /// Ascending, none empty, with at least one missing number between two.
     public private(set) var ranges: [Range<Int>]
 
@@ -86,5 +86,28 @@ public struct SliceSet: Sendable, Hashable, Codable, ExpressibleByArrayLiteral, 
         if isEmpty { return "–" }
         return ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)–\($0.upperBound - 1)" }
             .joined(separator: ", ")
+    }
+}
+
+extension SliceSet: Codable {
+    private enum CodingKeys: String, CodingKey { case ranges }
+    /// Class ids and numbers of slices that somebody may name.
+    private static let limit = 1 << 48
+
+    /// - Throws: `DecodingError` unless the ranges ascend, do not touch, are not empty, and lie within 0 and 2⁴⁸.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let ranges = try container.decode([Range<Int>].self, forKey: .ranges)
+        self.init(ranges)
+        guard self.ranges == ranges, bounds.lowerBound >= 0, bounds.upperBound <= Self.limit else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .ranges, in: container,
+                debugDescription: "the ranges do not ascend, touch each other, or are impossible")
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(ranges, forKey: .ranges)
     }
 }

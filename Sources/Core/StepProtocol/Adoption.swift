@@ -77,17 +77,19 @@ public struct Adoption: Sendable {
         (self.sliceCount, self.denseSliceCount, self.patience) = (sliceCount, denseSliceCount, patience)
     }
 
-    /// A shard has said hello. What it said before does not count any more.
+    /// A shard has said hello. What it said before does not count any more. Who names what cannot be is not listened to.
     ///
     /// - Returns: whether its copy is the newest so far.
     @discardableResult
     public mutating func hear(_ claim: Claim, at now: Duration = .zero) -> Bool {
         firstHeard = firstHeard ?? now
-        guard claims.count < Plan.memberLimit || claims[claim.member] != nil else { return false }
+        guard claims.count < Plan.memberLimit || claims[claim.member] != nil,
+            ([claim.term] + claim.held.recent.map(\.term)).allSatisfy({ $0 < CoordinatorRecord.termLimit })
+        else { return false }
         var claim = claim
         let copy = claim.copy
         claim.copy = nil
-        claim.applied = claim.applied.suffix(Self.appliedLimit)
+        claim.applied = claim.applied.suffix(Self.appliedLimit).filter { CoordinatorRecord.isStep($0.step) }
         claims[claim.member] = claim
         guard let copy, newest.map({ $0.copy.order < copy.order || $0.cluster != claim.cluster }) ?? true else {
             return false

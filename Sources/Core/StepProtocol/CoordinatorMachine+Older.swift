@@ -3,12 +3,9 @@ internal import Cluster
 /// A database that is older than the cluster: one that was put back from a copy while members live, or while their directories went
 /// on.
 extension CoordinatorMachine {
-    /// Terms above this are not believed: names of pasts have 40 bits for them.
-    private static var termLimit: Int { 1 << 39 }
-
-    /// Nor is one that is so much newer than the own: a term begins with every start of a coordinator, and whoever believed a lie would have
+    /// No term is believed that is so much newer than the own: a term begins with every start of a coordinator, and whoever believed a lie would have
     /// none left above it.
-    private func isBelieved(_ term: Int) -> Bool { term < min(Self.termLimit, record.term + 1 << 20) }
+    private func isBelieved(_ term: Int) -> Bool { term < min(CoordinatorRecord.termLimit, record.term + 1 << 20) }
 
     /// A member tells, under its incarnation, the newest term that it knows, and which coordinator process began it (0: it does not know).
     ///

@@ -30,13 +30,15 @@ public final class SafeTensorsFile: @unchecked Sendable {
     /// - Throws: `SafeTensorsError` if the file is missing, truncated, or its header does not fit its contents.
     public init(_ path: String) throws(SafeTensorsError) {
         self.path = path
-        descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        // A pipe that nobody writes to would be waited for.
+        descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw SafeTensorsError(path: path, problem: "cannot be read: \(unsafe String(cString: strerror(errno)))")
         }
         do throws(SafeTensorsError) {
             let size = Int(lseek(descriptor, 0, SEEK_END))
-            let prefix = try Self.bytes(descriptor, 0..<min(8, max(0, size)), path)
+            guard size >= 0 else { throw SafeTensorsError(path: path, problem: "is no file but a pipe or a device") }
+            let prefix = try Self.bytes(descriptor, 0..<min(8, size), path)
             let length = try SafeTensorsHeader.length(prefix, fileByteCount: size, path: path)
             let json = try Self.bytes(descriptor, 8..<8 + length, path)
             let header = try SafeTensorsHeader(json: Data(json), fileByteCount: size, path: path)

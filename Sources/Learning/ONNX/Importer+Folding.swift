@@ -119,7 +119,7 @@ extension Importer {
                 let end = try integers(node, "ends", input: 2)?.first, end < -rows
             else { throw Problem("of a constant that is no vector") }
             let (elements, columns) = (try first.extents(), first.shape[1])
-            try charge(elements.count)
+            try charge(max(elements.count, rows))
             result.content = .integers(
                 (0..<rows).reversed().flatMap { elements[$0 * columns..<($0 + 1) * columns] })
             return result

@@ -45,13 +45,15 @@ struct StoredTensor {
         self.kind = kind
         var (shape, count): ([Int], Int) = ([], 1)
         for extent in array(proto.dims, proto.n_dims) {
-            let (product, overflow) = count.multipliedReportingOverflow(by: Int(extent))
+            // An extent of 0 counts as 1, so that products of some of the extents are safe as well.
+            let (product, overflow) = count.multipliedReportingOverflow(by: max(Int(extent), 1))
             guard extent >= 0, !overflow, product < 1 << 31, shape.count < 8 else {
                 throw Problem("tensor \(name): its extents are negative, too many or too large")
             }
             shape.append(Int(extent))
             count = product
         }
+        count = shape.contains(0) ? 0 : count
         self.shape = shape
         self.count = count
         guard isExternal || storedCount == count else {

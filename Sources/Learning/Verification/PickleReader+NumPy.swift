@@ -82,8 +82,10 @@ extension PickleReader {
             if case .elementType(let type) = self[fields[2]], ElementType(type)?.isObject == true,
                 case .list = self[fields[4]]
             {
-                // An array of Python's values is the list of them.
+                // An array of Python's values is the list of them, which is nobody else's any more: two values with one list would be
+                // copies of it as soon as one is appended to.
                 replace(object, with: self[fields[4]])
+                replace(fields[4], with: .none)
             } else {
                 replace(object, with: try array(type: fields[2], shape: fields[1], contents: fields[4]))
             }

@@ -26,6 +26,10 @@ enum ConfigurationText {
         guard information.st_mode & S_IFMT != S_IFDIR else {
             throw failure("is a directory; the YAML file that describes the run is wanted")
         }
+        // A program's output (/dev/stdin) may be a pipe, too; one with a name has perhaps nobody who writes to it.
+        guard information.st_mode & S_IFMT != S_IFIFO || path.hasPrefix("/dev/") || path.hasPrefix("/proc/") else {
+            throw failure("is a named pipe; give the file itself, or /dev/stdin")
+        }
         guard let file = fopen(path, "rbe") else {
             throw failure("cannot be read: \(String(cString: strerror(errno)))")
         }

@@ -115,12 +115,39 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
     /// - Throws: `CenterStoreError`: `.layout` if a slice is missing, named twice or outside the directory;
     ///   `.diskFull` or `.io` if it cannot be written.
     public func write(to directory: String) throws(CenterStoreError) {
-        if let problem = filesProblem { throw CenterStoreError(.layout, "checkpoint \(directory): \(problem)") }
+        if let problem { throw CenterStoreError(.layout, "checkpoint \(directory): \(problem)") }
         try ChecksummedJSON.write(self, to: "\(directory)/\(Self.fileName)")
     }
 
+    /// Bytes of one file at most: sums over all files cannot overflow.
+    private static let byteLimit = 1 << 44
+    private static let jobFileLimit = 1 << 16
+
+    /// Why nobody can have written this, nil if somebody can: what passes can be added up and multiplied.
+    var problem: String? {
+        func isStep(_ step: Int?) -> Bool { step.map { (-1..<1 << 40).contains($0) } ?? true }
+        guard isStep(step) else { return "it is of step \(step)" }
+        guard (0..<1 << 40).contains(classVersion), (1...1 << 40).contains(classCount) else {
+            return "it has \(classCount) classes after \(classVersion) operations"
+        }
+        guard (1...1 << 20).contains(embeddingSize) else { return "its embeddings have \(embeddingSize) numbers" }
+        guard format.isPossible, denseFormat?.isPossible ?? true else {
+            return "nothing is kept as \(format.isPossible ? denseFormat ?? format : format)"
+        }
+        guard ((rates ?? []).map(\.fromStep) + (head ?? []).map(\.fromStep)).allSatisfy(isStep) else {
+            return "it has a change from a step that cannot be"
+        }
+        let jobFiles = jobFiles ?? []
+        guard jobFiles.count <= Self.jobFileLimit else { return "it has \(jobFiles.count) files of a job" }
+        if let bytes = (files.map(\.bytes) + jobFiles.map(\.bytes)).first(where: { !(0...Self.byteLimit).contains($0) })
+        {
+            return "it has a file of \(bytes) bytes"
+        }
+        return filesProblem
+    }
+
     /// What is wrong with the list of files, nil if every slice has one.
-    var filesProblem: String? {
+    private var filesProblem: String? {
         guard (1...SliceLayout.sliceLimit).contains(sliceCount), (1...SliceLayout.sliceLimit).contains(denseSliceCount)
         else { return "it cannot have \(sliceCount) and \(denseSliceCount) slices" }
         var missing = Set((0..<sliceCount).map(SliceName.centers) + (0..<denseSliceCount).map(SliceName.dense))

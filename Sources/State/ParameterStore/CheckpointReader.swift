@@ -20,7 +20,7 @@ public struct CheckpointReader: Sendable {
                 .file,
                 "\(path) has format \(manifest.formatVersion), this version knows \(CheckpointManifest.currentFormat)")
         }
-        if let problem = manifest.filesProblem { throw CenterStoreError(.damaged, "\(path): \(problem)") }
+        if let problem = manifest.problem { throw CenterStoreError(.damaged, "\(path): \(problem)") }
         self.manifest = manifest
     }
 

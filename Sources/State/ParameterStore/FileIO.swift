@@ -2,6 +2,11 @@ internal import Glibc
 
 /// File operations by path, with errors that name the path and say what to do.
 package enum FileIO {
+    /// The number that a file's name has; nil if it has none, or one that nobody counts up to.
+    static func number(_ digits: some StringProtocol) -> Int? {
+        Int(digits).flatMap { (0..<1 << 48).contains($0) ? $0 : nil }
+    }
+
     /// The error for the current `errno`.
     package static func failure(_ path: String, _ what: String, _ number: Int32 = errno) -> CenterStoreError {
         let text = String(cString: strerror(number))

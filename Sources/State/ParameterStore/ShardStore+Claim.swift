@@ -55,10 +55,8 @@ extension ShardStore {
     private static func directory(_ number: Int, _ pool: String) -> String { "\(pool)/shard-\(number)" }
 
     private static func shardNumber(_ name: String) -> Int? {
-        guard name.hasPrefix("shard-"), let number = Int(name.dropFirst(6)), number >= 0, name == "shard-\(number)"
-        else {
-            return nil
-        }
+        guard name.hasPrefix("shard-"), let number = FileIO.number(name.dropFirst(6)), name == "shard-\(number)"
+        else { return nil }
         return number
     }
 

@@ -209,6 +209,6 @@ public final class ShardStore: @unchecked Sendable {
             )
         }
         let used = files.map { $0.replacing(".safetensors", with: "") } + manifest.sideLogs
-        nextFile = (used.compactMap { $0.split(separator: ".").last.flatMap { Int($0) } }.max() ?? -1) + 1
+        nextFile = (used.compactMap { $0.split(separator: ".").last.flatMap { FileIO.number($0) } }.max() ?? -1) + 1
     }
 }

@@ -66,7 +66,7 @@ final class StepLog {
     /// The number of a segment of `stem` by its name, nil for other files.
     static func number(of name: String, stem: String) -> Int? {
         guard name.hasPrefix(stem + "."), name.hasSuffix(".log") else { return nil }
-        return Int(name.dropFirst(stem.count + 1).dropLast(4))
+        return FileIO.number(name.dropFirst(stem.count + 1).dropLast(4))
     }
 
     // MARK: Writing

@@ -22,7 +22,7 @@ package final class StoreFile: @unchecked Sendable {
 
     init(_ path: String, _ mode: Mode, pool: DescriptorPool) throws(CenterStoreError) {
         self.pool = pool
-        entry = DescriptorPool.Entry(path, mode == .read ? O_RDONLY : O_RDWR)
+        entry = DescriptorPool.Entry(path, mode == .read ? O_RDONLY | O_NONBLOCK : O_RDWR)
         try pool.open(entry, creation: mode == .create ? O_CREAT | O_TRUNC : 0)
     }
 

@@ -26,6 +26,13 @@ public struct TableFormat: Sendable, Hashable, CustomStringConvertible {
     public var isPossible: Bool {
         (rows == .f32 || rows == .bf16) && state.count <= Self.stateLimit
             && Set(planes.map(\.name)).count == planes.count
+            // Files are named by them.
+            && planes.allSatisfy { plane in
+                (1...32).contains(plane.name.utf8.count)
+                    && plane.name.utf8.allSatisfy {
+                        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || $0 == UInt8(ascii: "_")
+                    }
+            }
     }
 
     public var description: String { planes.map { "\($0.name) \($0.format)" }.joined(separator: ", ") }
