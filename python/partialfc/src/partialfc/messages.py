@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from . import protobuf
 from .errors import MalformedMessage
-from .protobuf import BOOL, DOUBLE, FIXED64, FLOAT, SINT, TEXT, UINT, wire
+from .protobuf import BOOL, DOUBLE, FIXED64, FLOAT, HEADER_BYTES, SINT, SMALL, TEXT, UINT, WHOLE, Room, wire
 
 PROTOCOL_VERSION = 4
 WORKER, SHARD, OPERATOR = 0, 1, 2
@@ -18,6 +19,12 @@ ROWS, FEATURES = 0, 1
 """Exchanges."""
 TRAIN, WAIT, FINISHED, FAILED, TASK = 0, 1, 2, 3, 4
 """Activities of a plan."""
+MEMBERS = 4096
+"""The most ranks and shards of a plan."""
+TENSORS = 64
+"""The most tensors of a message."""
+_CONFIGURATION_BYTES, _DETAIL_BYTES, _JSON_BYTES = 1 << 20, 1 << 20, 16 << 20
+_LARGEST_FLOAT = 3.5e38
 
 
 @dataclass(slots=True)
@@ -29,14 +36,14 @@ class TensorInfo:
 
 @dataclass(slots=True)
 class Fragment:
-    series: int = wire(1, UINT)
+    series: int = wire(1, UINT, upper=WHOLE)
     offset: int = wire(2, UINT)
 
 
 @dataclass(slots=True)
 class Member:
-    role: int = wire(1, UINT)
-    number: int = wire(2, UINT)
+    role: int = wire(1, UINT, upper=OPERATOR)
+    number: int = wire(2, UINT, upper=SMALL)
 
 
 @dataclass(slots=True)
@@ -53,8 +60,13 @@ class StepID:
 
 @dataclass(slots=True)
 class Range:
-    lower: int = wire(1, UINT)
-    upper: int = wire(2, UINT)
+    lower: int = wire(1, UINT, upper=SMALL)
+    upper: int = wire(2, UINT, upper=SMALL)
+
+    def check(self) -> None:
+        """Raises MalformedMessage for a range that runs backwards."""
+        if self.lower > self.upper:
+            raise MalformedMessage(f"a range in the header runs from {self.lower} down to {self.upper}")
 
 
 @dataclass(slots=True)
@@ -68,8 +80,8 @@ class JobID:
     """Which start of which job a worker belongs to, and the state that it starts from."""
 
     id: int = wire(1, FIXED64)
-    rank: int = wire(2, UINT)
-    world_size: int = wire(3, UINT)
+    rank: int = wire(2, UINT, upper=SMALL)
+    world_size: int = wire(3, UINT, upper=SMALL)
     step: int = wire(4, SINT)
     past: int = wire(5, FIXED64)
 
@@ -80,7 +92,7 @@ class Hello:
     protocol_version: int = wire(2, UINT)
     cluster_id: str = wire(3, TEXT)
     name: str = wire(4, TEXT)
-    incarnation: int = wire(5, UINT)
+    incarnation: int = wire(5, UINT, upper=WHOLE)
     endpoint: str = wire(6, TEXT)
     embedding_size: int = wire(7, UINT)
     class_count: int = wire(8, UINT)
@@ -100,10 +112,10 @@ class Welcome:
     protocol_version: int = wire(1, UINT)
     cluster_id: str = wire(2, TEXT)
     member: Member | None = wire(3, Member)
-    configuration: str = wire(4, TEXT)
+    configuration: str = wire(4, TEXT, upper=_CONFIGURATION_BYTES)
     configuration_hash: str = wire(5, TEXT)
-    heartbeat_milliseconds: int = wire(6, UINT)
-    lease_milliseconds: int = wire(7, UINT)
+    heartbeat_milliseconds: int = wire(6, UINT, upper=SMALL)
+    lease_milliseconds: int = wire(7, UINT, upper=SMALL)
     committed: int = wire(8, SINT)
     checkpoint: str = wire(9, TEXT)
     answers_queries: bool = wire(12, BOOL)
@@ -111,7 +123,7 @@ class Welcome:
 
 @dataclass(slots=True)
 class Refusal:
-    code: int = wire(1, UINT)
+    code: int = wire(1, UINT, upper=SMALL)
     message: str = wire(2, TEXT)
 
 
@@ -131,7 +143,7 @@ class Activity:
 @dataclass(slots=True)
 class Heartbeat:
     member: Member | None = wire(1, Member)
-    incarnation: int = wire(2, UINT)
+    incarnation: int = wire(2, UINT, upper=WHOLE)
     activity: Activity | None = wire(8, Activity)
     term: int = wire(10, UINT)
     coordinator: int = wire(11, FIXED64)
@@ -147,7 +159,7 @@ class HeartbeatReply:
 @dataclass(slots=True)
 class Ready:
     member: Member | None = wire(1, Member)
-    incarnation: int = wire(2, UINT)
+    incarnation: int = wire(2, UINT, upper=WHOLE)
     held: StepID | None = wire(3, StepID)
 
 
@@ -155,7 +167,12 @@ class Ready:
 class PlanRank:
     worker: Member | None = wire(1, Member)
     micro_batches: Range | None = wire(2, Range)
-    incarnation: int = wire(3, UINT)
+    incarnation: int = wire(3, UINT, upper=WHOLE)
+
+    def check(self) -> None:
+        """Raises MalformedMessage if it does not say whose samples which are."""
+        if self.worker is None or self.micro_batches is None:
+            raise MalformedMessage("a rank of the plan has no worker or no micro-batches")
 
 
 @dataclass(slots=True)
@@ -165,11 +182,16 @@ class PlanShard:
     slices: list[Range] = wire(3, Range, repeated=True)
     dense_slices: list[Range] = wire(4, Range, repeated=True)
 
+    def check(self) -> None:
+        """Raises MalformedMessage if it does not say which shard it is."""
+        if self.shard is None:
+            raise MalformedMessage("a shard of the plan has no number")
+
 
 @dataclass(slots=True)
 class PlanJob:
     id: int = wire(1, FIXED64)
-    world_size: int = wire(2, UINT)
+    world_size: int = wire(2, UINT, upper=SMALL)
     sets_rate: bool = wire(3, BOOL)
 
 
@@ -177,12 +199,17 @@ class PlanJob:
 class HeadValues:
     """Values of the head that may be others in another step."""
 
-    sample_rate: float = wire(1, DOUBLE)
-    m1: float = wire(2, DOUBLE)
-    m2: float = wire(3, DOUBLE)
-    m3: float = wire(4, DOUBLE)
-    scale: float = wire(5, DOUBLE)
-    interclass_filter: float = wire(6, DOUBLE)
+    sample_rate: float = wire(1, DOUBLE, lower=0, upper=1)
+    m1: float = wire(2, DOUBLE, lower=0.01, upper=100)
+    m2: float = wire(3, DOUBLE, lower=-100, upper=100)
+    m3: float = wire(4, DOUBLE, lower=-100, upper=100)
+    scale: float = wire(5, DOUBLE, lower=sys.float_info.min, upper=300)
+    interclass_filter: float = wire(6, DOUBLE, lower=0, upper=1)
+
+    def check(self) -> None:
+        """Raises MalformedMessage if m1 or the scale is absent, which stands for 0 and is out of their domains."""
+        if not self.m1 or not self.scale:
+            raise MalformedMessage("the plan's values of the head have an m1 or a scale of 0")
 
 
 @dataclass(slots=True)
@@ -199,11 +226,11 @@ class Plan:
     id: StepID | None = wire(1, StepID)
     committed: int = wire(2, SINT)
     map_version: int = wire(3, UINT)
-    exchange: int = wire(4, UINT)
-    learning_rate: float = wire(5, FLOAT)
+    exchange: int = wire(4, UINT, upper=FEATURES)
+    learning_rate: float = wire(5, FLOAT, lower=0, upper=_LARGEST_FLOAT)
     ranks: list[PlanRank] = wire(6, PlanRank, repeated=True)
     shards: list[PlanShard] = wire(7, PlanShard, repeated=True)
-    activity: int = wire(8, UINT)
+    activity: int = wire(8, UINT, upper=TASK)
     reason: str = wire(9, TEXT)
     revision: int = wire(10, UINT)
     class_version: int = wire(11, UINT)
@@ -215,11 +242,21 @@ class Plan:
     job: PlanJob | None = wire(25, PlanJob)
     head: HeadValues | None = wire(26, HeadValues)
 
+    def check(self) -> None:
+        """Raises MalformedMessage if the step is not named, or a member comes twice, or there are too many."""
+        if self.id is None:
+            raise MalformedMessage("the plan has no id")
+        if len(self.ranks) > MEMBERS or len(self.shards) > MEMBERS:
+            raise MalformedMessage(f"the plan has {len(self.ranks)} ranks and {len(self.shards)} shards; at most {MEMBERS} are allowed")
+        numbers = [one.shard.number for one in self.shards if one.shard]
+        if len(set(numbers)) != len(numbers):
+            raise MalformedMessage("a shard comes twice in the plan")
+
 
 @dataclass(slots=True)
 class StepDone:
     member: Member | None = wire(1, Member)
-    incarnation: int = wire(2, UINT)
+    incarnation: int = wire(2, UINT, upper=WHOLE)
     id: StepID | None = wire(3, StepID)
     micro_batches: Range | None = wire(4, Range)
     loss_sums: list[float] = wire(5, DOUBLE, repeated=True)
@@ -235,9 +272,9 @@ class StepDone:
 @dataclass(slots=True)
 class StepFailed:
     member: Member | None = wire(1, Member)
-    incarnation: int = wire(2, UINT)
+    incarnation: int = wire(2, UINT, upper=WHOLE)
     id: StepID | None = wire(3, StepID)
-    code: int = wire(4, UINT)
+    code: int = wire(4, UINT, upper=SMALL)
     message: str = wire(5, TEXT)
     refused_by: Member | None = wire(6, Member)
 
@@ -245,23 +282,23 @@ class StepFailed:
 @dataclass(slots=True)
 class Leave:
     member: Member | None = wire(1, Member)
-    incarnation: int = wire(2, UINT)
+    incarnation: int = wire(2, UINT, upper=WHOLE)
     reason: str = wire(3, TEXT)
-    exit_code: int = wire(4, UINT)
+    exit_code: int = wire(4, UINT, upper=255)
 
 
 @dataclass(slots=True)
 class TaskDone:
     member: Member | None = wire(1, Member)
-    incarnation: int = wire(2, UINT)
+    incarnation: int = wire(2, UINT, upper=WHOLE)
     number: int = wire(3, UINT)
-    detail: str | None = wire(4, TEXT, oneof=True)
+    detail: str | None = wire(4, TEXT, oneof=True, upper=_DETAIL_BYTES)
     problem: str | None = wire(5, TEXT, oneof=True)
 
 
 @dataclass(slots=True)
 class StepRequest:
-    incarnation: int = wire(1, UINT)
+    incarnation: int = wire(1, UINT, upper=WHOLE)
     id: StepID | None = wire(2, StepID)
     rank: int = wire(3, UINT)
     world_size: int = wire(4, UINT)
@@ -305,8 +342,8 @@ class OperatorRequest:
 
 @dataclass(slots=True)
 class OperatorReply:
-    exit_code: int = wire(1, UINT)
-    json: str = wire(2, TEXT)
+    exit_code: int = wire(1, UINT, upper=255)
+    json: str = wire(2, TEXT, upper=_JSON_BYTES)
 
 
 @dataclass(slots=True)
@@ -344,7 +381,7 @@ class ReadClasses:
 @dataclass(slots=True)
 class Classes:
     version: int = wire(1, UINT)
-    operations: str = wire(2, TEXT)
+    operations: str = wire(2, TEXT, upper=_JSON_BYTES)
 
 
 @dataclass(slots=True)
@@ -396,9 +433,11 @@ class Header:
         Raises:
             MalformedMessage: they are none, or a message that a client does not get.
         """
-        header = Header(tensors=[])
+        if len(data) > HEADER_BYTES:
+            raise MalformedMessage(f"the header has {len(data)} bytes; at most {HEADER_BYTES} are allowed")
+        header, room = Header(tensors=[]), Room()
         assert header.tensors is not None
-        for number, wire_type, value in protobuf.fields(memoryview(data)):
+        for number, wire_type, value in protobuf.fields(memoryview(data), room):
             if number in (1, 3):
                 if wire_type != 0:
                     raise MalformedMessage("a number in the header has another type")
@@ -409,9 +448,11 @@ class Header:
             elif wire_type != 2:
                 continue
             elif number == 2:
-                header.tensors.append(protobuf.decode(TensorInfo, value))
+                if len(header.tensors) == TENSORS:
+                    raise MalformedMessage(f"the header describes more than {TENSORS} tensors")
+                header.tensors.append(protobuf.decode(TensorInfo, value, room))
             elif number in BODIES:
-                header.body = protobuf.decode(BODIES[number], value)
+                header.body = protobuf.decode(BODIES[number], value, room)
         if header.body is None:
             raise MalformedMessage("the message has a content that this client does not know")
         return header
