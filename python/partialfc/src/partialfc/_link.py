@@ -29,6 +29,8 @@ _SILENCE_SECONDS = 5.0
 """How long a coordinator may be silent before its standby is asked."""
 _STANDBY_SECONDS = 0.3
 """How long one that stands by is given before the next is asked."""
+_MESSAGES = 64
+"""That are passed on at a time, so that heartbeats go out whatever arrives."""
 
 
 class _Link:
@@ -87,7 +89,7 @@ class _Link:
         self.connection.post([header])
 
     def pass_on(self) -> None:
-        while True:
+        for _ in range(_MESSAGES):
             try:
                 parts = self.connection.socket.recv_multipart(flags=zmq.NOBLOCK)
             except zmq.Again:

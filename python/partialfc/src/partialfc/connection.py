@@ -18,6 +18,12 @@ from .messages import Header, Plan, Refusal, StandingBy
 
 _STANDBY_PAUSE = 0.3
 """Seconds before the next server is asked where one stands by."""
+_FRAME_BYTES = 64 << 20
+"""A longer frame ends the connection before it is read."""
+_WAITING_FRAMES = 1000
+"""Messages and frames that ZeroMQ keeps for this process before the server has to wait."""
+_PARTS = 256
+"""That are read at a time, so that whoever sends without end keeps nobody from looking at the clock."""
 _FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
@@ -32,12 +38,17 @@ def checked_endpoints(endpoints: str) -> list[str]:
     Raises:
         Unreachable: one is neither `tcp://host:port` nor `ipc://path`.
     """
-    return [_checked_endpoint(endpoint) for endpoint in endpoints.split(",")]
+    return [checked_endpoint(endpoint) for endpoint in endpoints.split(",")]
 
 
-def _checked_endpoint(endpoint: str) -> str:
-    tcp = re.fullmatch(r"tcp://(\[[^\]\s]+\]|[^\s:/\[\]]+):(\d{1,5})", endpoint)
-    if re.fullmatch(r"ipc://\S+", endpoint) or (tcp and 0 < int(tcp.group(2)) < 65536):
+def checked_endpoint(endpoint: str) -> str:
+    """The address of one server.
+
+    Raises:
+        Unreachable: it is neither `tcp://host:port` nor `ipc://path`.
+    """
+    tcp = re.fullmatch(r"tcp://(\[[^\]\s,]+\]|[^\s,:/\[\]]+):([0-9]{1,5})", endpoint)
+    if re.fullmatch(r"ipc://[^\s,]+", endpoint) or (tcp and 0 < int(tcp.group(2)) < 65536):
         return endpoint
     raise Unreachable(f'"{endpoint}" is no address of a server, which looks like tcp://host:port')
 
@@ -91,10 +102,14 @@ class Connection:
         self._open()
 
     def _open(self) -> None:
-        socket = self._context.socket(zmq.DEALER)
+        try:
+            socket = self._context.socket(zmq.DEALER)
+        except zmq.ZMQError as error:
+            raise Unreachable(f"there is no room for a connection to {self.who}: {error}") from None
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, 0)
-        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, _WAITING_FRAMES)
+        socket.setsockopt(zmq.MAXMSGSIZE, _FRAME_BYTES)
         socket.setsockopt(zmq.ROUTING_ID, self._identity)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -109,12 +124,16 @@ class Connection:
         self._monitor = socket.get_monitor_socket(_FAILURES | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         try:
             socket.connect(self.endpoint)
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, ValueError) as error:
+            # Else the context would wait for it for ever.
+            self.close()
             raise Unreachable(f'"{self.endpoint}" is no address of a server, which looks like tcp://host:port: {error}') from None
         self._opened = time.monotonic()
 
     def close(self, linger: int = 0) -> None:
         """Closes the socket, after up to `linger` milliseconds for what is still to be sent."""
+        if self.socket.closed:
+            return
         self.socket.disable_monitor()
         self._monitor.close(0)
         self.socket.close(linger)
@@ -143,12 +162,12 @@ class Connection:
             self.trouble = self.trouble or "has ended the connection"
 
     def receive(self) -> tuple[Header, list[Tensor]] | None:
-        """The next whole message, None if there is none yet. Never waits.
+        """The next whole message, None if there is none yet, or after many frames that end none. Never waits.
 
         Raises:
             MalformedMessage: the server sent something else.
         """
-        while True:
+        for _ in range(_PARTS):
             try:
                 parts = self.socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
             except zmq.Again:
@@ -156,6 +175,7 @@ class Connection:
             message = self._assembler.take([part.buffer for part in parts])
             if message:
                 return message
+        return None
 
     def look_after(self) -> bool:
         """Notes why handshakes fail, and connects again after one, which ZeroMQ does not do by itself. Whether it did."""
@@ -193,7 +213,7 @@ class Connection:
                     raise Unreachable(f"{self.who} {self.trouble}")
                 raise NoAnswer(f"{self.who} has not answered for {deadline:g} s")
             self.socket.poll(int(1000 * min(0.2, end - now, max(0.0, repeat - now))) + 1)
-            while message := self.receive():
+            while time.monotonic() < end and (message := self.receive()):
                 header, answer = message
                 if header.request not in numbers or isinstance(header.body, Plan):
                     continue

@@ -11,6 +11,10 @@ START, MESSAGE, BEAT, WILL, LEAVE, TROUBLE = b"S", b"M", b"B", b"W", b"L", b"T"
 milliseconds (4 bytes); the farewell to send if the trainer ends without a word; the farewell to send now; why a handshake failed."""
 
 
+_READS = 256
+"""Of 64 KiB each, that are made at a time."""
+
+
 class PacketStream:
     """One end of the socket pair. Reading never waits, writing does."""
 
@@ -31,9 +35,12 @@ class PacketStream:
         """The packets that have arrived: kind and content."""
         try:
             self.end.settimeout(0)
-            while data := self.end.recv(1 << 16):
+            for _ in range(_READS):
+                data = self.end.recv(1 << 16)
+                if not data:
+                    self.is_open = False
+                    break
                 self._arrived += data
-            self.is_open = False
         except BlockingIOError:
             pass
         except OSError:

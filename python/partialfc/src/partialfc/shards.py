@@ -8,14 +8,16 @@ from typing import Any
 
 import zmq
 
-from .connection import Connection
-from .errors import CONFIGURATION, INCARNATION, NOT_WELCOMED, Unreachable
+from .connection import Connection, checked_endpoint
+from .errors import CONFIGURATION, INCARNATION, NOT_WELCOMED, MalformedMessage, Unreachable
 from .frames import Tensor
 from .keys import SocketKeys
 from .messages import Hello, Plan, Refusal, StepReply, Welcome
 
 log = logging.getLogger("partialfc")
 _REPEAT_SECONDS, _SHORT_SECONDS, _ATTEMPTS = 2.0, 0.2, 30
+_MESSAGES = 64
+"""That are taken from one shard before the others have their turn."""
 
 
 class Shard:
@@ -43,8 +45,17 @@ class ShardConnections:
         """How often a shard has refused the configuration that this rank was welcomed with."""
 
     def follow(self, plan: Plan) -> None:
-        """Connects to the shards of a plan where they are now, and to no others."""
+        """Connects to the shards of a plan where they are now, and to no others.
+
+        Raises:
+            MalformedMessage: where a shard is said to be is no address.
+        """
         wanted = {one.shard.number: one.endpoint for one in plan.shards if one.shard}
+        for number, endpoint in wanted.items():
+            try:
+                checked_endpoint(endpoint)
+            except Unreachable as error:
+                raise MalformedMessage(f"the coordinator's plan has shard-{number} at an impossible place: {error}") from None
         if not wanted:
             return
         for number in [n for n, shard in self._shards.items() if wanted.get(n) != shard.endpoint]:
@@ -92,7 +103,10 @@ class ShardConnections:
             MalformedMessage: a shard sent something else.
         """
         for number, shard in list(self._shards.items()):
-            while message := shard.connection.receive():
+            for _ in range(_MESSAGES):
+                message = shard.connection.receive()
+                if message is None:
+                    break
                 header, tensors = message
                 body = header.body
                 if isinstance(body, Welcome):
