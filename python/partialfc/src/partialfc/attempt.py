@@ -284,7 +284,9 @@ class Attempt:
             if any(not one.replies or (len(one.replies) <= index and not self._has_rows) for one in shards):
                 return
             try:
-                result = self._compute(index)
+                # What shards send may be of any size; the result is looked at.
+                with np.errstate(all="ignore"):
+                    result = self._compute(index)
             except MalformedMessage as error:
                 self.failure = Failure(1, str(error))
                 return

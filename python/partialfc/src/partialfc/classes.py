@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .checked import inner, json_of, listed, ranges_of, table, whole
 from .errors import MalformedMessage
+from .protobuf import NUMBER
+from .ranges import Ranges
 
 I64 = npt.NDArray[np.int64]
+_WHAT = "the coordinator's list of operations on the classes"
 
 
 class ClassRegistry:
@@ -18,32 +22,43 @@ class ClassRegistry:
     Args:
         initial: their number at the start.
         operations: those that were applied, as the coordinator tells them (JSON).
+        first: how many of these count; None: all.
+
+    Raises:
+        MalformedMessage: the operations cannot be read, are unknown, or are fewer than `first`.
     """
 
-    def __init__(self, initial: int, operations: str = "") -> None:
+    def __init__(self, initial: int, operations: str = "", first: int | None = None) -> None:
         self.count = initial
         self._other: dict[int, int] = {}
         self._retired: list[tuple[int, int]] = []
-        self.version = 0
-        try:
-            for operation in json.loads(operations or "[]"):
-                self._apply(operation)
-                self.version += 1
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise MalformedMessage(f"the coordinator's operations on the classes cannot be read: {error!r}") from None
+        told = listed(json_of(operations or "[]", _WHAT), _WHAT)
+        self.version = len(told) if first is None else first
+        if self.version > len(told):
+            raise MalformedMessage(f"{_WHAT} has {len(told)} entries, and {self.version} were applied")
+        for operation in told[: self.version]:
+            self._apply(table(operation, f"an entry of {_WHAT}"))
+        self._gone = Ranges.joined(self._retired)
 
-    def _apply(self, operation: dict[str, dict[str, object]]) -> None:
+    def _apply(self, operation: dict[str, Any]) -> None:
+        if len(operation) != 1:
+            raise MalformedMessage(f"{_WHAT} has an entry of {len(operation)} kinds")
         ((kind, detail),) = operation.items()
+        what = f'an operation "{kind[:100]}" in {_WHAT}'
+        detail = table(detail, what)
         if kind == "add":
-            self.count += int(str(detail["count"]))
+            self.count = whole(self.count + whole(inner(detail, "count", what), f"count of {what}"), "the number of classes", 1)
         elif kind == "retire":
-            ranges = detail.get("ranges") or [[one, one + 1] for one in detail["_0"]]  # type: ignore[attr-defined]
-            self._retired += [(int(lower), int(upper)) for lower, upper in ranges]  # type: ignore[attr-defined]
+            if detail.get("ranges"):
+                self._retired += ranges_of(detail["ranges"], f"ranges of {what}")
+            else:
+                ones = listed(inner(detail, "_0", what), what)
+                self._retired += [(one, one + 1) for one in (whole(one, f"a class of {what}", 0, NUMBER - 1) for one in ones)]
         elif kind == "merge":
-            before, into = int(str(detail["from"])), int(str(detail["into"]))
+            before, into = (whole(inner(detail, name, what), f"{name} of {what}", 0, self.count - 1) for name in ("from", "into"))
             self._other[before] = into
         else:
-            raise MalformedMessage(f'the coordinator tells of an operation "{kind}" on the classes, which this client does not know')
+            raise MalformedMessage(f"there is {what}, which this client does not know")
 
     def labels(self, labels: I64) -> I64:
         """Labels [n] after merges; −1 for those of classes that are retired, whose samples take no part."""
@@ -52,6 +67,5 @@ class ClassRegistry:
         labels = labels.copy()
         for before, into in self._other.items():
             labels[labels == before] = into
-        for lower, upper in self._retired:
-            labels[(labels >= lower) & (labels < upper)] = -1
+        labels[self._gone.have(labels)] = -1
         return labels

@@ -15,10 +15,10 @@ import zmq
 
 from . import exact, messages
 from .attempt import Attempt, Failure, StepSetup
-from .errors import ABANDONED, StepFailed, WentBack
+from .errors import ABANDONED, MalformedMessage, StepFailed, WentBack
 from .keys import Keys
 from .membership import REPEAT_SECONDS, Membership
-from .messages import TRAIN, JobID, Plan, Ready
+from .messages import TRAIN, JobID, Plan, Range, Ready
 from .turn import Turn
 
 log = logging.getLogger("partialfc")
@@ -135,6 +135,12 @@ class Engine(Membership):
         batch = self.configuration["batch"]
         setup = StepSetup(self.configuration["head"], int(batch["size"]), int(batch["micro_batch"]))
         labels = self._registry.labels(turn.labels) if self._registry else turn.labels
+        own = plan.ranks[rank].micro_batches or Range()
+        if (own.upper - own.lower) * setup.micro_batch != len(labels) or own.upper * setup.micro_batch > setup.batch:
+            raise MalformedMessage(
+                f"the coordinator's plan gives rank {rank} the micro-batches {own.lower} to {own.upper} of {setup.micro_batch} samples "
+                f"each in a batch of {setup.batch}, and the rank has {len(labels)} samples"
+            )
         self._attempt = Attempt(plan, rank, turn, labels, setup, now)
         self._flush()
 

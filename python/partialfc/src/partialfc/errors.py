@@ -120,12 +120,13 @@ REFUSALS = {
     21: "superseded", 22: "jobDisagrees", 23: "stepGone", 24: "abandoned",
 }  # fmt: skip
 
-CONFIGURATION, INCARNATION, NOT_WELCOMED, UNRESPONSIVE, FORBIDDEN, BUSY = 6, 10, 12, 17, 19, 20
+CONFIGURATION, INCARNATION, NOT_WELCOMED, INTERNAL, UNRESPONSIVE, FORBIDDEN, BUSY = 6, 10, 12, 16, 17, 19, 20
 SUPERSEDED, JOB_DISAGREES, STEP_GONE, ABANDONED = 21, 22, 23, 24
 
 
 def refusal(code: int, message: str) -> PartialFCError:
     """The exception for a refusal."""
+    message = message or "it was refused without a word"
     kinds: dict[int, type[JobOver]] = {SUPERSEDED: Superseded, JOB_DISAGREES: JobDisagrees, STEP_GONE: StepGone}
     if code in kinds:
         return kinds[code](message)

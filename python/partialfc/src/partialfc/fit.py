@@ -46,7 +46,7 @@ def check_fit(
         )
     welcome = session.identity()
     for name, what in (("cluster", "cluster"), ("hash", "configuration")):
-        if start[name] and start[name] != welcome[name]:
+        if start[name] and name in welcome and start[name] != welcome[name]:
             raise WrongConfiguration(
                 f"the loaded state is of the {what} {start[name]}, and {session.endpoint} is of the {what} {welcome[name]}"
             )

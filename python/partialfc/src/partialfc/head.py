@@ -21,6 +21,7 @@ from .keys import Keys, keys_of
 from .lifetime import sessions
 from .margins import Margins
 from .messages import JobID
+from .protobuf import NUMBER, WHOLE
 from .rates import OptimizerLink
 from .session import Session
 from .steps import Steps, as_loss
@@ -313,7 +314,11 @@ class PartialFC(nn.Module):
             PartialFCError: the head has joined the cluster already, or this is no state of a head.
         """
         names = {"step": int, "past": int, "cluster": str, "hash": str}
-        if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in names.items()) or state["step"] < -1:
+        if (
+            not isinstance(state, dict)
+            or any(not isinstance(state.get(name), kind) for name, kind in names.items())
+            or not (-1 <= state["step"] <= NUMBER and 0 <= state["past"] <= WHOLE)
+        ):
             raise PartialFCError(
                 "this is no state of a PartialFC head, which has step, past, cluster and hash: was it saved by another class?"
             )

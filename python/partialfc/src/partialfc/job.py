@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from .checked import inner, json_of, table, tables, text_of, whole
 from .client import Client
-from .errors import PartialFCError
+from .errors import MalformedMessage, PartialFCError
 from .head import PartialFC
 from .keys import Keys
 
@@ -141,16 +142,21 @@ class Job:
 def torn_file(checkpoint: Path) -> str:
     """What is wrong with a file of the trainer's part, or nothing: it is not there, or not as long as the manifest says."""
     try:
-        body = json.loads((checkpoint / "manifest.json").read_text())["body"]
-        entries = [(str(one["name"]), int(one["bytes"])) for one in body.get("jobFiles") or []]
+        manifest = table(json_of((checkpoint / "manifest.json").read_text(), "it"), "it")
+        files = tables(table(inner(manifest, "body", "it"), "its body").get("jobFiles") or [], "its jobFiles")
+        entries = [(text_of(one, "name", "a file"), whole(inner(one, "bytes", "a file"), "bytes of a file")) for one in files]
     except FileNotFoundError:
         return ""  # whoever has copied this part alone knows what it is of
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, MalformedMessage) as error:
         return f"its manifest cannot be read: {error}"
     for name, size in entries:
         path = checkpoint / name
-        if not path.is_file():
+        try:
+            found = path.stat().st_size if path.is_file() else None
+        except OSError as error:
+            return f"{name} cannot be looked at: {error}"
+        if found is None:
             return f"{name} is not there"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size} bytes instead of {size}"
+        if found != size:
+            return f"{name} has {found} bytes instead of {size}"
     return ""

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zmq.utils import z85
+
 from .errors import KeyFileError
 
 _NAMES = {
     "version", "role", "name", "own-public-key", "own-secret-key", "bulk-public-key", "bulk-secret-key", "server-public-key",
     "server-secret-key", "coordinator-public-key", "shard-server-public-key",
 }  # fmt: skip
+
+
+_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,10 @@ class Keys:
         if missing:
             raise KeyFileError(f"{path}: {missing[0]} is missing: this is no key of a worker, operator or reader")
         for name, value in fields.items():
-            if name.endswith("-key") and len(value) != 40:
-                raise KeyFileError(f"{path}: {name} is no key, which has 40 characters: the file is damaged")
+            if name.endswith("-key") and not _is_key(value):
+                raise KeyFileError(f"{path}: {name} is no key, which has 40 characters of Z85: the file is damaged")
+            if name == "name" and len(value.encode()) > _NAME_BYTES:
+                raise KeyFileError(f"{path}: the name has more than {_NAME_BYTES} bytes: the file is damaged")
         own, secret = fields["own-public-key"], fields["own-secret-key"]
         shards = (
             SocketKeys(own, secret, fields["shard-server-public-key"])
@@ -81,6 +88,13 @@ class Keys:
             else SocketKeys(own, fields["bulk-secret-key"], "")
         )
         return Keys(fields["role"], fields["name"], SocketKeys(own, secret, fields["coordinator-public-key"]), shards)
+
+
+def _is_key(value: str) -> bool:
+    try:
+        return len(value) == 40 and z85.encode(z85.decode(value.encode("ascii"))) == value.encode("ascii")
+    except Exception:  # of several kinds, for characters and numbers that are none of Z85
+        return False
 
 
 def _fields(path: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
@@ -11,6 +10,7 @@ from typing import Any
 from . import messages
 from .attempt import Attempt
 from .classes import ClassRegistry
+from .configuration import configuration_of
 from .errors import BUSY, INCARNATION, NOT_WELCOMED, STEP_GONE, MalformedMessage, RunFailed, RunFinished, WrongConfiguration, refusal
 from .kept import KeptTurns
 from .keys import Keys
@@ -86,12 +86,13 @@ class Membership:
             raise WrongConfiguration(f"{self.endpoint} is no coordinator of a cluster: a shard server answers there")
         if welcome.member is None:
             raise MalformedMessage("the coordinator's welcome names no member")
+        configuration = configuration_of(welcome.configuration)
         if self._speaker.member is not None and welcome.member != self._speaker.member:
             # Shards knew this rank under its old number.
             self._shards.disconnect()
             self._attempt = None
         self._speaker.member, self._welcome, self.checkpoint = welcome.member, welcome, welcome.checkpoint
-        self.configuration = json.loads(welcome.configuration)
+        self.configuration = configuration
         if self._shards.outdated and not self._shards.unreachable:
             self._shards.outdated = 0
         self._link.will(self._speaker.farewell("the trainer's process has ended without a word", 1))
@@ -154,12 +155,12 @@ class Membership:
             self._report_at = now + REPEAT_SECONDS
 
     def _take_classes(self, classes: messages.Classes) -> None:
-        version = self.plan.class_version if self.plan else 0
-        if self.configuration is not None:
-            self._count_now = ClassRegistry(int(self.configuration["data"]["classes"]), classes.operations).count
-        if classes.version >= version and self.configuration is not None:
-            operations = json.dumps(json.loads(classes.operations or "[]")[:version])
-            self._registry = ClassRegistry(int(self.configuration["data"]["classes"]), operations)
+        if self.configuration is None:
+            return
+        initial, version = int(self.configuration["data"]["classes"]), self.plan.class_version if self.plan else 0
+        self._count_now = ClassRegistry(initial, classes.operations).count
+        if classes.version >= version:
+            self._registry = ClassRegistry(initial, classes.operations, version)
             self._follow()
 
     def _is_ours(self, plan: Plan) -> bool:

@@ -8,6 +8,7 @@ import socket
 import numpy as np
 
 from .attempt import Attempt, Failure, Send
+from .errors import INTERNAL, REFUSALS
 from .exact import F64
 from .messages import (
     PROTOCOL_VERSION,
@@ -142,7 +143,9 @@ class Speaker:
     def failed(self, attempt: Attempt, failure: Failure) -> StepFailed:
         """That an attempt cannot go on."""
         by = Member(SHARD, failure.shard) if failure.shard is not None else None
-        return StepFailed(self.member, self.incarnation, attempt.id, failure.code, failure.message[:1000], by)
+        # A code that a shard made up would make the coordinator refuse the message.
+        code = failure.code if failure.code in REFUSALS else INTERNAL
+        return StepFailed(self.member, self.incarnation, attempt.id, code, failure.message[:1000], by)
 
     def task_done(self, number: int, detail: str | None, problem: str | None) -> TaskDone:
         """That this rank's part of a boundary task is finished, or why it is not."""

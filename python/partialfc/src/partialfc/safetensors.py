@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from collections.abc import Iterable
@@ -11,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import WeightError
+from .checked import inner, json_of, listed, table, text_of, whole
+from .errors import MalformedMessage, WeightError
 from .exact import F32
+from .protobuf import NUMBER
 
 _TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2"}
 
@@ -34,21 +37,30 @@ class SafeTensors:
                 (length,) = struct.unpack("<Q", file.read(8))
                 if length > 100 << 20:
                     raise ValueError("the header is too long")
-                header = json.loads(file.read(length))
+                header = table(json_of(file.read(length), "the header"), "the header")
             self._start = 8 + length
             self.entries: dict[str, dict[str, Any]] = {name: entry for name, entry in header.items() if name != "__metadata__"}
             size = os.path.getsize(path) - self._start
             for name, entry in self.entries.items():
-                lower, upper = entry["data_offsets"]
-                if entry["dtype"] in _TYPES and (upper > size or upper - lower != self._bytes(entry)):
-                    raise ValueError(f"the tensor {name} does not fit the file")
-        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+                self._check(entry, f"the tensor {name[:100]}", size)
+        except (OSError, ValueError, MalformedMessage, struct.error) as error:
             raise WeightError(f"{path} cannot be read as safetensors: {error}") from None
 
     @staticmethod
-    def _bytes(entry: dict[str, Any]) -> int:
-        count = int(np.prod(entry["shape"], dtype=np.int64))
-        return count * np.dtype(_TYPES[entry["dtype"]]).itemsize
+    def _check(entry: Any, what: str, size: int) -> None:
+        """Checks an entry of the header against the bytes that follow it."""
+        table(entry, what)
+        offsets = [whole(one, f"an offset of {what}") for one in listed(inner(entry, "data_offsets", what), f"data_offsets of {what}")]
+        shape = [whole(one, f"an extent of {what}") for one in listed(inner(entry, "shape", what), f"shape of {what}")]
+        kind = text_of(entry, "dtype", what)
+        if len(offsets) != 2 or not offsets[0] <= offsets[1] <= size:
+            raise MalformedMessage(f"{what} does not fit the file")
+        if kind not in _TYPES:
+            return
+        width = np.dtype(_TYPES[kind]).itemsize
+        # Extents of 0 count as 1, so that products of some of the extents are safe as well.
+        if width * math.prod(max(one, 1) for one in shape) > NUMBER or width * math.prod(shape) != offsets[1] - offsets[0]:
+            raise MalformedMessage(f"{what} does not fit the file")
 
     def matrix(self, name: str) -> F32:
         """A tensor [n, D] of real numbers as f32; f32 is mapped, not read.
@@ -56,11 +68,13 @@ class SafeTensors:
         Raises:
             WeightError: it is something else.
         """
-        entry = self.entries[name]
+        entry = self.entries.get(name)
+        if entry is None:
+            raise WeightError(f"{self.path} has no tensor {name[:100]}")
         if len(entry["shape"]) != 2 or entry["dtype"] not in _TYPES:
             raise WeightError(f"{self.path}: {name} is {entry['dtype']} {entry['shape']}, expected a matrix of real numbers")
         offset = self._start + entry["data_offsets"][0]
-        if self._bytes(entry) == 0:
+        if 0 in entry["shape"]:
             return np.zeros(entry["shape"], np.float32)
         mapped: Any = np.memmap(self.path, np.dtype(_TYPES[entry["dtype"]]), "r", offset, tuple(entry["shape"]))
         if entry["dtype"] == "BF16":

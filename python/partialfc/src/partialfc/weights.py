@@ -6,7 +6,6 @@ rows of consecutive classes: rank r of W has ⌊C/W⌋ of them, and one more if 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import WeightError
+from .checked import json_of, table
+from .errors import MalformedMessage, PartialFCError, WeightError
 from .exact import F32
 from .safetensors import SafeTensors, write_rows
 
@@ -114,7 +114,28 @@ def _read_torch(path: Path) -> F32:
     ((name, value),) = found.items()
     if name.rpartition(".")[2] == "kernel":  # [D, n] in the head of AdaFace and CVLFace
         value = value.T
-    return np.asarray(value.to(torch.float32).numpy(), np.float32)
+    try:
+        return np.asarray(value.detach().to(torch.float32).numpy(), np.float32)
+    except Exception as error:
+        raise WeightError(f"{path}: {name} is no dense matrix of real numbers: {error}") from None
+
+
+def _read_index(path: Path) -> list[F32]:
+    """The rows that an index file names, in the order of their names, which is that of the classes."""
+    try:
+        index = table(table(json_of(path.read_text(), "the index"), "the index").get("weight_map"), "its weight_map")
+    except (OSError, ValueError, MalformedMessage) as error:
+        raise WeightError(f"{path} is no index of safetensors files: {error}") from None
+    pieces, opened = [], dict[str, SafeTensors]()
+    for name, file in sorted(index.items()):
+        if not isinstance(file, str) or not file or Path(file).name != file or "\0" in file:
+            raise WeightError(f"{path}: the file of {name[:100]} is no name of a file in the same directory")
+        if file not in opened:
+            opened[file] = SafeTensors(path.parent / file)
+        pieces.append(opened[file].matrix(name))
+    if not pieces:
+        raise WeightError(f"{path} names no tensor")
+    return pieces
 
 
 def import_weight(source: PathLike | Sequence[PathLike], target: PathLike, *, num_classes: int | None = None) -> tuple[int, int]:
@@ -132,11 +153,7 @@ def import_weight(source: PathLike | Sequence[PathLike], target: PathLike, *, nu
         WeightError: a file cannot be read, a rank is missing, or sizes do not fit.
     """
     paths = files_of(source)
-    if paths[0].name.endswith(".index.json"):
-        index = json.loads(paths[0].read_text())["weight_map"]
-        pieces = [SafeTensors(paths[0].parent / file).matrix(name) for name, file in sorted(index.items())]
-    else:
-        pieces = [read_matrix(path) for path in paths]
+    pieces = _read_index(paths[0]) if paths[0].name.endswith(".index.json") else [read_matrix(path) for path in paths]
     sizes = {piece.shape[1] for piece in pieces}
     if len(sizes) != 1:
         raise WeightError(f"the files have different embedding sizes: {sorted(sizes)}")
@@ -169,14 +186,17 @@ def export_weight(client: Client, target: PathLike) -> tuple[int, int]:
     Raises:
         PartialFCError: a shard does not answer, or the file cannot be written.
     """
-    status = client.status()
-    shape = int(status["classes"]), int(status["embeddingSize"])
+    shape = client.shape()
     if Path(target).suffix == ".safetensors":
-        write_rows(target, "centers", shape, (rows for _, rows in client.all_centers()), step=str(status["committed"]))
+        committed = str(client.status().get("committed", -1))
+        write_rows(target, "centers", shape, (rows for _, rows in client.all_centers()), step=committed)
         return shape
     import torch
 
-    weight = torch.empty(shape)
+    try:
+        weight = torch.empty(shape)
+    except (RuntimeError, MemoryError):
+        raise PartialFCError(f"there is no memory for {shape[0]} centers of {shape[1]} numbers: export a .safetensors file") from None
     for ids, rows in client.all_centers():
         weight[int(ids[0]) : int(ids[-1]) + 1] = torch.from_numpy(rows)
     torch.save({"weight": weight}, target)
