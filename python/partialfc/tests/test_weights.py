@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +98,27 @@ def test_what_is_wrong_is_said(weight: torch.Tensor, tmp_path: Path) -> None:
         import_weight(tmp_path / "other.pt", target)
     assert not target.exists()
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_parameter_with_a_gradient_is_read_and_a_sparse_matrix_is_not(weight: torch.Tensor, tmp_path: Path) -> None:
+    torch.save({"weight": torch.nn.Parameter(weight)}, tmp_path / "head.pt")
+    assert np.array_equal(merged(tmp_path / "head.pt", tmp_path / "out.safetensors"), weight.numpy())
+    torch.save({"weight": weight.to_sparse()}, tmp_path / "sparse.pt")
+    with pytest.raises(WeightError, match="no dense matrix"):
+        import_weight(tmp_path / "sparse.pt", tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [1 << 32, 1 << 32], "data_offsets": [0, 0]},
+        {"dtype": "F32", "shape": [0, 1 << 62], "data_offsets": [0, 0]},
+        {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1, 1], "data_offsets": [-4, 0]},
+    ],
+)
+def test_entries_of_safetensors_that_describe_no_tensor(entry: object, tmp_path: Path) -> None:
+    header = json.dumps({"weight": entry}).encode()
+    (tmp_path / "head.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(WeightError, match="cannot be read as safetensors: "):
+        import_weight(tmp_path / "head.safetensors", tmp_path / "out.safetensors")
