@@ -21,6 +21,7 @@ extension CoordinatorService {
             write { noteGap(try metrics.append(report, headVaries: headVaries)) }
             monitor?.note(report)
             tensorBoard?.append(StepFigures(report), head: headVaries ? ClusterStatus.Head(report.head) : nil)
+            if let stage = setup.headSchedule.summary(ofStageAt: report.step + 1) { note(.info, stage) }
         }
         followCheckpoints(actions)
         carryOut(actions[...], answering: inHand)

@@ -138,6 +138,7 @@ final class CoordinatorService: @unchecked Sendable {
             "listening at \(endpoint): cluster \(cluster.id), \(configuration.data.classes) classes × \(configuration.backbone.embeddingSize), \(configuration.isEndless ? "steps" : "\(configuration.totalSteps) steps") of \(configuration.batch.size) samples"
         )
         log.info("exchange \(setup.exchangeReason)")
+        for stage in setup.headSchedule.summaries { log.info("\(stage)") }
         perform(machine.start(at: now))
         sweepCheckpoints()
         while true {

@@ -28,6 +28,23 @@ import Testing
         #expect(setup.headSchedule.largestSampleRate == 0.1)
     }
 
+    @Test func stagesInWords() throws {
+        let schedule = try setup(
+            "[{until: 0.6, sample_rate: 0.25, m2: 0 to 0.5}, {until: 0.65, m3: 0.1}, {until: 0.8}, {scale: 32}]",
+            steps: 5
+        ).headSchedule
+        #expect(
+            schedule.summaries == [
+                "stage 1 of 4, steps 0 to 2: sample_rate 0.25, m2 0 to 0.5",
+                "stage 2 of 4, no step: it is shorter than half of one",
+                "stage 3 of 4, steps 3 to 3: as the head is configured", "stage 4 of 4, steps 4 to 4: scale 32",
+            ])
+        #expect(
+            (0..<6).map { schedule.summary(ofStageAt: $0)?.prefix(7) } == [
+                "stage 1", nil, nil, "stage 3", "stage 4", nil,
+            ])
+    }
+
     @Test func aStageEndsAtItsFractionOfTheSteps() throws {
         let stages = "[{until: 0.6, sample_rate: 0.25}, {sample_rate: 1, scale: 32}]"
         #expect(try values(stages, steps: 5, .sampleRate) == [0.25, 0.25, 0.25, 1, 1])

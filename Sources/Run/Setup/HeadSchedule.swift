@@ -54,6 +54,23 @@ public struct HeadSchedule: Sendable, Hashable {
         }
     }
 
+    /// Each stage in words, with its steps: `stage 1 of 2, steps 0 to 35: sample_rate 0.1, m2 0 to 0.5`.
+    public var summaries: [String] { stages.indices.map(summary) }
+
+    /// The stage that begins with a step, in words; nil if none does.
+    public func summary(ofStageAt step: Int) -> String? {
+        stages.firstIndex { $0.steps.first == step }.map(summary)
+    }
+
+    private func summary(of index: Int) -> String {
+        let (steps, stage) = (stages[index].steps, stages[index].stage)
+        let values = HeadValues.Name.allCases.compactMap { name in stage[name].map { "\(name.rawValue) \($0)" } }
+        let begin = "stage \(index + 1) of \(stages.count), "
+        guard let last = steps.last else { return begin + "no step: it is shorter than half of one" }
+        return begin + "steps \(steps.lowerBound) to \(last): "
+            + (values.isEmpty ? "as the head is configured" : values.joined(separator: ", "))
+    }
+
     /// Whether every step has the values of `head`.
     public var isConstant: Bool { stages.isEmpty }
 }
