@@ -3,7 +3,7 @@ import json
 
 import plot
 from figures import interval, paired
-from plan import EXPERIMENTS, RUNS
+from plan import BASE, EXPERIMENTS, RUNS
 from training import FIXED_STEPS, RESULTS, ROOT, result_path
 
 PAGE = ROOT / "docs" / "science.md"
@@ -14,6 +14,18 @@ QUALITY = {
     "TAR@FAR 1e-4, %": lambda result: 100 * result["evaluation"]["tar@far=0.0001"],
     "loss, fixed set": lambda result: result["fixedLoss"],
 }
+
+
+def setup():
+    """The configuration that all trainings begin with, in words."""
+    c = BASE
+    widths = ", ".join(str(width) for width in c["backbone"]["widths"])
+    return (
+        f"Backbone `{c['backbone']['name']}` with {widths} channels, D = {c['backbone']['embedding_size']}, batches of {c['batch']['size']}, "
+        f"{c['schedule']['steps']:,} steps unless said otherwise, SGD with momentum 0.9 and weight decay 5e-4, learning rate "
+        f"{c['schedule']['learning_rate']} after a warm-up of 5 % of the steps, then falling to 0 with the square (the "
+        "[defaults](configuration.md)), no augmentation.")
+
 
 INTRODUCTION = f"""# What a sample of the classes costs
 
@@ -27,13 +39,16 @@ with PartialFC and says what has not been tested yet. `make science` trains, and
   not faces: what holds for them need not hold for faces.
 - **Held out.** Figures are of pairs of images of characters or words that no run has seen: 100,000 pairs of the same one and
   100,000 of different ones.
+- **Set-up.** {setup()} The learning rate is the same for every sample rate; a search for the best one of each was not made.
 - **Intervals.** ± is half of the 95 % interval of the mean over seeds (Student's t). Where there is one seed there is none, and
   the figure says little. *Difference* is that from the reference, the first row, taken seed by seed and then averaged: seeds share their data
   order, their initial values and their pairs, so this is narrower than the two intervals suggest. If a difference ± its
   interval contains 0, these runs do not tell the two apart.
+- **What the intervals leave out.** All seeds are tested on the same held-out classes and pairs: another choice of classes may move every figure.
+  Many differences are shown, and nothing corrects for their number: of 20 true zeros, one is expected outside its interval. TAR at a
+  FAR of 1e-4 rests on ten false accepts.
 - **Loss, fixed set**: the mean loss over *all* classes, margin and all, on the same {FIXED_STEPS} batches of training images for every
   run, with the learning rate at 0. The losses of the curves are over the sampled classes only, and are lower where there are fewer.
-- A negative result is a result: the tables show where a sample loses.
 """
 
 
@@ -113,6 +128,33 @@ def taken(variants):
         "", "step, ms", "fastest tenth", "CPU of the shard, ms", "of the worker", "memory of the shard, MB", "of the worker",
         "load", "hours"]
     yield from table(head, rows)
+
+
+def standing(results):
+    """What was run of each experiment, and what came out for the accuracy, in one table."""
+    rows = []
+    for number, experiment in enumerate(EXPERIMENTS):
+        found = [results[run.name] for run in experiment.runs if run.name in results]
+        references = {run.variant: run.reference for run in experiment.runs}
+        variants = by_variant(found)
+        words = []
+        for name in variants:
+            if experiment.name == "cost" or name == references[name]:
+                continue
+            apart = difference(variants, name, references[name], QUALITY["accuracy, %"])
+            if apart is None or apart[1] is None:
+                continue
+            middle, half, seeds = apart
+            verdict = "not told apart from" if abs(middle) <= half else "better than" if middle > 0 else "worse than"
+            words.append(
+                f"{name}: {verdict} {references[name]} ({minus(f'{middle:+.2f}')} ± {half:.2f} points, {seeds} seeds)")
+        if experiment.name == "cost" and found:
+            words = ["see the tables"]
+        rows.append([
+            f"{number + 1}. {experiment.title}", f"{len(found)} of {len(experiment.runs)}", "; ".join(words) or "nothing yet"])
+    yield "What has been run, and the accuracy on held-out classes that came of it:"
+    yield ""
+    yield from table(["experiment", "runs", "result"], rows)
 
 
 def data(results):
@@ -228,7 +270,8 @@ def machines(results):
     for result in results.values():
         machine = result["machine"]
         key = (
-            machine["cpu"], machine["cores"], machine["instructionSet"], result["versions"]["partialfc"], result["date"])
+            machine["cpu"], machine["cores"], machine["instructionSet"],
+            f"{result['versions']['partialfc']} ({(result['versions']['commit'] or '?')[:7]})", result["date"])
         groups.setdefault(key, []).append(result)
     yield "## Where it was run"
     yield ""
@@ -242,7 +285,8 @@ def machines(results):
 
 def render():
     """The page, and every plot by its name."""
-    results, plots, body = load(), {}, [INTRODUCTION]
+    results, plots = load(), {}
+    body = [INTRODUCTION, *standing(results)]
     for number, experiment in enumerate(EXPERIMENTS):
         body += [f"## {number + 1}. {experiment.title}", "", experiment.text, ""]
         names = [run.name for run in experiment.runs]

@@ -97,7 +97,7 @@ def characters():
         "30,000 characters of Han and Hangul, 4 to 28 fonts each; 2,000 further characters are held out. Every run sees "
         "192,000 images, six or seven of every character and less than half of all, so no run is trained to the end: the question "
         "is what a sample of the classes costs, not how far this network gets. Whether differences stay what they are in a training of "
-        "many epochs is not known. CosFace has m3 = 0.2, ArcFace m2 = 0.3, and s is 32.",
+        "many epochs is not known: early in a training, with few images of every class, fewer negatives may simply be an easier task. CosFace has m3 = 0.2, ArcFace m2 = 0.3, and s is 32.",
         runs)
 
 
@@ -143,8 +143,8 @@ def storage():
         runs += seeded("storage", name, variant, "f32", configuration, CHARACTERS, 0.08)
     return Experiment(
         "storage", "Class centers in fewer bits",
-        "The first experiment at r = 0.1 with a learning rate that is small for long: it falls with the fourth power. Updates "
-        "are then less than half a unit in the last place of bf16, and rounding to nearest loses them.", runs)
+        "The first experiment at r = 0.1 with a learning rate that is small for long: it falls with the fourth power. Most updates "
+        "are then less than half a unit in the last place of bf16, where rounding to nearest keeps the old value.", runs)
 
 
 def schedule():
@@ -156,7 +156,7 @@ def schedule():
         merged(BASE, COSFACE, rate(0.1), stages), CHARACTERS, 0.08)
     return Experiment(
         "schedule", "A schedule of the sample rate",
-        "Few negatives first and all at the end (as LVFace does, arXiv 2501.13420), beside a fixed rate that costs the same: "
+        "Few negatives first and all at the end (as LVFace does, arXiv 2501.13420), beside a fixed rate that samples as many classes in all: "
         "0.6 · 0.1 + 0.4 · 1 = 0.46.", runs, ["characters-cosface-r0.1", "characters-cosface-r1"])
 
 
