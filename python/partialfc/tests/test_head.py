@@ -610,7 +610,7 @@ def test_what_is_no_address_is_refused_at_once(address: str) -> None:
 def test_a_shard_server_is_no_coordinator(setup: Callable[..., Setup]) -> None:
     ours = setup()
     with partialfc.Client(ours.cluster.endpoint) as client:
-        shard = next(iter(client._owners()[1].values()))
+        shard = client.status()["shards"][0]["endpoint"]
     head = partialfc.PartialFC(MARGINS, D, C, cluster=shard, timeout=PATIENCE)
     with pytest.raises(partialfc.PartialFCError, match="is no coordinator"):
         head.join()
