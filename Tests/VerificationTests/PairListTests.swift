@@ -31,6 +31,23 @@ private func load(_ list: String, _ folder: TemporaryFolder, missing: BadSampleP
         #expect(set.images.sampleCount == 4)
     }
 
+    /// Every number of a line without tabs is a way to read it: only so many are tried.
+    @Test func aLineOfManyNumbersIsNoPair() throws {
+        let folder = try folder()
+        let line = [String](repeating: "1", count: 100).joined(separator: " ")
+        let error = #expect(throws: DatasetError.self) { try load("1 1\n\(line)\n\(line)\n", folder) }
+        #expect("\(error!)".contains("is neither"))
+    }
+
+    @Test func quotesCountAtTheBeginningOfAField() throws {
+        let folder = try folder()
+        let set = try load("fold,a,b,same\n0, \"A_0001.pgm\",A_0002.pgm,1\n", folder)
+        #expect(set.pairs.count == 1)
+        #expect(throws: DatasetError.self) {
+            try load("fold,a,b,same\n0,x\"A_0001.pgm\",A_0002.pgm,1\n", folder)
+        }
+    }
+
     @Test func commaSeparatedFormat() throws {
         let folder = try folder()
         let set = try load("fold,a,b,same\n0,A_0001.pgm,A_0002.pgm,1\n3,A_0002.pgm,B_C_0012.pgm,0\n", folder)

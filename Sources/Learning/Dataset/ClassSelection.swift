@@ -17,24 +17,21 @@ public struct ClassSelection: ImageDataset {
     public init(
         of base: any ImageDataset, minimumImages: Int = 1, where includes: (_ label: Int) -> Bool = { _ in true }
     ) throws(DatasetError) {
-        let counts = base.samplesPerClass()
-        let kept = counts.indices.filter { counts[$0] >= max(minimumImages, 1) && includes($0) }
+        let kept = Self.classes(of: base, minimumImages: minimumImages).filter(includes)
         guard !kept.isEmpty else {
             throw DatasetError(
                 .noSamples,
-                "the selection leaves no class: of \(counts.count) classes none is included and has \(minimumImages) images or more"
+                "the selection leaves no class: of \(base.classCount) classes none is included and has \(minimumImages) images or more"
             )
         }
         guard base.sampleCount <= Int(Int32.max) else {
             throw DatasetError(.invalidOption, "\(base.sampleCount) samples are more than a selection can index")
         }
-        var newLabels = [Int32](repeating: -1, count: counts.count)
-        for (new, old) in kept.enumerated() { newLabels[old] = Int32(new) }
+        let newLabels = Dictionary(uniqueKeysWithValues: kept.enumerated().map { ($0.element, Int32($0.offset)) })
         var samples: [Int32] = []
         var labels: [Int32] = []
         for index in 0..<base.sampleCount {
-            let label = newLabels[base.label(of: index)]
-            if label < 0 { continue }
+            guard let label = newLabels[base.label(of: index)] else { continue }
             samples.append(Int32(index))
             labels.append(label)
         }
@@ -47,6 +44,13 @@ public struct ClassSelection: ImageDataset {
         }
         fingerprint = sum(base.fingerprint)
         formerFingerprint = base.formerFingerprint.map(sum)
+    }
+
+    /// Those with at least `minimumImages` samples and one, ascending. By what samples there are: a file may claim any number of classes.
+    private static func classes(of base: any ImageDataset, minimumImages: Int) -> [Int] {
+        var counts: [Int: Int] = [:]
+        for index in 0..<base.sampleCount { counts[base.label(of: index), default: 0] += 1 }
+        return counts.filter { $0.value >= max(minimumImages, 1) }.keys.sorted()
     }
 
     /// The classes `labels` of `base` with at least `minimumImages` samples: `0..<K` for the first K classes.
@@ -63,12 +67,11 @@ public struct ClassSelection: ImageDataset {
     public static func split(
         _ base: any ImageDataset, heldOutClasses: Int, seed: UInt64
     ) throws(DatasetError) -> (training: ClassSelection, heldOut: ClassSelection) {
-        let counts = base.samplesPerClass()
-        let eligible = counts.indices.filter { counts[$0] >= 2 }
-        guard heldOutClasses > 0, heldOutClasses <= eligible.count, heldOutClasses < counts.count else {
+        let eligible = classes(of: base, minimumImages: 2)
+        guard heldOutClasses > 0, heldOutClasses <= eligible.count, heldOutClasses < base.classCount else {
             throw DatasetError(
                 .invalidOption,
-                "\(heldOutClasses) classes cannot be held out of \(counts.count), \(eligible.count) of which have two samples"
+                "\(heldOutClasses) classes cannot be held out of \(base.classCount), \(eligible.count) of which have two samples"
             )
         }
         let permutation = IndexPermutation(count: eligible.count, seed: seed, purpose: .heldOutSplit, word: 0)

@@ -55,7 +55,7 @@ public struct RecordDataset: ImageDataset {
             } catch {
                 candidate += 1
                 if options.badSamples == .fatal || candidate == offsets.count {
-                    throw error.at(Int(keys[candidate - 1]), path: recordPath)
+                    throw error.at(Int(clamping: keys[candidate - 1]), path: recordPath)
                 }
             }
         }

@@ -131,6 +131,7 @@ final class RecordFile: Sendable {
         }
         var contents: [UInt8] = []
         var expected: [UInt32] = [1]
+        var length = 0
         while true {
             guard expected.contains(part.continuation) else {
                 throw DatasetError(
@@ -141,15 +142,22 @@ final class RecordFile: Sendable {
             if part.continuation != 1 {
                 withUnsafeBytes(of: Self.magic.littleEndian) { contents.append(contentsOf: $0) }
             }
-            contents.append(contentsOf: try bytes(at: part.start, count: part.length))
-            guard contents.count <= Int(Self.lengthMask) else {
+            length += part.length
+            guard length <= Int(Self.lengthMask) else {
                 throw DatasetError(.malformedRecord, path: path, "the record at offset \(offset) exceeds 512 MiB")
             }
-            if part.continuation == 3 {
-                return (contents.count > limit ? Array(contents[..<limit]) : contents, part.next)
+            // The next part is looked at before this one is read: it may not be there.
+            let next = part.continuation == 3 ? nil : try self.part(at: part.next)
+            if let next, !(2...3).contains(next.continuation) {
+                expected = [2, 3]
+                part = next
+                continue
             }
+            contents.append(
+                contentsOf: try bytes(at: part.start, count: min(part.length, max(0, limit - contents.count))))
+            guard let next else { return (contents.count > limit ? Array(contents[..<limit]) : contents, part.next) }
             expected = [2, 3]
-            part = try self.part(at: part.next)
+            part = next
         }
     }
 }

@@ -63,8 +63,13 @@ struct InferencePlan: Sendable {
             if case .other = layers[source - 1].operation { return false }
             return true
         }
-        /// Whether `fused` holds although the layer before is fused itself, which has no step.
-        func isFused(_ i: Int) -> Bool { fused[i] && !(layers[i].inputs[0] > 0 && isFused(layers[i].inputs[0] - 1)) }
+        // One whose layer before is fused itself, and so has no step, is not. Layers come after those that they read.
+        var isFusedLayer = fused
+        for i in layers.indices where fused[i] {
+            let source = layers[i].inputs[0]
+            isFusedLayer[i] = !(source > 0 && isFusedLayer[source - 1])
+        }
+        let isFused = { (layer: Int) in isFusedLayer[layer] }
 
         var formats = [[ValueFormat]](repeating: [], count: layers.count + 1)
         func need(_ format: ValueFormat, of value: Int) {

@@ -69,7 +69,8 @@ struct Constant {
             guard !values.contains(where: \.isBatch) else { throw Problem("\(name) depends on the batch") }
             stored = values.map { Float($0.number) }
         }
-        guard isTransposed else { return stored }
+        // Where an axis was dropped its extent was 1: the order is right already.
+        guard isTransposed, shape.count == 2, !stored.isEmpty else { return stored }
         let (rows, columns) = (shape[0], shape[1])
         return [Float](unsafeUninitializedCapacity: stored.count) { target, count in
             for row in 0..<rows {

@@ -75,7 +75,9 @@ extension Importer {
 
     /// A node of constants alone.
     mutating func foldedCodes(_ node: FileNode, _ first: Constant) throws -> Constant {
+        if case .encoded = first.content { throw Problem("its input is decoded already") }
         let format = try format(node)
+        try charge(2 * format.reciprocals.count)
         let scales = try ScaleAxis(format, of: first, axis: node.integer("axis", 1))
         var result = first
         result.isTransposed = false
@@ -95,13 +97,14 @@ extension Importer {
     }
 
     /// The name of the layer that a node makes, by which it is found again.
-    private func layerName(_ node: FileNode) -> String {
+    private mutating func layerName(_ node: FileNode) -> String {
         var name = node.name
-        var number = 2
+        var number = layerNumbers[node.name] ?? 2
         while integerNodes[name] != nil {
             name = "\(node.name)#\(number)"
             number += 1
         }
+        layerNumbers[node.name] = number
         return name
     }
 

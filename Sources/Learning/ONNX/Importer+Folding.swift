@@ -64,6 +64,7 @@ extension Importer {
                 guard values.count <= 1 << 12, values.allSatisfy({ abs($0) < 0x1p30 }) else {
                     throw Problem("numbers that are no integers")
                 }
+                try charge(values.count)
                 result.content = .integers(values.map { .init(number: Int($0)) })
             }
             return result
@@ -96,7 +97,9 @@ extension Importer {
                 throw Problem("of a constant that is no vector")
             }
             let elements = try first.extents()
-            let chosen = try constants[1].integers().map { index in
+            let indices = try constants[1].integers()
+            try charge(indices.count)
+            let chosen = try indices.map { index in
                 let place = index < 0 ? index &+ elements.count : index
                 guard elements.indices.contains(place) else { throw Problem("element \(index) of \(elements.count)") }
                 return elements[place]
@@ -130,6 +133,7 @@ extension Importer {
             let elements = try first.extents()
             let start = bound(part.start, elements.count)
             let chosen = Array(elements[start..<max(start, bound(part.end, elements.count))])
+            try charge(chosen.count)
             return Constant(name: "", shape: [chosen.count], content: .integers(chosen))
         case "Concat":
             guard constants.allSatisfy({ $0.shape.count == 1 }),
@@ -179,6 +183,7 @@ extension Importer {
                 guard extent > 0, !overflow else { throw Problem("extents \(wanted)") }
                 product = next
             }
+            guard constant.count > 0, product <= constant.count else { throw Problem("\(wanted) of \(shape)") }
             let open = wanted.indices.filter { wanted[$0] == -1 }
             if let place = open.first { wanted[place] = constant.count / product }
             let (total, overflow) = product.multipliedReportingOverflow(by: open.first.map { wanted[$0] } ?? 1)

@@ -47,6 +47,9 @@ struct Importer {
     /// The nodes of the graph that are computed in integers, by name.
     var integerNodes: [String: IntegerNode] = [:]
     private var names: Set<String> = []
+    /// Of names that several have: the number that the next parameter or layer of that name gets.
+    private var parameterNumbers: [String: Int] = [:]
+    var layerNumbers: [String: Int] = [:]
     /// Elements that folding may still make.
     private var foldingLeft: Int
     /// Elements of all tensors of the file, and of its constants.
@@ -227,11 +230,12 @@ struct Importer {
         _ constant: Constant, shape: [Int]? = nil, _ kind: ParameterLayout.Kind = .parameter
     ) -> Graph.ParameterID {
         var name = constant.name
-        var number = 2
+        var number = parameterNumbers[constant.name] ?? 2
         while !names.insert(name).inserted {
             name = "\(constant.name)#\(number)"
             number += 1
         }
+        parameterNumbers[constant.name] = number
         weights.append(constant)
         return builder.parameter(name, shape ?? constant.shape, kind)
     }

@@ -35,21 +35,24 @@ enum PairText {
     static func commaSeparated(_ line: Substring) -> [String] {
         var fields: [String] = []
         var field = ""
-        var isQuoted = false
+        var (isQuoted, isBlank) = (false, true)
         var rest = line[...]
         while let character = rest.popFirst() {
             switch character {
             case "\"" where isQuoted && rest.first == "\"":
                 field.append("\"")
+                isBlank = false
                 rest.removeFirst()
             case "\"" where isQuoted: isQuoted = false
-            case "\"" where field.allSatisfy(\.isWhitespace):
+            case "\"" where isBlank:
                 isQuoted = true
                 field = ""
             case "," where !isQuoted:
                 fields.append(field)
-                field = ""
-            default: field.append(character)
+                (field, isBlank) = ("", true)
+            default:
+                field.append(character)
+                isBlank = isBlank && character.isWhitespace
             }
         }
         return (fields + [field]).map { $0.trimmingCharacters(in: .whitespaces) }
@@ -64,6 +67,9 @@ enum PairText {
         static func == (a: Self, b: Self) -> Bool { a.a == b.a && a.b == b.b && a.same == b.same }
     }
 
+    /// Words of a line without tabs, at most: every number among them is a way to read it.
+    private static let fieldLimit = 64
+
     /// Every way to read a line as `name i j` or `name i name j`. Names may have spaces: with tabs between the values there
     /// is one way at most.
     static func readings(_ line: Substring) -> [Pair] {
@@ -71,7 +77,9 @@ enum PairText {
         let isTabbed = line.contains("\t")
         let fields = line.split { isTabbed ? $0 == "\t" : $0.isWhitespace }
             .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-        guard fields.count >= 3, isTabbed ? fields.count <= 4 : true, let last = number(fields[fields.count - 1]) else {
+        guard fields.count >= 3, fields.count <= (isTabbed ? 4 : fieldLimit),
+            let last = number(fields[fields.count - 1])
+        else {
             return []
         }
         var readings: [Pair] = []
