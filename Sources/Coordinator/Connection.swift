@@ -65,13 +65,17 @@ struct Connection: ParsableArguments {
         _ command: String, _ arguments: [String: String] = [:], as type: Answer.Type, with client: OperatorClient
     ) throws -> Answer {
         let order = OperatorRequest(command: command, arguments: arguments)
-        let answer = try client.request(.operatorRequest(order), deadline: .seconds(timeout))
-        guard case .operatorReply(let reply) = answer else { throw unexpected(answer) }
+        let message = try client.request(.operatorRequest(order), deadline: .seconds(timeout))
+        guard case .operatorReply(let reply) = message else { throw unexpected(message) }
         guard reply.exitCode == 0 else {
             let message = (try? StatusJSON.decode(OperatorError.self, from: reply.json).error) ?? reply.json
             throw OperatorRefusal(description: message, exitCode: Int32(reply.exitCode))
         }
-        return try StatusJSON.decode(type, from: reply.json)
+        let answer = try StatusJSON.decode(type, from: reply.json)
+        if let problem = AnswerCheck.problem(of: answer) {
+            throw WireError(.field, "the answer to \(command) cannot be one: \(problem)")
+        }
+        return answer
     }
 
     /// The hashes of every shard, asked of the shards themselves.

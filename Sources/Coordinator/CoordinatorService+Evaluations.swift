@@ -28,7 +28,11 @@ extension CoordinatorService {
                 server.refuse(peer, request: request, Refusal(.tooLarge, message))
                 return
             }
-            record(evaluation.name, evaluation.step, evaluation.values)
+            // One that is repeated, because its answer was lost, is known. What is later than the present is from before the run went back.
+            let known = evaluations[evaluation.name]?.step ?? -1
+            if known < evaluation.step || known > machine.committed + 1 {
+                record(evaluation.name, evaluation.step, evaluation.values)
+            }
         }
         if isMember { server.send(.acknowledged, to: peer, request: request) }
         perform(

@@ -1,3 +1,5 @@
+import CoordinatorStore
+import ProcessSupport
 import StepProtocol
 import Wire
 
@@ -6,6 +8,10 @@ extension CoordinatorService {
     func noteTroubles(_ beat: Heartbeat) {
         guard let report = beat.report, var notes = members[beat.member] else { return }
         let name = "\(beat.member)"
+        // One that says something else with every heartbeat fills no disk; `status` has what it said last.
+        func note(_ level: EventLevel, _ text: String) {
+            if let rest = notes.troubles.next() { self.note(level, "\(text)\(rest)") }
+        }
         if report.obstacle != notes.obstacle {
             let text = report.obstacle.isEmpty ? "goes on: \(notes.obstacle) is over" : "waits: \(report.obstacle)"
             note(report.obstacle.isEmpty ? .info : .error, "\(name) \(text)")

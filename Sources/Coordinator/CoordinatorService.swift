@@ -304,6 +304,7 @@ final class CoordinatorService: @unchecked Sendable {
         switch message {
         case .hello(let hello) where hello.role == .operator: greet(hello, peer, request)
         case .operatorRequest(let command): reply(answerWhileBlocked(command), to: peer, request)
+        // Members repeat it.
         default: break
         }
     }
@@ -319,7 +320,7 @@ final class CoordinatorService: @unchecked Sendable {
             return
         }
         if hello.role == .shard, let problem = Endpoint.problem(of: "its endpoint", hello.endpoint, to: .connect) {
-            log.warning("refused \(hello.role) \(hello.name.debugDescription): \(problem)")
+            noteRefusal("refused \(hello.role) \(hello.name.debugDescription): \(problem)")
             server.refuse(peer, request: request, Refusal(.malformed, problem))
             return
         }

@@ -1,4 +1,5 @@
 import Cluster
+import ProcessSupport
 import Wire
 
 /// What the coordinator knows of a member besides what the state machine needs.
@@ -16,6 +17,8 @@ struct MemberNotes {
     var problem = ""
     var incidents = 0
     var isTornTailNoted = false
+    /// Of events about these.
+    var troubles = LogThrottle(limit: 20, per: .seconds(60))
 
     init(_ hello: Hello, _ peer: PeerID) {
         self.peer = peer

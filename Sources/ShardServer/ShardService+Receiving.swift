@@ -70,6 +70,10 @@ extension ShardService {
         if let known = shards[owner], known.endpoint != endpoint { close(owner) }
         if shards[owner] == nil { connect(owner, endpoint) }
         guard let connection = shards[owner] else { return }
+        // A question that was not answered is asked again, for ever if need be: one of each kind is remembered.
+        let isSame = { (other: TransferRequest) in other.slice == request.slice && other.part == request.part }
+        asked[owner] = asked[owner]?.filter { !isSame($0.value) }
+        unsent[owner]?.removeAll(where: isSame)
         switch connection.send(.transferRequest(request)) {
         case .queued(let number): asked[owner, default: [:]][number] = request
         case .notWelcomed: unsent[owner, default: []].append(request)

@@ -20,8 +20,9 @@ extension Decoder {
         hello.processID = try Field.number(c.process_id, "process_id", limit: Bound.processID)
         hello.host = try text(c.host, "host")
         hello.previousNumber = try Field.orNone(c.previous_number, "previous_number")
-        guard hello.previousNumber <= Bound.small else {
-            throw WireError(.field, "previous_number is \(hello.previousNumber); at most \(Bound.small) is allowed")
+        guard hello.previousNumber < MemberID.numberLimit else {
+            throw WireError(
+                .field, "previous_number is \(hello.previousNumber), not below \(MemberID.numberLimit)")
         }
         hello.state = try c.state.map { try shardState($0.pointee) }
         hello.writesResults = c.writes_results != 0

@@ -60,14 +60,14 @@ extension Decoder {
             id: try step(c.id), microBatches: microBatches,
             lossSums: Array(UnsafeBufferPointer(start: c.loss_sums, count: count)),
             gradientNorm: try Field.measure(c.gradient_norm, "gradient_norm"),
-            backboneSeconds: try Field.measure(c.backbone_seconds, "backbone_seconds"),
-            exchangeSeconds: try Field.measure(c.exchange_seconds, "exchange_seconds"),
-            totalSeconds: try Field.measure(c.total_seconds, "total_seconds"),
-            updateSeconds: try Field.measure(c.update_seconds, "update_seconds"),
+            backboneSeconds: try Field.duration(c.backbone_seconds, "backbone_seconds"),
+            exchangeSeconds: try Field.duration(c.exchange_seconds, "exchange_seconds"),
+            totalSeconds: try Field.duration(c.total_seconds, "total_seconds"),
+            updateSeconds: try Field.duration(c.update_seconds, "update_seconds"),
             shardSeconds: try UnsafeBufferPointer(
                 start: c.shard_seconds,
                 count: Field.count(c.n_shard_seconds, "shard_seconds", limit: Bound.members)
-            ).map { try Field.measure($0, "shard_seconds") },
+            ).map { try Field.duration($0, "shard_seconds") },
             learningRate: c.learning_rate == 0 ? nil : try Field.learningRate(c.learning_rate))
         return StepDone(member: try member(c.member), incarnation: c.incarnation, result: result)
     }

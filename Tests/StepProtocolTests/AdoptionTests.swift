@@ -94,6 +94,22 @@ import Testing
         }
     }
 
+    /// What a standby is told step by step, before it is applied.
+    @Test func decisionsThatCannotBeCountedOn() {
+        let good: [CoordinatorRecord.Decision] = [
+            .committed(StepID(term: 1, step: 0, attempt: 0)), .task(nil), .paused(true),
+            .gone(MemberID(.worker, 3)), .task(BoundaryTask(number: 1, step: 0, kind: .skip)),
+        ]
+        #expect(good.count { $0.isCountable } == good.count)
+        let bad: [CoordinatorRecord.Decision] = [
+            .committed(StepID(term: 1, step: .min, attempt: 0)), .committed(StepID(term: 1, step: .max, attempt: 0)),
+            .member(MemberID(.shard, .max), .init(incarnation: 1, endpoint: "e")), .gone(MemberID(.worker, -1)),
+            .task(BoundaryTask(number: .max, step: 0, kind: .skip)),
+        ]
+        #expect(bad.count { $0.isCountable } == 0)
+        #expect(StepID(code: "9223372036854775807.5.0") == nil && StepID(code: "3.5.0") != nil)
+    }
+
     @Test func shardsThatNameWhatCannotBeAreNotBelieved() throws {
         var liar = claim(1, record())
         liar.term = 1 << 40

@@ -455,6 +455,23 @@ import Testing
         #expect(cluster.task.map { $0.number > 12 } == true, "not a number that shards have done")
     }
 
+    /// A shard that says a number which nobody has given would leave none above it.
+    @Test mutating func numbersThatNobodyGaveAreNotBelieved() {
+        start()
+        cluster.commit(through: 1)
+        let old = cluster.database
+        cluster.restart()
+        let moved = holding(0, 9) { held in
+            (held.slices, held.denseSlices) = (SliceSet(0..<8), SliceSet(0..<4))
+            (held.mapVersion, held.lastTask) = (old.mapVersion + 4, 12)
+        }
+        let number = MemberID.numberLimit - 1
+        let words = cluster.join("s2", incarnation: 302, previous: number, state: moved)
+        #expect(words.contains { $0.hasPrefix("s2 refused stateLost") }, "\(words)")
+        #expect(
+            cluster.database.nextShard == old.nextShard && cluster.database.members[MemberID(.shard, number)] == nil)
+    }
+
     @Test mutating func aDatabaseThatIsOlderWaitsForAllSlices() {
         start()
         cluster.commit(through: 1)

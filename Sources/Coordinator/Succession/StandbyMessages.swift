@@ -78,6 +78,14 @@ struct ReplicationReply: Codable {
 
     init(session: UInt64) { self.session = session }
 
+    /// Why nobody can have counted so far; nil if somebody can.
+    var problem: String? {
+        let numbers = [upTo, handedOver?.number ?? 0] + entries.map(\.number)
+        if let number = numbers.first(where: { !(0..<1 << 48).contains($0) }) { return "it has the number \(number)" }
+        return zip(entries, entries.dropFirst()).allSatisfy { $0.number + 1 == $1.number }
+            ? nil : "its entries do not follow each other"
+    }
+
     var reply: OperatorReply? {
         guard let json = try? JSONEncoder().encode(self) else { return nil }
         return OperatorReply(exitCode: 0, json: String(decoding: json, as: UTF8.self))

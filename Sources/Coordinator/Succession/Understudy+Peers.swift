@@ -55,7 +55,12 @@ extension Understudy {
 
     /// The other coordinator asks this one: it stands by too, or goes on standing by.
     private func hearOther(_ command: OperatorRequest, _ peer: PeerID, _ request: UInt64) {
-        guard let asked = ReplicationQuestion(command.arguments) else { return }
+        guard let asked = ReplicationQuestion(command.arguments) else {
+            server.refuse(peer, request: request, Refusal(.malformed, "these are not the arguments of replicate"))
+            return
+        }
+        // Whoever asks must not wait: the questions of others would have no place.
+        defer { server.refuse(peer, request: request, Refusal(.busy, "this coordinator does not decide either")) }
         switch part {
         case .follower(var follower):
             if let granted = asked.granted { follower.handedOver(granted) }

@@ -5,6 +5,7 @@ import Foundation
 import Logging
 import Monitoring
 import NetworkAddress
+import ParameterStore
 import StepProtocol
 import Succession
 import Wire
@@ -223,6 +224,9 @@ final class Understudy {
     }
 
     private func take(_ reply: ReplicationReply, _ follower: inout Follower) throws {
+        if let problem = reply.problem {
+            throw StoredRunError("the answer of \(otherEndpoint) cannot be one: \(problem)")
+        }
         if let copy = reply.everything {
             if let cluster, cluster.id != copy.cluster.id {
                 throw StoredRunError(
@@ -253,9 +257,25 @@ final class Understudy {
     private func keep(_ written: Written) throws {
         switch written {
         case .decisions(let decisions):
+            var next = record
+            for decision in decisions {
+                guard decision.isCountable else {
+                    throw StoredRunError("\(otherEndpoint) has decided what cannot be: \(decision)")
+                }
+                next.apply(decision)
+            }
+            // Steps come often, and change nothing else.
+            if decisions.contains(where: \.mustBeDurable),
+                let problem = next.problem(sliceCount: SliceLayout.sliceLimit, denseSliceCount: SliceLayout.sliceLimit)
+            {
+                throw StoredRunError("\(otherEndpoint) has decided what cannot be: \(problem)")
+            }
             try store.write(decisions)
-            for decision in decisions { record.apply(decision) }
+            record = next
         case .cluster(let copy):
+            guard copy.cluster.id == cluster?.id, copy.problem() == nil,
+                (try? RunConfiguration(stored: copy.cluster.configuration)) != nil
+            else { throw StoredRunError("\(otherEndpoint) has changed the cluster to what cannot be") }
             try store.change(copy.cluster)
             cluster = copy.cluster
         }

@@ -12,6 +12,9 @@ public struct MemberID: Hashable, Comparable, Sendable, Codable, CustomStringCon
     public var role: MemberRole
     public var number: Int
 
+    /// Numbers are below this: more processes than a cluster will ever have had.
+    public static let numberLimit = 1 << 24
+
     public init(_ role: MemberRole, _ number: Int) {
         self.role = role
         self.number = number

@@ -38,7 +38,7 @@ public struct StepID: Hashable, Comparable, Sendable, Codable, CustomStringConve
     public init?(code: String) {
         let numbers = code.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
         guard numbers.count == 3, let term = numbers[0], let step = numbers[1], let attempt = numbers[2],
-            min(term, step, attempt) >= 0
+            min(term, step, attempt) >= 0, max(term, step, attempt) < 1 << 40
         else { return nil }
         self.init(term: term, step: step, attempt: attempt)
     }

@@ -5,7 +5,8 @@ internal import Foundation
 /// The state machines ask for computations and go on listening; what they asked for runs here, one at a time.
 public final class ComputeThread: @unchecked Sendable {
     private let condition = NSCondition()
-    private var queue: [@Sendable () -> Void] = []
+    /// Nil where it was taken: what it held on to is let go.
+    private var queue: [(@Sendable () -> Void)?] = []
     private var head = 0
     private var closed = false
     /// Work that is done piece by piece while nothing else waits.
@@ -14,6 +15,8 @@ public final class ComputeThread: @unchecked Sendable {
     private var overtaken = 0
     /// After so many it has its turn all the same.
     private static let overtaking = 64
+    /// Places that were taken are given up when there are so many.
+    private static let compaction = 512
 
     /// Starts the thread.
     public init(name: String) {
@@ -70,13 +73,17 @@ public final class ComputeThread: @unchecked Sendable {
             }
             overtaken += 1
             let work = queue[head]
+            queue[head] = nil
             head += 1
             if head == queue.count {
                 queue.removeAll(keepingCapacity: true)
                 head = 0
+            } else if head >= Self.compaction {
+                queue.removeFirst(head)
+                head = 0
             }
             condition.unlock()
-            work()
+            work?()
         }
     }
 }

@@ -38,6 +38,9 @@ extension CoordinatorMachine {
             if let replaces = newcomer.replaces, let dead = worker(of: replaces) {
                 actions += lose(dead, "was started again", forgets: true, level: .warning, now)
             }
+            guard record.nextWorker < MemberID.numberLimit else {
+                return [.refuse(newcomer.peer, .configuration, message: "no number is left for another worker")]
+            }
             let member = MemberID(.worker, record.nextWorker)
             let role = newcomer.job.map { " as rank \($0.rank) of \(JobRank.name($0.id))" } ?? ""
             actions += admit(newcomer, member, now) + [.event(.info, "\(member) joined\(role)")]
@@ -152,7 +155,10 @@ extension CoordinatorMachine {
         }
         guard let member = predecessor(of: newcomer) else {
             if let number = newcomer.previousNumber, newcomer.state.hasSlices {
-                if isOlder, newcomer.state.holdings != nil, shards.count < Plan.memberLimit {
+                // Whoever made a number up would leave none above it.
+                if isOlder, newcomer.state.holdings != nil, shards.count < Plan.memberLimit,
+                    number < min(MemberID.numberLimit, record.nextShard + 1 << 16)
+                {
                     let member = MemberID(.shard, number)
                     let actions = admit(newcomer, member, now)
                     return actions + [.event(.info, "\(member) is back at \(newcomer.endpoint)")]
@@ -164,6 +170,9 @@ extension CoordinatorMachine {
                     + "given up or has handed everything over: others own its slices, and nothing in it is needed any more. Empty it, or "
                     + "start the shard server with another --directory"
                 return [.refuse(newcomer.peer, .stateLost, message: message)]
+            }
+            guard record.nextShard < MemberID.numberLimit else {
+                return [.refuse(newcomer.peer, .configuration, message: "no number is left for another shard")]
             }
             guard shards.count < Plan.memberLimit else {
                 let message = "there are \(shards.count) shards already; a plan has no room for more"

@@ -101,7 +101,7 @@ extension CoordinatorMachine {
     /// committed, one step more is given up.
     mutating func goFurtherBack(_ task: BoundaryTask, _ details: [MemberID: String]) -> [Action]? {
         let held = details.filter { !$0.value.isEmpty }.sorted { $0.key < $1.key }
-        guard !held.isEmpty else { return nil }
+        guard !held.isEmpty, task.step >= 0 else { return nil }
         let known = record.attempt(of: task.step).map { [$0.code] } ?? []
         guard Set(held.map(\.value) + known).count > 1 else { return nil }
         let texts = held.map { "\($0.key) \(StepID(code: $0.value).map(Self.describe) ?? $0.value)" }

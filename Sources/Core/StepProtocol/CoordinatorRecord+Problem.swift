@@ -38,14 +38,37 @@ extension CoordinatorRecord {
             default: moves
             }
         let counters =
-            [mapVersion, nextShard, nextWorker, nextTask, task?.number ?? 0, view.number]
-            + members.keys.map(\.number) + owners.values + keepers.values + checkpoints.map(\.classVersion)
-            + attempts.map(\.attempt) + moves.flatMap { [$0.from.number, $0.to.number] } + view.voters.flatMap(\.self)
+            [mapVersion, nextTask, task?.number ?? 0, view.number] + checkpoints.map(\.classVersion)
+            + attempts.map(\.attempt)
+        let members =
+            members.keys.map(\.number) + owners.values + keepers.values
+            + moves.flatMap { [$0.from.number, $0.to.number] } + view.voters.flatMap(\.self)
+        if let number = members.first(where: { !(0..<MemberID.numberLimit).contains($0) })
+            ?? [nextShard, nextWorker].first(where: { !(0...MemberID.numberLimit).contains($0) })
+        {
+            return "it has a member with the number \(number)"
+        }
         if let number = counters.first(where: { !isCounter($0) }) { return "it has the number \(number)" }
         if !(0...operations.count).contains(classVersion) {
             return "\(classVersion) of \(operations.count) operations on the classes are done"
         }
         let slices = [owners.keys.first { !isSlice($0) }, keepers.keys.first { !isSlice($0) }]
         return (slices.compactMap(\.self).first ?? moves.map(\.slice).first { !isSlice($0) }).map { "it has \($0)" }
+    }
+}
+
+extension CoordinatorRecord.Decision {
+    /// Whether a record can count on its numbers: to be asked of a decision from elsewhere before it is applied. What comes of it is
+    /// then checked as a whole (`problem`).
+    public var isCountable: Bool {
+        switch self {
+        case .committed(let id): CoordinatorRecord.isStep(id.step)
+        case .member(let member, _), .gone(let member): (0..<MemberID.numberLimit).contains(member.number)
+        case .task(let task): task.map { (0..<1 << 40).contains($0.number) } ?? true
+        case .term, .attempts, .map, .keepers, .moves, .operations, .checkpoints, .rates, .head, .paused, .stopping,
+            .failed,
+            .results, .pasts, .safe, .paces, .jobs, .view:
+            true
+        }
     }
 }

@@ -162,7 +162,7 @@ enum TopHeader {
         var sum = 0.0
         for part in parts {
             sum += part.seconds
-            let to = min(width, Int((sum / whole * Double(width)).rounded()))
+            let to = Int(max(0, min(Double(width), (sum / whole * Double(width)).rounded())))
             line.add(String(repeating: part.bar, count: max(0, to - from)), part.style)
             from = max(from, to)
         }

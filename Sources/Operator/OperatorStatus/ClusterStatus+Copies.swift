@@ -18,7 +18,7 @@ extension ClusterStatus {
             if let problem { text += ": \(problem)" }
             guard let stepsToReplay else { return text }
             text += ", \(stepsToReplay) \(stepsToReplay == 1 ? "step" : "steps") to replay after a loss"
-            if let secondsToReplay { text += " (at most \(Int(secondsToReplay.rounded(.up))) s)" }
+            if let secondsToReplay { text += " (at most \(secondsToReplay.wholeSeconds) s)" }
             return text
         }
 

@@ -1,3 +1,8 @@
+extension Double {
+    /// Seconds for people, rounded up, whatever a coordinator says.
+    var wholeSeconds: Int { Int(Swift.max(0, Swift.min(rounded(.up), 1e15))) }
+}
+
 extension ClusterStatus {
     /// The standby of the coordinator.
     public struct Standby: Codable, Sendable {
@@ -15,7 +20,7 @@ extension ClusterStatus {
         public var summary: String {
             if isGivenUp {
                 return
-                    "\(endpoint) is silent for \(Int(age)) s: decisions wait until it answers, or a majority of the shards agrees to go on without it"
+                    "\(endpoint) is silent for \(age.wholeSeconds) s: decisions wait until it answers, or a majority of the shards agrees to go on without it"
             }
             return isInStep
                 ? "\(endpoint) has every decision" : "\(endpoint) is getting what was decided; \(waiting) messages wait"
