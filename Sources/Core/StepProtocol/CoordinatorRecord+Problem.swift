@@ -4,8 +4,8 @@ internal import Succession
 extension CoordinatorRecord {
     /// Terms that a cluster can come to: names of pasts have 40 bits for them.
     static let termLimit = 1 << 39
-    /// What steps, tasks, versions and numbers of members can come to.
-    private static let counterLimit = 1 << 40
+    /// What steps, tasks and versions can come to.
+    fileprivate static let counterLimit = 1 << 40
 
     /// Whether it can be the number of a step, or the -1 before the first.
     static func isStep(_ step: Int) -> Bool { (-1..<counterLimit).contains(step) }
@@ -64,11 +64,9 @@ extension CoordinatorRecord.Decision {
         switch self {
         case .committed(let id): CoordinatorRecord.isStep(id.step)
         case .member(let member, _), .gone(let member): (0..<MemberID.numberLimit).contains(member.number)
-        case .task(let task): task.map { (0..<1 << 40).contains($0.number) } ?? true
-        case .term, .attempts, .map, .keepers, .moves, .operations, .checkpoints, .rates, .head, .paused, .stopping,
-            .failed,
-            .results, .pasts, .safe, .paces, .jobs, .view:
-            true
+        case .task(let task): task.map { (0..<CoordinatorRecord.counterLimit).contains($0.number) } ?? true
+        // What others have is kept as it is.
+        default: true
         }
     }
 }
