@@ -4,20 +4,13 @@ import Tensors
 enum TensorRules {
     /// The bytes of a tensor.
     ///
-    /// Extents of 0 are counted as 1 for the overflow check, so that products of some of the extents are safe as well.
-    ///
     /// - Throws: `WireError` for more than 8 axes or a size that no frame can have.
     static func byteCount(dtype: DType, shape: [Int]) throws -> Int {
         _ = try Field.count(shape.count, "axes of a tensor", limit: Bound.axes)
-        var bytes = dtype.size
-        for extent in shape {
-            let (product, overflow) = bytes.multipliedReportingOverflow(by: max(extent, 1))
-            guard extent >= 0, !overflow, product <= Bound.number else {
-                throw WireError(.tensor, "a tensor of shape \(shape) is too large")
-            }
-            bytes = product
+        guard let bytes = TensorSize.product(shape, size: dtype.size, limit: Bound.number) else {
+            throw WireError(.tensor, "a tensor of shape \(shape) is too large")
         }
-        return shape.contains(0) ? 0 : bytes
+        return bytes
     }
 
     /// Number, types and axes of a message's tensors. The step protocol checks its payloads itself: they depend on the phase.

@@ -50,14 +50,9 @@ struct SafeTensorsHeader {
                 let dtype = DType(safeTensorsName: dtypeName)
                 // The size of an element of a type that is not known here is taken as it comes.
                 let size = dtype?.size ?? Self.otherSizes[dtypeName]
-                var count = size ?? 0
-                // An extent of 0 counts as 1, so that products of some of the extents are safe as well.
-                for extent in shape {
-                    let (product, overflow) = count.multipliedReportingOverflow(by: max(extent, 1))
-                    guard extent >= 0, !overflow else { throw fail("tensor \(name) has the impossible shape \(shape)") }
-                    count = product
+                guard let count = TensorSize.product(shape, size: size ?? 0) else {
+                    throw fail("tensor \(name) has the impossible shape \(shape)")
                 }
-                if shape.contains(0) { count = 0 }
                 guard range.count == count || size == nil else {
                     throw fail("tensor \(name) of shape \(shape) does not fit its offsets \(offsets): truncated file?")
                 }

@@ -1,5 +1,6 @@
 internal import COnnx
 internal import Foundation
+internal import Tensors
 
 /// A tensor of the file, whose elements are read when they are needed.
 struct StoredTensor {
@@ -43,18 +44,10 @@ struct StoredTensor {
             )
         }
         self.kind = kind
-        var (shape, count): ([Int], Int) = ([], 1)
-        for extent in array(proto.dims, proto.n_dims) {
-            // An extent of 0 counts as 1, so that products of some of the extents are safe as well.
-            let (product, overflow) = count.multipliedReportingOverflow(by: max(Int(extent), 1))
-            guard extent >= 0, !overflow, product < 1 << 31, shape.count < 8 else {
-                throw Problem("tensor \(name): its extents are negative, too many or too large")
-            }
-            shape.append(Int(extent))
-            count = product
+        shape = array(proto.dims, proto.n_dims).map { Int($0) }
+        guard shape.count <= 8, let count = TensorSize.product(shape, limit: (1 << 31) - 1) else {
+            throw Problem("tensor \(name): its extents are negative, too many or too large")
         }
-        count = shape.contains(0) ? 0 : count
-        self.shape = shape
         self.count = count
         guard isExternal || storedCount == count else {
             throw Problem("tensor \(name) of \(shape) has \(storedCount) elements")

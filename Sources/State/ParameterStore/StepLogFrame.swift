@@ -111,14 +111,9 @@ struct StepLogFrame {
         var tensors: [Tensor] = []
         for entry in description.tensors {
             guard let dtype = DType(rawValue: entry.dtype) else { throw Problem(message: "type \(entry.dtype)") }
-            var count = dtype.size
-            for extent in entry.shape {
-                let (product, overflow) = count.multipliedReportingOverflow(by: max(extent, 1))
-                guard extent >= 0, !overflow else { throw Problem(message: "shape \(entry.shape)") }
-                count = product
+            guard let count = TensorSize.product(entry.shape, size: dtype.size), count <= bodyByteCount - offset else {
+                throw Problem(message: "shape \(entry.shape)")
             }
-            if entry.shape.contains(0) { count = 0 }
-            guard count <= bodyByteCount - offset else { throw Problem(message: "shape \(entry.shape)") }
             tensors.append(Tensor(dtype: dtype, shape: entry.shape, storage: storage, byteOffset: offset))
             offset += count + Self.padding(count)
         }
