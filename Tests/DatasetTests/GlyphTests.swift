@@ -25,7 +25,8 @@ private func smallRecipe() -> GlyphRecipe {
         let heldOut = try #require(cache.heldOut)
         #expect(training.classCount == 40 && heldOut.classCount == 10)
         #expect(Set(cache.record.characters).count == 50)
-        #expect(training.samplesPerClass().min() ?? 0 >= 8 && heldOut.samplesPerClass().min() ?? 0 >= 8)
+        #expect(training.samplesPerClass().values.count { $0 >= 8 } == 40)
+        #expect(heldOut.samplesPerClass().values.count { $0 >= 8 } == 10)
         for set in [training, heldOut] {
             var images: [Int: Set<[UInt8]>] = [:]
             for index in 0..<set.sampleCount {

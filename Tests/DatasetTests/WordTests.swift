@@ -140,7 +140,7 @@ private let installedFaces = GlyphFont.latin.filter { FileManager.default.isRead
         #expect(try images(split.training) == truth)
         #expect(try images(try #require(split.heldOut)) == images(try #require(right.heldOut)))
         let sizes = split.training.samplesPerClass()
-        #expect((40..<50).allSatisfy { sizes[$0] > 2 })
+        #expect((40..<50).allSatisfy { sizes[$0] ?? 0 > 2 })
         let swapped = try cache("swapped") { $0.swappedLabels = 0.2 }
         let labels = try images(swapped.training)
         let wrong = labels.filter { truth[$0.key] != $0.value }.count

@@ -46,11 +46,9 @@ public struct ClassSelection: ImageDataset {
         formerFingerprint = base.formerFingerprint.map(sum)
     }
 
-    /// Those with at least `minimumImages` samples and one, ascending. By what samples there are: a file may claim any number of classes.
+    /// Those with at least `minimumImages` samples, and one, ascending.
     private static func classes(of base: any ImageDataset, minimumImages: Int) -> [Int] {
-        var counts: [Int: Int] = [:]
-        for index in 0..<base.sampleCount { counts[base.label(of: index), default: 0] += 1 }
-        return counts.filter { $0.value >= max(minimumImages, 1) }.keys.sorted()
+        base.samplesPerClass().filter { $0.value >= minimumImages }.keys.sorted()
     }
 
     /// The classes `labels` of `base` with at least `minimumImages` samples: `0..<K` for the first K classes.

@@ -38,10 +38,10 @@ extension ImageDataset {
     public var opening: OpeningReport { OpeningReport(problems: problems) }
     public var formerFingerprint: UInt64? { nil }
 
-    /// Number of samples of each class.
-    public func samplesPerClass() -> [Int] {
-        var counts = [Int](repeating: 0, count: classCount)
-        for index in 0..<sampleCount { counts[label(of: index)] += 1 }
+    /// Number of samples of each class that has some: a file may claim any number of classes.
+    public func samplesPerClass() -> [Int: Int] {
+        var counts: [Int: Int] = [:]
+        for index in 0..<sampleCount { counts[label(of: index), default: 0] += 1 }
         return counts
     }
 }

@@ -141,6 +141,7 @@ final class RecordFile: Sendable {
             }
             if part.continuation != 1 {
                 withUnsafeBytes(of: Self.magic.littleEndian) { contents.append(contentsOf: $0) }
+                length += 4
             }
             length += part.length
             guard length <= Int(Self.lengthMask) else {
