@@ -42,7 +42,7 @@ final class Adopter {
     private var adoption: Adoption
     /// What the newest copy says of the cluster.
     private var cluster: CoordinatorDatabase.Cluster?
-    private let (sliceCount, denseSliceCount): (Int, Int)
+    private var refusals = LogThrottle()
     private var reason = ""
     private let start = ContinuousClock.now
 
@@ -56,7 +56,6 @@ final class Adopter {
     init(setup: RunSetup, bind: String, security: ServerSecurity, log: Logger) throws {
         self.log = log
         let configuration = CoordinatorConfiguration(setup, origin: nil)
-        (sliceCount, denseSliceCount) = (configuration.sliceCount, configuration.denseSliceCount)
         adoption = Adoption(
             sliceCount: configuration.sliceCount, denseSliceCount: configuration.denseSliceCount,
             patience: configuration.copies > 1 ? configuration.lease + configuration.promoteAfter : nil)
@@ -119,10 +118,15 @@ final class Adopter {
         if let kept = try? JSONDecoder().decode(KeptRecord.self, from: Data(hello.record.utf8)), let copy = kept.copy,
             let found = try? StoredCopy(text: copy.text), found.id == hello.clusterID
         {
-            if let problem = found.problem(sliceCount: sliceCount, denseSliceCount: denseSliceCount) {
-                return log.warning(
-                    "the copy of the record that shard-\(hello.previousNumber) at \(hello.endpoint) keeps cannot be one: \(problem)"
-                )
+            if let problem = found.problem(
+                sliceCount: adoption.sliceCount, denseSliceCount: adoption.denseSliceCount)
+            {
+                if let rest = refusals.next() {
+                    log.warning(
+                        "the copy of the record that shard-\(hello.previousNumber) at \(hello.endpoint) keeps cannot be one: \(problem)\(rest)"
+                    )
+                }
+                return
             }
             claim.copy = .init(number: found.number, record: found.record)
             claim.applied = kept.applied

@@ -7,7 +7,7 @@ package enum AnswerCheck {
     /// ranges (first and one past the last) in `answer`, at any depth.
     package static func problem(of answer: Any, in field: String = "it") -> String? {
         switch answer {
-        case let number as Int: return abs(number.clamped) <= limit ? nil : "\(field) is \(number)"
+        case let number as Int: return (-limit...limit).contains(number) ? nil : "\(field) is \(number)"
         case let ranges as [[Int]]:
             let isGood = ranges.allSatisfy { $0.count == 2 && 0 <= $0[0] && $0[0] <= $0[1] && $0[1] <= limit }
             return isGood ? nil : "\(field) has ranges that are none"
@@ -21,9 +21,4 @@ package enum AnswerCheck {
             return nil
         }
     }
-}
-
-extension Int {
-    /// A number whose magnitude is one, too.
-    fileprivate var clamped: Int { Swift.max(self, -.max) }
 }

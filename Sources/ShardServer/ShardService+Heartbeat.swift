@@ -8,7 +8,7 @@ import Wire
 /// What the shard says of itself to the coordinator.
 extension ShardService {
     func beat() {
-        nextHeartbeat = .now + .milliseconds(min(max(welcome?.heartbeatMilliseconds ?? 1000, 50), 60_000))
+        nextHeartbeat = .now + (welcome?.heartbeatInterval ?? .seconds(1))
         tellWhatIsHeld()
         guard let welcome, coordinator.isWelcomed else { return }
         let values = figures.values

@@ -64,6 +64,8 @@ public struct Welcome: Sendable, Equatable {
     public var configurationHash = ""
     /// How often the member sends a heartbeat, and after how long without one it is taken for dead.
     public var heartbeatMilliseconds = 1000
+    /// The time between heartbeats, within what a loop can keep up with and a lease outlasts, whatever a coordinator says.
+    public var heartbeatInterval: Duration { .milliseconds(min(max(heartbeatMilliseconds, 50), 60_000)) }
     public var leaseMilliseconds = 5000
     /// The last committed step of the run, -1 before the first.
     public var committed = -1

@@ -253,7 +253,7 @@ final class WorkerService: MemberService, @unchecked Sendable {
     }
 
     func beat() {
-        nextHeartbeat = .now + .milliseconds(min(max(welcome?.heartbeatMilliseconds ?? 1000, 50), 60_000))
+        nextHeartbeat = .now + (welcome?.heartbeatInterval ?? .seconds(1))
         guard let welcome, coordinator.isWelcomed else { return }
         let replaced = model?.value.replaced ?? .init()
         let leftOutIdentities = leftOut.identities + replaced.identities

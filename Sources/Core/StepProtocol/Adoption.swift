@@ -59,8 +59,8 @@ public struct Adoption: Sendable {
         case complete(newest: MemberID, CoordinatorRecord, without: [MemberID])
     }
 
-    private let sliceCount: Int
-    private let denseSliceCount: Int
+    public let sliceCount: Int
+    public let denseSliceCount: Int
     private let patience: Duration?
     /// When the first shard with a directory said hello.
     private var firstHeard: Duration?
